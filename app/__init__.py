@@ -1,0 +1,1 @@
+"""HTTP, and nothing else: routes, problem documents, image codecs, ONNX Runtime sessions."""

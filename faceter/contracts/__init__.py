@@ -1,0 +1,1 @@
+"""What both sides agree on: settings, errors, resources, job specifications, results. Pydantic only."""

@@ -1,0 +1,43 @@
+"""Data sets: one file each, checked on arrival."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from faceter.contracts.base import Contract, Sha256, Timestamp
+
+
+class DatasetKind(StrEnum):
+    """What a data set holds, and so what its file looks like."""
+
+    IMAGES = "images"
+    """A zip of images; class folders optional, the folder's name being the class."""
+    DETECTION = "detection"
+    """A zip with `images/` and `annotations.json` in COCO format."""
+
+
+class Dataset(Contract):
+    """A data set the service keeps."""
+
+    id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Opaque id."""
+    name: str = Field(examples=["cifar10-test"])
+    """The name it was given."""
+    kind: DatasetKind
+    """What it holds."""
+    created_at: Timestamp
+    """When it was added."""
+    sha256: Sha256
+    """SHA-256 of its file; equal files are stored once."""
+    bytes: int
+    """Size of its file."""
+    samples: int = Field(examples=[5000])
+    """How many samples it holds."""
+    classes: list[str] = Field(default_factory=list, examples=[["airplane", "automobile"]])
+    """Names of its classes; empty if it is not labelled."""
+    class_counts: dict[str, int] = Field(default_factory=dict)
+    """Samples (or boxes) of each class."""
+    notes: list[str] = Field(default_factory=list)
+    """What was passed over on arrival, such as hidden files."""
+    links: dict[str, str] = Field(default_factory=dict)
+    """Where to go from here."""

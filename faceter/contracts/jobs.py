@@ -1,0 +1,98 @@
+"""Jobs: the long work. One kind is one specification here and one function in ``workers/tasks.py``."""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from faceter.contracts.base import Contract, Provenance, Timestamp
+from faceter.contracts.errors import Problem
+from faceter.contracts.quantizations import QuantizationRequest
+
+
+class JobStatus(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+class QuantizationJob(Contract):
+    """Quantize a model."""
+
+    kind: Literal["quantization"] = "quantization"
+    model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """The model to quantize."""
+    request: QuantizationRequest
+    """How."""
+
+    @property
+    def uses(self) -> list[str]:
+        """Ids of the models and data sets the job reads."""
+        datasets = (self.request.calibration_dataset, self.request.evaluation_dataset)
+        return [self.model_id, *(dataset for dataset in datasets if dataset)]
+
+
+JobSpecification = QuantizationJob
+"""What a job is to do; a union discriminated by ``kind`` as soon as there are two kinds."""
+
+
+class Progress(Contract):
+    """How far a running job is."""
+
+    step: str = Field(examples=["evaluating"])
+    """What it is doing, in a word or a few."""
+    fraction: float = Field(ge=0, le=1, examples=[0.4])
+    """How much of the whole job is done."""
+    eta_seconds: float | None = Field(default=None, ge=0, examples=[12.5])
+    """Seconds left, as estimated; null where it cannot be told."""
+    updated_at: Timestamp
+    """When this was said."""
+
+
+class JobResult(Contract):
+    """What a job made."""
+
+    model_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """The model it made."""
+    url: str = Field(examples=["/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """Where to find it."""
+
+
+class Job(Contract):
+    """A piece of long work and where it is."""
+
+    id: str = Field(examples=["job_4x8k2m9q0v7r3t6w1y5z"])
+    """Opaque id."""
+    kind: Literal["quantization"]
+    """What sort of work it is."""
+    status: JobStatus
+    """Where it is."""
+    created_at: Timestamp
+    """When it was asked for."""
+    started_at: Timestamp | None = None
+    """When a worker last took it up."""
+    ended_at: Timestamp | None = None
+    """When it ended."""
+    attempts: int = 0
+    """How often it was started; more than once if a worker died."""
+    progress: Progress | None = None
+    """How far it is."""
+    specification: JobSpecification
+    """What it is to do."""
+    result: JobResult | None = None
+    """What it made, once it succeeded."""
+    error: Problem | None = None
+    """Why it failed, if it did."""
+    provenance: Provenance | None = None
+    """Everything needed to make its result again, once it succeeded."""
+    links: dict[str, str] = Field(default_factory=dict)
+    """Where to go from here."""

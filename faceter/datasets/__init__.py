@@ -1,0 +1,1 @@
+"""Reads and checks the data sets a user uploads. One kind, one file."""

@@ -1,0 +1,1 @@
+"""Reads, checks and edits ONNX graphs with onnx and numpy; no torch."""

@@ -1,0 +1,1 @@
+"""Pictures in, numbers out: decoding image files, preprocessing, decoding detections."""

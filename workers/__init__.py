@@ -1,0 +1,1 @@
+"""The long work: torch, and nothing of HTTP. One folder per capability."""

@@ -1,0 +1,1 @@
+"""The operators of the torch interpreter, by family."""

@@ -1,0 +1,1 @@
+"""Quantization without the training data. One method, one file."""
