@@ -1,0 +1,275 @@
+"""Blobs: files named by the SHA-256 of their bytes, whole or not there at all."""
+
+import errno
+import hashlib
+import io
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import fsspec.core
+from fsspec.implementations.local import LocalFileSystem
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.store.connection import RETRY_AFTER_SECONDS
+
+_CHUNK: Final = 1024 * 1024
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_STALE_SECONDS: Final = 24 * 3600
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob's name and size."""
+
+    sha256: str
+    """SHA-256 of its bytes, in hexadecimal."""
+    bytes: int
+    """How many there are."""
+
+
+@dataclass(frozen=True)
+class StagedBlob(StoredBlob):
+    """Bytes that have arrived and been hashed, but are not in the store yet."""
+
+    path: Path
+    """Where they wait."""
+
+
+@contextmanager
+def _write_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise FaceterError(
+                ProblemKind.STORAGE_FULL,
+                "There is no room left to store this file. Nothing was kept; delete what is no longer needed.",
+            ) from error
+        raise
+
+
+class BlobStore:
+    """Files by content, in a local folder or in any store fsspec knows.
+
+    A local blob is written beside its place, flushed to disk and renamed into it. A remote one is
+    collected in a local file first, and sent in one piece. Either way nobody ever sees half of it, and
+    bytes that are there already are not written again.
+
+    Args:
+        url: A folder, or an fsspec URL such as ``s3://bucket/prefix``; made where it is missing.
+        cache_dir: For a remote store, where arriving files wait and `path` keeps what it fetched;
+            a folder for temporary files if not given.
+    """
+
+    def __init__(self, url: str, cache_dir: Path | None = None) -> None:
+        self._fs, root = fsspec.core.url_to_fs(url)  # type: ignore[no-untyped-call]
+        self._local = isinstance(self._fs, LocalFileSystem)
+        self._root = str(root).rstrip("/")
+        self._staging = Path(self._root) / "incoming" if self._local else self._cache(cache_dir) / "incoming"
+        self._fetched = Path(self._root) if self._local else self._cache(cache_dir)
+
+    @staticmethod
+    def _cache(cache_dir: Path | None) -> Path:
+        return cache_dir or Path(tempfile.gettempdir()) / f"faceter-blobs-{os.getuid()}"
+
+    @staticmethod
+    def _relative(sha256: str) -> str:
+        if not _DIGEST.fullmatch(sha256):
+            raise ValueError(f"not a SHA-256 in hexadecimal: {sha256!r}")
+        return f"{sha256[:2]}/{sha256}"
+
+    def _key(self, sha256: str) -> str:
+        return f"{self._root}/{self._relative(sha256)}"
+
+    @staticmethod
+    def _missing(sha256: str) -> FaceterError:
+        return FaceterError(
+            ProblemKind.BLOB_MISSING, f"The stored file {sha256} is gone. Restore the blob store, or upload it again."
+        )
+
+    @contextmanager
+    def stage(self, source: BinaryIO | bytes) -> Iterator[StagedBlob]:
+        """Collect and hash what ``source`` holds, to be committed or else forgotten when the block ends.
+
+        Args:
+            source: The bytes, or a binary stream read from where it stands to its end.
+
+        Raises:
+            FaceterError: `STORAGE_FULL` where there is no room.
+        """
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source
+        digest = hashlib.sha256()
+        size = 0
+        with _write_errors():
+            self._staging.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=self._staging)
+        path = Path(name)
+        try:
+            with _write_errors(), open(descriptor, "wb") as file:
+                while chunk := stream.read(_CHUNK):
+                    digest.update(chunk)
+                    size += len(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            yield StagedBlob(digest.hexdigest(), size, path)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def commit(self, staged: StagedBlob) -> StoredBlob:
+        """Put staged bytes into the store, unless they are there already.
+
+        Raises:
+            FaceterError: `STORAGE_FULL` where there is no room, `STORE_UNAVAILABLE` if a remote store is away.
+        """
+        if not self.exists(staged.sha256):
+            if self._local:
+                self._rename(staged.path, self._local_path(staged.sha256))
+            else:
+                with _write_errors(), self._remote_errors():
+                    key = self._key(staged.sha256)
+                    self._fs.makedirs(key.rsplit("/", 1)[0], exist_ok=True)
+                    self._fs.put_file(str(staged.path), key)
+        return StoredBlob(staged.sha256, staged.bytes)
+
+    @staticmethod
+    def _rename(source: Path, target: Path) -> None:
+        with _write_errors():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def put(self, source: BinaryIO | bytes) -> StoredBlob:
+        """Keep bytes and return their name and number.
+
+        Args:
+            source: The bytes, or a binary stream read from where it stands to its end.
+
+        Raises:
+            FaceterError: `STORAGE_FULL` where there is no room, `STORE_UNAVAILABLE` if a remote store is away.
+        """
+        with self.stage(source) as staged:
+            return self.commit(staged)
+
+    def put_file(self, path: Path) -> StoredBlob:
+        """Keep a copy of a file; see `put`."""
+        with path.open("rb") as file:
+            return self.put(file)
+
+    def exists(self, sha256: str) -> bool:
+        """Return whether the blob is in the store."""
+        if self._local:
+            return self._local_path(sha256).is_file()
+        with self._remote_errors():
+            return bool(self._fs.isfile(self._key(sha256)))
+
+    def size(self, sha256: str) -> int:
+        """Return the blob's size in bytes.
+
+        Raises:
+            FaceterError: `BLOB_MISSING`.
+        """
+        try:
+            with self._remote_errors():
+                return int(self._fs.size(self._key(sha256)))
+        except FileNotFoundError as error:
+            raise self._missing(sha256) from error
+
+    def open(self, sha256: str) -> BinaryIO:
+        """Open the blob for reading; the stream can seek. Close it when done.
+
+        Raises:
+            FaceterError: `BLOB_MISSING`.
+        """
+        try:
+            if self._local:
+                return self._local_path(sha256).open("rb")
+            with self._remote_errors():
+                return cast(BinaryIO, self._fs.open(self._key(sha256), "rb"))
+        except FileNotFoundError as error:
+            raise self._missing(sha256) from error
+
+    def read(self, sha256: str) -> bytes:
+        """Return all of the blob's bytes.
+
+        Raises:
+            FaceterError: `BLOB_MISSING`.
+        """
+        with self._remote_errors(), self.open(sha256) as file:
+            return file.read()
+
+    def path(self, sha256: str) -> Path:
+        """Return a local file with the blob's bytes; it is not the caller's to change or delete.
+
+        For a remote store it is fetched once, checked against its name, and kept in the cache folder.
+
+        Raises:
+            FaceterError: `BLOB_MISSING`, also if what was fetched is not what its name says.
+        """
+        path = self._local_path(sha256)
+        if path.is_file():
+            return path
+        if self._local:
+            raise self._missing(sha256)
+        with self.open(sha256) as file, self._remote_errors(), self.stage(file) as staged:
+            if staged.sha256 != sha256:
+                raise self._missing(sha256)
+            self._rename(staged.path, path)
+        return path
+
+    def delete(self, sha256: str) -> None:
+        """Delete the blob; nothing happens if there is none."""
+        self._local_path(sha256).unlink(missing_ok=True)
+        if not self._local:
+            with self._remote_errors(), suppress(FileNotFoundError):
+                self._fs.rm_file(self._key(sha256))
+
+    def sweep(self) -> int:
+        """Delete what dead processes left half collected more than a day ago; return how many files."""
+        stale = 0
+        if self._staging.is_dir():
+            for path in self._staging.iterdir():
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                        path.unlink()
+                        stale += 1
+        return stale
+
+    def _local_path(self, sha256: str) -> Path:
+        return self._fetched / self._relative(sha256)
+
+    @contextmanager
+    def _remote_errors(self) -> Iterator[None]:
+        if self._local:
+            yield
+            return
+        try:
+            yield
+        except _unreachable() as error:
+            raise FaceterError(
+                ProblemKind.STORE_UNAVAILABLE,
+                "The blob store cannot be reached at the moment. Try again in a few seconds.",
+                retry_after=RETRY_AFTER_SECONDS,
+            ) from error
+
+
+def _unreachable() -> tuple[type[Exception], ...]:
+    """Return what says that a remote store is away, the S3 client's own exceptions included where it is installed."""
+    try:
+        from botocore.exceptions import BotoCoreError
+    except ImportError:
+        return (ConnectionError, TimeoutError)
+    return (ConnectionError, TimeoutError, BotoCoreError)

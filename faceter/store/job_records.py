@@ -1,0 +1,127 @@
+"""The job record: an RQ job, read as the `Job` both sides know."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from redis import Redis
+from rq import Queue
+from rq.exceptions import NoSuchJobError
+from rq.job import Job as RQJob
+from rq.job import JobStatus as RQStatus
+from rq.serializers import JSONSerializer
+
+from faceter.contracts.base import Provenance
+from faceter.contracts.errors import FaceterError, Problem, ProblemKind
+from faceter.contracts.jobs import Job, JobResult, JobSpecification, JobStatus, Progress
+from faceter.store.newest_first import NewestFirst
+
+QUEUE_NAME: Final = "faceter"
+"""The one RQ queue; its workers take every kind of job."""
+
+INDEX_KEY: Final = "faceter:jobs"
+"""Sorted set of all job ids by creation."""
+
+ACTIVE_KEY: Final = "faceter:jobs:active"
+"""Set of the ids of jobs that are queued or running."""
+
+LEASE: Final = "lease"
+"""Field of the job's hash: id of the execution that has it. Who does not have the lease may not write."""
+
+ENDED_BY: Final = "ended_by"
+"""Field of the job's hash: id of the execution that ended it."""
+
+_SPECIFICATION: TypeAdapter[JobSpecification] = TypeAdapter(JobSpecification)
+
+_STATUSES: Final = {
+    RQStatus.STARTED: JobStatus.RUNNING,
+    RQStatus.FINISHED: JobStatus.SUCCEEDED,
+    RQStatus.FAILED: JobStatus.FAILED,
+    RQStatus.STOPPED: JobStatus.CANCELED,
+    RQStatus.CANCELED: JobStatus.CANCELED,
+}
+
+
+def rq_queue(redis: Redis) -> Queue:
+    """Return the RQ queue, JSON all through."""
+    return Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
+
+
+def job_key(job_id: str) -> str:
+    """Return the Redis key of a job's hash."""
+    return RQJob.key_for(job_id)
+
+
+def index(redis: Redis) -> NewestFirst:
+    """Return the index of all jobs."""
+    return NewestFirst(redis, INDEX_KEY)
+
+
+def specification_of(job: RQJob) -> JobSpecification:
+    """Return what the job is to do."""
+    return _SPECIFICATION.validate_python(job.args[0])
+
+
+def fetch(redis: Redis, job_id: str) -> RQJob:
+    """Return the RQ job of that id.
+
+    Raises:
+        FaceterError: `NOT_FOUND` if there is none, or it has expired.
+    """
+    try:
+        return RQJob.fetch(job_id, connection=redis, serializer=JSONSerializer)
+    except (NoSuchJobError, ValueError) as error:
+        raise FaceterError(
+            ProblemKind.NOT_FOUND,
+            f"There is no job {job_id!r}, or it ended too long ago. GET /v1/jobs lists those there are.",
+        ) from error
+
+
+def load(redis: Redis, job_ids: Sequence[str]) -> list[Job | None]:
+    """Return the jobs of those ids in their order, None for one that is gone."""
+    found = RQJob.fetch_many(job_ids, connection=redis, serializer=JSONSerializer)
+    return [None if job is None else to_job(job) for job in found]
+
+
+def _required(moment: datetime | None) -> datetime:
+    if moment is None:
+        raise ValueError("an RQ job without a time of creation")
+    return moment
+
+
+def to_job(job: RQJob) -> Job:
+    """Return the contract of an RQ job as it stands in memory."""
+    meta: dict[str, Any] = job.meta
+    status = _STATUSES.get(job.get_status(refresh=False), JobStatus.QUEUED)
+    result = JobResult.model_validate(meta["result"]) if status is JobStatus.SUCCEEDED else None
+    provenance = meta.get("provenance")
+    progress = meta.get("progress")
+    specification = specification_of(job)
+    links = {"self": f"/v1/jobs/{job.id}", "events": f"/v1/jobs/{job.id}/events"}
+    if result is not None:
+        links["result"] = result.url
+    return Job(
+        id=job.id,
+        kind=specification.kind,
+        status=status,
+        created_at=_required(job.created_at),
+        started_at=job.started_at,
+        ended_at=job.ended_at if status.ended else None,
+        attempts=meta.get("attempts", 0),
+        progress=None if progress is None else Progress.model_validate(progress),
+        specification=specification,
+        result=result,
+        error=_error(job) if status is JobStatus.FAILED else None,
+        provenance=None if provenance is None else Provenance.model_validate(provenance),
+        links=links,
+    )
+
+
+def _error(job: RQJob) -> Problem:
+    stored = job.meta.get("error")
+    if stored is not None:
+        return Problem.model_validate(stored)
+    return FaceterError(
+        ProblemKind.WORKER_LOST, "The job was failed from outside, with RQ's own tools. Run it again."
+    ).problem(f"/v1/jobs/{job.id}")
