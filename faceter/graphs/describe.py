@@ -1,0 +1,187 @@
+"""Describing a model: its layers, tensors, operators, parameters and multiply-accumulates."""
+
+from collections import Counter
+from math import prod
+
+import numpy as np
+import onnx
+
+from faceter.contracts.graphs import Graph, Layer, Tensor
+from faceter.contracts.models import TensorSpec
+from faceter.graphs import shapes as shape_inference
+from faceter.graphs.macs import multiply_accumulates
+from faceter.graphs.operators import unsupported
+from faceter.graphs.packing import unpack_weights
+from faceter.graphs.view import GraphView, all_nodes, inputs_used, is_standard, node_name, opset_of
+
+_QUANTIZING_OPERATORS = frozenset(
+    {
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "QLinearConv",
+        "QLinearMatMul",
+        "ConvInteger",
+        "MatMulInteger",
+    }
+)
+_WITHOUT_PARAMETERS = frozenset(
+    {"Clip", "ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Slice", "Tile", "TopK", "Upsample"}
+)
+_FLOAT_TYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
+
+
+def input_specs(model: onnx.ModelProto) -> list[TensorSpec]:
+    """Return the inputs of a model in order, weights left out."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [_spec(value) for value in model.graph.input if value.name not in weights]
+
+
+def output_specs(model: onnx.ModelProto) -> list[TensorSpec]:
+    """Return the outputs of a model in order, with the shapes inferred where the file states none."""
+    found = shape_inference.infer(model)
+    specs = []
+    for value in model.graph.output:
+        spec = _spec(value)
+        info = found.get(value.name)
+        if not spec.shape and info is not None and info.shape:
+            spec = TensorSpec(name=value.name, dtype=info.dtype, shape=list(info.shape))
+        specs.append(spec)
+    return specs
+
+
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Whether the model already computes with integer codes or fake-quantizes anything."""
+    return any(node.op_type in _QUANTIZING_OPERATORS for node in all_nodes(model.graph))
+
+
+def parameter_count(model: onnx.ModelProto) -> int:
+    """Return the number of trained values, as `describe` counts them."""
+    view = GraphView(unpack_weights(model))
+    counted = _Parameters(view)
+    return sum(counted.of(node) for node in view.graph.node)
+
+
+def describe(model: onnx.ModelProto) -> Graph:
+    """Describe a model's main graph.
+
+    Trained values are the floating-point (or quantized) initializers of rank 1 and more that a node computes with.
+    A BatchNormalization's running statistics are measured, not trained, and do not count; nor does a bias of zeros that
+    exporters put before one. Shared weights count once, with the first node that uses them. Multiply-accumulates
+    are for a batch of one where the batch size may vary.
+
+    Args:
+        model: A checked model; weights may be packed.
+
+    Returns:
+        Layers in the order they run, every tensor that is not a weight, and totals.
+    """
+    model = unpack_weights(model)
+    view = GraphView(model)
+    found = shape_inference.infer(model)
+    for_one = shape_inference.infer(model, batch=1)
+    counted = _Parameters(view)
+    layers: list[Layer] = []
+    tensors = [Tensor(name=spec.name, dtype=spec.dtype, shape=spec.shape) for spec in input_specs(model)]
+    names = _unique_names(view.graph)
+    for node, name in zip(view.graph.node, names, strict=True):
+        layers.append(
+            Layer(
+                name=name,
+                operator=node.op_type,
+                inputs=[item for item in node.input if item],
+                outputs=[item for item in node.output if item],
+                parameters=counted.of(node),
+                macs=multiply_accumulates(node, for_one),
+                batch_norm=_batch_norm_follows(node, view),
+            )
+        )
+        for output in node.output:
+            info = found.get(output)
+            if output and info is not None:
+                shape = list(info.shape) if info.shape is not None else []
+                tensors.append(Tensor(name=output, dtype=info.dtype, shape=shape, produced_by=name))
+    macs = [layer.macs for layer in layers]
+    return Graph(
+        opset=opset_of(model),
+        operators=dict(Counter(node.op_type for node in view.graph.node).most_common()),
+        layers=layers,
+        tensors=tensors,
+        parameters=sum(layer.parameters for layer in layers),
+        macs=None if None in macs else sum(count for count in macs if count is not None),
+        unsupported_operators=sorted({operator for operator, _ in unsupported(model)}),
+    )
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    info = shape_inference.value_info(value)
+    if info is None:
+        return TensorSpec(name=value.name, dtype="float32", shape=[])
+    return TensorSpec(name=value.name, dtype=info.dtype, shape=list(info.shape or ()))
+
+
+def _unique_names(graph: onnx.GraphProto) -> list[str]:
+    names: list[str] = []
+    taken: set[str] = set()
+    for node in graph.node:
+        base = candidate = node_name(node)
+        number = 2
+        while candidate in taken:
+            candidate, number = f"{base}_{number}", number + 1
+        taken.add(candidate)
+        names.append(candidate)
+    return names
+
+
+def _batch_norm_follows(node: onnx.NodeProto, view: GraphView) -> bool:
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        return False
+    return any(
+        item.op_type == "BatchNormalization" and is_standard(item) and item.input[0] == node.output[0]
+        for item in view.consumers.get(node.output[0], [])
+    )
+
+
+class _Parameters:
+    """Counts trained values node by node, each tensor once."""
+
+    def __init__(self, view: GraphView) -> None:
+        self._view = view
+        self._seen: set[str] = set()
+
+    def of(self, node: onnx.NodeProto) -> int:
+        if node.op_type in _WITHOUT_PARAMETERS or node.op_type == "Constant":
+            return 0
+        total = 0
+        for index, name in enumerate(dict.fromkeys(inputs_used(node))):
+            if name in self._seen or not self._counts(node, index, name):
+                continue
+            self._seen.add(name)
+            total += self._elements(name)
+        return total
+
+    def _counts(self, node: onnx.NodeProto, index: int, name: str) -> bool:
+        if node.op_type == "BatchNormalization" and index in (3, 4):
+            return False
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            return index == 0 and self._view.is_initializer(name)
+        if node.op_type in ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"):
+            return index in (1, 3, 8) and self._elements(name) > 1
+        if node.op_type == "Conv" and index == 2 and _batch_norm_follows(node, self._view):
+            value = self._view.constant(name)
+            if value is not None and not np.any(value):
+                return False
+        return self._is_float(name)
+
+    def _is_float(self, name: str) -> bool:
+        if self._view.is_initializer(name):
+            tensor = self._view.tensor(name)
+            return len(tensor.dims) > 0 and shape_inference.dtype_name(tensor.data_type) in _FLOAT_TYPES
+        value = self._view.constant(name)
+        return value is not None and value.ndim > 0 and value.dtype.name in _FLOAT_TYPES
+
+    def _elements(self, name: str) -> int:
+        if self._view.is_initializer(name):
+            return prod(self._view.tensor(name).dims)
+        value = self._view.constant(name)
+        return 0 if value is None else value.size

@@ -1,0 +1,111 @@
+"""Folding BatchNormalization into the layer before it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from faceter.graphs.view import Array, GraphView, attribute, is_standard, remove_unused
+
+
+@dataclass(frozen=True)
+class BatchNormStatistics:
+    """Mean and deviation of a normalized tensor's channels, before any activation function.
+
+    Attributes:
+        beta: Mean of each channel, float32 [C]: the normalization's shift β.
+        gamma: Deviation of each channel, float32 [C]: the magnitude of its scale γ.
+    """
+
+    beta: Array
+    gamma: Array
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A model without the normalizations that could be folded away.
+
+    Attributes:
+        model: The model; it computes the same function.
+        statistics: Statistics by the name of the normalized tensor, which keeps its name: the output of the
+            convolution or matrix product after folding, or of a normalization that stands on its own.
+    """
+
+    model: onnx.ModelProto
+    statistics: dict[str, BatchNormStatistics]
+
+
+def fold_batch_norms(model: onnx.ModelProto) -> Folded:
+    """Fold each BatchNormalization into the Conv, ConvTranspose or Gemm whose output only it reads.
+
+    With W' = W · γ / √(σ² + ε) and b' = (b − μ) · γ / √(σ² + ε) + β, computed in float64.
+
+    Args:
+        model: A checked model; it is not changed.
+
+    Returns:
+        The folded model and the statistics that were in it.
+    """
+    folded = onnx.ModelProto()
+    folded.CopyFrom(model)
+    view = GraphView(folded)
+    statistics: dict[str, BatchNormStatistics] = {}
+    for norm in list(folded.graph.node):
+        if norm.op_type != "BatchNormalization" or not is_standard(norm) or attribute(norm, "training_mode", 0):
+            continue
+        constants = [view.constant(name) for name in norm.input[1:5]]
+        if any(value is None for value in constants):
+            continue
+        gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in constants)
+        statistics[norm.output[0]] = BatchNormStatistics(beta.astype(np.float32), np.abs(gamma).astype(np.float32))
+        layer = view.producer.get(norm.input[0])
+        reader = view.only_consumer(norm.input[0])
+        if layer is None or reader is None or reader is not norm:
+            continue
+        factor = gamma / np.sqrt(variance + attribute(norm, "epsilon", 1e-5))
+        if _scale_layer(view, layer, factor, beta - mean * factor):
+            layer.output[0] = norm.output[0]
+            folded.graph.node.remove(norm)
+    remove_unused(folded.graph)
+    return Folded(folded, statistics)
+
+
+def _scale_layer(view: GraphView, layer: onnx.NodeProto, factor: Array, shift: Array) -> bool:
+    """Make ``layer`` give ``factor`` times what it gives plus ``shift``, per output channel; False if it cannot."""
+    if not is_standard(layer) or layer.op_type not in ("Conv", "ConvTranspose", "Gemm"):
+        return False
+    weight = view.constant(layer.input[1])
+    has_bias = len(layer.input) > 2 and bool(layer.input[2])
+    bias = view.constant(layer.input[2]) if has_bias else np.zeros(len(factor))
+    if weight is None or bias is None:
+        return False
+    if layer.op_type == "Gemm":
+        if attribute(layer, "alpha", 1.0) != 1.0 or attribute(layer, "beta", 1.0) != 1.0:
+            return False
+        scaled = weight * (factor[:, None] if attribute(layer, "transB", 0) else factor)
+        bias = np.broadcast_to(bias, (*bias.shape[:-1], len(factor)))
+    elif layer.op_type == "ConvTranspose":
+        groups = attribute(layer, "group", 1)
+        split = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:]).astype(np.float64)
+        per_group = factor.reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
+        scaled = (split * per_group).reshape(weight.shape)
+    else:
+        scaled = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    dtype = weight.dtype
+    layer.input[1] = _put(view, layer, layer.input[1], scaled.astype(dtype))
+    shifted = (bias * factor + shift).astype(dtype)
+    if has_bias:
+        layer.input[2] = _put(view, layer, layer.input[2], shifted)
+    else:
+        del layer.input[2:]
+        layer.input.append(view.add_initializer(f"{layer.input[1]}.bias", shifted))
+    return True
+
+
+def _put(view: GraphView, layer: onnx.NodeProto, name: str, value: Array) -> str:
+    """Store a layer's new constant: in place where only this layer reads it, else under a new name."""
+    shared = any(reader is not layer for reader in view.consumers.get(name, [])) or list(layer.input).count(name) > 1
+    if view.is_initializer(name) and not shared:
+        view.replace_initializer(name, value)
+        return name
+    return view.add_initializer(f"{name}.folded", value)

@@ -1,0 +1,265 @@
+"""Weights packed at their bits in a file that is still standard ONNX.
+
+A packed model keeps the codes of all weights that need b bits in one run, each code shifted to u = q − q₀ with
+0 ≤ u < 2^b. The bits of u are split into fields of 4, 2 and 1 bits whose widths add up to b, and every field is an
+initializer of its own with 8 / width codes to the byte, lowest bits first, so that nothing is lost to padding at any b.
+A handful of standard nodes (BitShift, Mod, Cast, Mul, Add, Split, …) rebuild the codes from them. Any runtime
+folds these at load; `unpack_weights` does the same with numpy, so that serving does not depend on it.
+
+A weight whose channels need different numbers of bits is cut along its channels; each lies with the codes of its width.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from faceter.graphs.view import Array, GraphView, attribute, remove_unused, replace_nodes
+
+PREFIX = "faceter.unpack/"
+_CODE_TYPES = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+_LEAST_SAVED = 256
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Codes of one width: a whole weight, or some of its channels."""
+
+    weight: str
+    codes: Array
+    """Unsigned codes u."""
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How a weight is put together again from pieces: joined along ``axis``, then its channels taken in ``order``."""
+
+    axis: int
+    order: Array
+
+
+def pack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with the integer codes of its weights packed at the fewest bits they need.
+
+    Weights are the int8 and uint8 initializers that a DequantizeLinear reads. Each, or each of its channels, is packed
+    at the smallest b whose range holds all its codes, which is never more than it was quantized to. Packing
+    twice changes nothing, and `unpack_weights` gives the model back.
+
+    Args:
+        model: A quantized model; it is not changed.
+    """
+    if is_packed(model):
+        return model
+    packed = onnx.ModelProto()
+    packed.CopyFrom(model)
+    view = GraphView(packed)
+    pieces: dict[tuple[int, int], list[_Piece]] = {}
+    cuts: dict[str, _Cut] = {}
+    originals: dict[str, Array] = {}
+    for name, axis in _weights(view):
+        codes = numpy_helper.to_array(view.tensor(name))
+        originals[name] = codes
+        middle = 0 if codes.dtype == np.int8 else 128
+        whole, by_channel = _bits(codes, middle, None), _bits(codes, middle, axis)
+        if axis is not None and _saved(codes, whole, by_channel) > _LEAST_SAVED + 4 * len(by_channel):
+            cuts[name] = _Cut(axis, np.argsort(np.argsort(by_channel, kind="stable"), kind="stable"))
+            for bits in np.unique(by_channel):
+                part = np.compress(by_channel == bits, codes, axis)
+                _add_piece(pieces, name, part, int(bits), middle)
+        else:
+            _add_piece(pieces, name, codes, int(whole[0]), middle)
+    narrow = {name for (bits, _), group in pieces.items() if bits < 8 for name in (piece.weight for piece in group)}
+    if not narrow:
+        return packed
+    nodes: list[onnx.NodeProto] = []
+    parts: dict[str, list[str]] = {}
+    for (bits, base), group in sorted(pieces.items()):
+        kept = [piece for piece in group if piece.weight in narrow]
+        if kept:
+            nodes += _unpacking_nodes(view, bits, base, kept, parts)
+    for name in narrow:
+        nodes += _joining_nodes(view, name, parts[name], originals[name].shape, cuts.get(name))
+    for tensor in [tensor for tensor in packed.graph.initializer if tensor.name in narrow]:
+        packed.graph.initializer.remove(tensor)
+    replace_nodes(packed.graph, [*nodes, *packed.graph.node])
+    return packed
+
+
+def unpack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with packed weights turned back into int8 or uint8 initializers.
+
+    It runs the model's own unpacking nodes with numpy. A model with nothing packed is returned as it is.
+    """
+    if not is_packed(model):
+        return model
+    unpacked = onnx.ModelProto()
+    unpacked.CopyFrom(model)
+    graph = unpacked.graph
+    packing = [node for node in graph.node if node.name.startswith(PREFIX)]
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    known: dict[str, Array] = {}
+    for node in packing:
+        arguments = [
+            known[name] if name in known else numpy_helper.to_array(values[name]) for name in node.input if name
+        ]
+        known.update(zip(node.output, _run(node, arguments), strict=True))
+    inside = {name for node in packing for name in node.input}
+    replace_nodes(graph, [node for node in graph.node if not node.name.startswith(PREFIX)])
+    for name in known:
+        if name not in inside:
+            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(known[name]), name))
+    remove_unused(graph)
+    return unpacked
+
+
+def is_packed(model: onnx.ModelProto) -> bool:
+    """Whether the model has packed weights."""
+    return any(node.name.startswith(PREFIX) for node in model.graph.node)
+
+
+def weight_bytes(model: onnx.ModelProto) -> int:
+    """Return the bytes a model's weights take in the file as it is: float, 8-bit codes, or packed."""
+    weights = {name for name, _ in _weights(GraphView(unpack_weights(model)))}
+    total = 0
+    for tensor in model.graph.initializer:
+        if tensor.name in weights or tensor.name.startswith(PREFIX):
+            total += numpy_helper.to_array(tensor).nbytes
+    return total
+
+
+def _weights(view: GraphView) -> list[tuple[str, int | None]]:
+    found: dict[str, int | None] = {}
+    for node in view.graph.node:
+        if node.op_type != "DequantizeLinear" or not view.is_initializer(node.input[0]):
+            continue
+        tensor = view.tensor(node.input[0])
+        if tensor.data_type in _CODE_TYPES and len(tensor.dims) > 1:
+            per_channel = len(view.tensor(node.input[1]).dims) == 1 if view.is_initializer(node.input[1]) else False
+            found[tensor.name] = attribute(node, "axis", 1) % len(tensor.dims) if per_channel else None
+    return list(found.items())
+
+
+def _bits(codes: Array, middle: int, axis: int | None) -> Array:
+    """Return the fewest bits that hold the codes, of all of them or per channel, [1] or [C]."""
+    others = tuple(index for index in range(codes.ndim) if index != axis)
+    signed = codes.astype(np.int32) - middle
+    low, high = signed.min(axis=others).reshape(-1), signed.max(axis=others).reshape(-1)
+    needed = np.ones(low.shape, np.int32)
+    for bits in range(1, 8):
+        fits = (low >= -(1 << (bits - 1))) & (high < 1 << (bits - 1))
+        needed = np.where(fits, needed, bits + 1)
+    return needed
+
+
+def _saved(codes: Array, whole: Array, by_channel: Array) -> float:
+    return codes.size / 8 * (float(whole[0]) - float(by_channel.mean()))
+
+
+def _add_piece(pieces: dict[tuple[int, int], list[_Piece]], name: str, codes: Array, bits: int, middle: int) -> None:
+    base = middle - (1 << (bits - 1))
+    unsigned = (codes.astype(np.int32) - base).astype(np.uint8)
+    pieces.setdefault((bits, base), []).append(_Piece(name, unsigned))
+
+
+def _unpacking_nodes(
+    view: GraphView, bits: int, base: int, pieces: list[_Piece], parts: dict[str, list[str]]
+) -> list[onnx.NodeProto]:
+    """Store pieces of one width and return the nodes that rebuild them; ``parts`` learns each weight's tensors."""
+    tag = f"{PREFIX}{bits}{'s' if base < 0 else 'u'}"
+    codes = np.concatenate([piece.codes.reshape(-1) for piece in pieces])
+    sizes = [piece.codes.size for piece in pieces]
+    padding = -len(codes) % 8
+    codes = np.concatenate([codes, np.zeros(padding, np.uint8)])
+    nodes: list[onnx.NodeProto] = []
+
+    def node(operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> str:
+        nodes.append(onnx.helper.make_node(operator, inputs, outputs, f"{PREFIX}{len(nodes)}/{tag}", **attributes))
+        return outputs[0]
+
+    def constant(name: str, value: Array) -> str:
+        full = f"{PREFIX}{name}"
+        return full if view.is_initializer(full) else view.add_initializer(full, value)
+
+    whole = ""
+    offset = 0
+    for width in (width for width in (8, 4, 2, 1) if bits & width):
+        field = (codes >> offset) & ((1 << width) - 1)
+        shifts = np.arange(0, 8, width, dtype=np.uint8)
+        stored = (field.reshape(-1, len(shifts)) << shifts).sum(axis=1).astype(np.uint8)
+        step = f"{tag}{width}"
+        if width == 8:
+            spread = view.add_initializer(step, stored)
+        else:
+            data = view.add_initializer(step, stored.reshape(-1, 1))
+            by = constant(f"shifts{width}", shifts[None])
+            shifted = node("BitShift", [data, by], [f"{step}a"], direction="RIGHT")
+            masked = node("Mod", [shifted, constant(f"modulus{width}", np.array(1 << width, np.uint8))], [f"{step}b"])
+            spread = node("Reshape", [masked, constant("flat", np.array([-1], np.int64))], [f"{step}c"])
+        wide = node("Cast", [spread], [f"{step}d"], to=onnx.TensorProto.INT32)
+        if offset:
+            wide = node("Mul", [wide, constant(f"times{offset}", np.array(1 << offset, np.int32))], [f"{step}e"])
+        whole = node("Add", [whole, wide], [f"{step}f"]) if whole else wide
+        offset += width
+    whole = node("Add", [whole, constant(f"base{base}", np.array(base, np.int32))], [f"{tag}g"])
+    kind = onnx.TensorProto.INT8 if base < 0 else onnx.TensorProto.UINT8
+    whole = node("Cast", [whole], [f"{tag}h"], to=kind)
+    names = [f"{tag}/{index}" for index in range(len(pieces))]
+    for piece, name in zip(pieces, names, strict=True):
+        parts.setdefault(piece.weight, []).append(name)
+    if padding:
+        sizes, names = [*sizes, padding], [*names, f"{tag}/rest"]
+    if len(sizes) == 1:
+        node("Reshape", [whole, constant("flat", np.array([-1], np.int64))], names)
+    else:
+        node("Split", [whole, view.add_initializer(f"{tag}i", np.array(sizes, np.int64))], names, axis=0)
+    return nodes
+
+
+def _joining_nodes(
+    view: GraphView, name: str, parts: list[str], shape: tuple[int, ...], cut: _Cut | None
+) -> list[onnx.NodeProto]:
+    """Return the nodes that give a weight its shape again, and its channels their order."""
+    label = f"{PREFIX}{name}"
+    if cut is None:
+        target = view.add_initializer(f"{label}/s", np.array(shape, np.int64))
+        return [onnx.helper.make_node("Reshape", [parts[0], target], [name], label)]
+    sizes = list(shape)
+    sizes[cut.axis] = -1
+    target = view.add_initializer(f"{label}/s", np.array(sizes, np.int64))
+    nodes = [
+        onnx.helper.make_node("Reshape", [part, target], [f"{label}/{index}"], f"{label}/{index}")
+        for index, part in enumerate(parts)
+    ]
+    shaped = [node.output[0] for node in nodes]
+    order = view.add_initializer(f"{label}/o", cut.order.astype(np.int32))
+    nodes.append(onnx.helper.make_node("Concat", shaped, [f"{label}/j"], f"{label}/j", axis=cut.axis))
+    nodes.append(onnx.helper.make_node("Gather", [f"{label}/j", order], [name], label, axis=cut.axis))
+    return nodes
+
+
+def _run(node: onnx.NodeProto, arguments: list[Array]) -> list[Array]:
+    """Run one unpacking node with numpy."""
+    first = arguments[0]
+    match node.op_type:
+        case "BitShift":
+            return [first >> arguments[1]]
+        case "Mod":
+            return [first % arguments[1]]
+        case "Reshape":
+            return [first.reshape(arguments[1])]
+        case "Cast":
+            return [first.astype(onnx.helper.tensor_dtype_to_np_dtype(attribute(node, "to")))]
+        case "Mul":
+            return [first * arguments[1]]
+        case "Add":
+            return [first + arguments[1]]
+        case "Split":
+            return list(np.split(first, np.cumsum(arguments[1])[:-1], axis=attribute(node, "axis", 0)))
+        case "Concat":
+            return [np.concatenate(arguments, axis=attribute(node, "axis"))]
+        case "Gather":
+            return [np.take(first, arguments[1], axis=attribute(node, "axis", 0))]
+        case other:
+            raise ValueError(f"an unpacking node of type {other} was not written by this version of Faceter")

@@ -1,0 +1,205 @@
+"""Looking at an ONNX graph: who makes a tensor, who takes it, what its constants hold."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+Array = NDArray[Any]
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """Return the value of a node's attribute, or ``default`` where the node does not have it.
+
+    Strings are decoded; repeated values are lists.
+    """
+    for item in node.attribute:
+        if item.name == name:
+            value = onnx.helper.get_attribute_value(item)
+            if isinstance(value, bytes):
+                return value.decode("utf-8", "replace")
+            return list(value) if item.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS) else value
+    return default
+
+
+def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
+    """Give a node's attribute a new value."""
+    kept = [item for item in node.attribute if item.name != name]
+    del node.attribute[:]
+    node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
+
+
+def is_standard(node: onnx.NodeProto) -> bool:
+    """Whether the node belongs to the standard operator set."""
+    return node.domain in ("", "ai.onnx")
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of the standard operator set, 0 where the model names none."""
+    versions = [item.version for item in model.opset_import if item.domain in ("", "ai.onnx")]
+    return max(versions, default=0)
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graphs inside a node (the branches of an If, the body of a Loop)."""
+    for item in node.attribute:
+        if item.type == onnx.AttributeProto.GRAPH:
+            yield item.g
+        elif item.type == onnx.AttributeProto.GRAPHS:
+            yield from item.graphs
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield every node of a graph, those of its subgraphs included."""
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from all_nodes(inner)
+
+
+def inputs_used(node: onnx.NodeProto) -> Iterator[str]:
+    """Yield the tensors a node reads, those its subgraphs take from outside included."""
+    yield from (name for name in node.input if name)
+    for inner in subgraphs(node):
+        made = {value.name for value in inner.input} | {value.name for value in inner.initializer}
+        made |= {output for item in inner.node for output in item.output}
+        for item in inner.node:
+            yield from (name for name in inputs_used(item) if name not in made)
+        yield from (value.name for value in inner.output if value.name not in made)
+
+
+def node_name(node: onnx.NodeProto) -> str:
+    """Return the node's name, or one made from its operator and first output where it has none."""
+    if node.name:
+        return node.name
+    output = next((name for name in node.output if name), "")
+    return f"{node.op_type}({output})"
+
+
+class GraphView:
+    """An index over a model's main graph, made once; make another after editing nodes.
+
+    Attributes:
+        model: The model looked at; edits go to it.
+        graph: Its main graph.
+        producer: Node that makes a tensor, by the tensor's name.
+        consumers: Nodes that read a tensor, by the tensor's name, in order.
+        outputs: Names of the graph's outputs.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.graph = model.graph
+        self.producer: dict[str, onnx.NodeProto] = {}
+        self.consumers: dict[str, list[onnx.NodeProto]] = {}
+        self._initializers = {tensor.name: tensor for tensor in self.graph.initializer}
+        for node in self.graph.node:
+            for name in node.output:
+                if name:
+                    self.producer[name] = node
+            for name in dict.fromkeys(inputs_used(node)):
+                self.consumers.setdefault(name, []).append(node)
+        self.outputs = {value.name for value in self.graph.output}
+        self.inputs = [value.name for value in self.graph.input if value.name not in self._initializers]
+        self._names = {*self.producer, *self._initializers, *self.consumers, *self.outputs, *self.inputs}
+
+    def is_initializer(self, name: str) -> bool:
+        """Whether a tensor is an initializer of the main graph."""
+        return name in self._initializers
+
+    def tensor(self, name: str) -> onnx.TensorProto:
+        """Return an initializer as it is stored; KeyError if there is none of that name."""
+        tensor: onnx.TensorProto = self._initializers[name]
+        return tensor
+
+    def constant(self, name: str) -> Array | None:
+        """Return the value of an initializer or a Constant node's output, None for anything else."""
+        if name in self._initializers:
+            return numpy_helper.to_array(self._initializers[name])
+        node = self.producer.get(name)
+        return None if node is None else constant_value(node)
+
+    def add_initializer(self, name: str, value: Array) -> str:
+        """Add an initializer under ``name`` or, where that is taken, a name made from it; return the name."""
+        name = self.unique(name)
+        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
+        self._initializers[name] = self.graph.initializer[-1]
+        return name
+
+    def replace_initializer(self, name: str, value: Array) -> None:
+        """Give an initializer a new value."""
+        self._initializers[name].CopyFrom(
+            numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
+        )
+
+    def unique(self, name: str) -> str:
+        """Return ``name``, or ``name_2``, ``name_3``, … where it is taken, and take it."""
+        candidate, number = name, 2
+        while candidate in self._names:
+            candidate, number = f"{name}_{number}", number + 1
+        self._names.add(candidate)
+        return candidate
+
+    def only_consumer(self, name: str) -> onnx.NodeProto | None:
+        """Return the one node that reads a tensor; None if several or none do or the graph gives it out."""
+        readers = self.consumers.get(name, [])
+        if name in self.outputs or len(readers) != 1 or list(inputs_used(readers[0])).count(name) != 1:
+            return None
+        return readers[0]
+
+
+def constant_value(node: onnx.NodeProto) -> Array | None:
+    """Return what a standard Constant node gives as an array; None for another node, sparse values or strings."""
+    if node.op_type != "Constant" or not is_standard(node) or not node.attribute:
+        return None
+    item = node.attribute[0]
+    value = onnx.helper.get_attribute_value(item)
+    match item.name:
+        case "value":
+            return numpy_helper.to_array(value)
+        case "value_float":
+            return np.array(value, np.float32)
+        case "value_int":
+            return np.array(value, np.int64)
+        case "value_floats":
+            return np.array(list(value), np.float32)
+        case "value_ints":
+            return np.array(list(value), np.int64)
+        case _:
+            return None
+
+
+def remove_unused(graph: onnx.GraphProto) -> None:
+    """Remove, in place, nodes whose outputs nobody reads, and initializers and shape notes of tensors that are gone."""
+    needed = {value.name for value in graph.output}
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):
+        if any(name in needed for name in node.output):
+            kept.append(node)
+            needed.update(inputs_used(node))
+    kept.reverse()
+    replace_nodes(graph, kept)
+    made = {name for node in graph.node for name in node.output}
+    _keep(graph.initializer, (item for item in graph.initializer if item.name in needed))
+    _keep(graph.value_info, (item for item in graph.value_info if item.name in made))
+    initializers = {item.name for item in graph.initializer}
+    _keep(graph.quantization_annotation, ())
+    _keep(graph.input, (item for item in graph.input if item.name not in initializers))
+
+
+def replace_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    """Replace, in place, a graph's nodes by these."""
+    _keep(graph.node, nodes)
+
+
+def _keep(field: Any, items: Iterable[Any]) -> None:
+    copies = []
+    for item in items:
+        copy = type(item)()
+        copy.CopyFrom(item)
+        copies.append(copy)
+    del field[:]
+    field.extend(copies)
