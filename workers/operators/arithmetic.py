@@ -1,0 +1,240 @@
+"""Elementwise arithmetic and functions."""
+
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from workers.operators.node import Node, Operator
+from workers.operators.tensors import WIDE_UNSIGNED, widened
+
+
+@widened
+def add(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    """A + b."""
+    return a + b
+
+
+@widened
+def sub(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    """A − b."""
+    return a - b
+
+
+@widened
+def mul(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    """A · b."""
+    return a * b
+
+
+@widened
+def div(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    """A / b; integers are divided towards zero."""
+    return a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
+
+
+@widened
+def mod(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    """The remainder, with the sign of b; with that of a where ``fmod`` says so."""
+    return torch.fmod(a, b) if node.integer("fmod") else torch.remainder(a, b)
+
+
+def power(node: Node, base: Tensor, exponent: Tensor) -> Tensor:
+    """Base to the exponent, in the base's type."""
+    exponent = exponent.to(torch.int64) if exponent.dtype in WIDE_UNSIGNED else exponent
+    wide = base.to(torch.int64) if base.dtype in WIDE_UNSIGNED else base
+    return torch.pow(wide, exponent).to(base.dtype)
+
+
+def total(node: Node, *terms: Tensor) -> Tensor:
+    """Sum of the inputs, broadcast."""
+    return reduce(torch.add, terms)
+
+
+def mean(node: Node, *terms: Tensor) -> Tensor:
+    """Mean of the inputs, broadcast."""
+    return reduce(torch.add, terms) / len(terms)
+
+
+@widened
+def maximum(node: Node, *terms: Tensor) -> Tensor:
+    """Largest of the inputs, broadcast."""
+    return reduce(torch.maximum, terms)
+
+
+@widened
+def minimum(node: Node, *terms: Tensor) -> Tensor:
+    """Smallest of the inputs, broadcast."""
+    return reduce(torch.minimum, terms)
+
+
+@widened
+def clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    """X held between two bounds, each of which may be left out; the upper one wins."""
+    return x if low is None and high is None else torch.clamp(x, low, high)
+
+
+def absolute(node: Node, x: Tensor) -> Tensor:
+    """|x|."""
+    return x if x.dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64) else torch.abs(x)
+
+
+def negative(node: Node, x: Tensor) -> Tensor:
+    """−x."""
+    return torch.neg(x)
+
+
+@widened
+def sign(node: Node, x: Tensor) -> Tensor:
+    """−1, 0 or 1."""
+    return torch.sign(x)
+
+
+def ceil(node: Node, x: Tensor) -> Tensor:
+    """Next integer upwards."""
+    return torch.ceil(x)
+
+
+def floor(node: Node, x: Tensor) -> Tensor:
+    """Next integer downwards."""
+    return torch.floor(x)
+
+
+def nearest(node: Node, x: Tensor) -> Tensor:
+    """Nearest integer, ties to even."""
+    return torch.round(x)
+
+
+def reciprocal(node: Node, x: Tensor) -> Tensor:
+    """1 / x."""
+    return torch.reciprocal(x)
+
+
+def square_root(node: Node, x: Tensor) -> Tensor:
+    """√x."""
+    return torch.sqrt(x)
+
+
+def exponential(node: Node, x: Tensor) -> Tensor:
+    """e^x."""
+    return torch.exp(x)
+
+
+def logarithm(node: Node, x: Tensor) -> Tensor:
+    """Natural logarithm."""
+    return torch.log(x)
+
+
+def error_function(node: Node, x: Tensor) -> Tensor:
+    """The Gauss error function."""
+    return torch.erf(x)
+
+
+def sine(node: Node, x: Tensor) -> Tensor:
+    """Sine."""
+    return torch.sin(x)
+
+
+def cosine(node: Node, x: Tensor) -> Tensor:
+    """Cosine."""
+    return torch.cos(x)
+
+
+def tangent(node: Node, x: Tensor) -> Tensor:
+    """Tangent."""
+    return torch.tan(x)
+
+
+def arcsine(node: Node, x: Tensor) -> Tensor:
+    """Inverse sine."""
+    return torch.asin(x)
+
+
+def arccosine(node: Node, x: Tensor) -> Tensor:
+    """Inverse cosine."""
+    return torch.acos(x)
+
+
+def arctangent(node: Node, x: Tensor) -> Tensor:
+    """Inverse tangent."""
+    return torch.atan(x)
+
+
+def hyperbolic_sine(node: Node, x: Tensor) -> Tensor:
+    """Hyperbolic sine."""
+    return torch.sinh(x)
+
+
+def hyperbolic_cosine(node: Node, x: Tensor) -> Tensor:
+    """Hyperbolic cosine."""
+    return torch.cosh(x)
+
+
+def inverse_hyperbolic_sine(node: Node, x: Tensor) -> Tensor:
+    """Inverse hyperbolic sine."""
+    return torch.asinh(x)
+
+
+def inverse_hyperbolic_cosine(node: Node, x: Tensor) -> Tensor:
+    """Inverse hyperbolic cosine."""
+    return torch.acosh(x)
+
+
+def inverse_hyperbolic_tangent(node: Node, x: Tensor) -> Tensor:
+    """Inverse hyperbolic tangent."""
+    return torch.atanh(x)
+
+
+def identity(node: Node, x: Tensor) -> Tensor:
+    """X itself."""
+    return x
+
+
+def dropout(
+    node: Node, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """X itself; elements dropped at random, by torch's generator, only where the graph says it is training."""
+    share = node.number("ratio", 0.5) if ratio is None else float(ratio.item())
+    if training is None or not training.item() or share == 0:
+        return x, torch.ones_like(x, dtype=torch.bool)
+    kept = torch.rand_like(x) >= share
+    return x * kept / (1 - share), kept
+
+
+OPERATORS = {
+    "Add": Operator(add),
+    "Sub": Operator(sub),
+    "Mul": Operator(mul),
+    "Div": Operator(div),
+    "Mod": Operator(mod),
+    "Pow": Operator(power),
+    "Sum": Operator(total),
+    "Mean": Operator(mean),
+    "Max": Operator(maximum),
+    "Min": Operator(minimum),
+    "Clip": Operator(clip, settings=(1, 2)),
+    "Abs": Operator(absolute),
+    "Neg": Operator(negative),
+    "Sign": Operator(sign),
+    "Ceil": Operator(ceil),
+    "Floor": Operator(floor),
+    "Round": Operator(nearest),
+    "Reciprocal": Operator(reciprocal),
+    "Sqrt": Operator(square_root),
+    "Exp": Operator(exponential),
+    "Log": Operator(logarithm),
+    "Erf": Operator(error_function),
+    "Sin": Operator(sine),
+    "Cos": Operator(cosine),
+    "Tan": Operator(tangent),
+    "Asin": Operator(arcsine),
+    "Acos": Operator(arccosine),
+    "Atan": Operator(arctangent),
+    "Sinh": Operator(hyperbolic_sine),
+    "Cosh": Operator(hyperbolic_cosine),
+    "Asinh": Operator(inverse_hyperbolic_sine),
+    "Acosh": Operator(inverse_hyperbolic_cosine),
+    "Atanh": Operator(inverse_hyperbolic_tangent),
+    "Identity": Operator(identity),
+    "Dropout": Operator(dropout, host=(1, 2)),
+}

@@ -1,0 +1,40 @@
+"""Putting tensors together and taking them apart."""
+
+import torch
+from torch import Tensor
+
+from workers.operators.node import Node, Operator
+
+
+def concat(node: Node, *parts: Tensor) -> Tensor:
+    """Join along an axis."""
+    return torch.cat(parts, dim=node.integer("axis"))
+
+
+def split(node: Node, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Cut along an axis: into the given sizes (attribute before opset 13), or evenly with a smaller last part."""
+    axis = node.integer("axis", 0)
+    given = tuple(sizes.tolist()) if sizes is not None else node.integers("split")
+    if not given:
+        count = node.integer("num_outputs", len(node.outputs))
+        length = -(-x.shape[axis] // count)
+        given = tuple(max(0, min(length, x.shape[axis] - i * length)) for i in range(count))
+    return torch.split(x, given, dim=axis)
+
+
+def tile(node: Node, x: Tensor, repeats: Tensor) -> Tensor:
+    """Repeat along every axis."""
+    return x.repeat(repeats.tolist())
+
+
+def expand(node: Node, x: Tensor, shape: Tensor) -> Tensor:
+    """Broadcast to a shape; a size of 1 there keeps the tensor's own."""
+    return x.expand(torch.broadcast_shapes(x.shape, tuple(shape.tolist())))
+
+
+OPERATORS = {
+    "Concat": Operator(concat),
+    "Split": Operator(split, host=(1,)),
+    "Tile": Operator(tile, host=(1,)),
+    "Expand": Operator(expand, host=(1,)),
+}

@@ -1,0 +1,108 @@
+"""Sliding windows over the spatial axes: what convolution and pooling share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from workers.operators.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A sliding window, one value per spatial axis.
+
+    Args:
+        kernel: Its size.
+        strides: Its steps.
+        dilations: Distance between its elements.
+        begins: Padding before the first element.
+        ends: Padding after the last element.
+        extra: Further padding at the end that ``ceil_mode`` needs; never counted as padding.
+        output: Number of positions.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    begins: tuple[int, ...]
+    ends: tuple[int, ...]
+    extra: tuple[int, ...]
+    output: tuple[int, ...]
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether as much is padded before as after, and nothing beyond."""
+        return self.begins == self.ends and not any(self.extra) and min(self.begins, default=0) >= 0
+
+    @property
+    def padded(self) -> bool:
+        """Whether anything is padded."""
+        return any(self.begins) or any(self.ends) or any(self.extra)
+
+
+def window(node: Node, size: Sequence[int], kernel: Sequence[int]) -> Window:
+    """Return the window of a convolution or pooling node over spatial axes of the given ``size``.
+
+    Source: ONNX's Conv and MaxPool: ``auto_pad``, ``pads``, ``strides``, ``dilations``, ``ceil_mode``.
+    """
+    rank = len(size)
+    strides = node.integers("strides", (1,) * rank)
+    dilations = node.integers("dilations", (1,) * rank)
+    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    begins, ends = _pads(node, size, spans, strides)
+    output, extra = [], []
+    for axis in range(rank):
+        room = size[axis] + begins[axis] + ends[axis] - spans[axis]
+        count = room // strides[axis] + 1
+        if node.integer("ceil_mode") and room % strides[axis] and count * strides[axis] < size[axis] + begins[axis]:
+            count += 1
+        output.append(count)
+        extra.append(max(0, (count - 1) * strides[axis] - room))
+    return Window(tuple(kernel), strides, dilations, begins, ends, tuple(extra), tuple(output))
+
+
+def _pads(
+    node: Node, size: Sequence[int], spans: Sequence[int], strides: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    rank = len(size)
+    rule = node.text("auto_pad", "NOTSET")
+    if rule == "VALID":
+        return (0,) * rank, (0,) * rank
+    if rule == "NOTSET":
+        pads = node.integers("pads", (0,) * (2 * rank))
+        return pads[:rank], pads[rank:]
+    total = [max(0, (-(-n // s) - 1) * s + span - n) for n, s, span in zip(size, strides, spans, strict=True)]
+    small = tuple(t // 2 for t in total)
+    large = tuple(t - t // 2 for t in total)
+    return (small, large) if rule == "SAME_UPPER" else (large, small)
+
+
+def pad(x: Tensor, begins: Sequence[int], ends: Sequence[int], value: float = 0.0) -> Tensor:
+    """Pad the last ``len(begins)`` axes with a constant; negative sizes cut."""
+    if not any(begins) and not any(ends):
+        return x
+    amounts = [n for begin, end in zip(reversed(begins), reversed(ends), strict=True) for n in (begin, end)]
+    return functional.pad(x, amounts, value=value)
+
+
+def unfolded(x: Tensor, at: Window) -> Tensor:
+    """Return a view of every position of the window: [N, C, *output, *kernel] from an ``x`` that is padded already."""
+    rank = len(at.kernel)
+    for axis in range(rank):
+        span = at.dilations[axis] * (at.kernel[axis] - 1) + 1
+        x = x.unfold(2 + axis, span, at.strides[axis])[..., :: at.dilations[axis]]
+        x = x.narrow(2 + axis, 0, at.output[axis])
+    return x
+
+
+def added_per_channel(x: Tensor, bias: Tensor | None) -> Tensor:
+    """Add a bias [C] to [N, C, …]."""
+    return x if bias is None else x + bias.reshape(-1, *([1] * (x.ndim - 2)))
+
+
+def lowest(dtype: torch.dtype) -> float:
+    """Return the value that never wins a maximum."""
+    return float("-inf") if dtype.is_floating_point else torch.iinfo(dtype).min
