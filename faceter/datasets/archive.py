@@ -1,0 +1,266 @@
+"""Reads zip archives that strangers sent, without ever unpacking them to disk."""
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+
+_CHUNK = 1 << 18
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_END_RECORD = struct.Struct("<4s6xHII")
+_END_RECORD_64 = struct.Struct("<4s28xQQ")
+_LOCATOR_64 = struct.Struct("<4s4xQ")
+_LONGEST_END = 65_557
+_LONGEST_ENTRY = 512
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ARCHIVES = frozenset({".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"})
+_LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+
+
+class SafeArchive:
+    """A zip archive whose members are read on demand, each held to what the archive says of it.
+
+    Everything that can be told from the list of members is checked when it is opened: names that lead outside
+    (``..``, absolute, drive letters, backslashes), links and special files, encryption, names that are there twice,
+    archives within the archive, the number of files, the size it says it unpacks to. While a member is read, the bytes
+    that really come out are counted: more than was said is a bomb and reading stops there; less, or a wrong check sum,
+    is damage. What file managers leave behind (``__MACOSX``, ``.DS_Store``, ``Thumbs.db``, hidden files) is passed over.
+    Reading is safe from several threads at once.
+
+    Args:
+        path: The file.
+        max_unpacked_bytes: Most bytes all members may unpack to.
+        max_entries: Most files.
+
+    Raises:
+        FaceterError: ``INVALID_ARCHIVE``, ``UNSAFE_ARCHIVE`` or ``ARCHIVE_TOO_LARGE``.
+    """
+
+    def __init__(self, path: Path, *, max_unpacked_bytes: int, max_entries: int) -> None:
+        self.notes: list[str] = []
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self._file = path.open("rb")
+        try:
+            _check_directory_size(self._file.fileno(), max_entries)
+            with _open_zip(path) as archive:
+                self._list(archive.infolist(), max_unpacked_bytes, max_entries)
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the members that are files, sorted; parts separated by ``/``."""
+        return sorted(self._members)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def size(self, name: str) -> int:
+        """Return how many bytes a member says it unpacks to; ``read`` never gives more."""
+        return self._members[name].file_size
+
+    def read(self, name: str, *, max_bytes: int) -> bytes:
+        """Return a member's bytes.
+
+        Args:
+            name: One of ``names``.
+            max_bytes: Most bytes it may have.
+
+        Raises:
+            FaceterError: ``ARCHIVE_TOO_LARGE`` if it is larger; ``UNSAFE_ARCHIVE`` if more comes out than the archive
+                says; ``INVALID_ARCHIVE`` if it is damaged.
+            KeyError: If there is no such member.
+        """
+        member = self._members[name]
+        if member.file_size > max_bytes:
+            raise FaceterError(
+                ProblemKind.ARCHIVE_TOO_LARGE,
+                f"'{name}' unpacks to {member.file_size:,} bytes; at most {max_bytes:,} are taken for such a file.",
+            )
+        content = bytearray()
+        try:
+            for chunk in self._inflate(member):
+                content += chunk
+                if len(content) > member.file_size:
+                    raise FaceterError(
+                        ProblemKind.UNSAFE_ARCHIVE,
+                        f"'{name}' unpacks to more than the {member.file_size:,} bytes the archive says, as a zip bomb "
+                        "does. Make the archive again.",
+                    )
+        except (zlib.error, EOFError) as error:
+            raise _damaged(name) from error
+        if len(content) < member.file_size or zlib.crc32(content) != member.CRC:
+            raise _damaged(name)
+        return bytes(content)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _list(self, entries: list[zipfile.ZipInfo], max_unpacked_bytes: int, max_entries: int) -> None:
+        if len(entries) > max_entries:
+            raise _too_many(len(entries), max_entries)
+        total = sum(entry.file_size for entry in entries)
+        if total > max_unpacked_bytes:
+            raise FaceterError(
+                ProblemKind.ARCHIVE_TOO_LARGE,
+                f"The archive unpacks to {total:,} bytes; this server takes up to {max_unpacked_bytes:,}.",
+            )
+        passed_over: Counter[str] = Counter()
+        for entry in entries:
+            parts = _safe_parts(entry)
+            if entry.is_dir():
+                continue
+            name = "/".join(parts)
+            litter = next((part for part in parts if _is_litter(part)), None)
+            if litter is not None:
+                passed_over["hidden files" if litter.startswith(".") else litter] += 1
+            elif name in self._members:
+                raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds '{name}' twice.")
+            else:
+                _check_readable(entry, name)
+                self._members[name] = entry
+        if not self._members:
+            raise FaceterError(ProblemKind.INVALID_ARCHIVE, "The archive holds no files.")
+        self.notes += [f"passed over: {what} ({count})" for what, count in sorted(passed_over.items())]
+
+    def _inflate(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Yield a member's bytes in chunks of bounded size, whatever they inflate to."""
+        header = self._pread(_LOCAL_HEADER.size, member.header_offset)
+        if len(header) < _LOCAL_HEADER.size:
+            raise EOFError
+        signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        if signature != b"PK\x03\x04":
+            raise EOFError
+        start = member.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+        stored = self._stored_chunks(start, member.compress_size)
+        if member.compress_type == zipfile.ZIP_STORED:
+            yield from stored
+            return
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        for compressed in stored:
+            waiting = compressed
+            while waiting and not inflater.eof:
+                yield inflater.decompress(waiting, _CHUNK)
+                waiting = inflater.unconsumed_tail
+        while not inflater.eof:
+            rest = inflater.decompress(b"", _CHUNK)
+            if not rest:
+                raise EOFError
+            yield rest
+
+    def _stored_chunks(self, start: int, length: int) -> Iterator[bytes]:
+        while length > 0:
+            chunk = self._pread(min(length, _CHUNK), start)
+            if not chunk:
+                raise EOFError
+            yield chunk
+            start += len(chunk)
+            length -= len(chunk)
+
+    def _pread(self, length: int, offset: int) -> bytes:
+        return os.pread(self._file.fileno(), length, offset)
+
+
+def _check_directory_size(descriptor: int, max_entries: int) -> None:
+    """Refuse a list of members that is itself a bomb, before it is read into memory."""
+    end = os.fstat(descriptor).st_size
+    if end == 0:
+        raise FaceterError(ProblemKind.INVALID_ARCHIVE, "The file is empty. Send a zip archive.")
+    tail_start = max(0, end - _LONGEST_END)
+    tail = os.pread(descriptor, _LONGEST_END, tail_start)
+    found = tail.rfind(b"PK\x05\x06")
+    if found < 0 or len(tail) - found < 22:
+        raise FaceterError(ProblemKind.INVALID_ARCHIVE, "The file is not a zip archive, or its end is missing.")
+    _, count, size, offset = _END_RECORD.unpack_from(tail, found)
+    locator = os.pread(descriptor, _LOCATOR_64.size, max(0, tail_start + found - 20))
+    if 0xFFFF in (count,) or 0xFFFFFFFF in (size, offset):
+        if len(locator) == _LOCATOR_64.size and locator.startswith(b"PK\x06\x07"):
+            record = os.pread(descriptor, _END_RECORD_64.size, min(_LOCATOR_64.unpack(locator)[1], end))
+            if len(record) == _END_RECORD_64.size and record.startswith(b"PK\x06\x06"):
+                _, count, size = _END_RECORD_64.unpack(record)
+    if count > max_entries or size > (max_entries + 1) * _LONGEST_ENTRY:
+        raise _too_many(count, max_entries)
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, UnicodeDecodeError, struct.error) as error:
+        raise FaceterError(
+            ProblemKind.INVALID_ARCHIVE, f"The file is not a zip archive that can be read ({error})."
+        ) from error
+
+
+def _safe_parts(entry: zipfile.ZipInfo) -> tuple[str, ...]:
+    """Return the parts of a member's name, or raise if it could lead anywhere else."""
+    name = entry.orig_filename
+    shown = ascii(name)
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds a name with control characters: {shown}.")
+    if "\\" in name:
+        raise FaceterError(
+            ProblemKind.UNSAFE_ARCHIVE, f"The archive holds a name with a backslash, {shown}. Separate folders by '/'."
+        )
+    parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    if name.startswith("/") or (parts and len(parts[0]) >= 2 and parts[0][1] == ":"):
+        raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds an absolute path, {shown}.")
+    if ".." in parts:
+        raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds a path that leads outside it, {shown}.")
+    if not parts:
+        raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds a file without a name, {shown}.")
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        what = "a link" if kind == stat.S_IFLNK else "a special file"
+        raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds {what}, {shown}. Put in the file itself.")
+    return parts
+
+
+def _check_readable(entry: zipfile.ZipInfo, name: str) -> None:
+    if entry.flag_bits & 0x1:
+        raise FaceterError(
+            ProblemKind.INVALID_ARCHIVE, f"The archive is encrypted ('{name}'). Send it without a password."
+        )
+    if entry.compress_type not in _METHODS:
+        raise FaceterError(
+            ProblemKind.INVALID_ARCHIVE,
+            f"'{name}' is compressed by method {entry.compress_type}; only stored and deflated members are read.",
+        )
+    if PurePosixPath(name).suffix.lower() in _ARCHIVES:
+        raise FaceterError(
+            ProblemKind.INVALID_ARCHIVE, f"The archive holds another archive, '{name}'. Put its files in directly."
+        )
+
+
+def _is_litter(part: str) -> bool:
+    return part.startswith(".") or part.lower() in _LITTER
+
+
+def _too_many(count: int, limit: int) -> FaceterError:
+    return FaceterError(
+        ProblemKind.ARCHIVE_TOO_LARGE, f"The archive holds more files ({count:,}) than the {limit:,} this server takes."
+    )
+
+
+def _damaged(name: str) -> FaceterError:
+    return FaceterError(ProblemKind.INVALID_ARCHIVE, f"'{name}' in the archive is damaged. Make the archive again.")

@@ -1,0 +1,101 @@
+"""Data sets of kind ``images``: a zip of pictures, in class folders or not."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.settings import Settings
+from faceter.datasets.archive import SafeArchive
+from faceter.datasets.pictures import DatasetSummary, PictureDataset, first_few
+from faceter.vision.boxes import IntArray
+from faceter.vision.images import EXTENSIONS
+
+
+class ImagesDataset(PictureDataset):
+    """Pictures whose folder, if they lie in one, names their class.
+
+    Pictures come in the order of their names. Folders that hold everything (``cifar10/airplane/1.jpg``,
+    ``cifar10/cat/2.jpg``) are no class; the first folder after them is. Files that are no pictures by their ending are
+    passed over.
+
+    Raises:
+        FaceterError: ``INVALID_DATASET`` if there is no picture, or some lie in folders and some do not.
+    """
+
+    def __init__(self, archive: SafeArchive, settings: Settings) -> None:
+        super().__init__(archive, settings)
+        self.names, others = split_pictures(archive.names)
+        if not self.names:
+            raise FaceterError(
+                ProblemKind.INVALID_DATASET,
+                f"The archive holds no pictures (.jpg, .png, .webp, .gif, .bmp, .tif), only {first_few(others)}.",
+            )
+        if others:
+            self.notes.append(f"passed over, not pictures: {first_few(others)}")
+        folders = _class_folders(self.names)
+        self.classes = sorted({folder for folder in folders if folder is not None})
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        self.labels: list[int] | None = [numbers[folder] for folder in folders if folder is not None] or None
+
+    def labels_for(self, model_labels: Sequence[str] | None) -> list[int] | None:
+        """Return the class of each picture, numbered in the order of the model's labels.
+
+        Args:
+            model_labels: The model's labels; without them classes are numbered in the order of their names.
+
+        Returns:
+            One number per picture, or None if the pictures lie in no class folders.
+
+        Raises:
+            FaceterError: ``DATASET_MISMATCH`` naming the folders that are none of the labels.
+        """
+        if self.labels is None or model_labels is None:
+            return self.labels
+        numbers = {label: number for number, label in enumerate(model_labels)}
+        strangers = [name for name in self.classes if name not in numbers]
+        if strangers:
+            raise FaceterError(
+                ProblemKind.DATASET_MISMATCH,
+                f"Class folders that are no labels of the model: {first_few(strangers)}. "
+                f"Its labels are {first_few(list(model_labels))}.",
+            )
+        return [numbers[self.classes[label]] for label in self.labels]
+
+    def picture_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
+        """Return ``labels_for(model_labels)`` as int64 [N]."""
+        labels = self.labels_for(model_labels)
+        return None if labels is None else np.array(labels, np.int64)
+
+    def summary(self) -> DatasetSummary:
+        """Say how many pictures there are, in all and of each class."""
+        counts = Counter(self.labels or [])
+        return DatasetSummary(
+            samples=len(self),
+            classes=list(self.classes),
+            class_counts={name: counts[number] for number, name in enumerate(self.classes)},
+            notes=list(self.notes),
+        )
+
+
+def split_pictures(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split file names into those that are pictures by their ending, and the others."""
+    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
+    known = set(pictures)
+    return pictures, [name for name in names if name not in known]
+
+
+def _class_folders(names: Sequence[str]) -> list[str | None]:
+    """Return the class folder of each picture; all None where they lie in no folder, or all in the same one's top."""
+    folders = [name.split("/")[:-1] for name in names]
+    while all(len(path) > 1 for path in folders) and len({path[0] for path in folders}) == 1:
+        folders = [path[1:] for path in folders]
+    outside = [name for name, path in zip(names, folders, strict=True) if not path]
+    if outside and len(outside) < len(names):
+        raise FaceterError(
+            ProblemKind.INVALID_DATASET,
+            f"Some pictures lie in class folders, but {first_few(outside)} do not. Put all of them in folders, or none.",
+        )
+    return [path[0] if path else None for path in folders]

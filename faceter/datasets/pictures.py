@@ -1,0 +1,180 @@
+"""What every data set of pictures has: its pictures, checked, and batches of them as a model's input."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from faceter.contracts.models import Preprocessing
+from faceter.contracts.settings import Settings
+from faceter.datasets.archive import SafeArchive
+from faceter.vision.boxes import FloatArray, IntArray
+from faceter.vision.images import open_image
+from faceter.vision.preprocess import Placement, preprocess
+
+ProgressFunction = Callable[[float], None]
+"""Is told the fraction done, 0 to 1."""
+
+_BYTES_PER_PIXEL = 8
+_SMALLEST_PICTURE_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """What a data set was found to hold."""
+
+    samples: int
+    """How many pictures."""
+    classes: list[str] = field(default_factory=list)
+    """Names of its classes; empty if it is not labelled."""
+    class_counts: dict[str, int] = field(default_factory=dict)
+    """Pictures, or boxes, of each class."""
+    notes: list[str] = field(default_factory=list)
+    """What was passed over."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some pictures as a model's input."""
+
+    inputs: FloatArray
+    """float32 [B, C, H, W]."""
+    indices: IntArray
+    """int64 [B]: positions in the data set."""
+    labels: IntArray | None
+    """int64 [B]: class of each picture; None where pictures have none."""
+    placements: list[Placement]
+    """Where each picture lies in its input."""
+
+
+class PictureDataset:
+    """The pictures of an archive, in a fixed order, decoded only when asked for.
+
+    Args:
+        archive: The archive; closed together with the data set.
+        settings: Limits.
+    """
+
+    classes: list[str]
+    """Names of the classes; empty if the pictures are not labelled."""
+
+    def __init__(self, archive: SafeArchive, settings: Settings) -> None:
+        self.archive = archive
+        self.max_pixels = settings.max_pixels
+        self.names: list[str] = []
+        self.notes: list[str] = list(archive.notes)
+
+    @classmethod
+    def open(cls, path: Path, settings: Settings) -> Self:
+        """Open the data set in a zip file, without decoding its pictures.
+
+        Raises:
+            FaceterError: If the archive is not safe, or has not the form of this kind.
+        """
+        archive = SafeArchive(
+            path, max_unpacked_bytes=settings.max_unpacked_bytes, max_entries=settings.max_archive_entries
+        )
+        try:
+            return cls(archive, settings)
+        except BaseException:
+            archive.close()
+            raise
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, index: int) -> Image.Image:
+        """Return a picture, RGB and upright.
+
+        Raises:
+            FaceterError: ``INVALID_IMAGE``, ``IMAGE_TOO_LARGE`` or ``INVALID_ARCHIVE``, naming the file.
+        """
+        name = self.names[index]
+        most = max(self.max_pixels * _BYTES_PER_PIXEL, _SMALLEST_PICTURE_LIMIT)
+        return open_image(self.archive.read(name, max_bytes=most), max_pixels=self.max_pixels, name=name)
+
+    def verify(self, progress: ProgressFunction | None = None) -> DatasetSummary:
+        """Decode every picture once, one after the other, and say what the data set holds.
+
+        Args:
+            progress: Is told the fraction done.
+
+        Raises:
+            FaceterError: Naming the first picture that cannot be read.
+        """
+        every = max(1, len(self) // 100)
+        for index in range(len(self)):
+            self.verify_image(index, self.image(index))
+            if progress is not None and (index + 1) % every == 0:
+                progress((index + 1) / len(self))
+        return self.summary()
+
+    def verify_image(self, index: int, image: Image.Image) -> None:
+        """Check what is said about a picture against the picture itself; nothing by default."""
+
+    def summary(self) -> DatasetSummary:
+        """Say what the data set holds."""
+        raise NotImplementedError
+
+    def picture_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
+        """Return the class of each picture, int64 [N], or None where pictures have no class of their own."""
+        raise NotImplementedError
+
+    def batches(
+        self,
+        preprocessing: Preprocessing,
+        batch: int,
+        *,
+        model_labels: Sequence[str] | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> Iterator[Batch]:
+        """Yield pictures as a model's input, in order, one batch in memory at a time; the last may be smaller.
+
+        Args:
+            preprocessing: How a picture becomes an input.
+            batch: Pictures at a time.
+            model_labels: The model's labels, in whose order classes are numbered; the data set's own if not given.
+            indices: Which pictures, in this order; all if not given.
+
+        Raises:
+            FaceterError: ``DATASET_MISMATCH`` if a class of the data set is none of the model's; see also ``image``.
+        """
+        labels = self.picture_labels(model_labels)
+        chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
+        for part in np.array_split(chosen, range(batch, len(chosen), batch)) if len(chosen) else []:
+            inputs = np.empty((len(part), preprocessing.channels, *preprocessing.size), np.float32)
+            placements = []
+            for row, index in enumerate(part):
+                inputs[row], placement = preprocess(self.image(int(index)), preprocessing)
+                placements.append(placement)
+            yield Batch(inputs, part, None if labels is None else labels[part], placements)
+
+    def close(self) -> None:
+        """Close the archive."""
+        self.archive.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Return up to ``count`` indices spread evenly over ``total``, the same every time; all of them if there are fewer."""
+    if count >= total:
+        return list(range(total))
+    return [math.floor((index + 0.5) * total / count) for index in range(count)]
+
+
+def first_few(items: Sequence[str], limit: int = 5) -> str:
+    """Return the first few of some names, quoted, and how many more there are."""
+    shown = ", ".join(f"'{item}'" for item in items[:limit])
+    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"

@@ -1,0 +1,108 @@
+"""Boxes: intersection over union, suppression of doubles, agreement of two sets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The boxes found in one picture, best first."""
+
+    boxes: FloatArray
+    """float32 [n, 4]: left, top, right, bottom, in pixels."""
+    scores: FloatArray
+    """float32 [n], 0 to 1."""
+    classes: IntArray
+    """int64 [n]: positions in the model's labels."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def iou_matrix(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return intersection over union of every box of ``first`` with every box of ``second``.
+
+    Args:
+        first: float [n, 4]: left, top, right, bottom.
+        second: float [m, 4].
+
+    Returns:
+        float64 [n, m]; 0 where both boxes are empty.
+    """
+    a, b = np.asarray(first, np.float64)[:, None, :], np.asarray(second, np.float64)[None, :, :]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    intersection = np.clip(sides, 0, None).prod(axis=-1)
+    areas = [np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(axis=-1) for boxes in (a, b)]
+    union = areas[0] + areas[1] - intersection
+    ratios: FloatArray = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return ratios
+
+
+def non_maximum_suppression(
+    boxes: FloatArray, scores: FloatArray, classes: IntArray, *, iou: float, limit: int, class_agnostic: bool = False
+) -> IntArray:
+    """Greedy non-maximum suppression: best first, each box that overlaps a kept one by more than ``iou`` is dropped.
+
+    Args:
+        boxes: float [n, 4]: left, top, right, bottom.
+        scores: float [n]; of equal scores the earlier comes first.
+        classes: int [n]; boxes of different classes do not touch each other unless ``class_agnostic``.
+        iou: Overlap above which the weaker box goes.
+        limit: Most boxes kept.
+        class_agnostic: Whether classes are ignored.
+
+    Returns:
+        int64 [k]: positions of the boxes kept, best first.
+    """
+    waiting = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while len(waiting) and len(kept) < limit:
+        best, waiting = int(waiting[0]), waiting[1:]
+        kept.append(best)
+        doubles = iou_matrix(boxes[best][None], boxes[waiting])[0] > iou
+        if not class_agnostic:
+            doubles &= classes[waiting] == classes[best]
+        waiting = waiting[~doubles]
+    return np.array(kept, np.int64)
+
+
+def agreement_f1(first: Sequence[Boxes], second: Sequence[Boxes], *, iou: float = 0.5) -> float:
+    """F1 of two sets of boxes against each other, such as a quantized detector's and the original's.
+
+    Within a picture, boxes of one class that overlap by at least ``iou`` are matched one to one, the largest overlap
+    first. F1 = 2 · matches / (boxes of the first + boxes of the second), over all pictures; symmetric; 1 if neither
+    has any box.
+
+    Args:
+        first: One ``Boxes`` per picture.
+        second: The same pictures in the same order.
+        iou: Smallest overlap of a match.
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        ValueError: If they are not as many.
+    """
+    matches = sum(_matches(a, b, iou) for a, b in zip(first, second, strict=True))
+    total = sum(map(len, first)) + sum(map(len, second))
+    return 2 * matches / total if total else 1.0
+
+
+def _matches(first: Boxes, second: Boxes, iou: float) -> int:
+    overlaps = iou_matrix(first.boxes, second.boxes)
+    overlaps[first.classes[:, None] != second.classes[None, :]] = -1
+    count = 0
+    while overlaps.size and overlaps.max() >= iou:
+        row, column = np.unravel_index(np.argmax(overlaps), overlaps.shape)
+        overlaps[row, :] = -1
+        overlaps[:, column] = -1
+        count += 1
+    return count

@@ -1,0 +1,124 @@
+"""Opens picture files that strangers sent."""
+
+import io
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""File formats that are read, by Pillow's names."""
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
+"""File name endings, in lower case, that say a file is a picture of one of those formats."""
+
+# ``open_image`` holds pictures to its own limit before it decodes them; Pillow's global limit would warn below it.
+Image.MAX_IMAGE_PIXELS = None
+
+_ORIENTATION = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def open_image(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Image.Image:
+    """Open a picture file as 8-bit RGB, upright.
+
+    The size is read from the header and held to ``max_pixels`` before a single pixel is decoded. Of an animation the
+    first frame is taken. The EXIF orientation is applied. What is transparent is laid over white, as a page would
+    show it: the colour stored under a transparent pixel is arbitrary. 16-bit values keep their upper 8 bits. Colour
+    profiles are not applied; CMYK is converted without one.
+
+    Args:
+        source: The file, or its bytes. JPEG, PNG, WebP, GIF, BMP or TIFF; told by its content, not by its name.
+        max_pixels: Most pixels (width times height) it may have.
+        name: What to call it in an error.
+
+    Returns:
+        A picture of mode ``RGB`` that no longer needs the file.
+
+    Raises:
+        FaceterError: ``INVALID_IMAGE`` if it is empty, broken, cut off or of another format; ``IMAGE_TOO_LARGE``.
+    """
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with Image.open(stream, formats=FORMATS) as image:
+            _check_size(image, max_pixels, name)
+            image.load()
+            return _to_rgb(_upright(image), name)
+    except (FaceterError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise _unreadable(stream, name) from error
+    # Pillow's decoders answer hostile bytes with OSError, SyntaxError, ValueError, struct.error, KeyError and others.
+    except Exception as error:
+        raise FaceterError(
+            ProblemKind.INVALID_IMAGE,
+            f"The picture '{name}' is broken or cut off ({error}). Save it again and send the new file.",
+        ) from error
+
+
+def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise FaceterError(
+            ProblemKind.IMAGE_TOO_LARGE,
+            f"The picture '{name}' is {width} × {height} pixels; this server takes up to {max_pixels:,} in all. "
+            "Scale it down.",
+        )
+
+
+def _unreadable(stream: BinaryIO, name: str) -> FaceterError:
+    stream.seek(0)
+    if not stream.read(1):
+        return FaceterError(ProblemKind.INVALID_IMAGE, f"The picture '{name}' is an empty file.")
+    return FaceterError(
+        ProblemKind.INVALID_IMAGE,
+        f"The file '{name}' is not a picture that can be read. Send a JPEG, PNG, WebP, GIF, BMP or TIFF file.",
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; a picture whose EXIF block cannot be parsed is taken as it is."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # the pixels are sound, and the block may be broken in any way
+        return image
+    transpose = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
+    return image if transpose is None else image.transpose(transpose)
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode in _SIXTEEN_BIT_MODES:
+        return _sixteen_bit(image, name).convert("RGB")
+    if image.mode == "F":
+        raise FaceterError(
+            ProblemKind.INVALID_IMAGE,
+            f"The picture '{name}' holds 32-bit floats, whose range is unknown. Save it with 8 or 16 bits.",
+        )
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        page = Image.new("RGB", layer.size, "white")
+        page.paste(layer, mask=layer.getchannel("A"))
+        return page
+    return image.convert("RGB")
+
+
+def _sixteen_bit(image: Image.Image, name: str) -> Image.Image:
+    low, high = image.getextrema()
+    assert isinstance(low, int | float)
+    assert isinstance(high, int | float)
+    if low < 0 or high > 65535:
+        raise FaceterError(
+            ProblemKind.INVALID_IMAGE,
+            f"The picture '{name}' holds values from {low:.0f} to {high:.0f}. Save it with 8 or 16 bits, from 0 up.",
+        )
+    return image.convert("I").point([value >> 8 for value in range(65536)], "L")

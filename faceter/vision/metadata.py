@@ -1,0 +1,153 @@
+"""Holds what a user says about a model against the model itself."""
+
+from collections.abc import Iterator, Sequence
+
+from faceter.contracts.errors import FaceterError, FieldProblem, ProblemKind
+from faceter.contracts.models import ModelMetadata, Preprocessing, Task, TensorSpec
+from faceter.vision.decoding_check import decoding_problems
+
+_FIELD = "metadata"
+_IMAGE_TASKS = (Task.IMAGE_CLASSIFICATION, Task.OBJECT_DETECTION, Task.IMAGE_TRANSLATION)
+_CLASS_TASKS = (Task.IMAGE_CLASSIFICATION, Task.TEXT_PAIR_CLASSIFICATION, Task.SIGNAL_CLASSIFICATION)
+_PICTURE_DTYPE = "float32"
+
+
+def check_metadata(metadata: ModelMetadata, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Raise if the metadata contradicts the model; sizes that may vary contradict nothing.
+
+    Args:
+        metadata: What was said on upload.
+        inputs: The model's inputs, initializers left out.
+        outputs: Its outputs.
+
+    Raises:
+        FaceterError: ``METADATA_MISMATCH``, with each field at fault.
+    """
+    problems = [*_input_problems(metadata, inputs), *_output_problems(metadata, outputs)]
+    if metadata.detection is not None:
+        size = metadata.preprocessing.size if metadata.preprocessing else None
+        input_size = (size[0], size[1]) if size else None
+        problems += decoding_problems(metadata.detection, outputs, metadata.labels, input_size, f"{_FIELD}.detection")
+    if problems:
+        detail = " ".join(problem.message for problem in problems)
+        raise FaceterError(ProblemKind.METADATA_MISMATCH, detail, errors=problems)
+
+
+def image_input(preprocessing: Preprocessing, inputs: Sequence[TensorSpec]) -> TensorSpec:
+    """Return the input that takes the picture: the one named, else the only one of rank 4.
+
+    Args:
+        preprocessing: What was said about pictures.
+        inputs: The model's inputs.
+
+    Raises:
+        FaceterError: ``METADATA_MISMATCH`` if there is no such input, or several.
+    """
+    field = f"{_FIELD}.preprocessing.input"
+    if preprocessing.input is not None:
+        for spec in inputs:
+            if spec.name == preprocessing.input:
+                return spec
+        message = f"The model has no input '{preprocessing.input}'; it has {_names(inputs)}."
+        raise FaceterError(ProblemKind.METADATA_MISMATCH, message, field=field)
+    of_rank_4 = [spec for spec in inputs if len(spec.shape) == 4]
+    if len(of_rank_4) == 1:
+        return of_rank_4[0]
+    if of_rank_4:
+        message = f"Several inputs could take a picture; name one of {_names(of_rank_4)}."
+    else:
+        message = f"No input of the model is [N, C, H, W], as a picture needs; it has {_shapes(inputs)}."
+    raise FaceterError(ProblemKind.METADATA_MISMATCH, message, field=field)
+
+
+def class_output(metadata: ModelMetadata, outputs: Sequence[TensorSpec]) -> TensorSpec:
+    """Return the output that holds the class scores: the one named, else the first.
+
+    Raises:
+        FaceterError: ``METADATA_MISMATCH`` if the one named does not exist.
+    """
+    if metadata.output is None:
+        return outputs[0]
+    for spec in outputs:
+        if spec.name == metadata.output:
+            return spec
+    message = f"The model has no output '{metadata.output}'; it has {_names(outputs)}."
+    raise FaceterError(ProblemKind.METADATA_MISMATCH, message, field=f"{_FIELD}.output")
+
+
+def _input_problems(metadata: ModelMetadata, inputs: Sequence[TensorSpec]) -> Iterator[FieldProblem]:
+    if metadata.preprocessing is not None:
+        yield from _preprocessing_problems(metadata.preprocessing, inputs)
+    elif metadata.task in _IMAGE_TASKS and all("float" not in spec.dtype and spec.dtype != "uint8" for spec in inputs):
+        message = f"The task {metadata.task} needs an input for pictures, but the model takes {_shapes(inputs)}."
+        yield FieldProblem(field=f"{_FIELD}.task", message=message)
+
+
+def _preprocessing_problems(preprocessing: Preprocessing, inputs: Sequence[TensorSpec]) -> Iterator[FieldProblem]:
+    field = f"{_FIELD}.preprocessing"
+    try:
+        spec = image_input(preprocessing, inputs)
+    except FaceterError as error:
+        yield from error.errors
+        return
+    if spec.dtype != _PICTURE_DTYPE:
+        message = f"Input '{spec.name}' takes {spec.dtype}; pictures are given as {_PICTURE_DTYPE}."
+        yield FieldProblem(field=f"{field}.input", message=message)
+    if not spec.shape:
+        return
+    if len(spec.shape) != 4:
+        message = f"Input '{spec.name}' is {_shape(spec)}; a picture needs [N, C, H, W]."
+        yield FieldProblem(field=f"{field}.input", message=message)
+        return
+    _, channels, height, width = spec.shape
+    if isinstance(channels, int) and channels != preprocessing.channels:
+        order = preprocessing.channel_order
+        message = f"{order} has {preprocessing.channels} channels, but input '{spec.name}' is {_shape(spec)}."
+        yield FieldProblem(field=f"{field}.channel_order", message=message)
+    if any(isinstance(is_, int) and is_ != said for is_, said in zip((height, width), preprocessing.size, strict=True)):
+        message = f"The size {preprocessing.size} (height, width) is not that of input '{spec.name}', {_shape(spec)}."
+        yield FieldProblem(field=f"{field}.size", message=message)
+
+
+def _output_problems(metadata: ModelMetadata, outputs: Sequence[TensorSpec]) -> Iterator[FieldProblem]:
+    if metadata.detection is not None and metadata.task is not Task.OBJECT_DETECTION:
+        message = f"A detection decoding is for the task {Task.OBJECT_DETECTION}, not {metadata.task}."
+        yield FieldProblem(field=f"{_FIELD}.detection", message=message)
+    if metadata.labels is not None and len(set(metadata.labels)) < len(metadata.labels):
+        twice = next(label for label in metadata.labels if metadata.labels.count(label) > 1)
+        yield FieldProblem(field=f"{_FIELD}.labels", message=f"The label '{twice}' is there twice.")
+    try:
+        spec = class_output(metadata, outputs)
+    except FaceterError as error:
+        yield from error.errors
+        return
+    if metadata.task in _CLASS_TASKS:
+        yield from _class_problems(metadata, spec)
+
+
+def _class_problems(metadata: ModelMetadata, spec: TensorSpec) -> Iterator[FieldProblem]:
+    if not spec.shape:
+        return
+    flat = len(spec.shape) >= 2 and all(size == 1 or not isinstance(size, int) for size in spec.shape[2:])
+    if not flat:
+        message = f"The task {metadata.task} needs an output [N, classes], but '{spec.name}' is {_shape(spec)}."
+        yield FieldProblem(field=f"{_FIELD}.output" if metadata.output else f"{_FIELD}.task", message=message)
+        return
+    classes = spec.shape[1]
+    if not isinstance(classes, int):
+        return
+    if metadata.labels is not None and len(metadata.labels) != classes:
+        message = f"There are {len(metadata.labels)} labels, but output '{spec.name}' has {classes} classes."
+        yield FieldProblem(field=f"{_FIELD}.labels", message=message)
+
+
+def _names(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"'{spec.name}'" for spec in specs)
+
+
+def _shapes(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"'{spec.name}' {spec.dtype} {_shape(spec)}" for spec in specs)
+
+
+def _shape(spec: TensorSpec) -> str:
+    return "[" + ", ".join("?" if size is None else str(size) for size in spec.shape) + "]"

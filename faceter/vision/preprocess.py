@@ -1,0 +1,120 @@
+"""Turns a picture into a model's input, and boxes back into the picture's pixels."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+
+from faceter.contracts.models import ChannelOrder, Preprocessing, ResizeRule
+from faceter.vision.boxes import FloatArray
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies within a model's input: input = picture · scale + offset, per axis.
+
+    Positions are in pixels with the left top corner of the left top pixel at 0, x before y.
+    """
+
+    scale: tuple[float, float]
+    """Input pixels per picture pixel, in x and in y."""
+    offset: tuple[float, float]
+    """Where the picture's left top corner lies in the input, pixels; negative where the picture was cropped."""
+    picture: tuple[int, int]
+    """Width and height of the picture, pixels."""
+
+    def to_picture(self, boxes: FloatArray) -> FloatArray:
+        """Map boxes from input pixels to picture pixels, cut off at the picture's edges.
+
+        Args:
+            boxes: float [n, 4]: left, top, right, bottom in input pixels.
+
+        Returns:
+            float32 [n, 4] in picture pixels.
+        """
+        mapped = (np.asarray(boxes, np.float64) - self._offsets()) / self._scales()
+        width, height = self.picture
+        return np.clip(mapped, 0, [width, height, width, height]).astype(np.float32)
+
+    def to_input(self, boxes: FloatArray) -> FloatArray:
+        """Map boxes from picture pixels to input pixels; not cut off at the input's edges.
+
+        Args:
+            boxes: float [n, 4]: left, top, right, bottom in picture pixels.
+
+        Returns:
+            float32 [n, 4] in input pixels.
+        """
+        return (np.asarray(boxes, np.float64) * self._scales() + self._offsets()).astype(np.float32)
+
+    def _scales(self) -> list[float]:
+        return [*self.scale, *self.scale]
+
+    def _offsets(self) -> list[float]:
+        return [*self.offset, *self.offset]
+
+
+def preprocess(image: Image.Image, preprocessing: Preprocessing) -> tuple[FloatArray, Placement]:
+    """Make a model's input from a picture.
+
+    Resizing is Pillow's bilinear filter, whose support widens when it shrinks, so that it averages over what it
+    shrinks (antialias). A picture that has the size already keeps its pixels. Every value is exactly the float32
+    nearest to (pixel · scale − mean) / std.
+
+    Args:
+        image: A picture of mode RGB, as ``open_image`` gives it.
+        preprocessing: Size, resize rule, channels and numbers.
+
+    Returns:
+        float32 [C, H, W], and where the picture lies in it.
+    """
+    if preprocessing.channel_order is ChannelOrder.GRAY:
+        image = image.convert("L")
+    resized, placement = _resize(image, preprocessing)
+    pixels = np.asarray(resized, np.uint8).reshape(*preprocessing.size, preprocessing.channels).transpose(2, 0, 1)
+    if preprocessing.channel_order is ChannelOrder.BGR:
+        pixels = pixels[::-1]
+    table = _value_table(
+        preprocessing.scale, tuple(preprocessing.mean), tuple(preprocessing.std), preprocessing.channels
+    )
+    return np.stack([np.take(values, channel) for values, channel in zip(table, pixels, strict=True)]), placement
+
+
+@lru_cache(maxsize=64)
+def _value_table(scale: float, mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> FloatArray:
+    """Return float32 [channels, 256]: the input value of each of the 256 pixel values."""
+    pixels = np.arange(256, dtype=np.float64)
+    means = np.broadcast_to(np.array(mean), channels)[:, None]
+    stds = np.broadcast_to(np.array(std), channels)[:, None]
+    table: FloatArray = ((pixels * scale - means) / stds).astype(np.float32)
+    return table
+
+
+def _resize(image: Image.Image, preprocessing: Preprocessing) -> tuple[Image.Image, Placement]:
+    height, width = preprocessing.size
+    picture = image.size
+    ratios = (width / picture[0], height / picture[1])
+    if preprocessing.resize is ResizeRule.STRETCH:
+        resized = image.resize((width, height), Image.Resampling.BILINEAR)
+        return resized, Placement(ratios, (0.0, 0.0), picture)
+    if preprocessing.resize is ResizeRule.CROP:
+        return _crop(image, (width, height), max(ratios))
+    return _pad(image, (width, height), min(ratios), preprocessing.pad_value)
+
+
+def _crop(image: Image.Image, size: tuple[int, int], scale: float) -> tuple[Image.Image, Placement]:
+    """Resize only the part that stays, so that a picture of extreme proportions never grows to its scaled size."""
+    part = [min(side / scale, whole) for side, whole in zip(size, image.size, strict=True)]
+    start = [(whole - kept) / 2 for whole, kept in zip(image.size, part, strict=True)]
+    box = (start[0], start[1], min(start[0] + part[0], image.width), min(start[1] + part[1], image.height))
+    resized = image.resize(size, Image.Resampling.BILINEAR, box=box)
+    return resized, Placement((scale, scale), (-start[0] * scale, -start[1] * scale), image.size)
+
+
+def _pad(image: Image.Image, size: tuple[int, int], scale: float, value: int) -> tuple[Image.Image, Placement]:
+    width, height = (max(1, min(side, round(whole * scale))) for side, whole in zip(size, image.size, strict=True))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    page = Image.new(image.mode, size, value if image.mode == "L" else (value, value, value))
+    page.paste(image.resize((width, height), Image.Resampling.BILINEAR), (left, top))
+    return page, Placement((width / image.width, height / image.height), (float(left), float(top)), image.size)
