@@ -1,0 +1,98 @@
+"""What runs a graph: load, run, close. The API serves through this and workers measure through it."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from faceter.contracts.models import TensorSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+"""A tensor of any element type."""
+
+
+class Interrupt:
+    """Stops runs from another thread, for a time limit or a client that has gone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stops: list[Callable[[], None]] = []
+        self._triggered = False
+
+    @property
+    def triggered(self) -> bool:
+        """Whether runs have been told to stop."""
+        return self._triggered
+
+    def trigger(self) -> None:
+        """Stop the runs that are under way, and every later one that is given this."""
+        with self._lock:
+            self._triggered = True
+            stops = list(self._stops)
+        for stop in stops:
+            stop()
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Have ``stop`` called, at most once, if this is triggered while the block runs or was before."""
+        with self._lock:
+            self._stops.append(stop)
+            triggered = self._triggered
+        if triggered:
+            stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stops.remove(stop)
+
+
+@runtime_checkable
+class LoadedModel(Protocol):
+    """A graph ready to run; `run` may be called from several threads at once."""
+
+    @property
+    def inputs(self) -> list[TensorSpec]:
+        """What it takes, in the graph's order."""
+
+    @property
+    def outputs(self) -> list[TensorSpec]:
+        """What it gives, in the graph's order."""
+
+    @property
+    def bytes(self) -> int:
+        """Memory it takes, as estimated."""
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
+    ) -> dict[str, Array]:
+        """Run the graph once.
+
+        Args:
+            inputs: One array per input of the graph, of its dtype and shape.
+            outputs: Names of the outputs to compute; all of them if not given.
+            interrupt: Lets another thread stop the run.
+
+        Raises:
+            FaceterError: `INFERENCE_FAILED` if the engine cannot run these inputs, or was interrupted.
+        """
+
+    def close(self) -> None:
+        """Give the memory back; the model must not be run again."""
+
+
+class Engine(Protocol):
+    """Loads graphs."""
+
+    def load(self, content: bytes, *, threads: int) -> LoadedModel:
+        """Return the graph of an ONNX file, ready to run.
+
+        Args:
+            content: The file, already checked; weights may be packed.
+            threads: Threads of one run.
+
+        Raises:
+            FaceterError: `MODEL_NOT_RUNNABLE` if the engine cannot load it.
+        """
