@@ -1,13 +1,30 @@
 """Every setting of the service, read from ``FACETER_…`` variables and an optional ``.env`` file."""
 
+import hashlib
+import os
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
+_LONGEST_SOCKET_PATH = 100
+
+
+def embedded_socket(valkey_dir: Path) -> Path:
+    """Return the embedded Valkey's Unix socket: in its own folder, or under ``/tmp`` where that path is too long.
+
+    The kernel allows about 104 bytes. The path depends on nothing but the folder and the user, so that every process
+    finds the same one.
+    """
+    path = valkey_dir.resolve() / "valkey.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(valkey_dir.resolve())).hexdigest()[:16]
+    return Path("/tmp") / f"faceter-{os.getuid()}" / f"{digest}.sock"
 
 
 class LogFormat(StrEnum):
@@ -30,7 +47,12 @@ class Settings(BaseSettings):
     """Where things are kept, what is allowed, how much is said."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FACETER_", env_file=".env", extra="ignore", frozen=True, use_attribute_docstrings=True
+        env_prefix="FACETER_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     data_dir: Path = Path("faceter-data")
@@ -73,6 +95,10 @@ class Settings(BaseSettings):
     """Threads of one ONNX Runtime session; several sessions of one thread serve small models best."""
     inference_workers: PositiveInt = Field(default=4)
     """Predictions running at the same time in one API process."""
+    max_waiting_predictions: PositiveInt = 64
+    """Predictions waiting for their turn in one API process; beyond that a new one is answered 503 with Retry-After."""
+    inference_seconds: PositiveFloat = 60.0
+    """Longest one prediction, or the trial run of an uploaded model, may take."""
 
     max_queued_jobs: PositiveInt = 10_000
     """Most jobs waiting; beyond that a new one is answered 503 with Retry-After."""
@@ -102,4 +128,4 @@ class Settings(BaseSettings):
     @property
     def resolved_redis_url(self) -> str:
         """`redis_url`, or the embedded server's Unix socket."""
-        return self.redis_url or f"unix://{self.valkey_dir / 'valkey.sock'}"
+        return self.redis_url or f"unix://{quote(str(embedded_socket(self.valkey_dir)))}"

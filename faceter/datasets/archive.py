@@ -32,8 +32,8 @@ class SafeArchive:
     (``..``, absolute, drive letters, backslashes), links and special files, encryption, names that are there twice,
     archives within the archive, the number of files, the size it says it unpacks to. While a member is read, the bytes
     that really come out are counted: more than was said is a bomb and reading stops there; less, or a wrong check sum,
-    is damage. What file managers leave behind (``__MACOSX``, ``.DS_Store``, ``Thumbs.db``, hidden files) is passed over.
-    Reading is safe from several threads at once.
+    is damage. What file managers leave behind (``__MACOSX``, ``.DS_Store``, ``Thumbs.db``, hidden files) is passed
+    over. Reading is safe from several threads at once.
 
     Args:
         path: The file.
@@ -48,6 +48,7 @@ class SafeArchive:
         self.notes: list[str] = []
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._file = path.open("rb")
+        self._end = os.fstat(self._file.fileno()).st_size
         try:
             _check_directory_size(self._file.fileno(), max_entries)
             with _open_zip(path) as archive:
@@ -179,6 +180,8 @@ class SafeArchive:
             length -= len(chunk)
 
     def _pread(self, length: int, offset: int) -> bytes:
+        if not 0 <= offset <= self._end:
+            raise EOFError
         return os.pread(self._file.fileno(), length, offset)
 
 
@@ -192,13 +195,12 @@ def _check_directory_size(descriptor: int, max_entries: int) -> None:
     found = tail.rfind(b"PK\x05\x06")
     if found < 0 or len(tail) - found < 22:
         raise FaceterError(ProblemKind.INVALID_ARCHIVE, "The file is not a zip archive, or its end is missing.")
-    _, count, size, offset = _END_RECORD.unpack_from(tail, found)
+    _, count, size, _ = _END_RECORD.unpack_from(tail, found)
     locator = os.pread(descriptor, _LOCATOR_64.size, max(0, tail_start + found - 20))
-    if 0xFFFF in (count,) or 0xFFFFFFFF in (size, offset):
-        if len(locator) == _LOCATOR_64.size and locator.startswith(b"PK\x06\x07"):
-            record = os.pread(descriptor, _END_RECORD_64.size, min(_LOCATOR_64.unpack(locator)[1], end))
-            if len(record) == _END_RECORD_64.size and record.startswith(b"PK\x06\x06"):
-                _, count, size = _END_RECORD_64.unpack(record)
+    if len(locator) == _LOCATOR_64.size and locator.startswith(b"PK\x06\x07"):
+        record = os.pread(descriptor, _END_RECORD_64.size, min(_LOCATOR_64.unpack(locator)[1], end))
+        if len(record) == _END_RECORD_64.size and record.startswith(b"PK\x06\x06"):
+            _, count, size = _END_RECORD_64.unpack(record)
     if count > max_entries or size > (max_entries + 1) * _LONGEST_ENTRY:
         raise _too_many(count, max_entries)
 
@@ -206,7 +208,7 @@ def _check_directory_size(descriptor: int, max_entries: int) -> None:
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, UnicodeDecodeError, struct.error) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error) as error:
         raise FaceterError(
             ProblemKind.INVALID_ARCHIVE, f"The file is not a zip archive that can be read ({error})."
         ) from error

@@ -96,6 +96,6 @@ def _class_folders(names: Sequence[str]) -> list[str | None]:
     if outside and len(outside) < len(names):
         raise FaceterError(
             ProblemKind.INVALID_DATASET,
-            f"Some pictures lie in class folders, but {first_few(outside)} do not. Put all of them in folders, or none.",
+            f"Some pictures lie in class folders, but {first_few(outside)} do not. Put all in folders, or none.",
         )
     return [path[0] if path else None for path in folders]

@@ -168,7 +168,7 @@ class PictureDataset:
 
 
 def spread(total: int, count: int) -> list[int]:
-    """Return up to ``count`` indices spread evenly over ``total``, the same every time; all of them if there are fewer."""
+    """Return up to ``count`` indices spread evenly over ``total``, the same every time; all if there are fewer."""
     if count >= total:
         return list(range(total))
     return [math.floor((index + 0.5) * total / count) for index in range(count)]

@@ -1,6 +1,7 @@
 """Opens picture files that strangers sent."""
 
 import io
+import warnings
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -15,6 +16,9 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif
 
 # ``open_image`` holds pictures to its own limit before it decodes them; Pillow's global limit would warn below it.
 Image.MAX_IMAGE_PIXELS = None
+
+# Pillow warns of odd metadata in pictures it reads all the same; nobody who reads a server's log can mend those.
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 _ORIENTATION = 0x0112
 _TRANSPOSE = {

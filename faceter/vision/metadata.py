@@ -9,7 +9,7 @@ from faceter.vision.decoding_check import decoding_problems
 _FIELD = "metadata"
 _IMAGE_TASKS = (Task.IMAGE_CLASSIFICATION, Task.OBJECT_DETECTION, Task.IMAGE_TRANSLATION)
 _CLASS_TASKS = (Task.IMAGE_CLASSIFICATION, Task.TEXT_PAIR_CLASSIFICATION, Task.SIGNAL_CLASSIFICATION)
-_PICTURE_DTYPE = "float32"
+_PICTURE_DTYPES = ("float16", "float32", "float64", "uint8")
 
 
 def check_metadata(metadata: ModelMetadata, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -78,7 +78,7 @@ def class_output(metadata: ModelMetadata, outputs: Sequence[TensorSpec]) -> Tens
 def _input_problems(metadata: ModelMetadata, inputs: Sequence[TensorSpec]) -> Iterator[FieldProblem]:
     if metadata.preprocessing is not None:
         yield from _preprocessing_problems(metadata.preprocessing, inputs)
-    elif metadata.task in _IMAGE_TASKS and all("float" not in spec.dtype and spec.dtype != "uint8" for spec in inputs):
+    elif metadata.task in _IMAGE_TASKS and not any(spec.dtype in _PICTURE_DTYPES for spec in inputs):
         message = f"The task {metadata.task} needs an input for pictures, but the model takes {_shapes(inputs)}."
         yield FieldProblem(field=f"{_FIELD}.task", message=message)
 
@@ -90,8 +90,8 @@ def _preprocessing_problems(preprocessing: Preprocessing, inputs: Sequence[Tenso
     except FaceterError as error:
         yield from error.errors
         return
-    if spec.dtype != _PICTURE_DTYPE:
-        message = f"Input '{spec.name}' takes {spec.dtype}; pictures are given as {_PICTURE_DTYPE}."
+    if spec.dtype not in _PICTURE_DTYPES:
+        message = f"Input '{spec.name}' takes {spec.dtype}; a picture needs one of {', '.join(_PICTURE_DTYPES)}."
         yield FieldProblem(field=f"{field}.input", message=message)
     if not spec.shape:
         return

@@ -24,18 +24,21 @@ class Placement:
     picture: tuple[int, int]
     """Width and height of the picture, pixels."""
 
-    def to_picture(self, boxes: FloatArray) -> FloatArray:
-        """Map boxes from input pixels to picture pixels, cut off at the picture's edges.
+    def to_picture(self, boxes: FloatArray, *, clip: bool = True) -> FloatArray:
+        """Map boxes from input pixels to picture pixels.
 
         Args:
             boxes: float [n, 4]: left, top, right, bottom in input pixels.
+            clip: Whether to cut them off at the picture's edges.
 
         Returns:
             float32 [n, 4] in picture pixels.
         """
         mapped = (np.asarray(boxes, np.float64) - self._offsets()) / self._scales()
-        width, height = self.picture
-        return np.clip(mapped, 0, [width, height, width, height]).astype(np.float32)
+        if clip:
+            width, height = self.picture
+            mapped = np.clip(mapped, 0, [width, height, width, height])
+        return mapped.astype(np.float32)
 
     def to_input(self, boxes: FloatArray) -> FloatArray:
         """Map boxes from picture pixels to input pixels; not cut off at the input's edges.

@@ -1,0 +1,60 @@
+"""The kinds of data set and what reads each: a new kind is one file and one line here."""
+
+from pathlib import Path
+from typing import Literal, overload
+
+from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.settings import Settings
+from faceter.datasets.detection import DetectionDataset
+from faceter.datasets.images import ImagesDataset
+from faceter.datasets.pictures import DatasetSummary, ProgressFunction
+
+READERS: dict[DatasetKind, type[ImagesDataset] | type[DetectionDataset]] = {
+    DatasetKind.IMAGES: ImagesDataset,
+    DatasetKind.DETECTION: DetectionDataset,
+}
+"""What reads each kind."""
+
+
+@overload
+def open_dataset(path: Path, kind: Literal[DatasetKind.IMAGES], settings: Settings | None = None) -> ImagesDataset: ...
+@overload
+def open_dataset(
+    path: Path, kind: Literal[DatasetKind.DETECTION], settings: Settings | None = None
+) -> DetectionDataset: ...
+@overload
+def open_dataset(
+    path: Path, kind: DatasetKind, settings: Settings | None = None
+) -> ImagesDataset | DetectionDataset: ...
+
+
+def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> ImagesDataset | DetectionDataset:
+    """Open a data set to read from; close it after use, or use it as a context manager.
+
+    Args:
+        path: Its file.
+        kind: What it holds.
+        settings: Limits; those of the environment if not given.
+
+    Raises:
+        FaceterError: If the file is not safe or has not the form of its kind.
+    """
+    return READERS[kind].open(path, settings if settings is not None else Settings())
+
+
+def check(
+    path: Path, kind: DatasetKind, settings: Settings, progress: ProgressFunction | None = None
+) -> DatasetSummary:
+    """Check a data set fully, every picture decoded, and say what it holds.
+
+    Args:
+        path: Its file.
+        kind: What it is said to hold.
+        settings: Limits.
+        progress: Is told the fraction done.
+
+    Raises:
+        FaceterError: The first thing found wrong, in words that name it.
+    """
+    with open_dataset(path, kind, settings) as dataset:
+        return dataset.verify(progress)

@@ -1,0 +1,62 @@
+"""Makes archives, good and bad."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+
+def picture(color: str = "red", size: tuple[int, int] = (40, 30), format_: str = "PNG") -> bytes:
+    """Return a picture file of one colour."""
+    stream = io.BytesIO()
+    Image.new("RGB", size, color).save(stream, format_)
+    return stream.getvalue()
+
+
+def zip_bytes(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Return a zip archive; names are taken as they are, however bad."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, content in members.items():
+            entry = zipfile.ZipInfo("placeholder")
+            entry.filename = name
+            entry.compress_type = method
+            archive.writestr(entry, content)
+    return stream.getvalue()
+
+
+def write_zip(path: Path, members: Mapping[str, bytes]) -> Path:
+    """Write a zip archive and return its path."""
+    path.write_bytes(zip_bytes(members))
+    return path
+
+
+def coco(**changes: Any) -> dict[str, Any]:
+    """Return annotations of two pictures of 40 × 30 pixels with three boxes of two categories, changed as told."""
+    return {
+        "images": [
+            {"id": 7, "file_name": "a.png", "width": 40, "height": 30},
+            {"id": 8, "file_name": "b.png", "width": 40, "height": 30},
+        ],
+        "categories": [{"id": 3, "name": "sofa"}, {"id": 1, "name": "cat"}],
+        "annotations": [
+            {"id": 0, "image_id": 7, "category_id": 1, "bbox": [1, 2, 10, 20], "area": 150, "iscrowd": 0},
+            {"id": 1, "image_id": 7, "category_id": 3, "bbox": [0, 0, 40, 30], "iscrowd": 1},
+            {"id": 2, "image_id": 8, "category_id": 3, "bbox": [5.5, 5.5, 10, 10]},
+        ],
+        **changes,
+    }
+
+
+def detection_members(annotations: Any = None) -> dict[str, bytes]:
+    """Return the members of a small detection archive."""
+    content = coco() if annotations is None else annotations
+    return {
+        "annotations.json": content if isinstance(content, bytes) else json.dumps(content).encode(),
+        "images/a.png": picture("red"),
+        "images/b.png": picture("blue"),
+    }

@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.models import Preprocessing
+from faceter.contracts.settings import Settings
+from faceter.datasets.kinds import READERS, check, open_dataset
+from faceter.datasets.pictures import spread
+from tests.datasets.archives import picture, write_zip
+
+SETTINGS = Settings(_env_file=None)
+FOLDERS = {
+    "dog/1.png": picture("blue"),
+    "cat/2.png": picture("red"),
+    "cat/1.jpg": picture("red", format_="JPEG"),
+}
+
+
+def refused(path: Path, members: dict[str, bytes], kind: ProblemKind, settings: Settings = SETTINGS) -> str:
+    with pytest.raises(FaceterError) as caught:
+        check(write_zip(path / "a.zip", members), DatasetKind.IMAGES, settings)
+    assert caught.value.kind is kind
+    return caught.value.detail
+
+
+def test_every_kind_has_a_reader() -> None:
+    assert set(READERS) == set(DatasetKind)
+
+
+def test_folders_are_classes(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", FOLDERS)
+    summary = check(path, DatasetKind.IMAGES, SETTINGS)
+    assert summary.samples == 3
+    assert summary.classes == ["cat", "dog"]
+    assert summary.class_counts == {"cat": 2, "dog": 1}
+    with open_dataset(path, DatasetKind.IMAGES, SETTINGS) as dataset:
+        assert dataset.names == ["cat/1.jpg", "cat/2.png", "dog/1.png"]
+        assert dataset.labels == [0, 0, 1]
+        assert dataset.image(2).getpixel((0, 0)) == (0, 0, 255)
+
+
+@pytest.mark.parametrize("prefix", ["cifar/", "a/b/"])
+def test_a_folder_around_everything_is_no_class(tmp_path: Path, prefix: str) -> None:
+    path = write_zip(tmp_path / "a.zip", {prefix + name: content for name, content in FOLDERS.items()})
+    assert check(path, DatasetKind.IMAGES, SETTINGS).class_counts == {"cat": 2, "dog": 1}
+
+
+def test_folders_within_a_class_are_of_that_class(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"cat/x/1.png": picture(), "cat/2.png": picture(), "dog/y/z/3.png": picture()})
+    assert check(path, DatasetKind.IMAGES, SETTINGS).class_counts == {"cat": 2, "dog": 1}
+
+
+def test_one_folder_is_one_class(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"cat/1.png": picture()})
+    assert check(path, DatasetKind.IMAGES, SETTINGS).classes == ["cat"]
+
+
+def test_pictures_without_folders_have_no_labels(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"1.png": picture(), "2.png": picture()})
+    summary = check(path, DatasetKind.IMAGES, SETTINGS)
+    assert (summary.samples, summary.classes, summary.class_counts) == (2, [], {})
+    with open_dataset(path, DatasetKind.IMAGES, SETTINGS) as dataset:
+        assert dataset.labels is None
+        assert dataset.labels_for(["cat"]) is None
+        (batch,) = dataset.batches(Preprocessing(size=[8, 8]), 5)
+        assert batch.labels is None
+
+
+def test_classes_are_numbered_as_the_models_labels(tmp_path: Path) -> None:
+    with open_dataset(write_zip(tmp_path / "a.zip", FOLDERS), DatasetKind.IMAGES, SETTINGS) as dataset:
+        assert dataset.labels_for(None) == [0, 0, 1]
+        assert dataset.labels_for(["dog", "fox", "cat"]) == [2, 2, 0]
+        with pytest.raises(FaceterError, match="no labels of the model: 'dog'") as caught:
+            dataset.labels_for(["cat", "fox"])
+    assert caught.value.kind is ProblemKind.DATASET_MISMATCH
+
+
+def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {**FOLDERS, "README.txt": b"hello", "__MACOSX/cat/._1.jpg": b"x"})
+    assert check(path, DatasetKind.IMAGES, SETTINGS).notes == [
+        "passed over: __MACOSX (1)",
+        "passed over, not pictures: 'README.txt'",
+    ]
+
+
+def test_pictures_both_in_folders_and_outside_are_refused(tmp_path: Path) -> None:
+    detail = refused(tmp_path, {**FOLDERS, "7.png": picture()}, ProblemKind.INVALID_DATASET)
+    assert "'7.png'" in detail
+
+
+def test_an_archive_without_pictures_is_refused(tmp_path: Path) -> None:
+    assert "'data.csv'" in refused(tmp_path, {"data.csv": b"1,2"}, ProblemKind.INVALID_DATASET)
+
+
+@pytest.mark.parametrize("broken", [b"", b"no picture", picture()[:60]])
+def test_a_broken_picture_is_named(tmp_path: Path, broken: bytes) -> None:
+    assert "'dog/7.png'" in refused(tmp_path, {**FOLDERS, "dog/7.png": broken}, ProblemKind.INVALID_IMAGE)
+
+
+def test_a_picture_of_too_many_pixels_is_named(tmp_path: Path) -> None:
+    members = {**FOLDERS, "dog/7.png": picture(size=(101, 100))}
+    few = SETTINGS.model_copy(update={"max_pixels": 10_000})
+    assert "'dog/7.png'" in refused(tmp_path, members, ProblemKind.IMAGE_TOO_LARGE, few)
+
+
+def test_the_settings_limits_hold(tmp_path: Path) -> None:
+    refused(tmp_path, FOLDERS, ProblemKind.ARCHIVE_TOO_LARGE, SETTINGS.model_copy(update={"max_archive_entries": 2}))
+    refused(tmp_path, FOLDERS, ProblemKind.ARCHIVE_TOO_LARGE, SETTINGS.model_copy(update={"max_unpacked_bytes": 99}))
+
+
+def test_progress_goes_up_to_one(tmp_path: Path) -> None:
+    seen: list[float] = []
+    check(write_zip(tmp_path / "a.zip", FOLDERS), DatasetKind.IMAGES, SETTINGS, seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+
+def test_batches_come_in_order_whatever_their_size(tmp_path: Path) -> None:
+    members = {f"{'cat' if i % 2 else 'dog'}/{i:02}.png": picture(f"#{i:02x}0000", (8, 8)) for i in range(7)}
+    preprocessing = Preprocessing(size=[8, 8], scale=1)
+    with open_dataset(write_zip(tmp_path / "a.zip", members), DatasetKind.IMAGES, SETTINGS) as dataset:
+        for size in (1, 3, 7, 50):
+            batches = list(dataset.batches(preprocessing, size, model_labels=["dog", "cat"]))
+            assert max(len(batch.inputs) for batch in batches) <= size
+            reds = np.concatenate([batch.inputs[:, 0, 0, 0] for batch in batches])
+            assert reds.tolist() == [1, 3, 5, 0, 2, 4, 6]
+            assert [int(i) for batch in batches for i in batch.indices] == list(range(7))
+            assert [int(i) for batch in batches for i in batch.labels] == [1, 1, 1, 0, 0, 0, 0]  # type: ignore[union-attr]
+            assert batches[0].inputs.dtype == np.float32
+            assert batches[0].placements[0].picture == (8, 8)
+
+
+def test_some_pictures_only(tmp_path: Path) -> None:
+    with open_dataset(write_zip(tmp_path / "a.zip", FOLDERS), DatasetKind.IMAGES, SETTINGS) as dataset:
+        batches = list(dataset.batches(Preprocessing(size=[4, 4]), 2, indices=[2, 0]))
+        assert [batch.indices.tolist() for batch in batches] == [[2, 0]]
+        assert list(dataset.batches(Preprocessing(size=[4, 4]), 2, indices=[])) == []
+
+
+def test_spread_takes_from_the_whole_range() -> None:
+    assert spread(10, 3) == [1, 5, 8]
+    assert spread(3, 10) == [0, 1, 2]
+    assert len(set(spread(5000, 256))) == 256
+
+
+def test_the_check_reads_every_picture_of_a_real_set(shared_data: Path) -> None:
+    summary = check(shared_data / "cifar10" / "test.zip", DatasetKind.IMAGES, SETTINGS)
+    assert summary.samples == 5000
+    assert set(summary.class_counts.values()) == {500}
+    assert summary.notes == []
