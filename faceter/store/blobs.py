@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import fsspec.core
 from fsspec.implementations.local import LocalFileSystem
@@ -23,6 +23,9 @@ _CHUNK: Final = 1024 * 1024
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STALE_SECONDS: Final = 24 * 3600
+_S3_OPTIONS: Final[dict[str, Any]] = {
+    "config_kwargs": {"connect_timeout": 3, "read_timeout": 30, "retries": {"max_attempts": 1}}
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ class BlobStore:
     """
 
     def __init__(self, url: str, cache_dir: Path | None = None) -> None:
-        self._fs, root = fsspec.core.url_to_fs(url)  # type: ignore[no-untyped-call]
+        options = _S3_OPTIONS if url.startswith(("s3:", "s3a:")) else {}
+        self._fs, root = fsspec.core.url_to_fs(url, **options)  # type: ignore[no-untyped-call]
         self._local = isinstance(self._fs, LocalFileSystem)
         self._root = str(root).rstrip("/")
         self._staging = Path(self._root) / "incoming" if self._local else self._cache(cache_dir) / "incoming"

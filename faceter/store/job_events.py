@@ -103,11 +103,13 @@ async def follow(
     """
     position = check_last_event_id(last_event_id)
     told = time.monotonic()
+    wait: float | None = None
     while True:
         entries: list[JobEvent] = []
         ended: Job | None = None
         try:
-            entries = await _read(client, job_id, position, min(heartbeat, _SLICE_SECONDS))
+            entries = await _read(client, job_id, position, wait)
+            wait = min(heartbeat, _SLICE_SECONDS)
             if not entries:
                 job = await asyncio.to_thread(current)
                 if job.status.ended:

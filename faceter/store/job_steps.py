@@ -153,7 +153,7 @@ def succeed(
     execution: Execution,
     result: JobResult,
     provenance: Provenance | None = None,
-    publish: Callable[[Pipeline], None] | None = None,
+    publish: Callable[[Pipeline], object] | None = None,
 ) -> None:
     """End the job well, and make what it made appear.
 
@@ -169,7 +169,7 @@ def succeed(
     """
 
     def body(pipeline: Pipeline) -> None:
-        if _ended_by(pipeline, execution):
+        if _is_done(pipeline, execution, RQStatus.FINISHED):
             pipeline.multi()
             return
         _check_lease(pipeline, execution)
@@ -203,7 +203,7 @@ def fail(redis: Redis, execution: Execution, problem: Problem, trace: str = "") 
     """
 
     def body(pipeline: Pipeline) -> None:
-        if _ended_by(pipeline, execution):
+        if _is_done(pipeline, execution, RQStatus.FAILED):
             pipeline.multi()
             return
         _check_lease(pipeline, execution)
@@ -327,9 +327,10 @@ def _check_lease(pipeline: Pipeline, execution: Execution) -> None:
         raise LeaseLostError(f"job {execution.job_id} is no longer this execution's")
 
 
-def _ended_by(pipeline: Pipeline, execution: Execution) -> bool:
-    (ended_by,) = _fields(pipeline, execution.job_id, ENDED_BY)
-    return ended_by == execution.id
+def _is_done(pipeline: Pipeline, execution: Execution, status: RQStatus) -> bool:
+    """Return whether this very step went through before, and only its answer was lost."""
+    stands, ended_by = _fields(pipeline, execution.job_id, "status", ENDED_BY)
+    return stands == status and ended_by == execution.id
 
 
 def _started_key(queue: Queue) -> str:

@@ -1,0 +1,277 @@
+"""Jobs through real workers on a real Valkey server, while processes die and stop and the store comes and goes."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from app.queue import JobQueue
+from faceter.contracts.base import Provenance
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.jobs import Job, JobStatus, QuantizationJob
+from faceter.contracts.settings import Settings
+from faceter.store.connection import connect
+from faceter.store.library import Library
+from tests.conftest import start_valkey
+from tests.workers.long_tasks import job_that
+from tests.workers.processes import WorkerProcess, alive, cancels, eventually
+
+pytestmark = pytest.mark.end_to_end
+
+TASKS = "tests.workers.long_tasks"
+
+Start = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Settings:
+    return Settings(_env_file=None, data_dir=tmp_path / "data", redis_url=redis_url, worker_lost_seconds=5)
+
+
+@pytest.fixture
+def queue(redis: Redis, settings: Settings) -> JobQueue:
+    return JobQueue(redis, settings, tasks=TASKS)
+
+
+@pytest.fixture
+def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def enter(whole: bool = False) -> WorkerProcess:
+            return stack.enter_context(WorkerProcess(settings, tmp_path / "workers.log", whole=whole))
+
+        yield enter
+
+
+def has(queue: JobQueue, job: Job, status: JobStatus, seconds: float = 20) -> Job:
+    """Wait until the job has that status; return it."""
+
+    def look() -> Job | None:
+        found = queue.get(job.id)
+        assert found.status is status or not found.status.ended, found
+        return found if found.status is status else None
+
+    found = eventually(look, seconds)
+    assert found is not None
+    return found
+
+
+def horse_of(begun: Path, attempt: int = 1) -> int:
+    """Wait until the job has begun for that time; return the process id of the child that does it."""
+
+    def lines() -> list[str]:
+        found = begun.read_text().splitlines() if begun.exists() else []
+        return found if len(found) >= attempt else []
+
+    return int(eventually(lines)[attempt - 1].split()[1])
+
+
+def test_a_job_succeeds_and_what_it_made_appears(queue: JobQueue, start: Start, library: Library) -> None:
+    start(whole=True)
+    job = queue.enqueue(job_that("succeeds"))
+    done = has(queue, job, JobStatus.SUCCEEDED)
+    assert done.result is not None
+    assert done.result.model_id == "mdl_" + job.id.removeprefix("job_")
+    assert done.result.url == f"/v1/models/{done.result.model_id}"
+    assert done.links["result"] == done.result.url
+    assert library.blobs.read(library.models.get(done.result.model_id).sha256) == b"the model of " + job.id.encode()
+    assert done.attempts == 1
+    assert done.provenance == Provenance(seed=7)
+    assert done.progress is not None
+    assert done.progress.fraction == 0.5
+    assert done.started_at is not None
+    assert done.ended_at is not None
+    assert done.created_at <= done.started_at <= done.ended_at
+    assert queue.jobs_using(job.specification.model_id) == []
+
+
+@pytest.mark.parametrize(
+    ("does", "kind"),
+    [
+        ("raises", ProblemKind.INTERNAL_ERROR),
+        ("refuses", ProblemKind.NOTHING_TO_QUANTIZE),
+        ("hogs", ProblemKind.OUT_OF_MEMORY),
+        ("kills-itself", ProblemKind.WORKER_LOST),
+    ],
+)
+def test_a_job_fails_with_a_problem_document(
+    queue: JobQueue, start: Start, library: Library, does: str, kind: ProblemKind
+) -> None:
+    worker = start()
+    failed = has(queue, queue.enqueue(job_that(does)), JobStatus.FAILED)
+    assert failed.error is not None
+    assert failed.error.type == kind.type
+    assert failed.error.instance == f"/v1/jobs/{failed.id}"
+    assert "secret" not in failed.error.detail
+    assert failed.attempts == (2 if does == "kills-itself" else 1)
+    assert library.models.count() == 0
+    if does == "raises":
+        assert "a secret of the house" in worker.said()
+
+
+def test_a_job_out_of_time_fails(settings: Settings, redis: Redis, start: Start) -> None:
+    short = settings.model_copy(update={"job_timeout_seconds": 1})
+    queue = JobQueue(redis, short, tasks=TASKS)
+    start()
+    failed = has(queue, queue.enqueue(job_that("hangs")), JobStatus.FAILED)
+    assert failed.error is not None
+    assert failed.error.type == ProblemKind.JOB_TIMEOUT.type
+
+
+def test_a_job_whose_process_dies_is_taken_up_again(
+    queue: JobQueue, start: Start, library: Library, tmp_path: Path
+) -> None:
+    start()
+    job = queue.enqueue(job_that("kills-itself-once", tmp_path / "begun"))
+    assert has(queue, job, JobStatus.SUCCEEDED).attempts == 2
+    assert library.models.count() == 1
+
+
+def test_a_job_whose_worker_is_killed_is_taken_up_by_another(
+    queue: JobQueue, start: Start, library: Library, tmp_path: Path
+) -> None:
+    first = start(whole=True)
+    job = queue.enqueue(job_that("sleeps-once", tmp_path / "begun"))
+    horse = horse_of(tmp_path / "begun")
+    first.kill()
+    eventually(lambda: not alive(horse))
+    start()
+    assert has(queue, job, JobStatus.SUCCEEDED).attempts == 2
+    assert library.models.count() == 1
+
+
+def test_a_job_whose_last_worker_dies_fails_though_none_is_left(
+    redis: Redis, settings: Settings, start: Start, tmp_path: Path
+) -> None:
+    queue = JobQueue(redis, settings.model_copy(update={"job_attempts": 1}), tasks=TASKS)
+    job = queue.enqueue(job_that("begins-and-sleeps", tmp_path / "begun"))
+    worker = start()
+    horse_of(tmp_path / "begun")
+    worker.kill()
+    assert eventually(queue.reap, every=0.5) == [job.id]
+    failed = queue.get(job.id)
+    assert failed.status is JobStatus.FAILED
+    assert failed.error is not None
+    assert failed.error.type == ProblemKind.WORKER_LOST.type
+
+
+def test_a_stopping_worker_hands_its_job_back(queue: JobQueue, start: Start, library: Library, tmp_path: Path) -> None:
+    first = start()
+    job = queue.enqueue(job_that("sleeps-once", tmp_path / "begun"))
+    horse = horse_of(tmp_path / "begun")
+    assert first.stop() == 0
+    assert queue.get(job.id).status is JobStatus.QUEUED
+    assert not alive(horse)
+    assert f"{job.id} handed back" in first.said()
+    start()
+    assert has(queue, job, JobStatus.SUCCEEDED).attempts == 2
+
+
+def test_an_idle_worker_stops_at_once_and_signs_off(queue: JobQueue, start: Start) -> None:
+    worker = start()
+    eventually(lambda: queue.statistics().workers == 1)
+    assert worker.stop() == 0
+    assert queue.statistics().workers == 0
+
+
+def test_a_running_job_is_canceled(queue: JobQueue, start: Start, library: Library, tmp_path: Path) -> None:
+    worker = start()
+    job = queue.enqueue(job_that("begins-and-sleeps", tmp_path / "begun"))
+    horse = horse_of(tmp_path / "begun")
+    assert queue.cancel(job.id).status is JobStatus.CANCELED
+    eventually(lambda: not alive(horse), 10)
+    after = queue.enqueue(job_that("succeeds"))
+    has(queue, after, JobStatus.SUCCEEDED)
+    assert queue.get(job.id).status is JobStatus.CANCELED
+    assert library.models.count() == 1
+    assert worker.process.poll() is None
+
+
+def test_a_running_job_is_canceled_though_its_worker_is_dead(queue: JobQueue, start: Start, tmp_path: Path) -> None:
+    worker = start()
+    job = queue.enqueue(job_that("begins-and-sleeps", tmp_path / "begun"))
+    horse_of(tmp_path / "begun")
+    worker.kill()
+    assert queue.cancel(job.id).status is JobStatus.CANCELED
+    assert queue.statistics().running == 0
+    start()
+    has(queue, queue.enqueue(job_that("succeeds")), JobStatus.SUCCEEDED)
+    assert queue.get(job.id).status is JobStatus.CANCELED
+
+
+def test_canceling_as_it_ends_leaves_it_either_canceled_or_done(
+    queue: JobQueue, start: Start, library: Library
+) -> None:
+    start()
+    has(queue, queue.enqueue(job_that("succeeds")), JobStatus.SUCCEEDED)
+    outcomes = set()
+    for wait in (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6):
+        job = queue.enqueue(job_that("succeeds"))
+        time.sleep(wait)
+        expected = JobStatus.CANCELED if cancels(queue, job.id) else JobStatus.SUCCEEDED
+        outcomes.add(expected)
+        time.sleep(0.1)
+        status = queue.get(job.id).status
+        made = library.models.find("mdl_" + job.id.removeprefix("job_"))
+        assert (status, made is not None) == (expected, expected is JobStatus.SUCCEEDED)
+    assert JobStatus.CANCELED in outcomes
+
+
+def test_a_worker_thought_dead_cannot_write_to_the_job_it_lost(
+    queue: JobQueue, start: Start, library: Library, tmp_path: Path
+) -> None:
+    frozen = start()
+    job = queue.enqueue(job_that("sleeps-once", tmp_path / "begun"))
+    horse = horse_of(tmp_path / "begun")
+    os.kill(frozen.process.pid, signal.SIGSTOP)
+    os.kill(horse, signal.SIGSTOP)
+    start()
+    assert has(queue, job, JobStatus.SUCCEEDED).attempts == 2
+    os.kill(horse, signal.SIGCONT)
+    os.kill(frozen.process.pid, signal.SIGCONT)
+    eventually(lambda: not alive(horse))
+    assert queue.get(job.id).status is JobStatus.SUCCEEDED
+    assert library.models.count() == 1
+
+
+def test_the_store_restarts_in_the_middle_of_a_job(short_path: Path, tmp_path: Path) -> None:
+    server = start_valkey(short_path)
+    settings = Settings(
+        _env_file=None,
+        data_dir=tmp_path / "data",
+        redis_url=f"unix://{short_path / 'valkey.sock'}",
+        worker_lost_seconds=5,
+    )
+    with connect(settings) as redis, WorkerProcess(settings, tmp_path / "worker.log") as worker:
+        queue = JobQueue(redis, settings, tasks=TASKS)
+        job = queue.enqueue(job_that("sleeps", 5))
+        has(queue, job, JobStatus.RUNNING)
+        idle = queue.enqueue(job_that("succeeds"))
+        server.stop()
+        with pytest.raises(FaceterError) as away:
+            queue.get(job.id)
+        assert away.value.kind is ProblemKind.STORE_UNAVAILABLE
+        assert away.value.retry_after
+        time.sleep(6)
+        server.start()
+        done = has(queue, job, JobStatus.SUCCEEDED)
+        assert done.attempts == 1
+        has(queue, idle, JobStatus.SUCCEEDED)
+        server.stop()
+        time.sleep(1)
+        assert worker.process.poll() is None
+        server.start()
+        has(queue, queue.enqueue(job_that("succeeds")), JobStatus.SUCCEEDED)
+        assert worker.stop() == 0
+    server.stop()
+
+
+def test_the_front_end_names_the_work_without_importing_it(queue: JobQueue) -> None:
+    specification: QuantizationJob = job_that("succeeds")
+    job = JobQueue(queue._redis, queue._settings, tasks="no.such.module").enqueue(specification)
+    assert job.status is JobStatus.QUEUED

@@ -1,0 +1,214 @@
+import io
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
+from redis import Redis
+
+from faceter.contracts.base import new_id, utc_now
+from faceter.contracts.datasets import Dataset, DatasetKind
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.settings import Settings
+from faceter.store.blobs import StoredBlob
+from faceter.store.library import Library
+
+
+def model(blob: StoredBlob, id: str | None = None) -> Model:
+    return Model(
+        id=id or new_id("mdl"),
+        name="resnet20",
+        created_at=utc_now(),
+        sha256=blob.sha256,
+        bytes=blob.bytes,
+        metadata=ModelMetadata(),
+        inputs=[],
+        outputs=[],
+        opset=20,
+        parameters=0,
+    )
+
+
+def dataset(blob: StoredBlob) -> Dataset:
+    return Dataset(
+        id=new_id("dts"),
+        name="digits",
+        kind=DatasetKind.IMAGES,
+        created_at=utc_now(),
+        sha256=blob.sha256,
+        bytes=blob.bytes,
+        samples=1,
+    )
+
+
+def test_equal_files_are_one_blob_that_goes_with_its_last_record(library: Library) -> None:
+    blob = library.store_blob(b"weights")
+    first = library.add_model(model(blob))
+    second = library.add_model(model(library.store_blob(io.BytesIO(b"weights"))))
+    third = library.add_dataset(dataset(library.store_blob(b"weights")))
+    assert library.references(blob.sha256) == {first.id, second.id, third.id}
+    library.delete_model(first.id)
+    library.delete_dataset(third.id)
+    assert library.blobs.read(blob.sha256) == b"weights"
+    library.delete_model(second.id)
+    assert not library.blobs.exists(blob.sha256)
+    assert library.references(blob.sha256) == set()
+
+
+def test_nothing_of_a_deleted_record_is_left_in_the_store(library: Library, redis: Redis) -> None:
+    record = library.add_model(model(library.store_blob(b"weights")))
+    library.delete_model(record.id)
+    assert redis.keys("*") == []
+
+
+def test_a_discarded_file_goes_unless_a_record_has_it(library: Library) -> None:
+    blob = library.store_blob(b"weights")
+    library.discard_blob(blob.sha256)
+    assert not library.blobs.exists(blob.sha256)
+    kept = library.add_model(model(library.store_blob(b"weights")))
+    library.store_blob(b"weights")
+    library.discard_blob(blob.sha256)
+    assert library.blobs.exists(kept.sha256)
+
+
+def test_a_file_on_its_way_in_outlives_the_deletion_of_its_twin(library: Library) -> None:
+    record = library.add_model(model(library.store_blob(b"weights")))
+    on_its_way = library.store_blob(b"weights")
+    library.delete_model(record.id)
+    assert library.blobs.read(library.add_model(model(on_its_way)).sha256) == b"weights"
+
+
+def test_a_record_of_a_file_that_is_not_there_is_refused(library: Library) -> None:
+    with pytest.raises(FaceterError) as missing:
+        library.add_model(model(StoredBlob("0" * 64, 1)))
+    assert missing.value.kind is ProblemKind.BLOB_MISSING
+    assert library.models.count() == 0
+
+
+def test_what_is_not_there_cannot_be_deleted(library: Library) -> None:
+    for delete in (library.delete_model, library.delete_dataset):
+        with pytest.raises(FaceterError) as missing:
+            delete("mdl_none")
+        assert missing.value.kind is ProblemKind.NOT_FOUND
+
+
+def test_a_file_that_cannot_be_stored_is_not_held(
+    library: Library, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(staged: object) -> StoredBlob:
+        raise FaceterError(ProblemKind.STORAGE_FULL, "no room")
+
+    monkeypatch.setattr(library.blobs, "commit", no_room)
+    with pytest.raises(FaceterError):
+        library.store_blob(b"weights")
+    assert redis.keys("*") == []
+
+
+def test_files_nobody_took_are_swept_after_a_day(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = library.add_model(model(library.store_blob(b"kept")))
+    forgotten = library.store_blob(b"forgotten")
+    assert library.sweep() == 0
+    later = time.time() + timedelta(days=2).total_seconds()
+    monkeypatch.setattr(time, "time", lambda: later)
+    library.redis.delete(f"faceter:blob:{forgotten.sha256}:holds")
+    assert library.sweep() == 1
+    assert not library.blobs.exists(forgotten.sha256)
+    assert library.blobs.exists(kept.sha256)
+    assert library.sweep() == 0
+
+
+def test_threads_that_add_and_delete_one_content_never_lose_a_file_in_use(settings: Settings) -> None:
+    failures: list[Exception] = []
+
+    def come_and_go() -> None:
+        with Library(settings) as library:
+            for n in range(12):
+                try:
+                    blob = library.store_blob(b"shared weights")
+                    record = library.add_model(model(blob))
+                    assert library.blobs.read(record.sha256) == b"shared weights"
+                    if n % 3:
+                        library.delete_model(record.id)
+                    else:
+                        library.store_blob(b"shared weights")
+                        library.discard_blob(blob.sha256)
+                        library.delete_model(record.id)
+                except Exception as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [path for path in Path(settings.resolved_blob_url).rglob("*") if path.is_file()] == []
+
+
+def test_one_record_deleted_by_many_is_deleted_once(library: Library, settings: Settings) -> None:
+    record = library.add_model(model(library.store_blob(b"weights")))
+    outcomes: list[str] = []
+
+    def delete() -> None:
+        with Library(settings) as mine:
+            try:
+                mine.delete_model(record.id)
+            except FaceterError as error:
+                outcomes.append(error.kind.name)
+            else:
+                outcomes.append("deleted")
+
+    threads = [threading.Thread(target=delete) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["NOT_FOUND"] * 5 + ["deleted"]
+
+
+def test_any_history_keeps_exactly_the_files_that_are_needed(library: Library, redis: Redis) -> None:
+    class History(RuleBasedStateMachine):
+        held: Bundle[StoredBlob] = Bundle("held")
+        models: Bundle[Model] = Bundle("models")
+
+        def __init__(self) -> None:
+            super().__init__()
+            redis.flushdb()
+            self.needed: dict[str, int] = {}
+            for path in Path(library.blobs._root).rglob("*"):
+                if path.is_file():
+                    path.unlink()
+
+        @rule(target=held, content=st.sampled_from([b"a", b"b", b"c"]))
+        def store(self, content: bytes) -> StoredBlob:
+            blob = library.store_blob(content)
+            self.needed[blob.sha256] = self.needed.get(blob.sha256, 0) + 1
+            return blob
+
+        @rule(blob=consumes(held))
+        def discard(self, blob: StoredBlob) -> None:
+            library.discard_blob(blob.sha256)
+            self.needed[blob.sha256] -= 1
+
+        @rule(target=models, blob=consumes(held))
+        def add(self, blob: StoredBlob) -> Model:
+            return library.add_model(model(blob))
+
+        @rule(record=consumes(models))
+        def delete(self, record: Model) -> None:
+            library.delete_model(record.id)
+            self.needed[record.sha256] -= 1
+
+        @invariant()
+        def files_are_those_needed(self) -> None:
+            for sha256, count in self.needed.items():
+                assert library.blobs.exists(sha256) == (count > 0)
+
+    run_state_machine_as_test(
+        History, settings=hypothesis_settings(max_examples=15, stateful_step_count=15, deadline=None)
+    )

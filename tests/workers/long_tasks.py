@@ -1,0 +1,94 @@
+"""Tasks for tests of the queue, without any real quantization.
+
+What each does is said by the specification's name, so that real workers run for as long as a test needs.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceter.contracts.base import Provenance, utc_now
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.jobs import JobResult, QuantizationJob
+from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.quantizations import QuantizationRequest
+from workers.progress import JobContext, run_task
+
+
+def job_that(does: str, *arguments: object) -> QuantizationJob:
+    """Return the specification of a job that does one of the things below."""
+    request = QuantizationRequest(name=" ".join([does, *map(str, arguments)]))
+    return QuantizationJob(model_id="mdl_0000000000000000test", request=request)
+
+
+def quantization(specification: dict[str, Any]) -> dict[str, Any]:
+    return run_task(QuantizationJob, do, specification)
+
+
+def do(context: JobContext, specification: QuantizationJob) -> JobResult:
+    does, *arguments = (specification.request.name or "").split()
+    match does:
+        case "succeeds":
+            context.progress("working", 0.5)
+        case "sleeps":
+            sleep(context, float(arguments[0]))
+        case "sleeps-once":
+            if begin(context, Path(arguments[0])) == 1:
+                sleep(context, 600)
+        case "begins-and-sleeps":
+            begin(context, Path(arguments[0]))
+            sleep(context, 600)
+        case "kills-itself":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "kills-itself-once":
+            if begin(context, Path(arguments[0])) == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+        case "raises":
+            raise RuntimeError("a secret of the house")
+        case "refuses":
+            raise FaceterError(ProblemKind.NOTHING_TO_QUANTIZE, "There is nothing here to quantize.")
+        case "hogs":
+            np.zeros(2**60, np.uint8)
+        case "hangs":
+            time.sleep(600)
+        case _:
+            raise ValueError(does)
+    return make_model(context)
+
+
+def begin(context: JobContext, log: Path) -> int:
+    """Note the attempt in a file; return which it is."""
+    with log.open("a") as file:
+        file.write(f"{context.job_id} {os.getpid()}\n")
+    return len(log.read_text().splitlines())
+
+
+def sleep(context: JobContext, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        context.progress("sleeping", 1 - left / seconds)
+        time.sleep(0.02)
+
+
+def make_model(context: JobContext) -> JobResult:
+    content = b"the model of " + context.job_id.encode()
+    blob = context.store_blob(content)
+    return context.add_model(
+        Model(
+            id=context.new_id("mdl"),
+            name="made",
+            created_at=utc_now(),
+            sha256=blob.sha256,
+            bytes=blob.bytes,
+            metadata=ModelMetadata(),
+            inputs=[],
+            outputs=[],
+            opset=20,
+            parameters=0,
+            provenance=Provenance(seed=7),
+        )
+    )

@@ -1,0 +1,180 @@
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis import Redis
+from rq.timeouts import JobTimeoutException
+
+from app.queue import JobQueue
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.jobs import JobResult, JobStatus, Progress, QuantizationJob
+from faceter.contracts.settings import Settings
+from faceter.store import job_records, job_steps
+from faceter.store.job_events import stream_key
+from faceter.store.library import Library
+from tests.workers.long_tasks import do, job_that, quantization
+from workers import failures, progress, tasks
+from workers.progress import JobContext, run_task
+
+
+class Clock:
+    """Seconds, as the test says."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def context(redis: Redis, settings: Settings, library: Library, clock: Clock) -> JobContext:
+    job = JobQueue(redis, settings).enqueue(job_that("succeeds"))
+    execution = job_steps.claim(redis, job_records.fetch(redis, job.id), "worker", 60)
+    assert execution is not None
+    return JobContext(settings, library, redis, execution, clock)
+
+
+@pytest.fixture
+def entered(context: JobContext) -> Iterator[JobContext]:
+    token = progress._current.set(context)
+    yield context
+    progress._current.reset(token)
+
+
+def told(redis: Redis, context: JobContext) -> list[Progress]:
+    entries = cast(list[tuple[bytes, dict[bytes, bytes]]], redis.xrange(stream_key(context.job_id)))
+    return [Progress.model_validate_json(fields[b"data"]) for _, fields in entries if fields[b"event"] == b"progress"]
+
+
+def test_progress_is_in_the_job_and_in_its_events(redis: Redis, settings: Settings, context: JobContext) -> None:
+    context.progress("evaluating", 0.25)
+    seen = JobQueue(redis, settings).get(context.job_id).progress
+    assert seen is not None
+    assert (seen.step, seen.fraction) == ("evaluating", 0.25)
+    assert told(redis, context) == [seen]
+
+
+def test_an_inner_loop_writes_twice_a_second_at_most(redis: Redis, context: JobContext, clock: Clock) -> None:
+    for n in range(1000):
+        clock.now = 100 + n * 0.01
+        context.progress("evaluating", n / 1000)
+    assert len(told(redis, context)) == 20
+
+
+def test_a_new_step_is_told_at_once(redis: Redis, context: JobContext) -> None:
+    for step in ("folding", "calibrating", "evaluating"):
+        context.progress(step, 0.1)
+    assert [progress.step for progress in told(redis, context)] == ["folding", "calibrating", "evaluating"]
+
+
+def test_the_time_left_is_told_from_the_time_taken(redis: Redis, context: JobContext, clock: Clock) -> None:
+    context.progress("starting", 0.0)
+    clock.now += 10
+    context.progress("a quarter", 0.25)
+    clock.now += 30
+    context.progress("all", 1.0)
+    assert [progress.eta_seconds for progress in told(redis, context)] == [None, 30.0, 0.0]
+
+
+@pytest.mark.parametrize(("said", "kept"), [((0.5, 0.2), 0.5), ((1.7,), 1.0), ((-3.0,), 0.0)])
+def test_progress_never_falls_nor_leaves_its_range(
+    redis: Redis, context: JobContext, said: tuple[float, ...], kept: float
+) -> None:
+    for n, fraction in enumerate(said):
+        context.progress(f"step {n}", fraction)
+    assert told(redis, context)[-1].fraction == kept
+
+
+def test_the_progress_of_a_canceled_job_stops_it(redis: Redis, settings: Settings, context: JobContext) -> None:
+    JobQueue(redis, settings).cancel(context.job_id)
+    with pytest.raises(job_steps.LeaseLostError):
+        context.progress("evaluating", 0.5)
+
+
+def test_what_a_job_made_is_seen_when_it_succeeds(
+    redis: Redis, settings: Settings, library: Library, entered: JobContext
+) -> None:
+    result = quantization(job_that("succeeds").model_dump(mode="json"))
+    assert library.models.count() == 0
+    entered.succeed(JobResult.model_validate(result))
+    made = library.models.get(result["model_id"])
+    assert library.references(made.sha256) == {made.id}
+    job = JobQueue(redis, settings).get(entered.job_id)
+    assert (job.status, job.provenance) == (JobStatus.SUCCEEDED, made.provenance)
+    library.delete_model(made.id)
+    assert not library.blobs.exists(made.sha256)
+
+
+def test_what_a_canceled_job_made_is_never_seen_and_its_files_go(
+    redis: Redis, settings: Settings, library: Library, entered: JobContext
+) -> None:
+    result = JobResult.model_validate(quantization(job_that("succeeds").model_dump(mode="json")))
+    JobQueue(redis, settings).cancel(entered.job_id)
+    with pytest.raises(job_steps.LeaseLostError):
+        entered.succeed(result)
+    entered.discard()
+    assert library.models.count() == 0
+    assert not any(path.is_file() for path in library.blobs._staging.parent.rglob("*"))
+
+
+def test_every_attempt_makes_the_same_id(context: JobContext) -> None:
+    assert context.new_id("mdl") == "mdl_" + context.job_id.removeprefix("job_")
+
+
+def test_a_task_outside_of_a_job_has_no_context() -> None:
+    with pytest.raises(LookupError):
+        run_task(QuantizationJob, do, job_that("succeeds").model_dump(mode="json"))
+
+
+def test_a_specification_that_is_none_is_refused(entered: JobContext) -> None:
+    with pytest.raises(ValueError, match="model_id"):
+        quantization({"kind": "quantization"})
+
+
+def test_every_kind_of_job_has_its_task() -> None:
+    kinds: Any = QuantizationJob.model_fields["kind"].default
+    assert callable(getattr(tasks, kinds))
+
+
+SETTINGS = Settings(_env_file=None)
+
+
+@pytest.mark.parametrize(
+    ("exception", "kind"),
+    [
+        (FaceterError(ProblemKind.DATASET_MISMATCH, "no"), ProblemKind.DATASET_MISMATCH),
+        (MemoryError(), ProblemKind.OUT_OF_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), ProblemKind.OUT_OF_MEMORY),
+        (JobTimeoutException("slow"), ProblemKind.JOB_TIMEOUT),
+        (KeyError("secret"), ProblemKind.INTERNAL_ERROR),
+    ],
+)
+def test_every_exception_becomes_a_problem(exception: Exception, kind: ProblemKind) -> None:
+    error = failures.error_of(exception, SETTINGS)
+    assert error.kind is kind
+    assert "secret" not in error.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "memory", "kind"),
+    [(9, False, "WORKER_LOST"), (9, True, "OUT_OF_MEMORY"), (11, True, "WORKER_LOST"), (256, False, "WORKER_LOST")],
+)
+def test_a_death_becomes_a_problem(status: int, memory: bool, kind: str) -> None:
+    assert failures.error_of_death(status, memory).kind.name == kind
+
+
+@given(st.text())
+def test_an_internal_error_says_only_its_name(text: str) -> None:
+    error = failures.error_of(ValueError(text), SETTINGS)
+    assert error.detail == failures.error_of(ValueError("other"), SETTINGS).detail
+
+
+def test_memory_kills_are_counted_by_the_kernel() -> None:
+    assert failures.memory_kills() >= 0

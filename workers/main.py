@@ -1,0 +1,320 @@
+"""The worker: takes jobs off the queue and has each done by a child process of its own."""
+
+import importlib
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Final, NoReturn, TypeVar
+
+from rq import Queue, Worker
+from rq.exceptions import DequeueTimeout
+from rq.executions import Execution
+from rq.job import Job as RQJob
+from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException
+from rq.worker import WorkerStatus
+
+from faceter import tether
+from faceter.contracts.base import new_id
+from faceter.contracts.errors import FaceterError
+from faceter.contracts.jobs import JobResult
+from faceter.contracts.settings import Settings
+from faceter.store import job_reaper, job_steps
+from faceter.store.connection import UNREACHABLE, connect, wait_for_ever
+from faceter.store.job_records import rq_queue
+from faceter.store.library import Library
+from workers import failures, progress
+
+_log = logging.getLogger("faceter.worker")
+
+T = TypeVar("T")
+
+_DEQUEUE_SECONDS: Final = 1
+_WATCH_SECONDS: Final = 0.1
+_RENEW_SECONDS: Final = 1.0
+_SWEEP_SECONDS: Final = 3600.0
+_FAREWELL_SECONDS: Final = 10.0
+_OVERTIME_SECONDS: Final = 30.0
+_FIRST_TO_GO: Final = "500"
+
+
+def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT, which hand the running job back to the queue and end this within seconds.
+
+    While Redis is away it waits, and goes on when Redis is back. The main thread of the process must call this.
+
+    Args:
+        settings: The service's.
+    """
+    # Imported here once, so that no child pays for it; nothing of it may run before the fork.
+    importlib.import_module("torch")
+    importlib.import_module("workers.tasks")
+    JobWorker(settings).run()
+
+
+class JobWorker(Worker):
+    """An RQ worker whose jobs are leased: see `faceter.store.job_steps`.
+
+    The parent process holds the lease and renews it every second; the child does the job and records its end. A
+    lease that is gone (the job was canceled, or the worker was thought dead) makes the parent kill the child;
+    a parent that dies takes the child with it; a child that dies gives the job back to the queue, or fails it
+    once it has had its attempts.
+
+    Args:
+        settings: The service's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        super().__init__(
+            [rq_queue(connect(settings))],
+            name=f"{socket.gethostname()}-{os.getpid()}-{new_id('w')}",
+            serializer=JSONSerializer,
+            worker_ttl=settings.worker_lost_seconds,
+            prepare_for_work=False,
+        )
+        self.hostname = socket.gethostname()
+        self.pid = os.getpid()
+        self._reaped_at = -float(settings.worker_lost_seconds)
+        self._swept_at = time.monotonic()
+        self._kills_before = 0
+
+    @property
+    def dequeue_timeout(self) -> int:
+        """How long to wait for a job before looking round again, seconds."""
+        return _DEQUEUE_SECONDS
+
+    @property
+    def connection_timeout(self) -> int:
+        """How long one command may take, seconds."""
+        return _DEQUEUE_SECONDS + 4
+
+    def run(self) -> None:
+        """Take jobs one after another until a signal says stop."""
+        signal.signal(signal.SIGINT, self.request_stop)
+        signal.signal(signal.SIGTERM, self.request_stop)
+        self._until_reachable(self.heartbeat)
+        _log.info("worker %s takes jobs", self.name)
+        while not self._stop_requested:
+            try:
+                self._maintain()
+                self._take_one()
+            except UNREACHABLE as error:
+                self._wait_for_store(error)
+        with suppress(*UNREACHABLE):
+            self.register_death()  # type: ignore[no-untyped-call]
+        self.connection.close()
+        _log.info("worker %s stopped", self.name)
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Note that the worker is to stop; the loops see it within a second."""
+        self._stop_requested = True
+
+    def _take_one(self) -> None:
+        try:
+            taken = Queue.dequeue_any(
+                self.queues, _DEQUEUE_SECONDS, self.connection, job_class=RQJob, serializer=JSONSerializer
+            )
+        except DequeueTimeout:
+            return
+        if taken is not None:
+            self.execute_job(*taken)
+
+    def execute_job(self, job: RQJob, queue: Queue) -> None:
+        """Claim a job, have a child do it, and see to its end."""
+        execution = job_steps.claim(self.connection, job, self.name, self.settings.worker_lost_seconds)
+        if execution is None:
+            _log.info("job %s is no longer to be done", job.id)
+            return
+        self.executions[execution.id] = execution
+        self._kills_before = failures.memory_kills()
+        _log.info("job %s taken up", job.id)
+        self.fork_work_horse(job, queue)
+        try:
+            self.monitor_work_horse(job, queue, execution)
+        finally:
+            self._horse_pid = 0
+            self.executions.clear()
+
+    def fork_work_horse(self, job: RQJob, queue: Queue) -> None:
+        """Fork the child, in a process group of its own."""
+        parent = os.getpid()
+        child = os.fork()
+        if child == 0:
+            self._be_the_horse(job, parent)
+        with suppress(ProcessLookupError, PermissionError):
+            os.setpgid(child, child)
+        self._horse_pid = child
+
+    def monitor_work_horse(self, job: RQJob, queue: Queue, execution: Execution) -> None:
+        """Keep the lease while the child works, and settle the job's fate if the child cannot."""
+        started = time.monotonic()
+        deadline = started + self.settings.job_timeout_seconds + _OVERTIME_SECONDS
+        renewed = started
+        self._tell_state(WorkerStatus.BUSY)
+        while (status := self._horse_status()) is None:
+            now = time.monotonic()
+            if self._stop_requested:
+                self.kill_horse()
+                if self._settle(lambda: job_steps.hand_back(self.connection, execution)):
+                    _log.warning("job %s handed back to the queue, since this worker stops", job.id)
+                return
+            if now > deadline:
+                self.kill_horse()
+                self._settle(lambda: self._fail(execution, failures.timed_out(self.settings)))
+                return
+            if now - renewed >= _RENEW_SECONDS:
+                renewed = now
+                if not self._renew(execution):
+                    _log.warning("job %s stopped: it was canceled or given to another worker", job.id)
+                    self.kill_horse()
+                    return
+            time.sleep(_WATCH_SECONDS)
+        self._tell_state(WorkerStatus.IDLE)
+        if status != 0:
+            error = failures.error_of_death(status, failures.memory_kills() > self._kills_before)
+            if self._settle(lambda: job_steps.lose(self.connection, self.settings, execution, error)):
+                _log.error("job %s: %s", job.id, error)
+
+    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        """Kill the child with all it started, and wait until it is gone."""
+        for kill in (os.killpg, os.kill):
+            with suppress(ProcessLookupError, PermissionError):
+                kill(self._horse_pid, sig)
+        with suppress(ChildProcessError):
+            os.waitpid(self._horse_pid, 0)
+
+    def _horse_status(self) -> int | None:
+        pid, status = os.waitpid(self._horse_pid, os.WNOHANG)
+        return status if pid else None
+
+    def _renew(self, execution: Execution) -> bool:
+        try:
+            self.heartbeat()
+            self._maintain()
+            return job_steps.renew(self.connection, execution, self.settings.worker_lost_seconds)
+        except UNREACHABLE as error:
+            _log.warning("Redis cannot be reached; the job goes on meanwhile: %s", error)
+            return True
+
+    def _fail(self, execution: Execution, error: FaceterError) -> None:
+        with suppress(job_steps.LeaseLostError):
+            job_steps.fail(self.connection, execution, error.problem(f"/v1/jobs/{execution.job_id}"))
+
+    def heartbeat(self, timeout: int | None = None, pipeline: object = None) -> None:
+        """Say that this worker is alive; it counts as dead once it was silent for `worker_lost_seconds`."""
+        if not self.connection.hexists(self.key, "birth"):
+            self.connection.delete(self.key)
+            self.register_birth()  # type: ignore[no-untyped-call]
+        super().heartbeat(self.settings.worker_lost_seconds)
+
+    def _maintain(self) -> None:
+        """Look after dead workers' jobs and forgotten files, now and then."""
+        now = time.monotonic()
+        if now - self._reaped_at >= self.settings.worker_lost_seconds / 4:
+            self._reaped_at = now
+            self.heartbeat()
+            for job_id in job_reaper.reap(self.connection, self.settings):
+                _log.warning("job %s taken from a dead worker", job_id)
+        if now - self._swept_at >= _SWEEP_SECONDS and not self._horse_pid:
+            self._swept_at = now
+            with Library(self.settings) as library:
+                swept = library.sweep()
+            if swept:
+                _log.info("%d files that nothing refers to deleted", swept)
+
+    def _tell_state(self, state: WorkerStatus) -> None:
+        with suppress(*UNREACHABLE):
+            self.set_state(state)
+
+    def _until_reachable(self, act: Callable[[], object]) -> None:
+        while not self._stop_requested:
+            try:
+                act()
+            except UNREACHABLE as error:
+                self._wait_for_store(error)
+            else:
+                return
+
+    def _settle(self, act: Callable[[], T]) -> T | None:
+        """Do what decides a job's fate, waiting for Redis if need be; when stopping, the reaper must do without us."""
+        farewell: float | None = None
+        while True:
+            try:
+                return act()
+            except UNREACHABLE as error:
+                now = time.monotonic()
+                if self._stop_requested:
+                    farewell = farewell or now + _FAREWELL_SECONDS
+                    if now > farewell:
+                        _log.error("Redis is still away; the job is taken up again when its lease has run out")
+                        return None
+                self._wait_for_store(error)
+
+    def _wait_for_store(self, error: Exception) -> None:
+        _log.warning("Redis cannot be reached, waiting: %s", error)
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until and not self._stop_requested:
+            time.sleep(_WATCH_SECONDS)
+
+    def _be_the_horse(self, job: RQJob, parent: int) -> NoReturn:
+        """Do the job, in the child; never returns."""
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            tether.die_with_parent(signal.SIGKILL, parent)
+            _prefer_to_die()
+            random.seed()
+            self._is_horse = True
+            wait_for_ever(self.connection)
+            self._do(job, next(iter(self.executions.values())))
+            code = 0
+        except job_steps.LeaseLostError:
+            code = 0
+        except BaseException:
+            _log.exception("job %s: the process doing it broke down", job.id)
+        finally:
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _do(self, job: RQJob, execution: Execution) -> None:
+        with Library(self.settings) as library:
+            wait_for_ever(library.redis)
+            context = progress.JobContext(self.settings, library, self.connection, execution)
+            progress.enter(context)
+            try:
+                with self.death_penalty_class(job.timeout, JobTimeoutException, job_id=job.id):
+                    result = JobResult.model_validate(job.perform())
+                context.succeed(result)
+            except job_steps.LeaseLostError:
+                context.discard()
+                raise
+            except Exception as exception:
+                error = failures.error_of(exception, self.settings)
+                if error.kind.status >= 500:
+                    _log.exception("job %s failed", job.id)
+                else:
+                    _log.info("job %s failed: %s", job.id, error)
+                trace = "".join(traceback.format_exception(exception))
+                job_steps.fail(self.connection, execution, error.problem(f"/v1/jobs/{job.id}"), trace)
+                context.discard()
+            else:
+                _log.info("job %s succeeded", job.id)
+
+
+def _prefer_to_die() -> None:
+    """Let the kernel end this process before its parent when memory runs out."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(_FIRST_TO_GO)

@@ -1,0 +1,20 @@
+"""One function per kind of job, called by its dotted name; the kind is the function's name."""
+
+from typing import Any
+
+from faceter.contracts.jobs import QuantizationJob
+from workers.progress import run_task
+
+
+def quantization(specification: dict[str, Any]) -> dict[str, Any]:
+    """Quantize a model.
+
+    Args:
+        specification: A `QuantizationJob` as JSON values.
+
+    Returns:
+        A `JobResult` as JSON values.
+    """
+    from workers.quantization.pipeline import quantize_model
+
+    return run_task(QuantizationJob, quantize_model, specification)
