@@ -22,10 +22,12 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 MISSING = "0" * 64
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "local":
         return BlobStore(str(tmp_path / "blobs"))
+    if request.param == "s3":
+        return BlobStore(request.getfixturevalue("s3_url"), cache_dir=tmp_path / "cache")
     return BlobStore(f"memory://{uuid4().hex}/prefix", cache_dir=tmp_path / "cache")
 
 
