@@ -1,4 +1,4 @@
-"""Any ONNX graph as a torch module: initializers become parameters, and any tensor can be watched or replaced by name."""
+"""Any ONNX graph as a torch module: initializers become parameters, any tensor can be watched or replaced by name."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ class OnnxModule(nn.Module):
     """An ONNX graph that torch runs, differentiates and moves between devices.
 
     Float initializers are parameters, but for those a node reads as settings (scales of a Resize, bounds of a Clip,
-    running statistics of a BatchNormalization, scales of a QuantizeLinear) and for single numbers of rank 0 (the 0.5 of
-    a GELU, the √d of an attention): those, and all other initializers, are buffers. Whatever depends on buffers alone is
-    computed once, here. Nodes keep ONNX's meaning of inference whatever :meth:`train` says: a BatchNormalization or
-    Dropout trains only where the graph itself says so.
+    running statistics of a BatchNormalization, scales of a QuantizeLinear) and for single numbers of rank 0 (the 0.5
+    of a GELU, the √d of an attention): those, and all other initializers, are buffers. Whatever depends on buffers
+    alone is computed once, here. Nodes keep ONNX's meaning of inference whatever :meth:`train` says: a
+    BatchNormalization or Dropout trains only where the graph itself says so.
 
     In ``state_dict`` an initializer is called by its ONNX name, with ``%`` written ``%25`` and ``.`` written ``%2E``,
     after the prefix ``tensor:``.
@@ -49,7 +49,7 @@ class OnnxModule(nn.Module):
         model: A checked model; it is not changed. Control flow, sequences and strings are not supported.
 
     Raises:
-        FaceterError: ``UNSUPPORTED_OPERATOR``, naming the operator and the node, for an operator that is not in the table.
+        FaceterError: ``UNSUPPORTED_OPERATOR``, naming the operator and the node, if it is not in the table.
 
     Example:
         >>> network = OnnxModule(onnx.load("resnet20.onnx"))
@@ -68,8 +68,10 @@ class OnnxModule(nn.Module):
             model = onnx.inliner.inline_local_functions(model)
         graph = model.graph
         opset = next((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), 1)
+        for proto in graph.node:
+            _check_supported(proto)
         types = _element_types(model)
-        self._nodes = [_supported(proto, opset, types) for proto in graph.node]
+        self._nodes = [Node.read(proto, opset, types) for proto in graph.node]
         self._producers = {name: i for i, node in enumerate(self._nodes) for name in node.outputs if name}
         self._state_names: dict[str, str] = {}
         self._host: dict[str, Tensor] = {}
@@ -149,12 +151,7 @@ class OnnxModule(nn.Module):
         Raises:
             KeyError: If there is none of that name.
         """
-        state_name = self._state_names[name]
-        value = self._parameters.get(state_name)
-        if value is None:
-            value = self._buffers[state_name]
-        if value is None:
-            raise KeyError(name)
+        value: Tensor = getattr(self, self._state_names[name])
         return value
 
     def parameters_by_name(self) -> dict[str, nn.Parameter]:
@@ -173,23 +170,22 @@ class OnnxModule(nn.Module):
 
     @torch.no_grad()
     def _fold(self, initializers: Mapping[str, Tensor], trainable: Collection[str]) -> None:
-        constants = {name: value for name, value in initializers.items() if name not in trainable}
+        known = dict(initializers)
+        fixed = set(initializers) - set(trainable)
         varying: set[str] = set(self.outputs)
         for node in self._nodes:
-            needed = [name for name in node.inputs if name]
-            shape_of_weight = node.op_type in ("Shape", "Size") and node.inputs[0] in trainable
-            if shape_of_weight or all(name in constants for name in needed):
-                operator = OPERATORS[node.op_type]
-                arguments = (
-                    [initializers[node.inputs[0]]] if shape_of_weight else [constants.get(n) for n in node.inputs]
-                )
-                results = _call(node, operator, arguments)
-                constants.update({n: r for n, r in zip(node.outputs, results, strict=False) if n and r is not None})
+            operator = OPERATORS[node.op_type]
+            valued = [name for i, name in enumerate(node.inputs) if name and i not in operator.described]
+            if all(name in fixed for name in valued) and all(name in known for name in node.inputs if name):
+                results = _call(node, operator, [known.get(name) for name in node.inputs])
+                found = {n: r for n, r in zip(node.outputs, results, strict=False) if n and r is not None}
+                known.update(found)
+                fixed.update(found)
             else:
-                varying.update(needed)
-        for name in constants.keys() & varying:
+                varying.update(node.inputs)
+        for name in sorted(fixed & varying):
             if name not in initializers:
-                self._register(name, constants[name], trainable=False, persistent=False)
+                self._register(name, known[name], trainable=False, persistent=False)
                 self._folded.add(name)
 
     def _given(self, inputs: Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
@@ -275,7 +271,7 @@ def _call(node: Node, operator: Operator, arguments: Iterable[Tensor | None]) ->
     return results if isinstance(results, tuple) else (results,)
 
 
-def _supported(proto: onnx.NodeProto, opset: int, types: Mapping[str, int]) -> Node:
+def _check_supported(proto: onnx.NodeProto) -> None:
     operator = proto.op_type if proto.domain in STANDARD_DOMAINS else f"{proto.domain}.{proto.op_type}"
     if operator not in OPERATORS:
         name = proto.name or next((output for output in proto.output if output), "")
@@ -285,14 +281,13 @@ def _supported(proto: onnx.NodeProto, opset: int, types: Mapping[str, int]) -> N
             operator=operator,
             node=name,
         )
-    return Node.read(proto, opset, types)
 
 
 def _element_types(model: ModelProto) -> dict[str, int]:
     graph = onnx.shape_inference.infer_shapes(model).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     for entry in (*graph.input, *graph.value_info, *graph.output):
-        if not entry.type.HasField("tensor_type"):
+        if entry.type.WhichOneof("value") not in (None, "tensor_type"):
             raise FaceterError(
                 ProblemKind.UNSUPPORTED_OPERATOR,
                 f"{entry.name!r} is no tensor but a sequence or an option; only tensors are supported here.",

@@ -176,7 +176,7 @@ SUPPORTED_OPERATORS = frozenset(
         "Xor",
     }
 )
-"""Standard ONNX operators that quantization and all other torch work can run; a test holds it equal to the workers' table."""
+"""Standard ONNX operators that quantization and all other torch work can run; held equal to the workers' table."""
 
 
 def unsupported(model: ModelProto) -> list[tuple[str, str]]:

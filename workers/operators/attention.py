@@ -65,7 +65,7 @@ def attention(
 
 
 def _in_heads(x: Tensor, heads: int) -> Tensor:
-    return x if x.ndim == 4 else x.unflatten(2, (heads, x.shape[2] // heads)).transpose(1, 2)
+    return x if x.ndim == 4 else x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
 
 
 def _bias(node: Node, scores: Tensor, mask: Tensor | None, past: int, valid: Tensor | None) -> Tensor:

@@ -5,7 +5,7 @@ from onnx import TensorProto
 from torch import Tensor
 
 from workers.operators.node import Node, Operator
-from workers.operators.tensors import INTEGER_RANGES, torch_dtype
+from workers.operators.tensors import INTEGER_RANGES, element_type_of, torch_dtype
 
 _FLOAT8 = (torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz)
 _PACKED = (TensorProto.UINT4, TensorProto.INT4, TensorProto.UINT2, TensorProto.INT2)
@@ -18,9 +18,8 @@ def cast(node: Node, x: Tensor) -> Tensor:
 
 def cast_like(node: Node, x: Tensor, other: Tensor) -> Tensor:
     """Cast to the type of another tensor."""
-    if node.input_type(1):
-        return converted(x, node.input_type(1), saturate=bool(node.integer("saturate", 1)))
-    return x.to(other.dtype)
+    element_type = node.input_type(1) if node.input_type(1) in _PACKED else element_type_of(other.dtype)
+    return converted(x, element_type, saturate=bool(node.integer("saturate", 1)))
 
 
 def converted(x: Tensor, element_type: int, *, saturate: bool) -> Tensor:
@@ -59,5 +58,5 @@ def to_float8(x: Tensor, dtype: torch.dtype, *, saturate: bool) -> Tensor:
 
 OPERATORS = {
     "Cast": Operator(cast),
-    "CastLike": Operator(cast_like),
+    "CastLike": Operator(cast_like, described=(1,)),
 }

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from workers.operators.node import Node, Operator
-from workers.operators.windows import added_per_channel, pad, window
+from workers.operators.windows import added_per_channel, of_rank, pad, window
 
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
@@ -18,7 +18,9 @@ def conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     padding = at.begins if at.symmetric else (0,) * rank
     if not at.symmetric:
         x = pad(x, at.begins, at.ends)
-    return _CONVOLUTIONS[rank](x, weight, bias, at.strides, padding, at.dilations, node.integer("group", 1))
+    run = of_rank(node, _CONVOLUTIONS, rank)
+    y: Tensor = run(x, weight, bias, at.strides, padding, at.dilations, node.integer("group", 1))
+    return y
 
 
 def conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -34,13 +36,14 @@ def conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = 
     spans = [d * (k - 1) + 1 for d, k in zip(dilations, weight.shape[2:], strict=True)]
     full = [s * (n - 1) + e + span for s, n, e, span in zip(strides, x.shape[2:], extra, spans, strict=True)]
     begins, ends = _transposed_pads(node, x.shape[2:], strides, full)
-    run = _TRANSPOSED[rank]
+    run = of_rank(node, _TRANSPOSED, rank)
     if (
         begins == ends
         and min(begins) >= 0
         and all(e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True))
     ):
-        return run(x, weight, bias, strides, begins, extra, group, dilations)
+        plain: Tensor = run(x, weight, bias, strides, begins, extra, group, dilations)
+        return plain
     y = run(x, weight, None, strides, 0, 0, group, dilations)
     return added_per_channel(pad(y, [-b for b in begins], [e - n for e, n in zip(extra, ends, strict=True)]), bias)
 

@@ -58,6 +58,6 @@ OPERATORS = {
     "Constant": Operator(constant),
     "ConstantOfShape": Operator(constant_of_shape, host=(0,)),
     "Range": Operator(arange, host=(0, 1, 2)),
-    "EyeLike": Operator(eye_like),
+    "EyeLike": Operator(eye_like, described=(0,)),
     "OneHot": Operator(one_hot, host=(1,), settings=(2,)),
 }

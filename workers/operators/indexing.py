@@ -69,7 +69,8 @@ def scatter_nd(node: Node, x: Tensor, indices: Tensor, updates: Tensor) -> Tenso
         return rows.index_copy(0, flat, values).reshape(x.shape)
     if rule == "add":
         return rows.index_add(0, flat, values).reshape(x.shape)
-    return rows.index_reduce(0, flat, values, _REDUCTIONS[rule]).reshape(x.shape)
+    every = flat.reshape(-1, *[1] * len(rest)).expand(values.shape)
+    return rows.scatter_reduce(0, every, values, _REDUCTIONS[rule]).reshape(x.shape)
 
 
 def tensor_slice(

@@ -19,7 +19,7 @@ def split(node: Node, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, .
         count = node.integer("num_outputs", len(node.outputs))
         length = -(-x.shape[axis] // count)
         given = tuple(max(0, min(length, x.shape[axis] - i * length)) for i in range(count))
-    return torch.split(x, given, dim=axis)
+    return torch.split(x, list(given), dim=axis)
 
 
 def tile(node: Node, x: Tensor, repeats: Tensor) -> Tensor:
@@ -29,7 +29,10 @@ def tile(node: Node, x: Tensor, repeats: Tensor) -> Tensor:
 
 def expand(node: Node, x: Tensor, shape: Tensor) -> Tensor:
     """Broadcast to a shape; a size of 1 there keeps the tensor's own."""
-    return x.expand(torch.broadcast_shapes(x.shape, tuple(shape.tolist())))
+    sizes = tuple(shape.tolist())
+    own = (1,) * (len(sizes) - x.ndim) + tuple(x.shape)
+    sizes = (1,) * (len(own) - len(sizes)) + sizes
+    return x.expand([a if b == 1 else b for a, b in zip(own, sizes, strict=True)])
 
 
 OPERATORS = {

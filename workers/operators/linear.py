@@ -39,7 +39,8 @@ def einsum(node: Node, *operands: Tensor) -> Tensor:
 
 def determinant(node: Node, x: Tensor) -> Tensor:
     """Determinant of each matrix."""
-    return torch.linalg.det(x)
+    result: Tensor = torch.linalg.det(x)
+    return result
 
 
 OPERATORS = {

@@ -26,11 +26,13 @@ class Operator:
         host: Positions of the inputs it reads as Python numbers (shapes, axes, scales); they are kept on the CPU.
         settings: Positions of the inputs that are settings and not trained weights (bounds, running statistics,
             quantization scales); a float initializer read only there is a buffer, not a parameter.
+        described: Positions of the inputs of which it reads the shape or type only, not the values.
     """
 
     run: Function
     host: tuple[int, ...] = ()
     settings: tuple[int, ...] = ()
+    described: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

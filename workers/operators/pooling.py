@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from workers.operators.node import Node, Operator
-from workers.operators.windows import Window, lowest, pad, unfolded, window
+from workers.operators.windows import Window, lowest, of_rank, pad, unfolded, window
 
 _MAX_POOLS = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 _AVERAGE_POOLS = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
@@ -26,7 +26,7 @@ def max_pool(node: Node, x: Tensor) -> tuple[Tensor, Tensor | None]:
     else:
         ends = [end + extra for end, extra in zip(at.ends, at.extra, strict=True)]
         padded = pad(x, at.begins, ends, lowest(x.dtype))
-    run = _MAX_POOLS[x.ndim - 2]
+    run = of_rank(node, _MAX_POOLS, x.ndim - 2)
     if not node.wants(1):
         return run(padded, at.kernel, at.strides, padding, at.dilations), None
     values, flat = run(padded, at.kernel, at.strides, padding, at.dilations, return_indices=True)
@@ -58,10 +58,7 @@ def average_pool(node: Node, x: Tensor) -> Tensor:
     if plain and at.symmetric and all(2 * p <= k for p, k in zip(at.begins, at.kernel, strict=True)):
         return _AVERAGE_POOLS[len(at.kernel)](x, at.kernel, at.strides, at.begins, False, counted)
     inside = x.new_ones(1, 1, *x.shape[2:])
-    if counted:
-        inside = pad(inside, at.begins, at.ends, 1.0)
-    else:
-        inside = pad(inside, at.begins, at.ends)
+    inside = pad(inside, at.begins, at.ends, 1.0 if counted else 0.0)
     return _window_sums(pad(x, at.begins, at.ends), at) / _window_sums(inside, at)
 
 
@@ -91,7 +88,8 @@ def global_max_pool(node: Node, x: Tensor) -> Tensor:
 
 def global_lp_pool(node: Node, x: Tensor) -> Tensor:
     """P-norm of each channel."""
-    return torch.linalg.vector_norm(x, node.integer("p", 2), dim=tuple(range(2, x.ndim)), keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(x, node.integer("p", 2), dim=tuple(range(2, x.ndim)), keepdim=True)
+    return norm
 
 
 def max_unpool(node: Node, x: Tensor, indices: Tensor, output_shape: Tensor | None = None) -> Tensor:

@@ -7,9 +7,7 @@ from torch import Tensor
 from workers.operators.casting import to_float8
 from workers.operators.convolution import conv
 from workers.operators.node import Node, Operator
-from workers.operators.tensors import INTEGER_RANGES, torch_dtype
-
-_ELEMENT_TYPES = {torch_dtype(element_type): element_type for element_type in INTEGER_RANGES if element_type < 17}
+from workers.operators.tensors import INTEGER_RANGES, element_type_of, torch_dtype
 
 
 def _along(node: Node, x: Tensor, setting: Tensor) -> Tensor:
@@ -28,7 +26,7 @@ def _along(node: Node, x: Tensor, setting: Tensor) -> Tensor:
 def quantize_linear(node: Node, x: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Tensor:
     """Codes of a float tensor: round(x / scale), ties to even, plus the zero point, held in the range of the type."""
     if zero_point is not None:
-        element_type = node.input_type(2) or _ELEMENT_TYPES.get(zero_point.dtype, 0)
+        element_type = node.input_type(2) or element_type_of(zero_point.dtype)
     else:
         element_type = node.integer("output_dtype") or TensorProto.UINT8
     step = _along(node, x, scale)

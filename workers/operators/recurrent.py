@@ -109,7 +109,7 @@ def rnn(
     lengths: Tensor | None = None,
     initial_h: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """h' = f(W · x + R · h + b)."""
+    """One gate: the next h is f(W · x + R · h + b)."""
     gates = _gates(node, ("Tanh",), len(weight))
     hidden = recurrence.shape[2]
 
@@ -173,7 +173,7 @@ def lstm(
 
     def make(i: int) -> tuple[Tensor, Tensor | None, Step]:
         f, g, h_gate = gates[i]
-        peep_i, peep_o, peep_f = (x.new_zeros(3 * hidden) if peepholes is None else peepholes[i]).split(hidden)
+        peep_i, peep_o, peep_f = (x.new_zeros(3 * hidden) if peepholes is None else peepholes[i]).chunk(3)
 
         def step(inputs: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             h, c = states

@@ -150,7 +150,7 @@ def _coordinates(change: _Axis, transformation: str) -> NDArray[np.float32]:
         case "asymmetric":
             return x / scale
         case "pytorch_half_pixel":
-            return (x + half) / scale - half if change.after > 1 else np.full_like(x, -0.5)
+            return (x + half) / scale - half if change.after > 1 else np.zeros_like(x)
         case "tf_half_pixel_for_nn":
             return (x + half) / scale
         case "half_pixel_symmetric":

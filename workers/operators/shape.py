@@ -76,8 +76,8 @@ def space_to_depth(node: Node, x: Tensor) -> Tensor:
 
 
 OPERATORS = {
-    "Shape": Operator(shape_of),
-    "Size": Operator(size_of),
+    "Shape": Operator(shape_of, described=(0,)),
+    "Size": Operator(size_of, described=(0,)),
     "Reshape": Operator(reshape, host=(1,)),
     "Flatten": Operator(flatten),
     "Squeeze": Operator(squeeze, host=(1,)),

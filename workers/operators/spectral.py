@@ -18,7 +18,8 @@ def dft(node: Node, x: Tensor, length: Tensor | None = None, axis: Tensor | None
     if node.integer("inverse"):
         numbers = _complex(x)
         if onesided:
-            return torch.fft.irfft(numbers, n=count, dim=along).unsqueeze(-1)
+            real: Tensor = torch.fft.irfft(numbers, n=count, dim=along)
+            return real.unsqueeze(-1)
         return torch.view_as_real(torch.fft.ifft(numbers, n=count, dim=along))
     if onesided:
         return torch.view_as_real(torch.fft.rfft(x[..., 0], n=count, dim=along))

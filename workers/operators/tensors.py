@@ -48,6 +48,10 @@ INTEGER_RANGES: dict[int, tuple[int, int]] = {
 }
 """Lowest and highest value of the integer types a tensor can be quantized to."""
 
+_ELEMENT_TYPES: dict[torch.dtype, int] = {}
+for _element_type, _dtype in DTYPES.items():
+    _ELEMENT_TYPES.setdefault(_dtype, _element_type)
+
 _SAME_BITS = {
     torch.bfloat16: np.int16,
     torch.float8_e4m3fn: np.uint8,
@@ -70,6 +74,11 @@ def torch_dtype(element_type: int) -> torch.dtype:
         raise FaceterError(
             ProblemKind.UNSUPPORTED_OPERATOR, f"The model uses tensors of type {name}, which this work cannot hold."
         ) from None
+
+
+def element_type_of(dtype: torch.dtype) -> int:
+    """Return the ONNX element type of a torch dtype; of a byte type, that of 8 bits."""
+    return _ELEMENT_TYPES[dtype]
 
 
 def from_proto(tensor: TensorProto) -> torch.Tensor:

@@ -1,12 +1,14 @@
 """Sliding windows over the spatial axes: what convolution and pooling share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from faceter.contracts.errors import FaceterError, ProblemKind
 from workers.operators.node import Node
 
 
@@ -78,6 +80,22 @@ def _pads(
     small = tuple(t // 2 for t in total)
     large = tuple(t - t // 2 for t in total)
     return (small, large) if rule == "SAME_UPPER" else (large, small)
+
+
+def of_rank(node: Node, functions: Mapping[int, Callable[..., Any]], rank: int) -> Callable[..., Any]:
+    """Return torch's function for a number of spatial axes.
+
+    Raises:
+        FaceterError: ``UNSUPPORTED_OPERATOR`` if torch has none.
+    """
+    if rank not in functions:
+        raise FaceterError(
+            ProblemKind.UNSUPPORTED_OPERATOR,
+            f"The {node.op_type} node {node.name!r} has {rank} spatial axes; one to three are supported here.",
+            operator=node.op_type,
+            node=node.name,
+        )
+    return functions[rank]
 
 
 def pad(x: Tensor, begins: Sequence[int], ends: Sequence[int], value: float = 0.0) -> Tensor:

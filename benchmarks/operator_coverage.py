@@ -1,0 +1,73 @@
+"""Write ``docs/operators.md``: each operator of the torch interpreter, and how ONNX's own test cases of it go.
+
+Run ``python -m benchmarks.operator_coverage`` from the project's root.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import onnx
+
+from tests.workers.operators.node_cases import EXCEPTIONS, SEVERAL, Outcome, run_all
+from workers.operators import OPERATORS
+
+PAGE = Path(__file__).parents[1] / "docs" / "operators.md"
+
+_HEAD = """\
+# Operators of the torch interpreter
+
+What `workers/network.py` runs: {operators} operators of the standard domain, by family in `workers/operators/`. A model
+with another one is still served by ONNX Runtime, but cannot be quantized or otherwise worked on; the answer names the
+operator and the node.
+
+Beside each operator stand the cases of it that `onnx` {version} ships (`onnx.backend.test`; they are written in the
+newest opset) and how many give the expected values: **{passed} of {cases}** in all. Expected means the same type and
+shape, integers equal, and floats to 1e-4 relative (float16: 2e-3; bfloat16: 2^-6; 8-bit floats: equal; four cases
+whose values are written to four decimals: 1e-4 absolute). Older opsets are compared with ONNX Runtime in
+`tests/workers/operators/test_opsets.py`.
+
+This page is written by `python -m benchmarks.operator_coverage`; a test holds it to be true.
+
+| operator | family | cases | passed | what fails, and why |
+|---|---|---:|---:|---|
+"""
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    """Return the page's text for the outcomes of all cases."""
+    by_operator: defaultdict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_operator[outcome.operator].append(outcome)
+    rows = [_row(name, _family(name), by_operator.pop(name, [])) for name in sorted(OPERATORS)]
+    rows += [_row(name, "", by_operator[name]) for name in sorted(by_operator)]
+    everything = [outcome for row in rows for outcome in row[1]]
+    head = _HEAD.format(
+        operators=len(OPERATORS),
+        version=onnx.__version__,
+        passed=sum(outcome.fault is None for outcome in everything),
+        cases=len(everything),
+    )
+    return head + "".join(text for text, _ in rows)
+
+
+def _family(operator: str) -> str:
+    return OPERATORS[operator].run.__module__.rsplit(".", 1)[-1]
+
+
+def _row(name: str, family: str, outcomes: list[Outcome]) -> tuple[str, list[Outcome]]:
+    reasons: defaultdict[str, list[str]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.fault:
+            reasons[EXCEPTIONS.get(outcome.case, outcome.fault)].append(f"`{outcome.case.removeprefix('test_')}`")
+    why = "; ".join(f"{reason}: {', '.join(cases)}" for reason, cases in reasons.items())
+    if not outcomes:
+        why = "ONNX ships no case"
+    passed = sum(outcome.fault is None for outcome in outcomes)
+    label = name if name == SEVERAL else f"`{name}`"
+    return f"| {label} | {family} | {len(outcomes)} | {passed} | {why} |\n", outcomes
+
+
+if __name__ == "__main__":
+    PAGE.write_text(table(run_all()))
+    print(f"wrote {PAGE.name}")
