@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Final
+from typing import Final, cast
 
 import onnx
 import onnxruntime
@@ -92,7 +92,7 @@ class OnnxRuntimeModel:
 
         try:
             with interrupt.stopping(stop) if interrupt else nullcontext():
-                values = self._session.run(names, dict(inputs), options)
+                values = cast(list[Array], self._session.run(names, dict(inputs), options))
         except _FAILURES as error:
             if interrupt is not None and interrupt.triggered:
                 raise FaceterError(

@@ -1,7 +1,5 @@
 """Bringing a graph to the form that folding, equalization and quantization expect. The function stays the same."""
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
 from onnx import numpy_helper, version_converter
@@ -9,6 +7,7 @@ from onnx.reference import ReferenceEvaluator
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.graphs import shapes as shape_inference
+from faceter.graphs.rewrites import Rewrite, rewrites
 from faceter.graphs.shapes import TensorInfo
 from faceter.graphs.view import (
     Array,
@@ -21,7 +20,6 @@ from faceter.graphs.view import (
     opset_of,
     remove_unused,
     replace_nodes,
-    set_attribute,
     subgraphs,
 )
 
@@ -42,6 +40,8 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
     - A mean over all of space is GlobalAveragePool.
     - MatMul of a matrix by a constant is Gemm; constant biases added after Conv, Gemm and such a MatMul are their own;
       Gemm has neither alpha nor beta, and its bias is a vector.
+    - Slices of several axes in a row are one Slice.
+    - No two nodes share a name.
 
     Tensors that remain keep their names, as do inputs and outputs.
 
@@ -55,8 +55,9 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
     _constants_to_initializers(changed)
     _remove_identities(changed)
     _fold_constants(changed)
-    for rewrite in (_mean_to_pool, _full_pool_to_global, _matmul_to_gemm, _plain_gemm, _absorb_bias):
+    for rewrite in rewrites:
         _apply(changed, rewrite)
+    _name_nodes(changed.graph)
     remove_unused(changed.graph)
     return changed
 
@@ -209,10 +210,7 @@ def _folded(
     return array
 
 
-def _apply(
-    model: onnx.ModelProto,
-    rewrite: Callable[[GraphView, dict[str, TensorInfo], onnx.NodeProto], list[onnx.NodeProto] | None],
-) -> None:
+def _apply(model: onnx.ModelProto, rewrite: Rewrite) -> None:
     """Run a rewrite over all nodes; what it returns takes a node's place, None leaves it."""
     view = GraphView(model)
     found = shape_inference.infer(model)
@@ -220,109 +218,17 @@ def _apply(
     for node in model.graph.node:
         instead = rewrite(view, found, node) if is_standard(node) else None
         nodes += [node] if instead is None else instead
+        view.producer.update((name, item) for item in instead or [] for name in item.output)
     replace_nodes(model.graph, nodes)
 
 
-def _rank(found: dict[str, TensorInfo], name: str) -> int:
-    info = found.get(name)
-    return -1 if info is None or info.shape is None else len(info.shape)
-
-
-def _mean_to_pool(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    if node.op_type != "ReduceMean":
-        return None
-    rank = _rank(found, node.input[0])
-    axes = attribute(node, "axes")
-    if len(node.input) > 1 and node.input[1]:
-        value = view.constant(node.input[1])
-        axes = None if value is None else value.reshape(-1).tolist()
-    if rank < 3 or axes is None or sorted(axis % rank for axis in axes) != list(range(2, rank)):
-        return None
-    keep = attribute(node, "keepdims", 1)
-    pooled = node.output[0] if keep else view.unique(f"{node.output[0]}/pooled")
-    pool = onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], node.name)
-    if keep:
-        return [pool]
-    return [pool, onnx.helper.make_node("Flatten", [pooled], [node.output[0]], f"{node_name(node)}/flatten", axis=1)]
-
-
-def _full_pool_to_global(
-    view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto
-) -> list[onnx.NodeProto] | None:
-    if node.op_type != "AveragePool" or any(attribute(node, "pads", [])):
-        return None
-    info = found.get(node.input[0])
-    space = None if info is None or info.shape is None else list(info.shape[2:])
-    if attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID") or attribute(node, "kernel_shape") != space:
-        return None
-    return [onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [node.output[0]], node.name)]
-
-
-def _matmul_to_gemm(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    if node.op_type != "MatMul" or _rank(found, node.input[0]) != 2 or not view.is_initializer(node.input[1]):
-        return None
-    if len(view.tensor(node.input[1]).dims) != 2 or found[node.input[1]].dtype != "float32":
-        return None
-    return [onnx.helper.make_node("Gemm", list(node.input), list(node.output), node.name)]
-
-
-def _plain_gemm(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Fold alpha and beta into Gemm's constants and make its bias a vector."""
-    if node.op_type != "Gemm" or not view.is_initializer(node.input[1]):
-        return None
-    weight = view.constant(node.input[1])
-    alpha, beta = attribute(node, "alpha", 1.0), attribute(node, "beta", 1.0)
-    bias = view.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-    has_bias = len(node.input) > 2 and bool(node.input[2])
-    if weight is None or (has_bias and bias is None):
-        return None
-    if alpha != 1.0:
-        node.input[1] = view.add_initializer(f"{node.input[1]}/scaled", (weight * alpha).astype(weight.dtype))
-        set_attribute(node, "alpha", 1.0)
-    if bias is not None:
-        columns = weight.shape[0 if attribute(node, "transB", 0) else 1]
-        vector = np.broadcast_to(bias.reshape(-1), (columns,)) if bias.size in (1, columns) and _is_row(bias) else bias
-        if beta != 1.0 or vector.shape != bias.shape:
-            node.input[2] = view.add_initializer(f"{node.input[2]}/vector", (vector * beta).astype(bias.dtype))
-            set_attribute(node, "beta", 1.0)
-    return [node]
-
-
-def _is_row(bias: Array) -> bool:
-    return bias.ndim < 2 or bias.shape[0] == 1
-
-
-def _absorb_bias(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Make a constant that is added per channel after Conv, ConvTranspose or Gemm their bias."""
-    if node.op_type != "Add":
-        return None
-    for position in (0, 1):
-        layer, addend = view.producer.get(node.input[position]), view.constant(node.input[1 - position])
-        if layer is None or addend is None or layer.op_type not in ("Conv", "ConvTranspose", "Gemm"):
-            continue
-        shape, rank = found.get(node.output[0]), _rank(found, layer.output[0])
-        if shape is None or rank < 2 or view.only_consumer(layer.output[0]) is not node or not is_standard(layer):
-            continue
-        weight = view.constant(layer.input[1])
-        before = view.constant(layer.input[2]) if len(layer.input) > 2 and layer.input[2] else None
-        if weight is None or (len(layer.input) > 2 and layer.input[2] and before is None):
-            continue
-        channels = _channels(layer, weight)
-        padded = addend.reshape((1,) * (rank - addend.ndim) + addend.shape) if addend.ndim <= rank else addend
-        if padded.ndim != rank or padded.size not in (1, channels) or padded.shape[1] != padded.size:
-            continue
-        total = np.broadcast_to(padded.reshape(-1), (channels,)) + (0.0 if before is None else before)
-        bias = view.add_initializer(f"{node.output[0]}/bias", total.astype(weight.dtype))
-        del layer.input[2:]
-        layer.input.append(bias)
-        layer.output[0] = node.output[0]
-        return []
-    return None
-
-
-def _channels(layer: onnx.NodeProto, weight: Array) -> int:
-    if layer.op_type == "Conv":
-        return int(weight.shape[0])
-    if layer.op_type == "ConvTranspose":
-        return int(weight.shape[1]) * int(attribute(layer, "group", 1))
-    return int(weight.shape[0 if attribute(layer, "transB", 0) else 1])
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Give every node a name of its own."""
+    taken: set[str] = set()
+    for node in graph.node:
+        base = candidate = node_name(node)
+        number = 2
+        while candidate in taken:
+            candidate, number = f"{base}_{number}", number + 1
+        taken.add(candidate)
+        node.name = candidate

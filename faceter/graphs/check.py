@@ -40,7 +40,7 @@ _OTHER_FORMATS = (
 def load_model(content: bytes, *, max_bytes: int) -> onnx.ModelProto:
     """Parse and check an ONNX file.
 
-    Local functions are inlined, and opset imports nobody uses are dropped, in the model returned.
+    In the model returned local functions are inlined, opset imports nobody uses are dropped, and outputs have shapes.
 
     Args:
         content: The file.
@@ -68,6 +68,7 @@ def load_model(content: bytes, *, max_bytes: int) -> onnx.ModelProto:
     _check_initializers(model.graph)
     _check_names(model.graph)
     _check_tensors_only(model.graph)
+    _state_output_shapes(model)
     _check_by_onnx(model)
     return model
 
@@ -171,11 +172,12 @@ def _check_domains(model: onnx.ModelProto) -> None:
 
 def _check_opset(model: onnx.ModelProto) -> None:
     opset = opset_of(model)
+    if not opset:
+        raise _invalid("The model states no opset: the file is cut short, or was not written by an ONNX exporter.")
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
-        stated = f"opset {opset}" if opset else "no opset"
         raise FaceterError(
             ProblemKind.UNSUPPORTED_OPSET,
-            f"The model states {stated}; opsets {OLDEST_OPSET} to {NEWEST_OPSET} are supported. "
+            f"The model states opset {opset}; opsets {OLDEST_OPSET} to {NEWEST_OPSET} are supported. "
             "Export it at one of these (opset_version=20 is a good choice), or use onnx.version_converter.",
             field="file",
         )
@@ -237,6 +239,24 @@ def _check_tensors_only(graph: onnx.GraphProto) -> None:
                 raise _invalid(
                     f"The {what} {value.name!r} is not a tensor; sequences, maps and optional values cannot be served."
                 )
+
+
+def _state_output_shapes(model: onnx.ModelProto) -> None:
+    """Fill in, in place, the shapes of outputs that state none, which ONNX's checker asks for."""
+    silent = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
+    if not silent:
+        return
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        raise _invalid(f"The shapes in the model do not fit together: {_first_line(error)}.") from error
+    found = {value.name: value for value in inferred.graph.output}
+    for value in silent:
+        if not found[value.name].type.tensor_type.HasField("shape"):
+            raise _invalid(
+                f"The output {value.name!r} states no shape, and none can be inferred. State its rank on export."
+            )
+        value.CopyFrom(found[value.name])
 
 
 def _check_by_onnx(model: onnx.ModelProto) -> None:

@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.graphs.blocking import BLOCK_PREFIX, blocked_weights
 from faceter.graphs.view import Array, GraphView, attribute, remove_unused, replace_nodes
 
 PREFIX = "faceter.unpack/"
@@ -50,7 +52,7 @@ def pack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     Args:
         model: A quantized model; it is not changed.
     """
-    if is_packed(model):
+    if any(_unpacks(node) for node in model.graph.node):
         return model
     packed = onnx.ModelProto()
     packed.CopyFrom(model)
@@ -61,7 +63,7 @@ def pack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     for name, axis in _weights(view):
         codes = numpy_helper.to_array(view.tensor(name))
         originals[name] = codes
-        middle = 0 if codes.dtype == np.int8 else 128
+        middle = _middle(codes)
         whole, by_channel = _bits(codes, middle, None), _bits(codes, middle, axis)
         if axis is not None and _saved(codes, whole, by_channel) > _LEAST_SAVED + 4 * len(by_channel):
             cuts[name] = _Cut(axis, np.argsort(np.argsort(by_channel, kind="stable"), kind="stable"))
@@ -92,21 +94,38 @@ def unpack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
     It runs the model's own unpacking nodes with numpy. A model with nothing packed is returned as it is.
     """
-    if not is_packed(model):
-        return model
+    return _unpack(model, PREFIX) if is_packed(model) else model
+
+
+def unpack_packed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with packed weights unpacked, but not widened for blocks of pixels: as it was before packing."""
+    return _unpack(model, "") if any(_unpacks(node) for node in model.graph.node) else model
+
+
+def _unpack(model: onnx.ModelProto, widen: str) -> onnx.ModelProto:
+    """Run unpacking nodes, and those that widen weights if ``widen`` is the prefix of all."""
     unpacked = onnx.ModelProto()
     unpacked.CopyFrom(model)
     graph = unpacked.graph
-    packing = [node for node in graph.node if node.name.startswith(PREFIX)]
+    packing = [node for node in graph.node if _unpacks(node) or (widen and node.name.startswith(widen))]
+    done = {node.name for node in packing}
     values = {tensor.name: tensor for tensor in graph.initializer}
+    most = 64 * sum(len(tensor.SerializeToString()) for tensor in graph.initializer)
     known: dict[str, Array] = {}
-    for node in packing:
-        arguments = [
-            known[name] if name in known else numpy_helper.to_array(values[name]) for name in node.input if name
-        ]
-        known.update(zip(node.output, _run(node, arguments), strict=True))
+    try:
+        for node in packing:
+            arguments = [known[name] if name in known else numpy_helper.to_array(values[name]) for name in node.input]
+            if sum(argument.size for argument in arguments) > most:
+                raise ValueError("more codes than were packed")
+            known.update(zip(node.output, _run(node, arguments), strict=True))
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise FaceterError(
+            ProblemKind.INVALID_MODEL,
+            f"The model's packed weights cannot be unpacked ({error}). Nodes called {PREFIX}… are written by Faceter "
+            "and must be left as they are; quantize the original model again.",
+        ) from error
     inside = {name for node in packing for name in node.input}
-    replace_nodes(graph, [node for node in graph.node if not node.name.startswith(PREFIX)])
+    replace_nodes(graph, [node for node in graph.node if node.name not in done])
     for name in known:
         if name not in inside:
             graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(known[name]), name))
@@ -115,30 +134,45 @@ def unpack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def is_packed(model: onnx.ModelProto) -> bool:
-    """Whether the model has packed weights."""
+    """Whether the model has weights that `unpack_weights` changes: packed, or to be widened for blocks of pixels."""
     return any(node.name.startswith(PREFIX) for node in model.graph.node)
+
+
+def _unpacks(node: onnx.NodeProto) -> bool:
+    return node.name.startswith(PREFIX) and not node.name.startswith(BLOCK_PREFIX)
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:
     """Return the bytes a model's weights take in the file as it is: float, 8-bit codes, or packed."""
-    weights = {name for name, _ in _weights(GraphView(unpack_weights(model)))}
+    weights = {name for name, _ in _weights(GraphView(model))}
     total = 0
     for tensor in model.graph.initializer:
-        if tensor.name in weights or tensor.name.startswith(PREFIX):
+        if tensor.name in weights or (tensor.name.startswith(PREFIX) and not tensor.name.startswith(BLOCK_PREFIX)):
             total += numpy_helper.to_array(tensor).nbytes
     return total
 
 
 def _weights(view: GraphView) -> list[tuple[str, int | None]]:
     found: dict[str, int | None] = {}
+    widened = blocked_weights(view.model)
     for node in view.graph.node:
-        if node.op_type != "DequantizeLinear" or not view.is_initializer(node.input[0]):
+        name = widened.get(node.input[0], node.input[0]) if node.op_type == "DequantizeLinear" else ""
+        if not view.is_initializer(name):
             continue
-        tensor = view.tensor(node.input[0])
+        tensor = view.tensor(name)
         if tensor.data_type in _CODE_TYPES and len(tensor.dims) > 1:
             per_channel = len(view.tensor(node.input[1]).dims) == 1 if view.is_initializer(node.input[1]) else False
             found[tensor.name] = attribute(node, "axis", 1) % len(tensor.dims) if per_channel else None
     return list(found.items())
+
+
+def _middle(codes: Array) -> int:
+    """Return the code that signed codes are counted from: 0, or 128 for uint8; or the one before, if that is shorter.
+
+    `faceter.graphs.blocking` moves zero points, and with them all codes, down by one.
+    """
+    middle = 0 if codes.dtype == np.int8 else 128
+    return min((middle, middle - 1), key=lambda code: int(_bits(codes, code, None)[0]))
 
 
 def _bits(codes: Array, middle: int, axis: int | None) -> Array:
@@ -167,7 +201,7 @@ def _unpacking_nodes(
     view: GraphView, bits: int, base: int, pieces: list[_Piece], parts: dict[str, list[str]]
 ) -> list[onnx.NodeProto]:
     """Store pieces of one width and return the nodes that rebuild them; ``parts`` learns each weight's tensors."""
-    tag = f"{PREFIX}{bits}{'s' if base < 0 else 'u'}"
+    tag = f"{PREFIX}{bits}{'s' if base < 0 else 'u'}{abs(base)}/"
     codes = np.concatenate([piece.codes.reshape(-1) for piece in pieces])
     sizes = [piece.codes.size for piece in pieces]
     padding = -len(codes) % 8
@@ -257,6 +291,9 @@ def _run(node: onnx.NodeProto, arguments: list[Array]) -> list[Array]:
             return [first + arguments[1]]
         case "Split":
             return list(np.split(first, np.cumsum(arguments[1])[:-1], axis=attribute(node, "axis", 0)))
+        case "Pad":
+            before, behind = np.split(arguments[1], 2)
+            return [np.pad(first, list(zip(before, behind, strict=True)), constant_values=arguments[2])]
         case "Concat":
             return [np.concatenate(arguments, axis=attribute(node, "axis"))]
         case "Gather":

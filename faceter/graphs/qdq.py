@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx
 
+from faceter.graphs.blocking import block_convolutions
 from faceter.graphs.quantizer import Quantizer, asymmetric, symmetric
 from faceter.graphs.sites import ActivationSite, Sites, WeightSite, clamp_of, moved_from, quantizable
 from faceter.graphs.view import Array, GraphView, attribute, node_name, remove_unused, replace_nodes
@@ -36,20 +37,31 @@ class Layout:
 
     Attributes:
         name: What a report calls it.
-        unsigned_weights: Whether weights are stored as uint8 with the zero point moved by 128, which some hosts prefer.
         description: What it is, in a sentence.
+        unsigned_weights: Whether weights are stored as uint8 with the zero point moved by 128: slower, but without the
+            16-bit sums of products that overflow on hosts with AVX2 alone.
+        channel_multiple: Input channels of ungrouped convolutions are filled up with zeros to a multiple of this:
+            kernels that take channels by fours are slow on the three of a picture.
+        block_channels: Convolutions of fewer output channels compute several pixels at a time; see
+            `faceter.graphs.blocking`. 0 for none.
     """
 
     name: str
-    unsigned_weights: bool
     description: str
+    unsigned_weights: bool = False
+    channel_multiple: int = 1
+    block_channels: int = 0
 
 
 layouts: dict[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout("u8s8", False, "uint8 activations by int8 weights"),
-        Layout("u8u8", True, "uint8 activations by uint8 weights"),
+        Layout("u8s8", "uint8 activations by int8 weights"),
+        Layout(
+            "u8s8-by-4", "as u8s8, input channels of convolutions filled up to a multiple of four", channel_multiple=4
+        ),
+        Layout("u8s8-blocks", "as u8s8, convolutions of few channels several pixels at a time", block_channels=64),
+        Layout("u8u8", "uint8 activations by uint8 weights", unsigned_weights=True),
     )
 }
 """The layouts a worker times on its host to serve the faster one; the first is the default."""
@@ -164,7 +176,9 @@ def write_qdq(plan: QuantizationPlan, layout: str = "u8s8") -> onnx.ModelProto:
     Returns:
         The model, in standard ONNX, with the same inputs and outputs as the plan's.
     """
-    return _Writer(fit_biases(plan), layouts[layout]).write()
+    chosen = layouts[layout]
+    model = _Writer(fit_biases(plan), chosen).write()
+    return block_convolutions(model, chosen.block_channels) if chosen.block_channels else model
 
 
 class _Writer:
@@ -182,6 +196,7 @@ class _Writer:
         self.codes: dict[str, str] = {}
         self.renamed: dict[str, str] = {}
         self.constants: dict[tuple[str, bytes], str] = {}
+        self.shapes = {tensor.name: tuple(tensor.dims) for tensor in self.model.graph.initializer}
 
     def write(self) -> onnx.ModelProto:
         biases = {item.layer: item for item in bias_quantizers(self.plan)}
@@ -194,6 +209,7 @@ class _Writer:
             if self._moves_codes(node):
                 self._move(node)
                 continue
+            self._fill_channels(node)
             bias = biases.get(node_name(node))
             if bias is not None:
                 node.input[2] = self._bias(bias)
@@ -250,6 +266,27 @@ class _Writer:
             target = self.renamed[name] = self.view.unique(f"{name}/dq")
         self._add("DequantizeLinear", [codes, scale, zero_point], target)
 
+    def _fill_channels(self, node: onnx.NodeProto) -> None:
+        """Pad the codes that enter a convolution, and its weights, with channels of zeros, as the layout asks."""
+        if node.op_type != "Conv" or node.input[0] not in self.codes or node.input[1] not in self.plan.weights:
+            return
+        weight, quantizer = self.plan.weights[node.input[1]], self.quantizers[node.input[0]]
+        channels, rank = self.shapes[node.input[1]][1], len(self.shapes[node.input[1]])
+        missing = -channels % self.layout.channel_multiple
+        if not missing or attribute(node, "group", 1) != 1 or len(self.view.consumers[node.input[1]]) > 1:
+            return
+        codes = self.view.tensor(f"{node.input[1]}/q")
+        widths = [(0, missing if axis == 1 else 0) for axis in range(rank)]
+        zero = int(weight.zero_point.reshape(-1)[0]) + (128 if self.layout.unsigned_weights else 0)
+        filled = np.pad(onnx.numpy_helper.to_array(codes), widths, constant_values=zero)
+        self.view.replace_initializer(codes.name, filled)
+        pads = self._constant("pads", np.array([0] * (rank + 1) + [missing] + [0] * (rank - 2), np.int64))
+        scale, zero_point = self._scale(quantizer)
+        target = self.view.unique(f"{node.input[0]}/filled")
+        self._add("Pad", [self.codes[node.input[0]], pads, zero_point], f"{target}/q")
+        self._add("DequantizeLinear", [f"{target}/q", scale, zero_point], target)
+        node.input[0] = target
+
     def _moves_codes(self, node: onnx.NodeProto) -> bool:
         return node.output[0] in self.quantizers and bool(moved_from(self.view, node))
 
@@ -258,12 +295,7 @@ class _Writer:
         first = self.quantizers[node.output[0]]
         data = range(len(node.input)) if node.op_type == "Concat" else [0]
         for index in data:
-            name = node.input[index]
-            constant = self.view.constant(name)
-            if constant is not None:
-                node.input[index] = self.view.add_initializer(f"{name}/q", first.quantize(constant))
-            else:
-                node.input[index] = self.codes[name]
+            node.input[index] = self.codes[node.input[index]]
         if node.op_type == "Pad" and attribute(node, "mode", "constant") == "constant":
             value = self._constant("zero", first.zero_point.astype(np.uint8))
             node.input.extend([""] * (3 - len(node.input)))

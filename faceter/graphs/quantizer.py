@@ -21,7 +21,9 @@ class Quantizer:
         bits: b, 1 to 8; with ``channel_bits`` the most any channel has.
         axis: The channels' axis in the tensor; None for one scale.
         channel_bits: Bits per channel, int of shape [C], where they differ; None otherwise.
-        signed: Whether codes run from −2^(b−1) to 2^(b−1) − 1 in int8 (weights), or from 0 to 2^b − 1 in uint8.
+        signed: Whether codes run from −2^(b−1) to 2^(b−1) − 1 in int8 (weights), or from 0 to 2^b − 1 in uint8. With
+            one scale per channel and Z = 0 the 8-bit code −128 is left out, so that `faceter.graphs.blocking` can
+            move the zero point by one.
 
     References:
         Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
@@ -57,7 +59,10 @@ class Quantizer:
     def qmin(self) -> Array:
         """Smallest code, int32, of the scale's shape or []."""
         bits = self._bits
-        return np.asarray(-(1 << (bits - 1)) if self.signed else np.zeros_like(bits))
+        if not self.signed:
+            return np.zeros_like(bits)
+        spared = np.logical_and(bits == 8, self.axis is not None and not np.any(self.zero_point))
+        return np.asarray(-(1 << (bits - 1)) + spared)
 
     @property
     def qmax(self) -> Array:

@@ -75,7 +75,7 @@ def value_info(value: onnx.ValueInfoProto) -> TensorInfo | None:
 def dtype_name(elem_type: int) -> str:
     """Return numpy's name of an ONNX element type (``bfloat16`` and the like by ml_dtypes' name)."""
     if elem_type == onnx.TensorProto.STRING:
-        return "object"
+        return "str"
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type)).name
 
 

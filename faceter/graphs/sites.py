@@ -264,14 +264,12 @@ class _Search:
 
 
 def moved_from(view: GraphView, node: onnx.NodeProto) -> list[str]:
-    """Return the activations whose values a node moves about without changing them; empty for other nodes.
-
-    Constants that a Concat joins to them are not among them.
-    """
+    """Return the activations whose values a node moves about without changing them; empty for other nodes."""
     if not is_standard(node) or node.op_type not in _MOVING:
         return []
     if node.op_type == "Concat":
-        return [name for name in dict.fromkeys(node.input) if view.constant(name) is None]
+        constant = any(view.constant(name) is not None for name in node.input)
+        return [] if constant else list(dict.fromkeys(node.input))
     if view.constant(node.input[0]) is not None:
         return []
     if node.op_type == "MaxPool" and len(node.output) > 1:

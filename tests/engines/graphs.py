@@ -25,7 +25,7 @@ def model(
         [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 def classifier(*, batch: int | str = "batch", size: int = 8, classes: int = 3, seed: int = 0) -> bytes:
@@ -60,8 +60,8 @@ def adder(dtype: int = TensorProto.FLOAT, shape: Shape = ("batch", 2), opset: in
     )
 
 
-def endless() -> bytes:
-    """Return a model whose loop runs as often as its input `times` says."""
+def endless(times: int | None = None) -> bytes:
+    """Return a model whose loop runs as often as its input `times` says, or a number of times beside its input."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["go_on"]),
@@ -78,6 +78,13 @@ def endless() -> bytes:
             helper.make_tensor_value_info("y", TensorProto.FLOAT, [1]),
         ],
     )
+    if times is not None:
+        return model(
+            [helper.make_node("Loop", ["times", "true", "start"], ["end"], body=body)],
+            {"start": (TensorProto.FLOAT, [1])},
+            {"end": (TensorProto.FLOAT, [1])},
+            {"true": np.array(True), "times": np.array(times)},
+        )
     return model(
         [helper.make_node("Loop", ["times", "true", "start"], ["end"], body=body)],
         {"times": (TensorProto.INT64, [])},
@@ -92,4 +99,17 @@ def unrunnable() -> bytes:
         [helper.make_node("Acosh", ["a"], ["y"], name="acosh")],
         {"a": (TensorProto.DOUBLE, ["batch", 2])},
         {"y": (TensorProto.DOUBLE, ["batch", 2])},
+    )
+
+
+def fails_when_run() -> bytes:
+    """Return a model that loads and fails on every input (it gathers at an index beyond the end)."""
+    return model(
+        [
+            helper.make_node("Shape", ["a"], ["shape"]),
+            helper.make_node("ReduceSum", ["shape"], ["nine"], keepdims=0),
+            helper.make_node("Gather", ["a", "nine"], ["y"], axis=1),
+        ],
+        {"a": (TensorProto.FLOAT, ["batch", 2])},
+        {"y": (TensorProto.FLOAT, ["batch"])},
     )

@@ -1,0 +1,163 @@
+"""Rewrites of single nodes into the form quantization expects. None of them changes the function."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
+from faceter.graphs.shapes import TensorInfo
+from faceter.graphs.view import Array, GraphView, attribute, is_standard, node_name, set_attribute
+
+Rewrite = Callable[[GraphView, dict[str, TensorInfo], onnx.NodeProto], list[onnx.NodeProto] | None]
+"""Takes the graph, what is known of shapes, and a node; returns what takes its place, or None to leave it."""
+
+
+def rank_of(found: dict[str, TensorInfo], name: str) -> int:
+    """Return a tensor's rank, −1 where it is unknown."""
+    info = found.get(name)
+    return -1 if info is None or info.shape is None else len(info.shape)
+
+
+def mean_to_pool(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Make a mean over all of space a GlobalAveragePool."""
+    if node.op_type != "ReduceMean":
+        return None
+    rank = rank_of(found, node.input[0])
+    axes = attribute(node, "axes")
+    if len(node.input) > 1 and node.input[1]:
+        value = view.constant(node.input[1])
+        axes = None if value is None else value.reshape(-1).tolist()
+    if rank < 3 or axes is None or sorted(axis % rank for axis in axes) != list(range(2, rank)):
+        return None
+    keep = attribute(node, "keepdims", 1)
+    pooled = node.output[0] if keep else view.unique(f"{node.output[0]}/pooled")
+    pool = onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], node.name)
+    if keep:
+        return [pool]
+    return [pool, onnx.helper.make_node("Flatten", [pooled], [node.output[0]], f"{node_name(node)}/flatten", axis=1)]
+
+
+def full_pool_to_global(
+    view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto
+) -> list[onnx.NodeProto] | None:
+    """Make an average over windows as large as the picture a GlobalAveragePool."""
+    if node.op_type != "AveragePool" or any(attribute(node, "pads", [])):
+        return None
+    info = found.get(node.input[0])
+    space = None if info is None or info.shape is None else list(info.shape[2:])
+    if attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID") or attribute(node, "kernel_shape") != space:
+        return None
+    return [onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [node.output[0]], node.name)]
+
+
+def matmul_to_gemm(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Make the product of a matrix by a constant matrix a Gemm."""
+    if node.op_type != "MatMul" or rank_of(found, node.input[0]) != 2 or not view.is_initializer(node.input[1]):
+        return None
+    if len(view.tensor(node.input[1]).dims) != 2 or found[node.input[1]].dtype != "float32":
+        return None
+    return [onnx.helper.make_node("Gemm", list(node.input), list(node.output), node.name)]
+
+
+def plain_gemm(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Fold alpha and beta into Gemm's constants and make its bias a vector."""
+    if node.op_type != "Gemm" or not view.is_initializer(node.input[1]):
+        return None
+    weight = view.constant(node.input[1])
+    alpha, beta = attribute(node, "alpha", 1.0), attribute(node, "beta", 1.0)
+    bias = view.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    has_bias = len(node.input) > 2 and bool(node.input[2])
+    if weight is None or (has_bias and bias is None):
+        return None
+    if alpha != 1.0:
+        node.input[1] = view.add_initializer(f"{node.input[1]}/scaled", (weight * alpha).astype(weight.dtype))
+        set_attribute(node, "alpha", 1.0)
+    if bias is not None:
+        columns = weight.shape[0 if attribute(node, "transB", 0) else 1]
+        vector = np.broadcast_to(bias.reshape(-1), (columns,)) if bias.size in (1, columns) and _is_row(bias) else bias
+        if beta != 1.0 or vector.shape != bias.shape:
+            node.input[2] = view.add_initializer(f"{node.input[2]}/vector", (vector * beta).astype(bias.dtype))
+            set_attribute(node, "beta", 1.0)
+    return [node]
+
+
+def _is_row(bias: Array) -> bool:
+    return bias.ndim < 2 or bias.shape[0] == 1
+
+
+def absorb_bias(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Make a constant that is added per channel after Conv, ConvTranspose or Gemm their bias."""
+    if node.op_type != "Add":
+        return None
+    for position in (0, 1):
+        layer, addend = view.producer.get(node.input[position]), view.constant(node.input[1 - position])
+        if layer is None or addend is None or layer.op_type not in ("Conv", "ConvTranspose", "Gemm"):
+            continue
+        shape, rank = found.get(node.output[0]), rank_of(found, layer.output[0])
+        if shape is None or rank < 2 or view.only_consumer(layer.output[0]) is not node or not is_standard(layer):
+            continue
+        weight = view.constant(layer.input[1])
+        before = view.constant(layer.input[2]) if len(layer.input) > 2 and layer.input[2] else None
+        if weight is None or (len(layer.input) > 2 and layer.input[2] and before is None):
+            continue
+        channels = _channels(layer, weight)
+        padded = addend.reshape((1,) * (rank - addend.ndim) + addend.shape) if addend.ndim <= rank else addend
+        if padded.ndim != rank or padded.size not in (1, channels) or padded.shape[1] != padded.size:
+            continue
+        total = np.broadcast_to(padded.reshape(-1), (channels,)) + (0.0 if before is None else before)
+        bias = view.add_initializer(f"{node.output[0]}/bias", total.astype(weight.dtype))
+        del layer.input[2:]
+        layer.input.append(bias)
+        layer.output[0] = node.output[0]
+        return []
+    return None
+
+
+def _channels(layer: onnx.NodeProto, weight: Array) -> int:
+    if layer.op_type == "Conv":
+        return int(weight.shape[0])
+    if layer.op_type == "ConvTranspose":
+        return int(weight.shape[1]) * int(attribute(layer, "group", 1))
+    return int(weight.shape[0 if attribute(layer, "transB", 0) else 1])
+
+
+def merge_slices(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Make two Slices of different axes in a row one."""
+    before = view.producer.get(node.input[0]) if node.op_type == "Slice" else None
+    if before is None or before.op_type != "Slice" or view.only_consumer(node.input[0]) is not node:
+        return None
+    rank = rank_of(found, before.input[0])
+    settings = [_slice_settings(view, item, rank) for item in (before, node)]
+    if rank < 0 or settings[0] is None or settings[1] is None or set(settings[0]) & set(settings[1]):
+        return None
+    merged = {**settings[0], **settings[1]}
+    columns = np.array([(*cut[:2], axis, cut[2]) for axis, cut in sorted(merged.items())], np.int64).T
+    names = [
+        view.add_initializer(f"{node.output[0]}/{what}", column)
+        for what, column in zip(("starts", "ends", "axes", "steps"), columns, strict=True)
+    ]
+    return [onnx.helper.make_node("Slice", [before.input[0], *names], [node.output[0]], node.name)]
+
+
+def _slice_settings(view: GraphView, node: onnx.NodeProto, rank: int) -> dict[int, tuple[int, int, int]] | None:
+    """Return start, end and step by axis, None where they are not constant."""
+    values = [view.constant(name) if name else None for name in [*node.input[1:], "", "", ""][:4]]
+    starts, ends, axes, steps = values
+    given = [bool(name) for name in [*node.input[1:], "", "", ""][:4]]
+    if starts is None or ends is None or (given[2] and axes is None) or (given[3] and steps is None):
+        return None
+    where = np.arange(starts.size) if axes is None else axes.reshape(-1)
+    by = np.ones(starts.size, np.int64) if steps is None else steps.reshape(-1)
+    columns = zip(where.tolist(), starts.reshape(-1).tolist(), ends.reshape(-1).tolist(), by.tolist(), strict=True)
+    return {axis % rank: (start, end, step) for axis, start, end, step in columns}
+
+
+rewrites: tuple[Rewrite, ...] = (
+    mean_to_pool,
+    full_pool_to_global,
+    matmul_to_gemm,
+    plain_gemm,
+    absorb_bias,
+    merge_slices,
+)
+"""All rewrites, in the order they are to be made."""

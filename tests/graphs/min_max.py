@@ -1,0 +1,42 @@
+"""The simplest plan there is: min–max ranges of weights, and of activations on one batch."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+
+from faceter.graphs.canonical import canonicalize
+from faceter.graphs.fold import fold_batch_norms
+from faceter.graphs.qdq import QuantizationPlan, asymmetric, quantizable, symmetric
+from tests.graphs.builders import Array, constants, run, with_outputs
+
+
+def min_max_plan(
+    model: onnx.ModelProto,
+    *,
+    weight_bits: int = 8,
+    activation_bits: int = 8,
+    per_channel: bool = True,
+    given: Mapping[str, Array] | None = None,
+    **inputs: Array,
+) -> QuantizationPlan:
+    """Return the plan of a model by its weights and by what a batch of inputs makes; ``given`` adds to the inputs."""
+    inputs |= given or {}
+    folded = fold_batch_norms(canonicalize(model)).model
+    sites = quantizable(folded)
+    names = [name for site in sites.activations for name in site.tensors if name not in inputs]
+    seen = dict(zip(names, run(with_outputs(folded, names), *names, **inputs), strict=True)) | inputs
+    weights = {}
+    for site in sites.weights:
+        value = np.abs(constants(folded)[site.name])
+        if per_channel and site.axis is not None:
+            others = tuple(axis for axis in range(value.ndim) if axis != site.axis)
+            weights[site.name] = symmetric(value.max(axis=others), weight_bits, axis=site.axis)
+        else:
+            weights[site.name] = symmetric(value.max(), weight_bits)
+    activations = {}
+    for activation in sites.activations:
+        values = [seen[name] for name in activation.tensors]
+        low, high = min(value.min() for value in values), max(value.max() for value in values)
+        activations[activation.name] = asymmetric(low, high, activation.bits(activation_bits))
+    return QuantizationPlan(folded, weights, activations, sites)

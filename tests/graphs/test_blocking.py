@@ -1,0 +1,107 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from faceter.graphs.blocking import block_convolutions, blocked_weights
+from faceter.graphs.describe import describe
+from faceter.graphs.packing import is_packed, pack_weights, unpack_packed, unpack_weights, weight_bytes
+from faceter.graphs.qdq import write_qdq
+from tests.graphs.builders import Array, GraphBuilder, constants, optimized_operators, residual_net, run_optimized
+from tests.graphs.min_max import min_max_plan
+
+
+def normal(*shape: int) -> Array:
+    return np.random.default_rng(1).normal(size=shape).astype(np.float32)
+
+
+def widths(model: onnx.ModelProto) -> list[int]:
+    """Return the output channels of each convolution's weights as they are served."""
+    unpacked = unpack_weights(model)
+    codes = {node.output[0]: node.input[0] for node in unpacked.graph.node if node.op_type == "DequantizeLinear"}
+    values = constants(unpacked)
+    return [values[codes[node.input[1]]].shape[0] for node in unpacked.graph.node if node.op_type == "Conv"]
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"strides": [2, 2]},
+        {"strides": [1, 2], "pads": [1, 1, 0, 2]},
+        {"pads": [0, 0, 0, 0]},
+        {"dilations": [2, 2], "pads": [2, 2, 2, 2]},
+        {"group": 4},
+    ],
+)
+def test_the_answers_are_the_same_to_the_last_bit(settings: dict[str, Any], per_channel: bool) -> None:
+    net = GraphBuilder(["n", 4, 12, 16])
+    net.conv(8, 4, **settings)
+    net.add("Relu")
+    net.conv(6, 8)
+    x = normal(3, 4, 12, 16)
+    for bits in (8, 3):
+        plan = min_max_plan(net.build(), weight_bits=bits, activation_bits=bits, per_channel=per_channel, x=x)
+        plain = write_qdq(plan)
+        blocked = block_convolutions(plain, 64)
+        onnx.checker.check_model(blocked, full_check=True)
+        expected = run_optimized(plain, x=x)[0]
+        np.testing.assert_array_equal(run_optimized(blocked, x=x)[0], expected)
+        np.testing.assert_array_equal(run_optimized(unpack_weights(blocked), x=x)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "width", "expected"), [(8, 16, 64), (8, 12, 32), (8, 15, 8), (24, 16, 48), (64, 16, 64)]
+)
+def test_as_many_pixels_as_fit_and_divide_the_row(outputs: int, width: int, expected: int) -> None:
+    net = GraphBuilder([1, 4, 6, width])
+    net.conv(outputs, 4)
+    x = normal(1, 4, 6, width)
+    assert widths(block_convolutions(write_qdq(min_max_plan(net.build(), x=x)), 64)) == [expected]
+
+
+def test_pointwise_and_depthwise_convolutions_are_left() -> None:
+    net = GraphBuilder([1, 4, 8, 8])
+    net.conv(4, 4, 1)
+    net.conv(4, 4, group=4)
+    x = normal(1, 4, 8, 8)
+    assert widths(block_convolutions(write_qdq(min_max_plan(net.build(), x=x)), 64)) == [4, 4]
+
+
+def test_a_runtime_needs_no_transposes_between_layers(tmp_path: Path) -> None:
+    image = normal(2, 3, 16, 16)
+    model = write_qdq(min_max_plan(residual_net(), image=image), "u8s8-blocks")
+    operators = optimized_operators(model, tmp_path)
+    assert operators["Transpose"] <= 2
+    assert operators["Conv"] == operators["Concat"] == operators["Pad"] == 0
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_the_file_holds_each_weight_once(bits: int) -> None:
+    image = normal(2, 3, 16, 16)
+    plan = min_max_plan(residual_net(), weight_bits=bits, activation_bits=bits, image=image)
+    plain, blocked = write_qdq(plan), write_qdq(plan, "u8s8-blocks")
+    packed = pack_weights(blocked)
+    assert is_packed(blocked)
+    assert pack_weights(packed) == packed
+    assert weight_bytes(packed) == weight_bytes(pack_weights(plain))
+    assert blocked_weights(blocked)
+    assert unpack_packed(blocked) is blocked
+    weights = {site.name for site in plan.sites.weights}
+    narrow = constants(unpack_packed(packed))
+    for name in weights:
+        np.testing.assert_array_equal(narrow[f"{name}/q"], constants(blocked)[f"{name}/q"])
+    expected = run_optimized(plain, image=image)[0]
+    for model in (blocked, packed, unpack_weights(packed), unpack_weights(blocked)):
+        np.testing.assert_array_equal(run_optimized(model, image=image)[0], expected)
+
+
+def test_parameters_count_once() -> None:
+    image = normal(2, 3, 16, 16)
+    plan = min_max_plan(residual_net(), image=image)
+    plain, blocked = describe(write_qdq(plan)), describe(pack_weights(write_qdq(plan, "u8s8-blocks")))
+    assert blocked.parameters == plain.parameters
+    assert not any("unpack" in layer.name for layer in blocked.layers)
