@@ -1,0 +1,170 @@
+"""A small BatchNorm convnet on scikit-learn's handwritten digits: real data that comes with a package.
+
+``faceter export-torch examples.digits:trained --input-shape 1,1,8,8`` makes an ONNX file of it, and
+``python -m examples.digits FOLDER`` writes what goes with it: ``metadata.json`` (labels and preprocessing),
+``held-out.zip`` (pictures to measure on) and ``digit.png`` (one of them).
+"""
+
+import contextlib
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import nn
+
+LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+MEAN, STD = 0.305, 0.376
+HELD_OUT = 597
+_BATCH = 64
+SHOWN = 8
+"""The held-out digit that stands for all of them: a two."""
+
+METADATA: dict[str, Any] = {
+    "task": "image-classification",
+    "labels": LABELS,
+    "preprocessing": {"size": [8, 8], "channel_order": "GRAY", "scale": 1 / 255, "mean": [MEAN], "std": [STD]},
+}
+"""What to say about the network on upload."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Pictures of digits, 8 × 8 grey values, and what they show."""
+
+    images: Pixels
+    """[N, 8, 8], 0 to 255."""
+    targets: npt.NDArray[np.int64]
+    """[N], 0 to 9."""
+
+    def inputs(self) -> torch.Tensor:
+        """Return the pictures as the network takes them: float32 [N, 1, 8, 8]."""
+        return (torch.from_numpy(self.images).float()[:, None] / 255 - MEAN) / STD
+
+    def png(self, index: int) -> bytes:
+        """Return one picture as a PNG file."""
+        file = io.BytesIO()
+        Image.fromarray(self.images[index]).save(file, format="PNG")
+        return file.getvalue()
+
+    def archive(self) -> bytes:
+        """Return all pictures as a zip of PNG files in class folders, a data set of kind ``images``."""
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for index, target in enumerate(self.targets):
+                archive.writestr(zipfile.ZipInfo(f"{LABELS[target]}/{index:04d}.png"), self.png(index))
+        return file.getvalue()
+
+
+def load() -> tuple[Digits, Digits]:
+    """Return the digits to learn from and, held out, those to measure on; they were written by different people."""
+    raw = load_digits()
+    images = np.rint(raw.images * (255 / 16)).astype(np.uint8)
+    targets = raw.target.astype(np.int64)
+    split = len(targets) - HELD_OUT
+    return Digits(images[:split], targets[:split]), Digits(images[split:], targets[split:])
+
+
+class DigitNetwork(nn.Module):
+    """Four convolutions with BatchNorm, a residual addition, pooling and a classifier: 61 thousand parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = _block(1, 32)
+        self.down = _block(32, 64, stride=2)
+        self.left = _block(64, 64)
+        self.right = nn.Sequential(
+            nn.Conv2d(64, 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 1)
+        )
+        self.classifier = nn.Linear(64, len(LABELS))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the logits [N, 10] of pictures [N, 1, 8, 8]."""
+        features = self.left(self.down(self.stem(image)))
+        features = torch.relu(features + self.right(features))
+        logits: torch.Tensor = self.classifier(features.mean(dim=(2, 3)))
+        return logits
+
+
+def _block(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels_out), nn.ReLU())
+
+
+def train(
+    digits: Digits, *, epochs: int = 8, seed: int = 0, report: Callable[[int, float], None] | None = None
+) -> DigitNetwork:
+    """Train the network from scratch, some seconds on a processor; equal seeds give equal weights on equal machines.
+
+    Args:
+        digits: What to learn from.
+        epochs: Passes over it.
+        seed: Of the weights and of the order.
+        report: Called after each pass with its number, from 1, and the mean cross-entropy.
+    """
+    with torch.random.fork_rng(devices=[]), _one_thread():
+        torch.manual_seed(seed)
+        network = DigitNetwork().train()
+        inputs, targets = digits.inputs(), torch.from_numpy(digits.targets)
+        steps = epochs * -(-len(targets) // _BATCH)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=8e-3, total_steps=steps)
+        for epoch in range(1, epochs + 1):
+            losses = []
+            for chosen in torch.randperm(len(targets)).split(_BATCH):  # type: ignore[no-untyped-call]
+                loss = nn.functional.cross_entropy(network(inputs[chosen]), targets[chosen], label_smoothing=0.05)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                losses.append(loss.item())
+            if report is not None:
+                report(epoch, float(np.mean(losses)))
+    return network.eval()
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread, which is fastest for a network this small and gives the same sums everywhere."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def accuracy(network: nn.Module, digits: Digits) -> float:
+    """Return the share of ``digits`` that ``network`` names rightly."""
+    with torch.no_grad():
+        guesses = network(digits.inputs()).argmax(dim=1)
+    return float((guesses == torch.from_numpy(digits.targets)).float().mean())
+
+
+def trained() -> DigitNetwork:
+    """Return the network trained on the digits that are not held out."""
+    return train(load()[0])
+
+
+def main(folder: Path) -> None:
+    """Write into ``folder``, made if missing, what goes with the network on its way to the service."""
+    _, held_out = load()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metadata.json").write_text(json.dumps(METADATA), encoding="utf-8")
+    (folder / "held-out.zip").write_bytes(held_out.archive())
+    (folder / "digit.png").write_bytes(held_out.png(SHOWN))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,209 @@
+"""The house: scripts, container and project files say what is there. No container is built here."""
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from faceter.contracts.settings import Settings
+
+_ROOT = Path(__file__).resolve().parents[1]
+_BIN = Path(sys.executable).parent
+_PROJECT: dict[str, Any] = tomllib.loads((_ROOT / "pyproject.toml").read_text())
+_COMPOSE: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text())
+_SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
+_SETTINGS = {f"FACETER_{name.upper()}" for name in Settings.model_fields}
+
+
+def _dockerfile() -> list[tuple[str, str]]:
+    lines = (_ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    return [(line.split()[0], line.split(None, 1)[1]) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _json(words: str) -> list[str]:
+    found: list[str] = yaml.safe_load(words)
+    return found
+
+
+def _runs(command: list[str]) -> bool:
+    done = subprocess.run([_BIN / "faceter", *command, "--help"], capture_output=True, timeout=60, check=False)
+    return done.returncode == 0
+
+
+class TestCompose:
+    def test_it_has_the_parts_and_the_gpu_worker_only_by_profile(self) -> None:
+        assert set(_SERVICES) == {"redis", "api", "worker", "worker-gpu"}
+        assert {name for name, service in _SERVICES.items() if "profiles" in service} == {"worker-gpu"}
+        (device,) = _SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+        assert device["capabilities"] == ["gpu"]
+
+    def test_it_uses_only_keys_of_the_compose_specification(self) -> None:
+        assert set(_COMPOSE) <= {"name", "services", "volumes", "networks", "configs", "secrets", "x-faceter"}
+        known = {
+            *("build", "command", "depends_on", "deploy", "environment", "healthcheck", "image", "init"),
+            *("ports", "profiles", "restart", "stop_grace_period", "volumes"),
+        }
+        for service in _SERVICES.values():
+            assert set(service) <= known
+            assert service["restart"] in {"no", "always", "on-failure", "unless-stopped"}
+            healthcheck = service.get("healthcheck", {})
+            assert set(healthcheck) <= {"test", "interval", "timeout", "retries", "start_period", "disable"}
+            assert "build" in service or "image" in service
+
+    def test_what_it_names_is_there(self) -> None:
+        for service in _SERVICES.values():
+            for volume in service.get("volumes", []):
+                assert volume.partition(":")[0] in _COMPOSE["volumes"]
+            for other, condition in service.get("depends_on", {}).items():
+                assert condition == {"condition": "service_healthy"}
+                assert "test" in _SERVICES[other]["healthcheck"]
+            if "build" in service:
+                assert (_ROOT / service["build"] / "Dockerfile").is_file()
+                assert set(service["environment"]) <= _SETTINGS
+                assert _runs(service["command"])
+
+    def test_the_version_of_the_image_is_ours(self) -> None:
+        ours = {service["image"] for service in _SERVICES.values() if "build" in service}
+        assert ours == {f"faceter:{_PROJECT['project']['version']}"}
+
+
+class TestDockerfile:
+    def test_every_file_it_copies_is_there_and_is_let_through(self) -> None:
+        let_through = {line[1:] for line in (_ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+        sources = [
+            source
+            for instruction, words in _dockerfile()
+            if instruction == "COPY" and "--from" not in words
+            for source in words.split()[:-1]
+        ]
+        assert sources
+        for source in sources:
+            assert (_ROOT / source).exists()
+            assert source.removeprefix("./") in let_through
+
+    def test_the_package_finds_what_its_build_names(self) -> None:
+        copied = " ".join(words for instruction, words in _dockerfile() if instruction == "COPY")
+        project = _PROJECT["project"]
+        needed = [*_PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"], project["readme"]]
+        for name in [*needed, *project["license-files"], "constraints.txt", "pyproject.toml"]:
+            assert name in copied
+
+    def test_it_runs_as_somebody_other_than_root(self) -> None:
+        instructions = _dockerfile()
+        user = max(index for index, (instruction, _) in enumerate(instructions) if instruction == "USER")
+        assert instructions[user][1] not in {"root", "0"}
+        assert all(instruction not in {"RUN", "COPY", "ADD"} for instruction, _ in instructions[user:])
+
+    def test_every_command_and_setting_it_names_exists(self) -> None:
+        instructions = dict(_dockerfile())
+        assert _json(instructions["ENTRYPOINT"]) == ["faceter"]
+        assert _runs(_json(instructions["CMD"]))
+        program, *arguments = _json(instructions["HEALTHCHECK"].partition("CMD")[2])
+        assert program == "faceter"
+        assert _runs(arguments)
+        assert set(re.findall(r"FACETER_\w+", str(_dockerfile()))) <= _SETTINGS
+
+    def test_every_extra_it_installs_exists(self) -> None:
+        text = (_ROOT / "Dockerfile").read_text()
+        extras = re.findall(r'"\.\[(\w+)\]"', text)
+        assert extras
+        assert set(extras) <= set(_PROJECT["project"]["optional-dependencies"])
+
+
+class TestScripts:
+    def test_ci_runs_what_we_run(self) -> None:
+        assert (_ROOT / ".ci" / "run").read_text().rstrip().endswith("exec bash scripts/test")
+
+    @pytest.mark.parametrize("name", [".ci/run", "scripts/quickstart", "scripts/setup", "scripts/test"])
+    def test_it_is_sound_bash_and_can_be_run(self, name: str) -> None:
+        path = _ROOT / name
+        assert os.access(path, os.X_OK)
+        assert path.read_text().startswith("#!/usr/bin/env bash\n")
+        subprocess.run(["bash", "-n", path], check=True)
+
+    def test_quickstart_explains_itself_and_refuses_what_it_does_not_know(self) -> None:
+        told = subprocess.run(["bash", "scripts/quickstart", "--help"], cwd=_ROOT, capture_output=True, check=True)
+        assert b"--keep" in told.stdout
+        refused = subprocess.run(["bash", "scripts/quickstart", "--kep"], cwd=_ROOT, capture_output=True, check=False)
+        assert refused.returncode == 2
+        assert b"unknown option --kep" in refused.stderr
+
+    def test_setup_says_which_python_it_needs(self, tmp_path: Path) -> None:
+        for name in ("scripts/setup", "pyproject.toml", "constraints.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            shutil.copy(_ROOT / name, tmp_path / name)
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        for name in ("bash", "dirname", "cat"):
+            (programs / name).symlink_to(str(shutil.which(name)))
+        old = programs / "python3"
+        old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2" && exit 0\nexit 1\n')
+        old.chmod(0o755)
+        done = subprocess.run(
+            ["bash", "scripts/setup", "dev"],
+            cwd=tmp_path,
+            env={"PATH": str(programs)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "needs Python 3.11 or newer" in done.stderr
+        assert "Python 3.9.2" in done.stderr
+        assert not (tmp_path / ".venv").exists()
+
+    def test_scripts_name_no_package_index(self) -> None:
+        for path in [*(_ROOT / "scripts").iterdir(), _ROOT / ".ci" / "run", _ROOT / "Dockerfile"]:
+            if path.is_file():
+                assert not re.search(r"https?://|index-url", path.read_text())
+
+
+class TestProject:
+    def test_every_dependency_is_pinned_within_its_range(self) -> None:
+        lines = (_ROOT / "constraints.txt").read_text().split()
+        pins = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
+        project = _PROJECT["project"]
+        extras = itertools.chain.from_iterable(project["optional-dependencies"].values())
+        for text in [*project["dependencies"], *extras]:
+            requirement = Requirement(text)
+            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
+
+    def test_licence_and_changelog_are_there(self) -> None:
+        licence = (_ROOT / "LICENSE").read_text()
+        assert "Apache License" in licence
+        assert "END OF TERMS AND CONDITIONS" in licence
+        assert "## [Unreleased]" in (_ROOT / "CHANGELOG.md").read_text()
+
+    def test_the_hooks_are_valid_and_their_tools_are_those_of_the_test_script(self) -> None:
+        subprocess.run(
+            [_BIN / "pre-commit", "validate-config", _ROOT / ".pre-commit-config.yaml"], check=True, capture_output=True
+        )
+        hooks = yaml.safe_load((_ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+        script = (_ROOT / "scripts" / "test").read_text()
+        for hook in hooks:
+            tool = Path(shlex.split(hook["entry"])[0]).name
+            assert (_BIN / tool).is_file()
+            assert f"$bin/{tool}" in script
+
+    def test_every_benchmark_that_is_named_exists(self) -> None:
+        named = re.findall(r"-m (benchmarks\.\w+)", (_ROOT / "benchmarks" / "README.md").read_text())
+        assert named
+        for module in named:
+            assert (_ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+    @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "CHANGELOG.md"])
+    def test_every_link_to_a_file_leads_to_one(self, name: str) -> None:
+        path = _ROOT / name
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+            assert (path.parent / target).exists(), target
