@@ -53,13 +53,13 @@ class Provenance(Contract):
 
     inputs: dict[str, Sha256] = Field(default_factory=dict)
     """SHA-256 of every file the result was made from, by role (`model`, `calibration_dataset`, …)."""
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"method": "aciq", "weight_bits": 4}])
     """The request as it was carried out, defaults filled in."""
-    seed: int | None = None
+    seed: int | None = Field(default=None, examples=[0])
     """The random seed."""
     versions: dict[str, str] = Field(default_factory=dict, examples=[{"faceter": "0.1.0", "torch": "2.13.0"}])
     """Versions of Faceter and of the packages that did the work."""
     device: str = Field(default="cpu", examples=["cpu", "cuda: NVIDIA H100"])
     """What the work ran on."""
-    host: str | None = None
+    host: str | None = Field(default=None, examples=["Intel Xeon, 2 cores"])
     """The processor's name and its number of cores."""

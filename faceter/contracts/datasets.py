@@ -29,15 +29,15 @@ class Dataset(Contract):
     """When it was added."""
     sha256: Sha256
     """SHA-256 of its file; equal files are stored once."""
-    bytes: int
+    bytes: int = Field(examples=[5126003])
     """Size of its file."""
     samples: int = Field(examples=[5000])
     """How many samples it holds."""
     classes: list[str] = Field(default_factory=list, examples=[["airplane", "automobile"]])
     """Names of its classes; empty if it is not labelled."""
-    class_counts: dict[str, int] = Field(default_factory=dict)
+    class_counts: dict[str, int] = Field(default_factory=dict, examples=[{"airplane": 500, "automobile": 500}])
     """Samples (or boxes) of each class."""
-    notes: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list, examples=[["passed over, not pictures: README.txt"]])
     """What was passed over on arrival, such as hidden files."""
-    links: dict[str, str] = Field(default_factory=dict)
+    links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/datasets/dts_4x8k2m9q0v7r3t6w1y5z"}])
     """Where to go from here."""

@@ -29,6 +29,7 @@ class QuantizationJob(Contract):
     """Quantize a model."""
 
     kind: Literal["quantization"] = "quantization"
+    """What sort of work it is."""
     model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """The model to quantize."""
     request: QuantizationRequest
@@ -94,5 +95,5 @@ class Job(Contract):
     """Why it failed, if it did."""
     provenance: Provenance | None = None
     """Everything needed to make its result again, once it succeeded."""
-    links: dict[str, str] = Field(default_factory=dict)
+    links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/jobs/job_4x8k2m9q0v7r3t6w1y5z"}])
     """Where to go from here."""

@@ -126,13 +126,13 @@ class DetectionDecoding(Contract):
     """For a grid head whose feature maps are joined on one axis of cells: input pixels per cell of each, in order."""
     box_offset: int = Field(default=0, ge=0)
     """Position of the first of the four box values along the values axis."""
-    objectness_offset: int | None = Field(default=None, ge=0)
+    objectness_offset: int | None = Field(default=None, ge=0, examples=[0])
     """Position of the objectness value in the `boxes` output, if there is one."""
     class_offset: int | None = Field(default=0, ge=0)
     """Position of the first class score; null where there are none and the objectness alone is the score."""
     class_count: int | None = Field(default=None, ge=1, examples=[80])
     """How many class scores there are, background included; up to the end of the axis if not given."""
-    class_index_offset: int | None = Field(default=None, ge=0)
+    class_index_offset: int | None = Field(default=None, ge=0, examples=[5])
     """Position of the class number in the `boxes` output, for models that have already chosen it (YOLOv10)."""
     box_format: Literal["center_size", "corners", "distances"] = "center_size"
     """Centre and size (x, y, width, height); for a direct head also corners (left, top, right, bottom); for a grid head
@@ -166,7 +166,7 @@ class DetectionDecoding(Contract):
     """score = objectness^objectness_power · class^class_power."""
     class_power: float = Field(default=1.0, gt=0)
     """See `objectness_power`."""
-    background_class: int | None = Field(default=None, ge=0)
+    background_class: int | None = Field(default=None, ge=0, examples=[0])
     """Index of the class that means nothing is there; dropped, and not counted in `labels`."""
     multi_label: bool = False
     """Whether every class of a candidate over the threshold makes a box (usual for SSD), or only its best class."""

@@ -69,7 +69,7 @@ class TensorQuantization(Contract):
     """The code of zero, one or one per channel."""
     clip: list[float] = Field(min_length=2, max_length=2, examples=[[-1.2, 1.3]])
     """Smallest and largest value that can be represented."""
-    channel_bits: list[int] | None = None
+    channel_bits: list[int] | None = Field(default=None, examples=[[4, 5, 3, 4]])
     """Bits per channel where a method allots them."""
     signal_to_noise_db: float | None = Field(default=None, examples=[32.5])
     """10 · log10(power of the values / power of the error); null where nothing was measured or the error is zero."""
@@ -80,15 +80,15 @@ class Agreement(Contract):
 
     source: Literal["evaluation", "calibration", "noise"]
     """What the two were compared on; noise is seeded and shaped like the input."""
-    samples: int
+    samples: int = Field(examples=[5000])
     """On how many inputs."""
-    top1: float | None = Field(default=None, ge=0, le=1)
+    top1: float | None = Field(default=None, ge=0, le=1, examples=[0.987])
     """Share of inputs with the same first class; null for other tasks."""
-    boxes: float | None = Field(default=None, ge=0, le=1)
+    boxes: float | None = Field(default=None, ge=0, le=1, examples=[0.95])
     """For a detector: F1 of its boxes against the original's at IoU 0.5."""
-    mean_absolute_error: float
+    mean_absolute_error: float = Field(examples=[0.031])
     """Mean |difference| over all values of the first output."""
-    relative_error: float
+    relative_error: float = Field(examples=[0.012])
     """‖difference‖ / ‖original‖ over the first output."""
 
 
@@ -97,52 +97,52 @@ class Quality(Contract):
 
     metric: Literal["top1", "mAP@0.5", "mAP@[.5:.95]"]
     """Which score."""
-    before: float = Field(ge=0, le=1)
+    before: float = Field(ge=0, le=1, examples=[0.8806])
     """The original's."""
-    after: float = Field(ge=0, le=1)
+    after: float = Field(ge=0, le=1, examples=[0.8788])
     """The quantized model's."""
-    samples: int
+    samples: int = Field(examples=[5000])
     """On how many inputs."""
 
 
 class Size(Contract):
     """Bytes of the ONNX file and of the weights."""
 
-    before: int
+    before: int = Field(examples=[1218115])
     """The original file."""
-    packed: int
+    packed: int = Field(examples=[331204])
     """The new file, weights packed at their bits; what a download takes."""
-    served: int
+    served: int = Field(examples=[352480])
     """The new model in memory, weights as 8-bit codes; what serving takes."""
-    weights_before: int
+    weights_before: int = Field(examples=[1073104])
     """The original's weights alone."""
-    weights_packed: int
+    weights_packed: int = Field(examples=[268276])
     """The new weights alone, packed."""
 
 
 class Energy(Contract):
     """An estimate of the energy of one inference, not a measurement."""
 
-    before_joules: float
+    before_joules: float = Field(examples=[0.00025])
     """The original's."""
-    after_joules: float
+    after_joules: float = Field(examples=[0.00004])
     """The quantized model's."""
-    assumptions: list[str]
+    assumptions: list[str] = Field(examples=[["45 nm, 0.9 pJ per 32-bit float addition, 640 pJ per 32-bit DRAM read"]])
     """What the estimate rests on."""
 
 
 class Latency(Contract):
     """Time of one call, measured in the same run, before and after."""
 
-    batch: int
+    batch: int = Field(examples=[1])
     """Inputs per call."""
-    before_ms: float
+    before_ms: float = Field(examples=[2.05])
     """Median of the original's calls, milliseconds."""
-    after_ms: float
+    after_ms: float = Field(examples=[0.98])
     """Median of the quantized model's calls, milliseconds."""
-    threads: int
+    threads: int = Field(examples=[1])
     """Threads ONNX Runtime used."""
-    runs: int
+    runs: int = Field(examples=[100])
     """Calls measured for each."""
 
 
@@ -151,7 +151,7 @@ class LayoutChoice(Contract):
 
     layout: str = Field(examples=["u8s8-qdq"])
     """Its name."""
-    milliseconds: float
+    milliseconds: float = Field(examples=[0.98])
     """Median time of one call."""
     served: bool
     """Whether it was the fastest and is the one served."""
@@ -164,7 +164,7 @@ class QuantizationReport(Contract):
     """The request, defaults filled in."""
     tensors: list[TensorQuantization]
     """Every quantized tensor."""
-    float_layers: list[str] = Field(default_factory=list)
+    float_layers: list[str] = Field(default_factory=list, examples=[["softmax"]])
     """Nodes that still compute in float, by name; none is hidden."""
     agreement: Agreement
     """How well the outputs agree with the original's."""
@@ -178,5 +178,5 @@ class QuantizationReport(Contract):
     """Measured time by batch size."""
     layouts: list[LayoutChoice] = Field(default_factory=list)
     """Layouts tried on this host."""
-    notes: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list, examples=[["Activation ranges come from BatchNorm statistics."]])
     """What a reader should know: ranges from noise, layers left out, a slower layout avoided."""

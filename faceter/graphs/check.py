@@ -6,7 +6,8 @@ from math import prod
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import inliner
 
 from faceter.contracts.errors import FaceterError, ProblemKind
@@ -95,7 +96,20 @@ def _parse(content: bytes) -> onnx.ModelProto:
             "The file cannot be read as ONNX: it is cut short, damaged or in another format. "
             "Upload it again, or export the model again."
         ) from error
+    _check_text(model)
     return model
+
+
+def _check_text(message: Message) -> None:
+    """Refuse names and texts that are not UTF-8, which protobuf lets through as bytes."""
+    for field, value in message.ListFields():
+        if field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+            continue
+        for item in (value,) if isinstance(value, str | bytes | Message) else value:
+            if isinstance(item, bytes):
+                raise _invalid("The file is damaged: it holds a name that is not UTF-8 text. Export the model again.")
+            if isinstance(item, Message):
+                _check_text(item)
 
 
 def _check_outline(model: onnx.ModelProto) -> None:

@@ -113,3 +113,17 @@ def fails_when_run() -> bytes:
         {"a": (TensorProto.FLOAT, ["batch", 2])},
         {"y": (TensorProto.FLOAT, ["batch"])},
     )
+
+
+def of_terabytes() -> bytes:
+    """Return a small model that makes a tensor of 4 TiB while it is loaded."""
+    return model(
+        [
+            helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+            helper.make_node("ReduceSum", ["zeros"], ["zero"], keepdims=0),
+            helper.make_node("Add", ["x", "zero"], ["y"]),
+        ],
+        {"x": (TensorProto.FLOAT, ["batch", 2])},
+        {"y": (TensorProto.FLOAT, ["batch", 2])},
+        {"shape": np.array([2**20, 2**20], np.int64)},
+    )

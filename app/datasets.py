@@ -1,0 +1,128 @@
+"""Data sets: checking and keeping an upload, listing, deleting. Nothing here knows of HTTP."""
+
+from typing import BinaryIO
+
+from pydantic import Field
+
+from app.queue import JobQueue
+from app.uses import check_unused, holding
+from faceter.contracts.base import Contract, Page, new_id, utc_now
+from faceter.contracts.datasets import Dataset, DatasetKind
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.settings import Settings
+from faceter.datasets.kinds import check
+from faceter.store.library import Library
+
+
+class DatasetFilter(Contract):
+    """Which data sets to list."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200, examples=["cifar10"])
+    """Only data sets whose name contains this, in upper or lower case."""
+    kind: DatasetKind | None = None
+    """Only data sets of this kind."""
+
+    def wants(self, dataset: Dataset) -> bool:
+        """Whether a data set is one of those."""
+        return (self.name is None or self.name.casefold() in dataset.name.casefold()) and (
+            self.kind is None or dataset.kind is self.kind
+        )
+
+
+class Datasets:
+    """The data sets the service keeps. Every method blocks: it is to be called in a thread.
+
+    Args:
+        library: Where they are kept.
+        queue: Asked whether a job needs one.
+        settings: Limits.
+    """
+
+    def __init__(self, library: Library, queue: JobQueue, settings: Settings) -> None:
+        self._library = library
+        self._queue = queue
+        self._settings = settings
+
+    def add(self, file: BinaryIO, name: str, kind: DatasetKind) -> Dataset:
+        """Check an upload and keep it; nothing is kept of one that fails a check.
+
+        Args:
+            file: The data set's one file.
+            name: What to call it.
+            kind: What it holds.
+
+        Raises:
+            FaceterError: Whatever is wrong with the file (see `faceter.datasets.kinds.check`), `STORAGE_FULL`.
+        """
+        blob = self._library.store_blob(file)
+        try:
+            found = check(self._library.blobs.path(blob.sha256), kind, self._settings)
+            return self._library.add_dataset(
+                Dataset(
+                    id=new_id("dts"),
+                    name=name,
+                    kind=kind,
+                    created_at=utc_now(),
+                    sha256=blob.sha256,
+                    bytes=blob.bytes,
+                    samples=found.samples,
+                    classes=found.classes,
+                    class_counts=found.class_counts,
+                    notes=found.notes,
+                )
+            )
+        except BaseException:
+            self._library.discard_blob(blob.sha256)
+            raise
+
+    def get(self, id: str) -> Dataset:
+        """Return a data set.
+
+        Raises:
+            FaceterError: `NOT_FOUND`.
+        """
+        return self._library.datasets.get(id)
+
+    def page(self, limit: int, cursor: str | None, wanted: DatasetFilter) -> Page[Dataset]:
+        """Return one page of the data sets wanted, newest first.
+
+        Raises:
+            FaceterError: `INVALID_REQUEST` for a bad cursor.
+        """
+        return self._library.datasets.page(limit, cursor, wanted.wants)
+
+    def delete(self, id: str) -> None:
+        """Delete a data set.
+
+        Raises:
+            FaceterError: `NOT_FOUND`; `RESOURCE_IN_USE` while a job needs it.
+        """
+        with holding(self._library.redis, [id]):
+            self.get(id)
+            check_unused(self._queue, id)
+            self._library.delete_dataset(id)
+
+
+def parse_kind(text: str | None) -> DatasetKind:
+    """Return the kind of a form's field.
+
+    Raises:
+        FaceterError: `INVALID_REQUEST` on field `kind`, naming the kinds there are.
+    """
+    kinds = ", ".join(kind.value for kind in DatasetKind)
+    if text is None:
+        raise FaceterError(
+            ProblemKind.INVALID_REQUEST, f"The field `kind` is missing; it is one of {kinds}.", field="kind"
+        )
+    try:
+        return DatasetKind(text.strip())
+    except ValueError as error:
+        raise FaceterError(
+            ProblemKind.INVALID_REQUEST, f"There is no kind {text[:100]!r}; it is one of {kinds}.", field="kind"
+        ) from error
+
+
+def with_links(dataset: Dataset) -> Dataset:
+    """Return the data set with the addresses that belong to it."""
+    here = f"/v1/datasets/{dataset.id}"
+    return dataset.model_copy(update={"links": {"self": here, "content": f"{here}/content"}})

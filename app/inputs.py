@@ -1,0 +1,173 @@
+"""JSON inputs of a predict request as arrays of the dtypes and shapes a model takes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+import numpy as np
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.models import TensorSpec
+from faceter.engines.base import Array
+
+_EXACT_IN_FLOAT64: Final = 2**53
+
+
+class _NotFiniteError(ValueError):
+    pass
+
+
+def parse_inputs(body: bytes) -> dict[str, Any]:
+    """Return the `inputs` of a JSON body.
+
+    Raises:
+        FaceterError: `MALFORMED_BODY` if it is not JSON, `INVALID_INPUT` if it holds NaN or Infinity,
+            `INVALID_REQUEST` if it is not `{"inputs": {…}}`.
+    """
+    try:
+        document = json.loads(body, parse_constant=_refuse_constant)
+    except _NotFiniteError as error:
+        raise FaceterError(
+            ProblemKind.INVALID_INPUT, f"The body holds {error}; every number must be finite.", field="inputs"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise FaceterError(
+            ProblemKind.MALFORMED_BODY, f"The body is not JSON: {error.msg} at character {error.pos}.", field="body"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise FaceterError(ProblemKind.MALFORMED_BODY, f"The body is not JSON: {error}.", field="body") from error
+    if not isinstance(document, dict) or not isinstance(document.get("inputs"), dict):
+        raise FaceterError(
+            ProblemKind.INVALID_REQUEST,
+            'The body must be {"inputs": {NAME: nested list of numbers, …}}.',
+            field="inputs",
+        )
+    for name in document:
+        if name != "inputs":
+            raise FaceterError(
+                ProblemKind.INVALID_REQUEST, f"There is no field {name[:100]!r} beside `inputs`.", field=name[:100]
+            )
+    inputs: dict[str, Any] = document["inputs"]
+    return inputs
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _NotFiniteError(name)
+
+
+def to_arrays(inputs: Mapping[str, Any], specs: Sequence[TensorSpec], *, max_rows: int) -> dict[str, Array]:
+    """Return one array for each input a model takes.
+
+    Args:
+        inputs: Nested lists of numbers (text, booleans) by name.
+        specs: What the model takes. Sizes with the same name must be equal in all inputs.
+        max_rows: Most entries along a first axis whose size may vary.
+
+    Raises:
+        FaceterError: `INVALID_INPUT`, naming the input, for one that is missing or unknown, ragged, of another shape
+            or dtype, out of the dtype's range, or not finite.
+    """
+    names = [spec.name for spec in specs]
+    for name in inputs:
+        if name not in names:
+            raise _invalid(f"The model has no input {name[:100]!r}; it takes {', '.join(names)}.", name[:100])
+    missing = [name for name in names if name not in inputs]
+    if missing:
+        raise _invalid(f"The input {missing[0]!r} is missing; the model takes {', '.join(names)}.", missing[0])
+    arrays = {spec.name: _of_dtype(inputs[spec.name], spec) for spec in specs}
+    _check_shapes(arrays, specs, max_rows)
+    return arrays
+
+
+def _invalid(detail: str, name: str) -> FaceterError:
+    return FaceterError(ProblemKind.INVALID_INPUT, detail, field=f"inputs.{name}")
+
+
+def _of_dtype(value: Any, spec: TensorSpec) -> Array:
+    try:
+        given = np.array(value)
+    except (ValueError, OverflowError) as error:
+        raise _invalid(
+            f"The input {spec.name!r} is ragged: all lists at the same depth must have the same length.", spec.name
+        ) from error
+    if given.size == 0:
+        raise _invalid(f"The input {spec.name!r} is empty.", spec.name)
+    if spec.dtype == "str":
+        if given.dtype.kind != "U":
+            raise _invalid(f"The input {spec.name!r} takes text, not {_content(given)}.", spec.name)
+        return given.astype(object)
+    wanted = np.dtype(spec.dtype)
+    if wanted.kind == "b":
+        if given.dtype.kind != "b":
+            raise _invalid(f"The input {spec.name!r} takes true and false, not {_content(given)}.", spec.name)
+        return given
+    if given.dtype.kind not in "iuf":
+        raise _invalid(f"The input {spec.name!r} takes numbers ({spec.dtype}), not {_content(given)}.", spec.name)
+    if given.dtype.kind == "f" and not np.isfinite(given).all():
+        raise _invalid(f"The input {spec.name!r} holds a number too large for {spec.dtype}.", spec.name)
+    return _float(given, wanted, spec.name) if wanted.kind == "f" else _integer(given, value, wanted, spec.name)
+
+
+def _content(array: Array) -> str:
+    return {"U": "text", "b": "true or false", "O": "null, objects or numbers beyond 64 bits"}.get(
+        array.dtype.kind, "numbers"
+    )
+
+
+def _float(given: Array, wanted: np.dtype[Any], name: str) -> Array:
+    with np.errstate(over="ignore"):
+        array = given.astype(wanted)
+    if not np.isfinite(array).all():
+        raise _invalid(f"The input {name!r} holds a number too large for {wanted.name}.", name)
+    return array
+
+
+def _integer(given: Array, value: Any, wanted: np.dtype[Any], name: str) -> Array:
+    if given.dtype.kind == "f":
+        whole = given == np.trunc(given)
+        if not whole.all():
+            raise _invalid(
+                f"The input {name!r} takes whole numbers ({wanted.name}), not {given[~whole].flat[0]}.", name
+            )
+        if np.abs(given).max() > _EXACT_IN_FLOAT64:
+            given = _exactly(value, name)
+    limits = np.iinfo(wanted)
+    smallest, largest = int(given.min()), int(given.max())
+    if smallest < limits.min or largest > limits.max:
+        raise _invalid(f"The input {name!r} holds a number outside {wanted.name}: {limits.min} to {limits.max}.", name)
+    return given.astype(wanted)
+
+
+def _exactly(value: Any, name: str) -> Array:
+    """Return large whole numbers as Python's own, since numpy took them for floats (2^63 beside 1)."""
+    exact = np.array(value, dtype=object)
+    if not all(isinstance(number, int) for number in exact.flat):
+        raise _invalid(f"The input {name!r} holds a number that is not exact; write it without a point.", name)
+    return exact
+
+
+def _check_shapes(arrays: Mapping[str, Array], specs: Sequence[TensorSpec], max_rows: int) -> None:
+    sizes: dict[str, tuple[str, int]] = {}
+    for spec in specs:
+        shape = arrays[spec.name].shape
+        fits = len(shape) == len(spec.shape) and all(
+            size == wanted for size, wanted in zip(shape, spec.shape, strict=True) if isinstance(wanted, int)
+        )
+        if not fits:
+            wanted_shape = ", ".join("any" if size is None else str(size) for size in spec.shape)
+            raise _invalid(
+                f"The input {spec.name!r} has shape {list(shape)}; the model takes [{wanted_shape}].", spec.name
+            )
+        if spec.shape and not isinstance(spec.shape[0], int) and shape[0] > max_rows:
+            raise _invalid(
+                f"The input {spec.name!r} has {shape[0]} rows; this server takes {max_rows} at a time.", spec.name
+            )
+        for size, named in zip(shape, spec.shape, strict=True):
+            if not isinstance(named, str):
+                continue
+            other, first = sizes.setdefault(named, (spec.name, size))
+            if size != first:
+                raise _invalid(
+                    f"The inputs {other!r} and {spec.name!r} must have {named!r} in common, not {first} and {size}.",
+                    spec.name,
+                )

@@ -1,0 +1,61 @@
+"""What routes share: paging, ids, headers, answers."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from fastapi import Header, Path
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from faceter.contracts.base import Contract
+from faceter.contracts.errors import ProblemKind
+
+ANYWHERE: Final = (ProblemKind.STORE_UNAVAILABLE, ProblemKind.INTERNAL_ERROR)
+"""Problems of every operation that asks the store."""
+
+CREATING: Final = (
+    ProblemKind.PRECONDITION_REQUIRED,
+    ProblemKind.IDEMPOTENCY_MISMATCH,
+    ProblemKind.IDEMPOTENCY_IN_PROGRESS,
+    ProblemKind.PAYLOAD_TOO_LARGE,
+)
+"""Problems of every POST that creates."""
+
+UPLOADING: Final = (
+    ProblemKind.MALFORMED_BODY,
+    ProblemKind.UNSUPPORTED_MEDIA_TYPE,
+    ProblemKind.INVALID_REQUEST,
+    ProblemKind.STORAGE_FULL,
+)
+"""Problems of every upload."""
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Any text of yours, such as a UUID. Sent again with the same request, it makes the server answer "
+        "as it did the first time (with `Idempotency-Replayed: true`) and do nothing twice.",
+        examples=["0b1e7d9c-4f0a-4b8e-9a53-2f6d1f0c7c11"],
+    ),
+]
+
+ModelId = Annotated[str, Path(description="Id of the model.", examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])]
+DatasetId = Annotated[str, Path(description="Id of the data set.", examples=["dts_4x8k2m9q0v7r3t6w1y5z"])]
+JobId = Annotated[str, Path(description="Id of the job.", examples=["job_4x8k2m9q0v7r3t6w1y5z"])]
+
+LOCATION: Final = {"Location": {"description": "Where to find it.", "schema": {"type": "string"}}}
+"""The header of an answer that made something, for the OpenAPI page."""
+
+
+class Paging(Contract):
+    """Which page of a list."""
+
+    limit: int = Field(default=20, ge=1, le=100, examples=[20])
+    """Most items of the page."""
+    cursor: str | None = Field(default=None, examples=["MTc2NDA2MzAwMDAwMDptZGxf"])
+    """`next_cursor` of the page before; the newest items if not given."""
+
+
+def answer(contract: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response that carries a contract as JSON."""
+    return Response(contract.model_dump_json(), status, headers, "application/json")

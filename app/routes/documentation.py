@@ -1,0 +1,156 @@
+"""Request and response bodies that FastAPI cannot see for itself, for the OpenAPI page."""
+
+from typing import Any, Final
+
+METADATA_EXAMPLE: Final[dict[str, Any]] = {
+    "task": "image-classification",
+    "preprocessing": {
+        "size": [32, 32],
+        "resize": "stretch",
+        "channel_order": "RGB",
+        "scale": 0.00392156862745098,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    },
+    "labels": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+}
+
+DETECTION_EXAMPLE: Final[dict[str, Any]] = {
+    "task": "object-detection",
+    "preprocessing": {"size": [352, 352], "resize": "stretch", "channel_order": "BGR"},
+    "labels": ["person", "bicycle", "…"],
+    "detection": {
+        "head": "grid",
+        "boxes": "758",
+        "layout": "channels_first",
+        "objectness_offset": 0,
+        "box_offset": 1,
+        "class_offset": 5,
+        "box_format": "center_size",
+        "center_activation": "tanh",
+        "size_activation": "sigmoid",
+        "objectness_power": 0.6,
+        "class_power": 0.4,
+        "score_threshold": 0.3,
+        "iou_threshold": 0.45,
+    },
+}
+
+_BINARY: Final = {"type": "string", "contentMediaType": "application/octet-stream", "format": "binary"}
+_NAME: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 200,
+    "description": "What to call it; the file's name without its ending if not given.",
+    "examples": ["resnet20"],
+}
+
+MODEL_UPLOAD: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {**_BINARY, "description": "The ONNX file, weights inside."},
+                        "name": _NAME,
+                        "metadata": {
+                            "allOf": [{"$ref": "#/components/schemas/ModelMetadata"}],
+                            "description": "What the model is for and how pictures become its input, as JSON. An "
+                            "unknown field is an error. Without it the model answers raw outputs to JSON inputs.",
+                            "examples": [METADATA_EXAMPLE, DETECTION_EXAMPLE],
+                            "example": METADATA_EXAMPLE,
+                        },
+                    },
+                },
+                "encoding": {"metadata": {"contentType": "application/json"}},
+            }
+        },
+    }
+}
+
+DATASET_UPLOAD: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "kind"],
+                    "properties": {
+                        "file": {**_BINARY, "description": "The data set's one file; what is in it depends on `kind`."},
+                        "kind": {
+                            "allOf": [{"$ref": "#/components/schemas/DatasetKind"}],
+                            "description": "`images`: a zip of images, class folders optional (folder name = class). "
+                            "`detection`: a zip with `images/` and `annotations.json` in COCO format.",
+                            "examples": ["images"],
+                        },
+                        "name": {**_NAME, "examples": ["cifar10-test"]},
+                    },
+                }
+            }
+        },
+    }
+}
+
+PREDICT_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "description": "One picture, several pictures, or tensors.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "array",
+                            "items": _BINARY,
+                            "description": "One picture, or several of them (repeat the part): JPEG, PNG, WebP, GIF, "
+                            "BMP or TIFF.",
+                        }
+                    },
+                }
+            },
+            "image/*": {"schema": {**_BINARY, "description": "One picture, as the whole body."}},
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/TensorInputs"},
+                "examples": {
+                    "picture": {
+                        "summary": "One input, [1, 1, 2, 2]",
+                        "value": {"inputs": {"image": [[[[0.0, 0.5], [0.5, 1.0]]]]}},
+                    },
+                    "text pair": {
+                        "summary": "Two inputs of token ids",
+                        "value": {"inputs": {"premise": [[4, 12, 7, 0]], "hypothesis": [[4, 9, 0, 0]]}},
+                    },
+                },
+            },
+        },
+    }
+}
+
+
+def file_content(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
+    """Return the documented answers of a file download.
+
+    Args:
+        media_type: Of the file.
+        what: What the file is.
+    """
+    headers = {
+        "ETag": {"description": "The SHA-256 of the file, in quotes.", "schema": {"type": "string"}},
+        "Content-Disposition": {"description": "A name to save it as.", "schema": {"type": "string"}},
+    }
+    content = {media_type: {"schema": _BINARY}}
+    return {
+        200: {"description": what, "content": content, "headers": headers},
+        206: {
+            "description": "The bytes asked for with `Range`.",
+            "content": content,
+            "headers": {**headers, "Content-Range": {"description": "Which bytes.", "schema": {"type": "string"}}},
+        },
+        304: {"description": "It is what `If-None-Match` names; there is no body."},
+    }

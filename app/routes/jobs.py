@@ -1,0 +1,156 @@
+"""`/v1/jobs`: follow, cancel and repeat long work."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from app.idempotency import fingerprint
+from app.jobs import JobFilter, with_links
+from app.problems import documented
+from app.queue import JobEvent
+from app.routes.common import ANYWHERE, CREATING, LOCATION, IdempotencyKey, JobId, Paging, answer
+from app.services import Parts
+from faceter.contracts.base import Page
+from faceter.contracts.errors import ProblemKind
+from faceter.contracts.jobs import Job
+from faceter.store.job_events import check_last_event_id
+
+router = APIRouter(tags=["jobs"])
+
+_NEVER_PING_SECONDS = 3600 * 24
+
+_EVENTS_EXAMPLE = """id: 1764063000000-0
+event: progress
+data: {"step":"evaluating","fraction":0.4,"eta_seconds":12.5,"updated_at":"2026-11-25T09:30:00Z"}
+
+id: 1764063012500-0
+event: end
+data: {"id":"job_4x8k2m9q0v7r3t6w1y5z","kind":"quantization","status":"succeeded",…}
+"""
+
+
+class JobQuery(JobFilter, Paging):
+    """Which jobs, and which page of them."""
+
+
+@router.get(
+    "/v1/jobs",
+    response_model=Page[Job],
+    summary="List jobs",
+    responses=documented(ProblemKind.INVALID_REQUEST, *ANYWHERE),
+)
+def list_jobs(parts: Parts, query: Annotated[JobQuery, Query()]) -> Response:
+    """List jobs, newest first."""
+    page = parts.queue.page(query.limit, query.cursor, query.status, query.kind, query.model_id)
+    return answer(page.model_copy(update={"items": [with_links(job) for job in page.items]}))
+
+
+@router.get(
+    "/v1/jobs/{job_id}",
+    response_model=Job,
+    summary="Get a job",
+    responses=documented(ProblemKind.NOT_FOUND, *ANYWHERE),
+)
+def get_job(job_id: JobId, parts: Parts) -> Response:
+    """Get where a job is: queued, running with `progress`, succeeded with `result`, failed with `error`, canceled."""
+    return answer(with_links(parts.queue.get(job_id)))
+
+
+@router.delete(
+    "/v1/jobs/{job_id}",
+    response_model=Job,
+    summary="Cancel a job",
+    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.JOB_ENDED, *ANYWHERE),
+)
+def cancel_job(job_id: JobId, parts: Parts) -> Response:
+    """Cancel a job that is queued or running. A worker that is on it stops within seconds, and nothing is made."""
+    return answer(with_links(parts.queue.cancel(job_id)))
+
+
+@router.post(
+    "/v1/jobs/{job_id}/rerun",
+    status_code=202,
+    response_description="Queued.",
+    response_model=Job,
+    summary="Do a job again",
+    responses={
+        202: {"headers": LOCATION},
+        **documented(
+            ProblemKind.NOT_FOUND,
+            ProblemKind.JOB_NOT_ENDED,
+            ProblemKind.INVALID_REQUEST,
+            ProblemKind.ALREADY_QUANTIZED,
+            ProblemKind.DATASET_MISMATCH,
+            *CREATING,
+            ProblemKind.OVERLOADED,
+            *ANYWHERE,
+        ),
+    },
+)
+async def rerun_job(job_id: JobId, request: Request, parts: Parts, idempotency_key: IdempotencyKey = None) -> Response:
+    """Queue a new job that does what an ended one was to do, with the same settings and seed."""
+
+    async def work() -> Response:
+        job = await parts.with_graph(lambda: parts.quantizations.rerun(job_id))
+        return answer(with_links(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+    return await parts.idempotency.once(idempotency_key, fingerprint("POST", request.url.path, {}), work)
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    summary="Follow a job",
+    response_class=EventSourceResponse,
+    responses={
+        200: {
+            "description": "A stream of server-sent events that ends with the job.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENTS_EXAMPLE}},
+        },
+        **documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE),
+    },
+)
+async def follow_job(
+    job_id: JobId,
+    parts: Parts,
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            description="Id of the last event that was received; the stream goes on after it.",
+            examples=["1764063000000-0"],
+        ),
+    ] = None,
+) -> Response:
+    """Follow a job live, by server-sent events.
+
+    `status` carries the whole job whenever it is queued, taken up or handed back, `progress` its progress, and `end`,
+    always the last, the whole job. A comment line comes when nothing else does for a while. Events of the past come
+    first, so nothing is missed by connecting late.
+
+        curl -N http://localhost:8000/v1/jobs/job_4x8k2m9q0v7r3t6w1y5z/events
+    """
+    check_last_event_id(last_event_id)
+    await run_in_threadpool(parts.queue.get, job_id)
+
+    async def stream() -> AsyncIterator[ServerSentEvent]:
+        async for event in parts.queue.events(job_id, last_event_id):
+            yield _sent(event)
+
+    return EventSourceResponse(
+        stream(), ping=_NEVER_PING_SECONDS, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+
+
+def _sent(event: JobEvent) -> ServerSentEvent:
+    """Return an event as it goes over the wire; a heartbeat is a comment, which clients pass over."""
+    if event.data is None:
+        return ServerSentEvent(comment=event.event)
+    data = event.data
+    if event.event in ("status", "end"):
+        data = with_links(Job.model_validate(data)).model_dump(mode="json")
+    return ServerSentEvent(json.dumps(data, ensure_ascii=False, separators=(",", ":")), event=event.event, id=event.id)

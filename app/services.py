@@ -1,0 +1,130 @@
+"""Everything routes need, made once for each application."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Self, TypeVar
+
+import structlog
+from anyio import CapacityLimiter, to_thread
+from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
+
+from app.datasets import Datasets
+from app.idempotency import Idempotency
+from app.metrics import Metrics
+from app.models import Models
+from app.pool import InferencePool
+from app.prediction import Predictor
+from app.quantizations import Quantizations
+from app.queue import JobQueue
+from app.sessions import SessionCache
+from faceter.contracts.errors import FaceterError
+from faceter.contracts.settings import Settings
+from faceter.engines.base import Engine
+from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.store.library import Library
+
+T = TypeVar("T")
+
+_CHECKS_AT_ONCE = 2
+_REAP_SECONDS = 5.0
+_SWEEP_EVERY = 720
+
+_log = structlog.get_logger("app.services")
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running API, none of which knows of HTTP."""
+
+    settings: Settings
+    library: Library
+    queue: JobQueue
+    sessions: SessionCache
+    pool: InferencePool
+    predictor: Predictor
+    models: Models
+    datasets: Datasets
+    quantizations: Quantizations
+    idempotency: Idempotency
+    metrics: Metrics
+    graphs_at_once: CapacityLimiter
+    datasets_at_once: CapacityLimiter
+
+    @classmethod
+    def of(cls, settings: Settings, engine: Engine | None = None) -> Self:
+        """Return the parts that these settings ask for; nothing is connected to yet.
+
+        Args:
+            settings: Where things are, what is allowed.
+            engine: What runs models; ONNX Runtime if not given.
+        """
+        engine = engine or OnnxRuntimeEngine()
+        library = Library(settings)
+        queue = JobQueue(library.redis, settings)
+        sessions = SessionCache(engine, limit_bytes=settings.session_cache_bytes, threads=settings.inference_threads)
+        pool = InferencePool(
+            workers=settings.inference_workers,
+            waiting=settings.max_waiting_predictions,
+            seconds=settings.inference_seconds,
+        )
+        return cls(
+            settings=settings,
+            library=library,
+            queue=queue,
+            sessions=sessions,
+            pool=pool,
+            predictor=Predictor(sessions, library.blobs.read, settings),
+            models=Models(library, queue, sessions, engine, settings),
+            datasets=Datasets(library, queue, settings),
+            quantizations=Quantizations(library, queue, settings),
+            idempotency=Idempotency(library.redis, seconds=settings.idempotency_seconds),
+            metrics=Metrics(sessions.statistics, queue.statistics, pool),
+            graphs_at_once=CapacityLimiter(_CHECKS_AT_ONCE),
+            datasets_at_once=CapacityLimiter(_CHECKS_AT_ONCE),
+        )
+
+    async def with_graph(self, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns, called in a thread; for work on a whole model, which may take much memory.
+
+        A few go on at a time. Those who wait hold no thread, so that short requests go on beside them.
+        """
+        return await to_thread.run_sync(function, limiter=self.graphs_at_once)
+
+    async def with_dataset(self, function: Callable[[], T]) -> T:
+        """Do the same for work on a whole data set, which may take minutes; models do not wait for it."""
+        return await to_thread.run_sync(function, limiter=self.datasets_at_once)
+
+    async def keep_house(self) -> None:
+        """Take up jobs of dead workers, and now and then delete what dead processes left; goes on until canceled."""
+        turn = 0
+        while True:
+            try:
+                lost = await run_in_threadpool(self.queue.reap)
+                if lost:
+                    _log.warning("jobs of lost workers taken up or failed", jobs=lost)
+                if turn % _SWEEP_EVERY == 0:
+                    await run_in_threadpool(self.library.sweep)
+            except FaceterError as error:
+                _log.warning("house-keeping put off", reason=error.detail)
+            except Exception:
+                _log.exception("house-keeping failed")
+            turn += 1
+            await asyncio.sleep(_REAP_SECONDS)
+
+    def close(self) -> None:
+        """Let predictions end, close sessions and connections."""
+        self.pool.close()
+        self.sessions.close()
+        self.library.close()
+
+
+def services_of(request: Request) -> Services:
+    """Return the parts of the application a request came to."""
+    services: Services = request.app.state.services
+    return services
+
+
+Parts = Annotated[Services, Depends(services_of)]
+"""What a route asks for to get them."""

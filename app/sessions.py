@@ -1,0 +1,146 @@
+"""Loaded models: each loaded once, kept while they fit, the least recently used put out first."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from faceter.engines.base import Engine, LoadedModel
+
+
+@dataclass(frozen=True)
+class SessionStatistics:
+    """What the cache holds and how it did."""
+
+    sessions: int
+    bytes: int
+    limit_bytes: int
+    hits: int
+    misses: int
+    evictions: int
+
+
+@dataclass(eq=False)
+class _Session:
+    loaded: Future[LoadedModel] = field(default_factory=Future)
+    users: int = 0
+    bytes: int = 0
+    out: bool = False
+
+
+class SessionCache:
+    """Loaded models by content, under a limit of bytes; safe to use from many threads.
+
+    Threads that want a model that is being loaded wait for that one load. A model that is put out while it runs is
+    closed after its last run.
+
+    Args:
+        engine: What loads models.
+        limit_bytes: Most bytes of the models that are kept, as their engine estimates them. A model larger than
+            this is loaded for each use.
+        threads: Threads of one run.
+    """
+
+    def __init__(self, engine: Engine, *, limit_bytes: int, threads: int) -> None:
+        self._engine = engine
+        self._limit_bytes = limit_bytes
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._bytes = 0
+        self._hits = self._misses = self._evictions = 0
+
+    @contextmanager
+    def use(self, sha256: str, read: Callable[[], bytes]) -> Iterator[LoadedModel]:
+        """Lend a loaded model for the length of the block.
+
+        Args:
+            sha256: Names the content.
+            read: Returns the content; called if it is not loaded yet.
+
+        Raises:
+            FaceterError: What reading or loading raises, to everyone who waited for it; the next use tries again.
+        """
+        session, first = self._take(sha256)
+        try:
+            if first:
+                self._load(sha256, session, read)
+            yield session.loaded.result()
+        finally:
+            self._give_back(session)
+
+    def drop(self, sha256: str) -> None:
+        """Put a model out; it is closed at once, or after the runs that are under way."""
+        with self._lock:
+            session = self._sessions.get(sha256)
+            closing = [self._put_out(sha256)] if session is not None else []
+        _close(closing)
+
+    def close(self) -> None:
+        """Put every model out."""
+        with self._lock:
+            closing = [self._put_out(sha256) for sha256 in list(self._sessions)]
+        _close(closing)
+
+    def statistics(self) -> SessionStatistics:
+        """Return what is held now and what happened so far."""
+        with self._lock:
+            return SessionStatistics(
+                len(self._sessions), self._bytes, self._limit_bytes, self._hits, self._misses, self._evictions
+            )
+
+    def _take(self, sha256: str) -> tuple[_Session, bool]:
+        with self._lock:
+            session = self._sessions.get(sha256)
+            first = session is None
+            if session is None:
+                session = self._sessions[sha256] = _Session()
+                self._misses += 1
+            else:
+                self._sessions.move_to_end(sha256)
+                self._hits += 1
+            session.users += 1
+            return session, first
+
+    def _load(self, sha256: str, session: _Session, read: Callable[[], bytes]) -> None:
+        try:
+            loaded = self._engine.load(read(), threads=self._threads)
+        except BaseException as error:
+            with self._lock:
+                if self._sessions.get(sha256) is session:
+                    del self._sessions[sha256]
+            session.loaded.set_exception(error)
+            return
+        closing: list[LoadedModel | None] = []
+        with self._lock:
+            session.loaded.set_result(loaded)
+            if not session.out:
+                session.bytes = loaded.bytes
+                self._bytes += session.bytes
+                while self._bytes > self._limit_bytes:
+                    oldest = next(key for key, kept in self._sessions.items() if kept.loaded.done())
+                    closing.append(self._put_out(oldest))
+                    self._evictions += 1
+        _close(closing)
+
+    def _put_out(self, sha256: str) -> LoadedModel | None:
+        """Take a session out of the cache and return what is to be closed now; the caller has the lock."""
+        session = self._sessions.pop(sha256)
+        session.out = True
+        self._bytes -= session.bytes
+        return session.loaded.result() if session.users == 0 else None
+
+    def _give_back(self, session: _Session) -> None:
+        with self._lock:
+            session.users -= 1
+            last = session.out and session.users == 0
+        if last and session.loaded.exception() is None:
+            _close([session.loaded.result()])
+
+
+def _close(models: list[LoadedModel | None]) -> None:
+    for model in models:
+        if model is not None:
+            model.close()

@@ -1,0 +1,57 @@
+"""Whether this host's integer kernels add products in 16 bits, and so lose the largest sums.
+
+On hosts with AVX2 but no VNNI, ONNX Runtime multiplies uint8 by int8 with an instruction that adds pairs of products
+in 16 bits: 255 · 127 · 2 = 64,770 becomes 32,767. Weights of 7 bits cannot reach that: 255 · 64 · 2 = 32,640.
+"""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from faceter.engines.base import Engine
+
+_CHANNELS = 64
+_INPUT, _WEIGHT = 255, 127
+
+
+def sums_saturate(engine: Engine) -> bool:
+    """Return whether a convolution of uint8 by int8 codes comes out too small where all codes are largest.
+
+    Args:
+        engine: What runs graphs on this host.
+    """
+    model = engine.load(_largest_sums().SerializeToString(), threads=1)
+    try:
+        codes = model.run({"x": np.full((1, _CHANNELS, 8, 8), _INPUT, np.float32)})["y"]
+    finally:
+        model.close()
+    return bool(codes.min() < _INPUT)
+
+
+def _largest_sums() -> onnx.ModelProto:
+    """Return a convolution in QDQ form that answers 255 everywhere if its sums are exact."""
+    total = float(_INPUT * _WEIGHT * _CHANNELS)
+    constants = {
+        "one": np.float32(1.0),
+        "zero": np.uint8(0),
+        "signed_zero": np.int8(0),
+        "w": np.full((_CHANNELS, _CHANNELS, 1, 1), _WEIGHT, np.int8),
+        "step": np.float32(total / _INPUT),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "one", "zero"], ["xf"]),
+        helper.make_node("DequantizeLinear", ["w", "one", "signed_zero"], ["wf"]),
+        helper.make_node("Conv", ["xf", "wf"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "step", "zero"], ["cq"]),
+        helper.make_node("DequantizeLinear", ["cq", "one", "zero"], ["y"]),
+    ]
+    shape = [1, _CHANNELS, 8, 8]
+    graph = helper.make_graph(
+        nodes,
+        "largest_sums",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

@@ -1,0 +1,175 @@
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from faceter.contracts.errors import ProblemKind
+
+
+@pytest.fixture(scope="module")
+def document(shared_api: httpx.Client) -> dict[str, Any]:
+    described: dict[str, Any] = shared_api.get("/openapi.json").json()
+    return described
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def fields(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, schema in document["components"]["schemas"].items():
+        for field, described in schema.get("properties", {}).items():
+            yield f"{name}.{field}", described
+
+
+def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None:
+    assert {name for name, _ in operations(document)} == {
+        "POST /v1/models",
+        "GET /v1/models",
+        "GET /v1/models/{model_id}",
+        "DELETE /v1/models/{model_id}",
+        "GET /v1/models/{model_id}/content",
+        "GET /v1/models/{model_id}/graph",
+        "POST /v1/models/{model_id}/predict",
+        "POST /v1/models/{model_id}/quantizations",
+        "POST /v1/datasets",
+        "GET /v1/datasets",
+        "GET /v1/datasets/{dataset_id}",
+        "DELETE /v1/datasets/{dataset_id}",
+        "GET /v1/datasets/{dataset_id}/content",
+        "GET /v1/jobs",
+        "GET /v1/jobs/{job_id}",
+        "DELETE /v1/jobs/{job_id}",
+        "POST /v1/jobs/{job_id}/rerun",
+        "GET /v1/jobs/{job_id}/events",
+        "GET /healthz",
+        "GET /readyz",
+        "GET /metrics",
+        "GET /problems",
+        "GET /problems/{slug}",
+    }
+
+
+def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        assert operation["summary"], name
+        assert len(operation["description"]) > 20, name
+        assert operation["tags"], name
+
+
+def test_every_parameter_is_described_and_exampled(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            where = f"{name} {parameter['name']}"
+            schema = parameter["schema"]
+            assert parameter.get("description") or schema.get("description"), where
+            assert _exampled(document, {**schema, **parameter}), where
+
+
+def test_every_field_is_described(document: dict[str, Any]) -> None:
+    undescribed = [name for name, field in fields(document) if not field.get("description")]
+    assert undescribed == []
+
+
+def test_every_field_is_exampled(document: dict[str, Any]) -> None:
+    unexampled = [name for name, field in fields(document) if not _exampled(document, field)]
+    assert unexampled == []
+
+
+def _exampled(document: dict[str, Any], field: dict[str, Any]) -> bool:
+    """Whether a field shows a value: an example, its default, its constant, its choices, or those of what it holds."""
+    if any(field.get(key) not in (None, []) for key in ("examples", "example", "default", "const", "enum")):
+        return True
+    if "$ref" in field:
+        return _schema_exampled(document, field["$ref"])
+    parts = [part for key in ("anyOf", "allOf", "oneOf") for part in field.get(key, [])]
+    if any(_exampled(document, part) for part in parts):
+        return True
+    inner = field.get("items") or field.get("additionalProperties")
+    if isinstance(inner, dict) and ("$ref" in inner or "anyOf" in inner or "examples" in inner):
+        return _exampled(document, inner)
+    return field.get("type") == "boolean"
+
+
+def _schema_exampled(document: dict[str, Any], reference: str) -> bool:
+    schema = document["components"]["schemas"][reference.rsplit("/", 1)[1]]
+    return "enum" in schema or "properties" in schema
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    def references(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key == "$ref":
+                    yield value
+                else:
+                    yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    for reference in set(references(document)):
+        node = document
+        for part in reference.removeprefix("#/").split("/"):
+            assert part in node, reference
+            node = node[part]
+
+
+def test_errors_are_problem_documents_with_examples(document: dict[str, Any]) -> None:
+    types = {kind.type for kind in ProblemKind}
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if int(status) < 400 or (name == "GET /readyz" and status == "503"):
+                continue
+            content = response["content"]
+            assert list(content) == ["application/problem+json"], (name, status)
+            for example in content["application/problem+json"]["examples"].values():
+                assert example["value"]["status"] == int(status)
+                assert example["value"]["type"] in types
+
+
+def test_every_kind_of_a_requests_problem_is_listed_somewhere(document: dict[str, Any]) -> None:
+    listed = {
+        example["value"]["type"]
+        for _, operation in operations(document)
+        for response in operation["responses"].values()
+        for media in response.get("content", {}).values()
+        for example in (media.get("examples") or {}).values()
+        if isinstance(example.get("value"), dict) and "type" in example["value"]
+    }
+    of_jobs_and_protocol = {
+        ProblemKind.WORKER_LOST,
+        ProblemKind.JOB_TIMEOUT,
+        ProblemKind.OUT_OF_MEMORY,
+        ProblemKind.METHOD_NOT_ALLOWED,
+        ProblemKind.NOT_ACCEPTABLE,
+    }
+    assert {kind.type for kind in ProblemKind} - listed == {kind.type for kind in of_jobs_and_protocol}
+
+
+def test_creating_posts_take_an_idempotency_key(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        keys = [parameter["name"] for parameter in operation.get("parameters", [])]
+        creates = name.startswith("POST") and not name.endswith("/predict")
+        assert ("Idempotency-Key" in keys) is creates, name
+
+
+def test_uploads_show_a_full_example_of_metadata(document: dict[str, Any]) -> None:
+    body = document["paths"]["/v1/models"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert body["schema"]["properties"]["file"]["format"] == "binary"
+    assert set(body["schema"]["properties"]["metadata"]["example"]) == {"task", "preprocessing", "labels"}
+
+
+def test_the_page_fetches_nothing_from_elsewhere(shared_api: httpx.Client) -> None:
+    page = shared_api.get("/docs").text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(sources) >= 2
+    for source in sources:
+        assert source.startswith("/docs/"), source
+        assert shared_api.get(source).status_code == 200
+    assert "http://" not in page
+    assert "https://" not in page

@@ -1,0 +1,173 @@
+"""The API as a process of its own, with a real worker beside it, on a real Valkey server."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import onnx
+import pytest
+
+from faceter.contracts.settings import LogFormat, Settings
+from faceter.graphs.describe import is_quantized
+from tests.app.uploads import LABELS, add_dataset, add_model, images, picture
+from tests.workers.processes import ROOT, WorkerProcess, eventually
+
+pytestmark = pytest.mark.end_to_end
+
+_CODE = """
+import sys
+from app.main import run_api
+from faceter.contracts.settings import Settings
+run_api(Settings.model_validate_json(sys.argv[1]))
+"""
+
+
+class ApiProcess:
+    """One API process and a client of it."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        settings = settings.model_copy(update={"port": port, "log_format": LogFormat.JSON})
+        self.log = log
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _CODE, settings.model_dump_json()],
+                cwd=ROOT,
+                stdout=file,
+                stderr=file,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        eventually(self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.client.get("/healthz").status_code == 200
+        except httpx.ConnectError:
+            return False
+
+    def close(self) -> None:
+        """End it, however it stands."""
+        self.client.close()
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def process(settings: Settings, tmp_path: Path) -> Iterator[ApiProcess]:
+    process = ApiProcess(settings, tmp_path / "api.log")
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def api(process: ApiProcess) -> httpx.Client:
+    return process.client
+
+
+def test_from_an_upload_to_a_served_quantized_model(api: httpx.Client, settings: Settings, tmp_path: Path) -> None:
+    model, dataset = add_model(api), add_dataset(api, images(LABELS, each=4))
+    address = f"/v1/models/{model['id']}"
+    request = {"method": "aciq", "weight_bits": 4, "activation_bits": 8, "evaluation_dataset": dataset["id"]}
+    job = api.post(f"{address}/quantizations", json=request).json()
+    assert job["status"] == "queued"
+
+    with WorkerProcess(settings, tmp_path / "worker.log", whole=True) as worker:
+        events = _events(api, job["links"]["events"])
+        assert api.get("/readyz").status_code == 200
+        assert [name for name, _ in events][-1] == "end"
+        ended = events[-1][1]
+        assert ended["status"] == "succeeded", (ended, worker.said())
+    assert ended == api.get(job["links"]["self"]).json()
+    fractions = [data["fraction"] for name, data in events if name == "progress"]
+    assert fractions == sorted(fractions)
+
+    small = api.get(ended["links"]["result"]).json()
+    assert small["id"] == ended["result"]["model_id"]
+    assert small["derived_from"] == model["id"]
+    assert small["quantization"]["settings"]["weight_bits"] == 4
+    assert ended["provenance"]["inputs"]["model"] == model["sha256"]
+    (listed,) = api.get("/v1/models?quantized=true").json()["items"]
+    assert (listed["id"], listed["quantization"]["method"]) == (small["id"], "aciq")
+
+    content = api.get(small["links"]["content"]).content
+    assert is_quantized(onnx.load_model_from_string(content))
+    answers = [
+        api.post(link, files={"file": ("a.png", picture(3))}).json()["predictions"][0]
+        for link in (model["links"]["predict"], small["links"]["predict"])
+    ]
+    assert {item["label"] for item in answers[1]["top"]} == set(LABELS)
+    assert answers[1]["score"] == pytest.approx(answers[0]["score"], abs=0.2)
+
+    again = api.post(f"{small['links']['self']}/quantizations", json={})
+    assert again.json()["type"] == "/problems/already-quantized"
+    assert api.delete(address).status_code == 204
+    assert api.get(small["links"]["self"]).json()["derived_from"] == model["id"]
+    assert api.post(small["links"]["predict"], files={"file": ("a.png", picture())}).status_code == 200
+    jobs = api.get("/metrics").text
+    assert 'faceter_job_duration_seconds_count{kind="quantization",status="succeeded"} 1.0' in jobs
+
+
+def _events(api: httpx.Client, address: str) -> list[tuple[str, dict[str, Any]]]:
+    events, name = [], ""
+    with api.stream("GET", address, timeout=120) as response:
+        for line in response.iter_lines():
+            field, _, value = line.partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                events.append((name, json.loads(value)))
+    return events
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_told_to_even_while_events_are_followed(process: ApiProcess, how: signal.Signals) -> None:
+    api = process.client
+    job = api.post(f"/v1/models/{add_model(api)['id']}/quantizations", json={}).json()
+    following = threading.Event()
+
+    def follow() -> None:
+        with (
+            suppress(httpx.RemoteProtocolError),
+            httpx.Client(base_url=api.base_url, timeout=60) as client,
+            client.stream("GET", job["links"]["events"]) as response,
+        ):
+            following.set()
+            for _ in response.iter_lines():
+                pass
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    assert following.wait(20)
+    process.process.send_signal(how)
+    assert process.process.wait(timeout=30) in (0, -how)
+    thread.join()
+    said = process.log.read_text()
+    assert "Traceback" not in said
+    assert "request failed" not in said
+
+
+def test_every_line_it_says_is_json_and_knows_its_request(process: ApiProcess) -> None:
+    process.client.get("/v1/models/mdl_x", headers={"X-Request-ID": "look-for-me"})
+    process.process.send_signal(signal.SIGTERM)
+    process.process.wait(timeout=30)
+    lines = [json.loads(line) for line in process.log.read_text().splitlines()]
+    (line,) = [line for line in lines if line.get("request_id") == "look-for-me"]
+    assert (line["event"], line["method"], line["path"], line["status"]) == (
+        "request",
+        "GET",
+        "/v1/models/mdl_x",
+        404,
+    )
+    assert line["milliseconds"] > 0
