@@ -1,11 +1,9 @@
 """Jobs as the API shows them."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from faceter.contracts.base import Contract
-from faceter.contracts.jobs import Job, JobStatus
+from faceter.contracts.jobs import Job, JobKind, JobStatus
 
 
 class JobFilter(Contract):
@@ -13,7 +11,7 @@ class JobFilter(Contract):
 
     status: JobStatus | None = None
     """Only jobs that stand so."""
-    kind: Literal["quantization"] | None = None
+    kind: JobKind | None = None
     """Only jobs of this kind."""
     model_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """Only jobs that work on this model, or made it."""

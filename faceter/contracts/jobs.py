@@ -10,6 +10,13 @@ from faceter.contracts.errors import Problem
 from faceter.contracts.quantizations import QuantizationRequest
 
 
+class JobKind(StrEnum):
+    """What sort of work a job is; the name of its function in ``workers/tasks.py``."""
+
+    QUANTIZATION = "quantization"
+    """Make a quantized model of a model."""
+
+
 class JobStatus(StrEnum):
     """Where a job is."""
 
@@ -28,7 +35,7 @@ class JobStatus(StrEnum):
 class QuantizationJob(Contract):
     """Quantize a model."""
 
-    kind: Literal["quantization"] = "quantization"
+    kind: Literal[JobKind.QUANTIZATION] = JobKind.QUANTIZATION
     """What sort of work it is."""
     model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """The model to quantize."""
@@ -73,7 +80,7 @@ class Job(Contract):
 
     id: str = Field(examples=["job_4x8k2m9q0v7r3t6w1y5z"])
     """Opaque id."""
-    kind: Literal["quantization"]
+    kind: JobKind
     """What sort of work it is."""
     status: JobStatus
     """Where it is."""

@@ -177,6 +177,8 @@ def succeed(
         now = server_time(pipeline)
         pipeline.multi()
         job.meta["result"] = result.model_dump(mode="json")
+        done = Progress(step="done", fraction=1.0, eta_seconds=0.0, updated_at=datetime.fromtimestamp(now, UTC))
+        job.meta["progress"] = done.model_dump(mode="json")
         if provenance is not None:
             job.meta["provenance"] = provenance.model_dump(mode="json")
         job._result = job.meta["result"]
