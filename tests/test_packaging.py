@@ -1,5 +1,6 @@
 """The house: scripts, container and project files say what is there. No container is built here."""
 
+import ast
 import itertools
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,10 @@ _BIN = Path(sys.executable).parent
 _PROJECT: dict[str, Any] = tomllib.loads((_ROOT / "pyproject.toml").read_text())
 _COMPOSE: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text())
 _SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
+_PAGES = [
+    *("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "CHANGELOG.md"),
+    *sorted(str(path.relative_to(_ROOT)) for path in (_ROOT / "docs").rglob("*.md")),
+]
 _SETTINGS = {f"FACETER_{name.upper()}" for name in Settings.model_fields}
 
 
@@ -39,6 +45,25 @@ def _json(words: str) -> list[str]:
 def _runs(command: list[str]) -> bool:
     done = subprocess.run([_BIN / "faceter", *command, "--help"], capture_output=True, timeout=60, check=False)
     return done.returncode == 0
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(text).name) for text in requirements}
+
+
+def _imported(*rooms: str) -> set[str]:
+    """Return the distributions whose modules the rooms' files import."""
+    trees = [ast.parse(path.read_text()) for room in rooms for path in (_ROOT / room).rglob("*.py")]
+    modules: set[str] = set()
+    for node in itertools.chain.from_iterable(map(ast.walk, trees)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            modules.add(node.module)
+    ours = {"app", "benchmarks", "examples", "faceter", "tests", "workers"}
+    tops = {"google.protobuf" if name.startswith("google.protobuf") else name.partition(".")[0] for name in modules}
+    providers = {**packages_distributions(), "google.protobuf": ["protobuf"]}
+    return {canonicalize_name(providers[top][0]) for top in tops - ours if top not in sys.stdlib_module_names}
 
 
 class TestCompose:
@@ -202,8 +227,31 @@ class TestProject:
         for module in named:
             assert (_ROOT / f"{module.replace('.', '/')}.py").is_file(), module
 
-    @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "CHANGELOG.md"])
+    @pytest.mark.parametrize("name", _PAGES)
     def test_every_link_to_a_file_leads_to_one(self, name: str) -> None:
         path = _ROOT / name
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
             assert (path.parent / target).exists(), target
+
+    def test_the_index_of_decisions_has_every_page_by_its_number(self) -> None:
+        folder = _ROOT / "docs" / "decisions"
+        listed = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \|", (folder / "README.md").read_text(), re.MULTILINE)
+        assert [page for _, page in listed] == sorted(path.name for path in folder.glob("0*.md"))
+        assert [int(number) for number, _ in listed] == list(range(1, len(listed) + 1))
+        for number, page in listed:
+            assert page.startswith(f"{number}-")
+            text = (folder / page).read_text()
+            assert text.startswith(f"# {number} ")
+            assert re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE) == ["Decided", "Why", "Weighed", "Follows"], page
+
+    def test_every_package_that_is_imported_is_a_dependency_of_its_own(self) -> None:
+        project = _PROJECT["project"]
+        extras = {name: _names(texts) for name, texts in project["optional-dependencies"].items()}
+        needed = _names(project["dependencies"])
+        # Asked for where it is installed; its absence is seen to.
+        assert _imported("app", "faceter", "workers") - {"botocore"} <= needed
+        assert _imported("examples") <= needed | extras["examples"]
+        assert _imported("tests", "benchmarks") <= needed | extras["dev"]
+        assert extras["examples"] | extras["s3"] <= extras["dev"]
+        # Found by name: a form parser by Starlette.
+        assert needed - _imported("app", "faceter", "workers") == {"python-multipart"}

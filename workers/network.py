@@ -10,14 +10,13 @@ from onnx import ModelProto, TensorProto
 from torch import Tensor, nn
 
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.graphs.view import is_standard, opset_of
 from workers.operators import OPERATORS
 from workers.operators.node import Node, Operator
 from workers.operators.tensors import from_proto, torch_dtype
 
 Replacement = Callable[[Tensor], Tensor]
 """What is done to a tensor before anything reads it, such as fake quantization."""
-
-STANDARD_DOMAINS = ("", "ai.onnx")
 
 _HOST_COPY_LIMIT = 4096
 
@@ -67,7 +66,7 @@ class OnnxModule(nn.Module):
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         graph = model.graph
-        opset = next((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), 1)
+        opset = opset_of(model) or 1
         for proto in graph.node:
             _check_supported(proto)
         types = _element_types(model)
@@ -272,7 +271,7 @@ def _call(node: Node, operator: Operator, arguments: Iterable[Tensor | None]) ->
 
 
 def _check_supported(proto: onnx.NodeProto) -> None:
-    operator = proto.op_type if proto.domain in STANDARD_DOMAINS else f"{proto.domain}.{proto.op_type}"
+    operator = proto.op_type if is_standard(proto) else f"{proto.domain}.{proto.op_type}"
     if operator not in OPERATORS:
         name = proto.name or next((output for output in proto.output if output), "")
         raise FaceterError(

@@ -8,7 +8,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import Self
 
 from faceter.contracts.errors import FaceterError, ProblemKind
@@ -113,9 +112,7 @@ class SafeArchive:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def _list(self, entries: list[zipfile.ZipInfo], max_unpacked_bytes: int, max_entries: int) -> None:

@@ -16,11 +16,11 @@ from faceter.graphs.view import (
     attribute,
     constant_value,
     is_standard,
-    node_name,
     opset_of,
     remove_unused,
     replace_nodes,
     subgraphs,
+    unique_names,
 )
 
 LEAST_OPSET = 13
@@ -57,7 +57,8 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
     _fold_constants(changed)
     for rewrite in rewrites:
         _apply(changed, rewrite)
-    _name_nodes(changed.graph)
+    for node, name in zip(changed.graph.node, unique_names(changed.graph), strict=True):
+        node.name = name
     remove_unused(changed.graph)
     return changed
 
@@ -220,15 +221,3 @@ def _apply(model: onnx.ModelProto, rewrite: Rewrite) -> None:
         nodes += [node] if instead is None else instead
         view.producer.update((name, item) for item in instead or [] for name in item.output)
     replace_nodes(model.graph, nodes)
-
-
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    """Give every node a name of its own."""
-    taken: set[str] = set()
-    for node in graph.node:
-        base = candidate = node_name(node)
-        number = 2
-        while candidate in taken:
-            candidate, number = f"{base}_{number}", number + 1
-        taken.add(candidate)
-        node.name = candidate

@@ -11,12 +11,11 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import inliner
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.graphs.view import all_nodes, node_name, opset_of, subgraphs
+from faceter.graphs.view import STANDARD_DOMAINS, all_nodes, is_standard, node_name, opset_of, subgraphs
 
 OLDEST_OPSET = 11
 NEWEST_OPSET = 21
 
-_STANDARD_DOMAINS = ("", "ai.onnx")
 _EXPORT = "Export the network to ONNX and upload the .onnx file (`faceter export-torch` does it for torch modules)."
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "a zip archive, which is also what torch's .pt, .pth and .pt2 and Keras's .keras files are"),
@@ -169,7 +168,7 @@ def _inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _check_domains(model: onnx.ModelProto) -> None:
-    foreign = [node for node in all_nodes(model.graph) if node.domain not in _STANDARD_DOMAINS]
+    foreign = [node for node in all_nodes(model.graph) if not is_standard(node)]
     if foreign:
         named = ", ".join(sorted({f"{node.domain}::{node.op_type}" for node in foreign})[:5])
         raise FaceterError(
@@ -179,7 +178,7 @@ def _check_domains(model: onnx.ModelProto) -> None:
             field="file",
             operators=sorted({f"{node.domain}::{node.op_type}" for node in foreign}),
         )
-    kept = [item for item in model.opset_import if item.domain in _STANDARD_DOMAINS]
+    kept = [item for item in model.opset_import if item.domain in STANDARD_DOMAINS]
     del model.opset_import[:]
     model.opset_import.extend(kept)
 

@@ -13,7 +13,7 @@ from faceter.graphs.blocking import blocked_weights
 from faceter.graphs.macs import multiply_accumulates
 from faceter.graphs.operators import unsupported
 from faceter.graphs.packing import unpack_packed, unpack_weights
-from faceter.graphs.view import GraphView, all_nodes, inputs_used, is_standard, node_name, opset_of
+from faceter.graphs.view import GraphView, all_nodes, inputs_used, is_standard, opset_of, unique_names
 
 _QUANTIZING_OPERATORS = frozenset(
     {
@@ -85,7 +85,7 @@ def describe(model: onnx.ModelProto) -> Graph:
     counted = _Parameters(view, narrow)
     layers: list[Layer] = []
     tensors = [Tensor(name=spec.name, dtype=spec.dtype, shape=spec.shape) for spec in input_specs(model)]
-    names = _unique_names(view.graph)
+    names = unique_names(view.graph)
     for node, name in zip(view.graph.node, names, strict=True):
         layers.append(
             Layer(
@@ -120,19 +120,6 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     if info is None:
         return TensorSpec(name=value.name, dtype="float32", shape=[])
     return TensorSpec(name=value.name, dtype=info.dtype, shape=list(info.shape or ()))
-
-
-def _unique_names(graph: onnx.GraphProto) -> list[str]:
-    names: list[str] = []
-    taken: set[str] = set()
-    for node in graph.node:
-        base = candidate = node_name(node)
-        number = 2
-        while candidate in taken:
-            candidate, number = f"{base}_{number}", number + 1
-        taken.add(candidate)
-        names.append(candidate)
-    return names
 
 
 def _batch_norm_follows(node: onnx.NodeProto, view: GraphView) -> bool:

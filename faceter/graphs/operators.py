@@ -2,8 +2,7 @@
 
 from onnx import ModelProto
 
-STANDARD_DOMAINS = ("", "ai.onnx")
-"""Names of the standard operator set's domain."""
+from faceter.graphs.view import is_standard
 
 SUPPORTED_OPERATORS = frozenset(
     {
@@ -193,7 +192,7 @@ def unsupported(model: ModelProto) -> list[tuple[str, str]]:
     found = []
     for part in (model.graph, *model.functions):
         for node in part.node:
-            standard = node.domain in STANDARD_DOMAINS
+            standard = is_standard(node)
             if (standard and node.op_type in SUPPORTED_OPERATORS) or (node.domain, node.op_type) in own:
                 continue
             operator = node.op_type if standard else f"{node.domain}.{node.op_type}"

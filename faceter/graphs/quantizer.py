@@ -93,15 +93,14 @@ class Quantizer:
         """Return the codes of float values ``x`` (any shape with the channels on ``axis``), int8 or uint8."""
         rank = x.ndim
         codes = np.rint(x.astype(np.float32) / self._spread(self.scale, rank)) + self._spread(self.zero_point, rank)
-        clipped: Array = np.clip(codes, self._spread(self.qmin, rank), self._spread(self.qmax, rank))
-        return clipped.astype(self.dtype)
+        clipped = np.clip(codes, self._spread(self.qmin, rank), self._spread(self.qmax, rank))
+        return np.asarray(clipped, self.dtype)
 
     def dequantize(self, codes: Array) -> Array:
         """Return the float32 values that codes stand for."""
         rank = codes.ndim
         centred = (codes.astype(np.int32) - self._spread(self.zero_point, rank)).astype(np.float32)
-        values: Array = centred * self._spread(self.scale, rank)
-        return values
+        return np.asarray(centred * self._spread(self.scale, rank))
 
     def fake(self, x: Array) -> Array:
         """Return ``x`` as it looks after quantizing and dequantizing, float32."""

@@ -10,6 +10,9 @@ from onnx import numpy_helper
 
 Array = NDArray[Any]
 
+STANDARD_DOMAINS = ("", "ai.onnx")
+"""Names of the standard operator set's domain."""
+
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """Return the value of a node's attribute, or ``default`` where the node does not have it.
@@ -34,12 +37,12 @@ def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
 
 def is_standard(node: onnx.NodeProto) -> bool:
     """Whether the node belongs to the standard operator set."""
-    return node.domain in ("", "ai.onnx")
+    return node.domain in STANDARD_DOMAINS
 
 
 def opset_of(model: onnx.ModelProto) -> int:
     """Return the version of the standard operator set, 0 where the model names none."""
-    versions = [item.version for item in model.opset_import if item.domain in ("", "ai.onnx")]
+    versions = [item.version for item in model.opset_import if item.domain in STANDARD_DOMAINS]
     return max(versions, default=0)
 
 
@@ -77,6 +80,20 @@ def node_name(node: onnx.NodeProto) -> str:
         return node.name
     output = next((name for name in node.output if name), "")
     return f"{node.op_type}({output})"
+
+
+def unique_names(graph: onnx.GraphProto) -> list[str]:
+    """Return a name for every node, in the graph's order; of namesakes the later ones get a number."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for node in graph.node:
+        base = candidate = node_name(node)
+        number = 2
+        while candidate in taken:
+            candidate, number = f"{base}_{number}", number + 1
+        taken.add(candidate)
+        names.append(candidate)
+    return names
 
 
 class GraphView:

@@ -9,25 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from faceter.contracts.datasets import DatasetKind
-from faceter.contracts.models import Activation, ChannelOrder, DetectionDecoding, Preprocessing
+from faceter.contracts.models import ChannelOrder, Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
 from faceter.datasets.mean_average_precision import mean_average_precision
 from faceter.vision.boxes import Boxes, agreement_f1
 from faceter.vision.detection import decode_to_pictures, for_evaluation
+from tests.vision.fastestdet import DECODING as FASTESTDET
 
 SETTINGS = Settings(_env_file=None)
-FASTESTDET = DetectionDecoding(
-    head="grid",
-    boxes="758",
-    objectness_offset=0,
-    box_offset=1,
-    class_offset=5,
-    center_activation=Activation.TANH,
-    size_activation=Activation.SIGMOID,
-    objectness_power=0.6,
-    class_power=0.4,
-)
 
 
 class Model:

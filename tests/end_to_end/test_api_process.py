@@ -15,10 +15,14 @@ from typing import Any
 import httpx
 import onnx
 import pytest
+from redis import Redis
 
+from app.queue import JobQueue
+from app.services import _REAP_SECONDS
 from faceter.contracts.settings import LogFormat, Settings
 from faceter.graphs.describe import is_quantized
 from tests.app.uploads import LABELS, add_dataset, add_model, images, picture
+from tests.workers.long_tasks import job_that
 from tests.workers.processes import ROOT, WorkerProcess, eventually
 
 pytestmark = pytest.mark.end_to_end
@@ -156,6 +160,33 @@ def test_it_ends_when_told_to_even_while_events_are_followed(process: ApiProcess
     said = process.log.read_text()
     assert "Traceback" not in said
     assert "request failed" not in said
+
+
+def test_it_ends_the_job_of_a_killed_worker_though_no_other_is_left(
+    settings: Settings, redis: Redis, tmp_path: Path
+) -> None:
+    settings = settings.model_copy(update={"worker_lost_seconds": 5, "job_attempts": 1})
+    job = JobQueue(redis, settings, "tests.workers.long_tasks").enqueue(
+        job_that("begins-and-sleeps", tmp_path / "begun")
+    )
+    process = ApiProcess(settings, tmp_path / "api.log")
+    try:
+        with WorkerProcess(settings, tmp_path / "worker.log"):
+            eventually((tmp_path / "begun").exists)
+
+        def ended() -> dict[str, Any] | None:
+            found: dict[str, Any] = process.client.get(f"/v1/jobs/{job.id}").json()
+            return found if found["status"] != "running" else None
+
+        found = eventually(ended, 40)
+        assert found is not None
+        assert (found["status"], found["error"]["type"]) == ("failed", "/problems/worker-lost")
+    finally:
+        process.close()
+
+
+def test_by_default_a_killed_workers_job_is_seen_to_within_a_minute() -> None:
+    assert Settings(_env_file=None).worker_lost_seconds + _REAP_SECONDS < 60
 
 
 def test_every_line_it_says_is_json_and_knows_its_request(process: ApiProcess) -> None:

@@ -1,5 +1,3 @@
-import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +5,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from PIL import Image
 
+from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.models import Preprocessing
+from faceter.contracts.settings import Settings
+from faceter.datasets.kinds import open_dataset
+from faceter.datasets.pictures import spread
 from faceter.graphs.integer_executor import IntegerExecutor
 from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import layouts, write_qdq
@@ -147,12 +149,10 @@ def test_a_bias_of_another_scale_is_refused() -> None:
 
 
 def pictures(archive: Path, count: int) -> Array:
-    with zipfile.ZipFile(archive) as source:
-        names = sorted(name for name in source.namelist() if name.endswith(".jpg"))
-        chosen = names[:: len(names) // count][:count]
-        images = [np.asarray(Image.open(io.BytesIO(source.read(name))).convert("RGB")) for name in chosen]
-    x = (np.stack(images) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)
+    preprocessing = Preprocessing(size=[32, 32], mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    with open_dataset(archive, DatasetKind.IMAGES, Settings(_env_file=None)) as data:
+        (batch,) = data.batches(preprocessing, count, indices=spread(len(data), count))
+    return batch.inputs
 
 
 @pytest.mark.parametrize("bits", [8, 4])

@@ -12,20 +12,11 @@ from faceter.vision.detection import decode, decode_to_pictures, for_evaluation
 from faceter.vision.preprocess import Placement
 from tests.references import detection as reference
 from tests.references.boxes import suppress
+from tests.vision import fastestdet
 
 SIZE = (96, 128)
 RNG = np.random.default_rng(4)
-FASTESTDET = DetectionDecoding(
-    head="grid",
-    boxes="out",
-    objectness_offset=0,
-    box_offset=1,
-    class_offset=5,
-    center_activation=Activation.TANH,
-    size_activation=Activation.SIGMOID,
-    objectness_power=0.6,
-    class_power=0.4,
-)
+FASTESTDET = fastestdet.DECODING.model_copy(update={"boxes": "out"})
 DIRECT = DetectionDecoding(
     head="direct",
     boxes="out",

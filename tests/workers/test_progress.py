@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -176,5 +177,14 @@ def test_an_internal_error_says_only_its_name(text: str) -> None:
     assert error.detail == failures.error_of(ValueError("other"), SETTINGS).detail
 
 
-def test_memory_kills_are_counted_by_the_kernel() -> None:
-    assert failures.memory_kills() >= 0
+def test_memory_kills_are_those_of_the_container_or_else_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container, machine = tmp_path / "memory.events", tmp_path / "vmstat"
+    monkeypatch.setattr(failures, "_CGROUP_EVENTS", container)
+    monkeypatch.setattr(failures, "_VMSTAT", machine)
+    assert failures.memory_kills() == 0
+    machine.write_text("nr_free_pages 9\noom_kill 7\n")
+    assert failures.memory_kills() == 7
+    container.write_text("max 5\noom 4\noom_kill 3\noom_group_kill 0\n")
+    assert failures.memory_kills() == 3
