@@ -83,7 +83,7 @@ def test_a_job_succeeds_and_what_it_made_appears(queue: JobQueue, start: Start, 
     assert done.attempts == 1
     assert done.provenance == Provenance(seed=7)
     assert done.progress is not None
-    assert (job.progress.step, job.progress.fraction, job.progress.eta_seconds) == ("done", 1.0, 0.0)
+    assert (done.progress.step, done.progress.fraction, done.progress.eta_seconds) == ("done", 1.0, 0.0)
     assert done.started_at is not None
     assert done.ended_at is not None
     assert done.created_at <= done.started_at <= done.ended_at

@@ -1,0 +1,217 @@
+"""The tables of docs/quantization.md: what RQ, DFQ and ACIQ keep of real models, by the same code as the service's.
+
+Every figure is measured by ONNX Runtime on the packed, served graph.
+
+    python -m benchmarks.post_training resnet20 --data ../shared/data
+    python -m benchmarks.post_training fastestdet --data ../shared/data
+    python -m benchmarks.post_training depthwise --data ../shared/data --network depthwise.pt
+"""
+
+import argparse
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from benchmarks.depthwise_network import (
+    MEAN,
+    STD,
+    DepthwiseNetwork,
+    load,
+    scaled_badly,
+    train,
+    with_relu,
+)
+from faceter.contracts.base import utc_now
+from faceter.contracts.datasets import Dataset, DatasetKind
+from faceter.contracts.models import Activation, ChannelOrder, DetectionDecoding, ModelMetadata, Preprocessing, Task
+from faceter.contracts.quantizations import Granularity, QuantizationMethod, QuantizationReport, QuantizationRequest
+from faceter.contracts.settings import Settings
+from faceter.datasets.kinds import open_dataset
+from faceter.export_torch import export
+from workers.quantization.pipeline import Data, quantize
+
+METHODS = tuple(QuantizationMethod)
+CIFAR10_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+EPOCHS = 18
+
+FASTESTDET = DetectionDecoding(
+    head="grid",
+    boxes="758",
+    objectness_offset=0,
+    box_offset=1,
+    class_offset=5,
+    center_activation=Activation.TANH,
+    size_activation=Activation.SIGMOID,
+    objectness_power=0.6,
+    class_power=0.4,
+)
+
+
+def report_on(
+    content: bytes,
+    metadata: ModelMetadata,
+    dataset: Path,
+    kind: DatasetKind,
+    *,
+    method: QuantizationMethod,
+    bits: int,
+    granularity: Granularity,
+) -> QuantizationReport:
+    """Quantize a model and evaluate it on a data set, as a job does."""
+    request = QuantizationRequest(
+        method=method,
+        weight_bits=bits,
+        activation_bits=bits,
+        weight_granularity=granularity,
+        evaluation_dataset="dts_benchmark",
+    )
+    settings = Settings(_env_file=None)
+    with open_dataset(dataset, kind, settings) as data:
+        record = Dataset(
+            id="dts_benchmark",
+            name=dataset.name,
+            kind=kind,
+            created_at=utc_now(),
+            sha256="0" * 64,
+            bytes=dataset.stat().st_size,
+            samples=len(data),
+        )
+        made = quantize(
+            content, metadata, request, Data(evaluation=data, records={"evaluation_dataset": record}), settings
+        )
+    return made.report
+
+
+def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a Markdown table, row by row as they come."""
+    titles = list(header)
+    print("| " + " | ".join(titles) + " |")
+    print("|" + "---|" * len(titles), flush=True)
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
+
+
+def classifier(mean: Iterable[float], std: Iterable[float]) -> ModelMetadata:
+    """Describe a CIFAR-10 classifier."""
+    return ModelMetadata(
+        task=Task.IMAGE_CLASSIFICATION,
+        preprocessing=Preprocessing(size=[32, 32], mean=list(mean), std=list(std)),
+        labels=list(CIFAR10_CLASSES),
+    )
+
+
+def resnet20(data: Path) -> None:
+    """Print accuracy of ResNet-20 on CIFAR-10 for three methods, three widths and both granularities."""
+    content = (data / "cifar10" / "resnet20.onnx").read_bytes()
+    metadata = classifier((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+    def rows() -> Iterable[list[str]]:
+        for bits in (8, 6, 4):
+            for method in METHODS:
+                for granularity in Granularity:
+                    report = report_on(
+                        content, metadata, data / "cifar10" / "test.zip", DatasetKind.IMAGES,
+                        method=method, bits=bits, granularity=granularity,
+                    )  # fmt: skip
+                    (quality,) = report.quality
+                    yield [
+                        f"W{bits}A{bits}",
+                        method.value,
+                        granularity.value,
+                        f"{100 * quality.after:.2f}",
+                        f"{100 * (quality.after - quality.before):+.2f}",
+                        f"{100 * (report.agreement.top1 or 0):.1f}",
+                        f"{report.size.packed / 1000:.0f}",
+                    ]
+
+    print_table(["bits", "method", "scales per", "top-1 %", "against float", "same class %", "file, kB"], rows())
+
+
+def fastestdet(data: Path) -> None:
+    """Print mAP of FastestDet on indoor.zip for three methods at W8A8 beside float, and the agreement of boxes."""
+    content = (data / "detection" / "fastestdet.onnx").read_bytes()
+    dataset = data / "detection" / "indoor.zip"
+    preprocessing = Preprocessing(size=[352, 352], channel_order=ChannelOrder.BGR)
+    metadata = ModelMetadata(task=Task.OBJECT_DETECTION, preprocessing=preprocessing, detection=FASTESTDET)
+
+    def rows() -> Iterable[list[str]]:
+        for method in METHODS:
+            for granularity in Granularity:
+                report = report_on(
+                    content, metadata, dataset, DatasetKind.DETECTION, method=method, bits=8, granularity=granularity
+                )
+                at_50, over_all = report.quality
+                if method is METHODS[0] and granularity is Granularity.TENSOR:
+                    yield ["float", "", f"{at_50.before:.3f}", f"{over_all.before:.3f}", "1.000"]
+                boxes = f"{report.agreement.boxes:.3f}"
+                yield [method.value, granularity.value, f"{at_50.after:.3f}", f"{over_all.after:.3f}", boxes]
+
+    print_table(["method", "scales per", "mAP@0.5", "mAP@[.5:.95]", "boxes, F1 against float"], rows())
+
+
+def depthwise(data: Path, saved: Path) -> None:
+    """Print accuracy of a MobileNetV2-style network at W8A8, its channels as trained and scaled badly."""
+    network = with_relu(trained(data, saved))
+    metadata = classifier(MEAN, STD)
+
+    def rows() -> Iterable[list[str]]:
+        for spread in (0.0, 2.0, 3.0):
+            content = export(scaled_badly(network, spread), [1, 3, 32, 32]).SerializeToString()
+            for granularity in Granularity:
+                scores = []
+                before = 0.0
+                for method in METHODS:
+                    report = report_on(
+                        content, metadata, data / "cifar10" / "test.zip", DatasetKind.IMAGES,
+                        method=method, bits=8, granularity=granularity,
+                    )  # fmt: skip
+                    before = report.quality[0].before
+                    scores.append(f"{100 * report.quality[0].after:.2f}")
+                factors = "as trained" if not spread else f"e^±{spread:.0f}"
+                yield [factors, granularity.value, f"{100 * before:.2f}", *scores]
+
+    print_table(["channel factors", "scales per", "float", *(method.value for method in METHODS)], rows())
+
+
+def trained(data: Path, saved: Path) -> DepthwiseNetwork:
+    """Return the network in ``saved``, trained first if it is not there."""
+    network = DepthwiseNetwork()
+    if not saved.exists():
+        torch.set_num_threads(1)
+        pictures, classes = load(data / "cifar10" / "train.zip")
+        network = train(pictures, classes, epochs=EPOCHS, bfloat16=_has_amx())
+        torch.save(network.state_dict(), saved)
+    network.load_state_dict(torch.load(saved, weights_only=True))
+    return network.eval()
+
+
+def _has_amx() -> bool:
+    path = Path("/proc/cpuinfo")
+    return path.exists() and "amx_bf16" in path.read_text(encoding="utf-8", errors="replace")
+
+
+def main() -> None:
+    """Print one of the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=["resnet20", "fastestdet", "depthwise"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and data sets")
+    parser.add_argument(
+        "--network", type=Path, default=Path("depthwise.pt"), help="where the trained depthwise network is kept"
+    )
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    if arguments.table == "depthwise":
+        depthwise(arguments.data, arguments.network)
+    elif arguments.table == "fastestdet":
+        fastestdet(arguments.data)
+    else:
+        resnet20(arguments.data)
+    print(f"\n{time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

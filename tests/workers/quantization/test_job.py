@@ -1,0 +1,123 @@
+"""A quantization job on a real store: the new model appears with its report and provenance, or nothing does."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from app.queue import JobQueue
+from faceter.contracts.base import new_id, utc_now
+from faceter.contracts.datasets import Dataset, DatasetKind
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.jobs import JobStatus, QuantizationJob
+from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.settings import Settings
+from faceter.graphs.describe import input_specs, output_specs
+from faceter.store import job_records, job_steps
+from faceter.store.library import Library
+from tests.workers.quantization.networks import Digits, request_for
+from tests.workers.quantization.test_pipeline import classifier, digits_zip
+from workers.progress import JobContext
+from workers.quantization.pipeline import quantize_model
+
+
+def stored_model(library: Library, digits: Digits, metadata: ModelMetadata) -> Model:
+    blob = library.store_blob(digits.model.SerializeToString())
+    return library.add_model(
+        Model(
+            id=new_id("mdl"),
+            name="digits",
+            created_at=utc_now(),
+            sha256=blob.sha256,
+            bytes=blob.bytes,
+            metadata=metadata,
+            inputs=input_specs(digits.model),
+            outputs=output_specs(digits.model),
+            opset=18,
+            parameters=1000,
+        )
+    )
+
+
+def stored_dataset(library: Library, path: Path) -> Dataset:
+    with path.open("rb") as file:
+        blob = library.store_blob(file)
+    return library.add_dataset(
+        Dataset(
+            id=new_id("dts"),
+            name="held-out",
+            kind=DatasetKind.IMAGES,
+            created_at=utc_now(),
+            sha256=blob.sha256,
+            bytes=blob.bytes,
+            samples=120,
+        )
+    )
+
+
+def started(redis: Redis, settings: Settings, library: Library, specification: QuantizationJob) -> JobContext:
+    job = JobQueue(redis, settings).enqueue(specification)
+    execution = job_steps.claim(redis, job_records.fetch(redis, job.id), "worker", 60)
+    assert execution is not None
+    return JobContext(settings, library, redis, execution)
+
+
+def test_a_job_makes_a_model_with_a_report_and_its_provenance(
+    redis: Redis, settings: Settings, library: Library, digits: Digits, tmp_path: Path
+) -> None:
+    model = stored_model(library, digits, classifier())
+    dataset = stored_dataset(library, digits_zip(tmp_path, digits))
+    request = request_for(
+        method="dfq",
+        weight_bits=4,
+        activation_bits=6,
+        calibration_dataset=dataset.id,
+        evaluation_dataset=dataset.id,
+        seed=11,
+    )
+    specification = QuantizationJob(model_id=model.id, request=request)
+    context = started(redis, settings, library, specification)
+    result = quantize_model(context, specification)
+    assert result.model_id == context.new_id("mdl")
+    assert library.models.find(str(result.model_id)) is None, "nothing appears before the job has succeeded"
+    context.succeed(result)
+    made = library.models.get(str(result.model_id))
+    assert made.name == "digits-dfq-w4a6"
+    assert made.derived_from == model.id
+    assert made.metadata == model.metadata
+    content = library.blobs.read(made.sha256)
+    assert len(content) == made.bytes
+    assert hashlib.sha256(content).hexdigest() == made.sha256
+    report, provenance = made.quantization, made.provenance
+    assert report is not None
+    assert provenance is not None
+    assert report.settings == request
+    assert report.quality[0].after > 0.8
+    assert provenance.inputs == {
+        "model": model.sha256,
+        "calibration_dataset": dataset.sha256,
+        "evaluation_dataset": dataset.sha256,
+    }
+    assert provenance.seed == 11
+    job = JobQueue(redis, settings).get(context.job_id)
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.result is not None
+    assert job.result.model_id == made.id
+    assert Model.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_name_that_was_asked_for_is_given(redis: Redis, settings: Settings, library: Library, digits: Digits) -> None:
+    model = stored_model(library, digits, classifier())
+    specification = QuantizationJob(model_id=model.id, request=request_for(name="small digits"))
+    context = started(redis, settings, library, specification)
+    context.succeed(quantize_model(context, specification))
+    assert library.models.get(context.new_id("mdl")).name == "small digits"
+
+
+def test_a_model_that_is_gone_is_named(redis: Redis, settings: Settings, library: Library) -> None:
+    specification = QuantizationJob(model_id="mdl_gone", request=request_for())
+    context = started(redis, settings, library, specification)
+    with pytest.raises(FaceterError, match="mdl_gone") as error:
+        quantize_model(context, specification)
+    assert error.value.kind is ProblemKind.NOT_FOUND

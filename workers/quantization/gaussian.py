@@ -1,0 +1,121 @@
+"""Moments of a Gaussian after ReLU or a clamp, in closed form.
+
+BatchNorm says that a channel is normal with mean β and deviation γ before the activation function. Pushed through
+``clamp(·, low, high)`` (ReLU: low = 0, high = ∞) its mean and variance are still closed expressions, which is how
+data-free methods know E[x] without data (Nagel et al. 2019, arXiv 1906.04721, appendix C).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_SQRT_2 = math.sqrt(2.0)
+_SQRT_2_PI = math.sqrt(2.0 * math.pi)
+
+
+def normal_density(x: Array) -> Array:
+    """Density φ of N(0, 1) at ``x``; 0 at ±∞."""
+    return np.exp(-0.5 * np.square(x)) / _SQRT_2_PI
+
+
+def normal_cumulative(x: Array) -> Array:
+    """Distribution function Φ of N(0, 1) at ``x``."""
+    values = torch.special.ndtr(torch.from_numpy(np.atleast_1d(np.asarray(x, np.float64)))).numpy()
+    return np.asarray(values.reshape(np.shape(x)), np.float64)
+
+
+@dataclass(frozen=True)
+class ClampedGaussian:
+    """Independent channels clamp(N(mean, deviation²), low, high).
+
+    Args:
+        mean: Means before the clamp, [C].
+        deviation: Standard deviations before the clamp, [C], not negative; 0 is a constant.
+        low: Lower bounds, [C], may be −∞.
+        high: Upper bounds, [C], not below ``low``, may be ∞.
+    """
+
+    mean: Array
+    deviation: Array
+    low: Array
+    high: Array
+
+    @staticmethod
+    def normal(mean: NDArray[np.floating], deviation: NDArray[np.floating]) -> ClampedGaussian:
+        """Return unbounded Gaussians with these means and deviations, both [C]."""
+        mean64 = np.asarray(mean, np.float64)
+        bound = np.full(mean64.shape, np.inf)
+        return ClampedGaussian(mean64, np.abs(np.asarray(deviation, np.float64)), -bound, bound)
+
+    def clamp(self, low: float, high: float) -> ClampedGaussian:
+        """Return the distribution after a clamp to [low, high]; ReLU is ``clamp(0, inf)``."""
+        return ClampedGaussian(self.mean, self.deviation, np.clip(self.low, low, high), np.clip(self.high, low, high))
+
+    def scale(self, factor: Array) -> ClampedGaussian:
+        """Return the distribution of ``factor · x`` for positive factors, [C] or a scalar."""
+        return ClampedGaussian(self.mean * factor, self.deviation * factor, self.low * factor, self.high * factor)
+
+    def shift(self, offset: Array) -> ClampedGaussian:
+        """Return the distribution of ``x + offset``, [C] or a scalar."""
+        return ClampedGaussian(self.mean + offset, self.deviation, self.low + offset, self.high + offset)
+
+    def expectation(self) -> Array:
+        """E[x] of every channel, [C]; for ReLU γ φ(−β/γ) + β (1 − Φ(−β/γ))."""
+        return self._moments()[0]
+
+    def variance(self) -> Array:
+        """Var[x] of every channel, [C]."""
+        first, second = self._moments()
+        return np.maximum(second - np.square(first), 0.0)
+
+    def second_moment(self) -> Array:
+        """E[x²] of every channel, [C]."""
+        return self._moments()[1]
+
+    def positive_mass(self) -> Array:
+        """P(x > 0) of every channel, [C]."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            below = normal_cumulative(np.where(self.deviation > 0, -self.mean / self.deviation, 0.0))
+        mass = np.where(self.deviation > 0, 1.0 - below, (self.mean > 0).astype(np.float64))
+        return np.where(self.low > 0, 1.0, np.where(self.high <= 0, 0.0, mass))
+
+    def absolute_deviation(self, centre: float) -> Array:
+        """E|x − centre| of every channel, [C]: 2 E[(x − centre)⁺] − (E[x] − centre)."""
+        shifted = self.shift(np.float64(-centre))  # type: ignore[arg-type]
+        return 2.0 * shifted.clamp(0.0, math.inf).expectation() - shifted.expectation()
+
+    def bounds(self, deviations: float) -> tuple[Array, Array]:
+        """Return mean ± ``deviations`` · deviation through the clamp, both [C]."""
+        reach = deviations * self.deviation
+        return np.clip(self.mean - reach, self.low, self.high), np.clip(self.mean + reach, self.low, self.high)
+
+    def _moments(self) -> tuple[Array, Array]:
+        safe = np.where(self.deviation > 0, self.deviation, 1.0)
+        a, b = (self.low - self.mean) / safe, (self.high - self.mean) / safe
+        below, above = normal_cumulative(a), normal_cumulative(-b)
+        inside = 1.0 - below - above
+        density_a, density_b = normal_density(a), normal_density(b)
+        low, high = _finite(self.low), _finite(self.high)
+        first = low * below + high * above + self.mean * inside + safe * (density_a - density_b)
+        second = (
+            low**2 * below
+            + high**2 * above
+            + (self.mean**2 + safe**2) * inside
+            + 2 * self.mean * safe * (density_a - density_b)
+            + safe**2 * (_finite(a) * density_a - _finite(b) * density_b)
+        )
+        constant = np.clip(self.mean, self.low, self.high)
+        still = self.deviation <= 0
+        return np.where(still, constant, first), np.where(still, constant**2, second)
+
+
+def _finite(x: Array) -> Array:
+    """Return ``x`` with 0 for ±∞, whose probability or density is 0 wherever it is used."""
+    return np.where(np.isfinite(x), x, 0.0)

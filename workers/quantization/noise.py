@@ -1,0 +1,146 @@
+"""Seeded noise shaped like a model's inputs, for when there is no data.
+
+For a picture it is not white noise, which no network has ever seen, but pictures with the 1/f spectrum of
+photographs, random in colour and contrast and covering the pixel range, put through the model's own preprocessing.
+Other float inputs get N(0, 1); token ids are uniform over the table they index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.models import Preprocessing, TensorSpec
+from faceter.graphs.view import GraphView
+
+Batch = dict[str, NDArray[np.generic]]
+
+_UNNAMED_SIZE = 32
+
+
+def noise_pictures(count: int, channels: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return pictures [count, channels, height, width] of 1/f noise with pixel values 0 to 255.
+
+    Every picture has an own mean in 0.25…0.75, an own contrast and channels correlated as those of photographs are.
+    """
+    fy, fx = np.meshgrid(np.fft.fftfreq(height), np.fft.rfftfreq(width), indexing="ij")
+    radius = np.hypot(fy, fx)
+    radius[0, 0] = 1.0
+    amplitude = 1.0 / radius
+    amplitude[0, 0] = 0.0
+    white = rng.normal(size=(count, channels + 1, height, width))
+    coloured = np.fft.irfft2(np.fft.rfft2(white) * amplitude, s=(height, width))
+    spread = coloured.std(axis=(2, 3), keepdims=True)
+    coloured /= np.where(spread > 0, spread, 1.0)
+    pictures = 0.9 * coloured[:, :1] + 0.436 * coloured[:, 1:]
+    contrast = rng.uniform(0.08, 0.32, size=(count, 1, 1, 1))
+    brightness = rng.uniform(0.25, 0.75, size=(count, 1, 1, 1)) + rng.normal(0, 0.08, size=(count, channels, 1, 1))
+    return np.asarray(255 * np.clip(brightness + contrast * pictures, 0, 1), np.float32)
+
+
+def concrete_shape(spec: TensorSpec, preprocessing: Preprocessing | None, batch: int) -> list[int]:
+    """Return the shape of an input with every size that may vary filled in.
+
+    The first axis takes ``batch``, those of a picture its size, others 32.
+    """
+    shape: list[int] = []
+    for axis, size in enumerate(spec.shape):
+        if isinstance(size, int):
+            shape.append(size)
+        elif axis == 0:
+            shape.append(batch)
+        elif preprocessing is not None and len(spec.shape) == 4:
+            shape.append([preprocessing.channels, *preprocessing.size][axis - 1])
+        else:
+            shape.append(_UNNAMED_SIZE)
+    return shape
+
+
+def noise_batches(
+    model: ModelProto,
+    inputs: Sequence[TensorSpec],
+    preprocessing: Preprocessing | None,
+    *,
+    samples: int,
+    batch: int,
+    seed: int,
+) -> Iterator[Batch]:
+    """Yield batches of noise, ``samples`` in all, the last one being smaller if need be.
+
+    Args:
+        model: The model, to see how many rows a table of embeddings has.
+        inputs: Its inputs.
+        preprocessing: How pictures become its input, if it takes pictures.
+        samples: Inputs in all.
+        batch: Inputs per batch; where the model fixes its batch, that is used.
+        seed: Equal seeds give equal noise.
+
+    Raises:
+        FaceterError: ``INVALID_INPUT`` for an input type that noise cannot be made for.
+    """
+    rng = np.random.default_rng(seed)
+    view = GraphView(model)
+    fixed = [spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], int)]
+    size = fixed[0] if fixed else batch
+    done = 0
+    while done < samples:
+        count = size if fixed else min(size, samples - done)
+        yield {spec.name: _noise(spec, view, preprocessing, count, rng) for spec in inputs}
+        done += count
+
+
+def _noise(
+    spec: TensorSpec, view: GraphView, preprocessing: Preprocessing | None, count: int, rng: np.random.Generator
+) -> NDArray[np.generic]:
+    shape = concrete_shape(spec, preprocessing, count)
+    dtype = np.dtype(spec.dtype) if spec.dtype != "object" else None
+    if dtype is None or dtype.kind not in "fiub":
+        raise FaceterError(
+            ProblemKind.INVALID_INPUT, f"No noise can be made for the input {spec.name!r} of {spec.dtype}."
+        )
+    if takes_pictures(spec, preprocessing) and preprocessing is not None:
+        channels, height, width = shape[1:]
+        pictures = noise_pictures(count, channels, height, width, rng)
+        return normalized(pictures, preprocessing).astype(dtype)
+    if dtype.kind == "f":
+        return rng.normal(size=shape).astype(dtype)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, size=shape).astype(dtype)
+    return rng.integers(0, _rows(spec.name, view), size=shape).astype(dtype)
+
+
+def takes_pictures(spec: TensorSpec, preprocessing: Preprocessing | None) -> bool:
+    """Whether an input is the one that ``preprocessing`` makes from a picture."""
+    if preprocessing is None or len(spec.shape) != 4:
+        return False
+    return preprocessing.input in (None, spec.name)
+
+
+def normalized(pictures: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Return (pixel · scale − mean) / std for pictures [N, C, H, W] in the model's own channel order."""
+    mean, std = (np.reshape(np.asarray(v, np.float32), (1, -1, 1, 1)) for v in (preprocessing.mean, preprocessing.std))
+    return np.asarray((pictures * np.float32(preprocessing.scale) - mean) / std, np.float32)
+
+
+def pixel_range(preprocessing: Preprocessing) -> tuple[float, float]:
+    """Return the smallest and largest value a picture can take after preprocessing."""
+    ends = [
+        (pixel * preprocessing.scale - mean) / std
+        for pixel in (0, 255)
+        for mean, std in np.broadcast(np.asarray(preprocessing.mean), np.asarray(preprocessing.std))
+    ]
+    return float(min(ends)), float(max(ends))
+
+
+def _rows(name: str, view: GraphView) -> int:
+    """Return how many rows the smallest table has that an integer input indexes, 2 if it indexes none."""
+    rows = [
+        view.tensor(node.input[0]).dims[0]
+        for node in view.consumers.get(name, [])
+        if node.op_type == "Gather" and view.is_initializer(node.input[0]) and node.input[1] == name
+    ]
+    return int(min(rows, default=2))

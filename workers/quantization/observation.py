@@ -1,0 +1,132 @@
+"""Statistics of activation tensors, measured in forward passes of the float network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from workers.network import OnnxModule
+from workers.quantization.clipping import ChannelShapes
+from workers.quantization.noise import Batch
+from workers.quantization.statistics import Source, TensorStatistics
+
+_FIT = math.sqrt(2 * math.e / math.pi)
+"""σ / b above which Laplace is likelier than a Gaussian; see clipping.better_fit."""
+
+
+class _Running:
+    """Sums per channel over all batches so far; deviations are taken about the first batch's channel means."""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+        self.low, self.high = math.inf, -math.inf
+        self.count = 0
+        self.centre = torch.zeros(0)
+        self.sums: Tensor | None = None
+
+    def add(self, x: Tensor) -> None:
+        """Take in one batch of the tensor."""
+        channels = x.detach().movedim(self.axis, 0).flatten(1) if x.ndim > 1 else x.detach().reshape(1, -1)
+        values = channels.double()
+        if self.sums is None:
+            self.centre = values.mean(1, keepdim=True)
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        centred, positive = values - self.centre, values.clamp_min(0)
+        batch = torch.stack(
+            [
+                centred.sum(1),
+                centred.square().sum(1),
+                centred.abs().sum(1),
+                (values > 0).sum(1).double(),
+                positive.sum(1),
+                positive.square().sum(1),
+            ]
+        )
+        self.sums = batch if self.sums is None else self.sums + batch
+        self.count += values.shape[1]
+
+    def statistics(self, source: Source) -> TensorStatistics:
+        """Return the statistics of all batches."""
+        if self.sums is None:
+            raise ValueError("nothing was observed")
+        offset, squares, absolute, mass, first, second = (self.sums / self.count).cpu().numpy()
+        mean = self.centre[:, 0].cpu().numpy() + offset
+        if self.low >= 0:
+            share = np.maximum(mass, 1e-30)
+            location, b, sigma = np.zeros_like(mean), first / share, np.sqrt(second / share)
+        else:
+            location, b, sigma = mean, absolute, np.sqrt(np.maximum(squares - offset**2, 0.0))
+        shapes = ChannelShapes(
+            location=location,
+            absolute_deviation=b,
+            deviation=sigma,
+            laplace=sigma > _FIT * b,
+            weight=2 * mass if self.low >= 0 else np.ones_like(mean),
+            rounded=float(mass.mean()) if self.low >= 0 else 1.0,
+        )
+        return TensorStatistics(self.low, self.high, float(mean.mean()), shapes, mean, source)
+
+
+@torch.inference_mode()
+def observe(
+    network: OnnxModule,
+    batches: Sequence[Batch],
+    channel_axes: Mapping[str, int],
+    source: Source,
+    progress: Callable[[float], None] = lambda _: None,
+) -> dict[str, TensorStatistics]:
+    """Run batches through the float network and measure tensors.
+
+    The range is the smallest and largest value seen. E|x − E x| is taken about the channel means of the first batch.
+
+    Args:
+        network: The float network.
+        batches: Inputs by name; arrays with the batch first.
+        channel_axes: The tensors to measure, and which axis of each holds channels.
+        source: What the batches are.
+        progress: Called with the share done after every batch.
+
+    Raises:
+        ValueError: If there are no batches.
+    """
+    if not batches:
+        raise ValueError("no batches to observe")
+    running = {name: _Running(axis) for name, axis in channel_axes.items()}
+    for index, batch in enumerate(batches):
+        seen = network(as_tensors(batch), watch=list(running), outputs=[])
+        for name, sums in running.items():
+            sums.add(seen[name])
+        progress((index + 1) / len(batches))
+    return {name: sums.statistics(source) for name, sums in running.items()}
+
+
+@torch.inference_mode()
+def channel_moments(
+    network: OnnxModule, batches: Sequence[Batch], tensors: Collection[str]
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return mean and deviation, each [C], of the channels (axis 1) of tensors over batches."""
+    sums: dict[str, list[Tensor | float]] = {}
+    for batch in batches:
+        seen = network(as_tensors(batch), watch=list(tensors), outputs=[])
+        for name in tensors:
+            values = seen[name].double()
+            others = [i for i in range(values.ndim) if i != 1]
+            count = values.numel() / values.shape[1]
+            old = sums.get(name, [0.0, 0.0, 0.0])
+            new = (values.sum(dim=others), values.square().sum(dim=others), count)
+            sums[name] = [a + b for a, b in zip(old, new, strict=True)]
+    moments = {}
+    for name, (total, squares, count) in sums.items():
+        mean = np.asarray(total / count)
+        moments[name] = mean, np.sqrt(np.maximum(np.asarray(squares / count) - mean**2, 0.0))
+    return moments
+
+
+def as_tensors(batch: Batch) -> dict[str, Tensor]:
+    """Return a batch of arrays as torch tensors."""
+    return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in batch.items()}

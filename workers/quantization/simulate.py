@@ -1,0 +1,85 @@
+"""A quantized network in float: every quantized tensor is rounded to its codes and back (fake quantization).
+
+It is what methods reason about and tune. What ONNX Runtime serves computes the same numbers in integers; the tests hold
+the two against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from faceter.graphs.qdq import QuantizationPlan, bias_quantizers, fit_biases
+from faceter.graphs.quantizer import Quantizer
+from faceter.graphs.view import GraphView
+from workers.network import OnnxModule
+from workers.quantization.affine import fake_quantize
+from workers.quantization.kernels import with_kernels
+from workers.quantization.noise import Batch
+from workers.quantization.observation import as_tensors
+
+
+class SimulatedNetwork:
+    """The quantized network of a plan, in float.
+
+    Args:
+        plan: A method's result. Weights and biases are quantized once, here.
+    """
+
+    def __init__(self, plan: QuantizationPlan) -> None:
+        self.plan = fit_biases(plan)
+        self.network = OnnxModule(self.plan.model)
+        self._replacements = with_kernels(self.plan, replacements(self.plan, biases=True))
+
+    @torch.inference_mode()
+    def run(self, batch: Batch, watch: Collection[str] = ()) -> dict[str, np.ndarray]:
+        """Return the outputs and the watched tensors, by name.
+
+        Args:
+            batch: Inputs by name.
+            watch: Further tensors; a quantized one is seen after fake quantization, and so is the result of a
+                convolution or addition whose ReLU is quantized with it.
+        """
+        seen = self.network(as_tensors(batch), watch=watch, replace=self._replacements)
+        return {name: values.numpy() for name, values in seen.items()}
+
+
+def replacements(plan: QuantizationPlan, *, biases: bool = False) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return the functions that make :class:`OnnxModule` compute a plan's quantized network.
+
+    Args:
+        plan: A method's result.
+        biases: Whether biases too are rounded to their int32 codes.
+    """
+    view = GraphView(plan.model)
+    constants: dict[str, np.ndarray] = {}
+    for name, quantizer in plan.weights.items():
+        constants[name] = quantizer.fake(_constant(view, name))
+    for item in bias_quantizers(plan) if biases else []:
+        if len(view.consumers[item.bias]) == 1:
+            constants[item.bias] = item.fake(_constant(view, item.bias))
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
+        name: _always(torch.from_numpy(np.ascontiguousarray(value))) for name, value in constants.items()
+    }
+    for name, quantizer in plan.replacements().items():
+        if name not in plan.weights:
+            functions[name] = _fake(quantizer)
+    return functions
+
+
+def _constant(view: GraphView, name: str) -> np.ndarray:
+    value = view.constant(name)
+    if value is None:
+        raise KeyError(name)
+    return value
+
+
+def _always(value: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda _: value
+
+
+def _fake(quantizer: Quantizer) -> Callable[[Tensor], Tensor]:
+    return lambda x: fake_quantize(x, quantizer)
