@@ -1,11 +1,9 @@
 """A real server for the tests of the front end: uvicorn in a thread, on a real Valkey."""
 
 import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -56,22 +54,25 @@ def start_server() -> Iterator[StartServer]:
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_settings(valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of the one server that most tests share."""
     url = f"unix://{valkey_server.unix_socket_path}"
     return Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("data"), redis_url=url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_app(shared_settings: Settings) -> FastAPI:
     """The application of that server."""
     return create_app(shared_settings)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_api(shared_app: FastAPI) -> Iterator[httpx.Client]:
-    """A client of that server, which starts once: starting and stopping one takes longer than most tests."""
+    """A client of that server, which starts once: starting and stopping one takes longer than most tests.
+
+    It ends with this package, lest its reaper look after jobs of tests with other settings.
+    """
     with serving(shared_app) as url, httpx.Client(base_url=url, timeout=30) as client:
         yield client
 
@@ -109,15 +110,3 @@ def unchanged(api: httpx.Client, settings: Settings) -> Callable[[], AbstractCon
         assert _everything(api, settings) == before
 
     return watch
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a few hundred kilobytes, where this machine lets one be made; the test is skipped elsewhere."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no small disk can be mounted here (it takes root)")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
