@@ -43,8 +43,8 @@ class FileContent(Response):
         self.init_headers({**headers, "Content-Length": str(length)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; nothing of the file to HEAD."""
-        head = scope["method"] == "HEAD"
+        """Send it; nothing of the file to HEAD (see `app.requests.HeadAsGet`)."""
+        head = scope.get("head", False)
         async with await anyio.open_file(self._path, "rb") as file:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             left = 0 if head else self._length

@@ -11,6 +11,7 @@ from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import check
+from faceter.datasets.pictures import DatasetSummary
 from faceter.store.library import Library
 
 
@@ -56,7 +57,7 @@ class Datasets:
         """
         blob = self._library.store_blob(file)
         try:
-            found = check(self._library.blobs.path(blob.sha256), kind, self._settings)
+            found = self._check(blob.sha256, kind)
             return self._library.add_dataset(
                 Dataset(
                     id=new_id("dts"),
@@ -74,6 +75,12 @@ class Datasets:
         except BaseException:
             self._library.discard_blob(blob.sha256)
             raise
+
+    def _check(self, sha256: str, kind: DatasetKind) -> DatasetSummary:
+        try:
+            return check(self._library.blobs.path(sha256), kind, self._settings)
+        except FaceterError as error:
+            raise error.at("file") from error
 
     def get(self, id: str) -> Dataset:
         """Return a data set.

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from faceter.contracts.base import check_name
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 
@@ -45,6 +46,22 @@ class Form:
         return files[0]
 
 
+class _Parser(MultiPartParser):
+    """Starlette's parser, which passes over a last part that was cut off, made to tell of it."""
+
+    complete = False
+
+    def on_end(self) -> None:
+        """Note that the closing boundary was there."""
+        self.complete = True
+        super().on_end()
+
+    def close_files(self) -> None:
+        """Close the file of the part that was cut off, which is in no form."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
+
 @asynccontextmanager
 async def read_form(
     request: Request, settings: Settings, *, files: Collection[str], fields: Collection[str], most_files: int = 1
@@ -71,7 +88,7 @@ async def read_form(
             f"The body must be a form with Content-Type: {MEDIA_TYPE} (curl: -F file=@PATH), "
             f"not {content_type or 'without a type'}.",
         )
-    parser = MultiPartParser(
+    parser = _Parser(
         request.headers,
         request.stream(),
         max_files=most_files + len(fields),
@@ -100,6 +117,12 @@ async def read_form(
                 ProblemKind.STORAGE_FULL, "There is no room on the server's disk to receive this file."
             ) from error
         stack.push_async_callback(data.close)
+        if not parser.complete:
+            parser.close_files()
+            raise FaceterError(
+                ProblemKind.MALFORMED_BODY,
+                "The form ends before its closing boundary: a part of it was lost.",
+            )
         yield await _sort(data.multi_items(), files, fields, settings.max_json_bytes)
 
 
@@ -163,7 +186,8 @@ def name_of(form: Form, file: UploadFile) -> str:
     if name is None:
         stem = (file.filename or "").replace("\\", "/").rsplit("/", 1)[-1]
         name = stem.rsplit(".", 1)[0] or stem
-    name = name.strip()
-    if not 1 <= len(name) <= 200 or not name.isprintable():
-        raise FaceterError(ProblemKind.INVALID_REQUEST, "The name must be 1 to 200 printable characters.", field="name")
-    return name
+    try:
+        return check_name(name)
+    except ValueError as error:
+        whose = "The name" if "name" in form.fields else "There is no `name`, and the file's own does not do: it"
+        raise FaceterError(ProblemKind.INVALID_REQUEST, f"{whose} {error}.", field="name") from error

@@ -1,19 +1,19 @@
 """JSON inputs of a predict request as arrays of the dtypes and shapes a model takes."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import numpy as np
 
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.models import TensorSpec
 from faceter.engines.base import Array
 
 _EXACT_IN_FLOAT64: Final = 2**53
 
 
-class _NotFiniteError(ValueError):
+class _NotFiniteError(Exception):
     pass
 
 
@@ -25,16 +25,12 @@ def parse_inputs(body: bytes) -> dict[str, Any]:
             `INVALID_REQUEST` if it is not `{"inputs": {…}}`.
     """
     try:
-        document = json.loads(body, parse_constant=_refuse_constant)
+        document = read_json(body, parse_constant=_refuse_constant)
     except _NotFiniteError as error:
         raise FaceterError(
             ProblemKind.INVALID_INPUT, f"The body holds {error}; every number must be finite.", field="inputs"
         ) from error
-    except json.JSONDecodeError as error:
-        raise FaceterError(
-            ProblemKind.MALFORMED_BODY, f"The body is not JSON: {error.msg} at character {error.pos}.", field="body"
-        ) from error
-    except (ValueError, RecursionError) as error:
+    except NotJsonError as error:
         raise FaceterError(ProblemKind.MALFORMED_BODY, f"The body is not JSON: {error}.", field="body") from error
     if not isinstance(document, dict) or not isinstance(document.get("inputs"), dict):
         raise FaceterError(

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from app import openapi, problems
 from app.limits import BodyLimit, limits_of
-from app.requests import RequestLog
+from app.requests import HeadAsGet, RequestLog
 from app.routes import datasets, jobs, models, operations, predict, quantizations
 from app.routes import problems as problem_pages
 from app.services import Services
@@ -42,13 +42,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="Faceter",
-        summary="Cuts, inspects and grades neural networks.",
         description=openapi.DESCRIPTION,
         version=version("faceter"),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         swagger_ui_parameters={"displayRequestDuration": True, "defaultModelsExpandDepth": 0, "tryItOutEnabled": True},
     )
     app.state.services = services
@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for room in (models, predict, quantizations, datasets, jobs, operations, problem_pages):
         app.include_router(room.router)
     openapi.install(app)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, limits=limits_of(settings), otherwise=settings.max_json_bytes)
     app.add_middleware(RequestLog, observer=services.metrics)
     return app

@@ -1,6 +1,5 @@
 """Models: checking and keeping an upload, listing, describing, deleting. Nothing here knows of HTTP."""
 
-import json
 import math
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from app.uses import check_unused, holding
 from faceter.contracts.base import Contract, Page, new_id, utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.graphs import Graph
+from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.models import Model, ModelMetadata, ModelSummary, QuantizationSummary, Task, TensorSpec
 from faceter.contracts.settings import Settings
 from faceter.engines.base import Array, Engine, Interrupt
@@ -180,7 +180,10 @@ class Models:
 
     def _try_out(self, content: bytes, metadata: ModelMetadata) -> None:
         """Load an upload and run it once on zeros, where its metadata and shapes say how large those are."""
-        loaded = self._engine.load(content, threads=self._settings.inference_threads)
+        try:
+            loaded = self._engine.load(content, threads=self._settings.inference_threads)
+        except FaceterError as error:
+            raise error.at("file") from error
         try:
             zeros = _zeros(loaded.inputs, metadata)
             if zeros is None:
@@ -192,7 +195,9 @@ class Models:
                 loaded.run(zeros, interrupt=interrupt)
             except FaceterError as error:
                 raise FaceterError(
-                    ProblemKind.MODEL_NOT_RUNNABLE, f"The model fails on zeros of its own shape: {error.detail}"
+                    ProblemKind.MODEL_NOT_RUNNABLE,
+                    f"The model fails on zeros of its own shape: {error.detail}",
+                    field="file",
                 ) from error
             finally:
                 timer.cancel()
@@ -229,8 +234,8 @@ def parse_metadata(text: str | None) -> ModelMetadata:
     if text is None:
         return ModelMetadata()
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = read_json(text)
+    except NotJsonError as error:
         raise FaceterError(
             ProblemKind.INVALID_METADATA, f"The metadata is not JSON: {error}.", field="metadata"
         ) from error

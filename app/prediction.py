@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from PIL import Image
 from pydantic import Field
 
 from app.inputs import parse_inputs, to_arrays
@@ -48,6 +49,8 @@ class Picture:
     """What to call it in an error."""
     content: bytes
     """The file."""
+    field: str | None = None
+    """Where it is in the request."""
 
 
 @dataclass
@@ -96,21 +99,25 @@ class Predictor:
                 `INVALID_IMAGE` or `IMAGE_TOO_LARGE`, naming the picture; what loading and running raise.
         """
         spec, preprocessing = picture_input(model)
-        if not 1 <= len(pictures) <= self._settings.max_batch:
+        if not pictures:
+            raise FaceterError(
+                ProblemKind.INVALID_INPUT, "There is no picture; send at least one (curl: -F file=@PATH).", field="file"
+            )
+        if len(pictures) > self._settings.max_batch:
             raise FaceterError(
                 ProblemKind.INVALID_INPUT,
-                f"There are {len(pictures)} pictures; send 1 to {self._settings.max_batch} at a time.",
+                f"There are {len(pictures)} pictures; send {self._settings.max_batch} at most at a time.",
                 field="file",
             )
         height, width = preprocessing.size
         placements: list[Placement] = []
         answers = _Answers()
         fixed = spec.shape[0] if isinstance(spec.shape[0], int) else None
-        with self._sessions.use(model.sha256, lambda: self._read(model.sha256)) as loaded:
+        with self._sessions.use(model.sha256, lambda: self._read(model.sha256), model.quantization) as loaded:
             for group in _groups(pictures, fixed or _IMAGES_PER_RUN):
                 batch = np.empty((fixed or len(group), preprocessing.channels, height, width), np.float32)
                 for row, picture in enumerate(group):
-                    image = open_image(picture.content, max_pixels=self._settings.max_pixels, name=picture.name)
+                    image = self._open(picture)
                     batch[row], placement = preprocess(image, preprocessing)
                     placements.append(placement)
                 batch[len(group) :] = batch[0]
@@ -134,9 +141,15 @@ class Predictor:
         """
         inputs = to_arrays(parse_inputs(body), model.inputs, max_rows=self._settings.max_batch)
         answers = _Answers()
-        with self._sessions.use(model.sha256, lambda: self._read(model.sha256)) as loaded:
+        with self._sessions.use(model.sha256, lambda: self._read(model.sha256), model.quantization) as loaded:
             answers.runs.append(_run(loaded, inputs, answers, interrupt))
         return self._prediction(model, answers, options, None)
+
+    def _open(self, picture: Picture) -> Image.Image:
+        try:
+            return open_image(picture.content, max_pixels=self._settings.max_pixels, name=picture.name)
+        except FaceterError as error:
+            raise (error.at(picture.field) if picture.field else error) from error
 
     def _prediction(
         self, model: Model, answers: _Answers, options: PredictOptions, placements: Sequence[Placement] | None

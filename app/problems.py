@@ -1,6 +1,7 @@
 """Every error as an RFC 9457 problem document, and how the OpenAPI page lists them."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -8,10 +9,32 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from faceter.contracts.errors import FaceterError, FieldProblem, Problem, ProblemKind
 
 MEDIA_TYPE: Final = "application/problem+json"
+
+_MESSAGES: Final = {
+    "extra_forbidden": "There is no field or parameter of this name",
+    "missing": "This is required",
+    "dict_type": "Should be a JSON object",
+    "model_type": "Should be a JSON object",
+    "model_attributes_type": "Should be a JSON object",
+    "list_type": "Should be a JSON list",
+    "int_parsing": "Should be a whole number",
+    "int_from_float": "Should be a whole number",
+    "bool_parsing": "Should be true or false",
+    "string_unicode": "Should be text without half characters",
+}
+
+_MOST_ECHOED: Final = 200
+
+_WITH_RETRY_AFTER: Final = (
+    ProblemKind.IDEMPOTENCY_IN_PROGRESS,
+    ProblemKind.OVERLOADED,
+    ProblemKind.STORE_UNAVAILABLE,
+)
 
 _KIND_BY_STATUS: Final = {
     400: ProblemKind.MALFORMED_BODY,
@@ -26,7 +49,8 @@ _KIND_BY_STATUS: Final = {
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Return the response that carries a problem document."""
-    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+    text = json.dumps(problem.model_dump(), ensure_ascii=False, separators=(",", ":"))
+    return Response(text.encode(errors="replace"), problem.status, headers, MEDIA_TYPE)
 
 
 def error_response(error: FaceterError, path: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -54,9 +78,13 @@ def field_problems(errors: Sequence[Mapping[str, Any]], prefix: str = "") -> lis
     problems = []
     for error in errors:
         path = ".".join(str(part) for part in (prefix, *error["loc"]) if part != "")
-        message = str(error["msg"]).removeprefix("Value error, ")
-        problems.append(FieldProblem(field=path, message=message))
+        problems.append(FieldProblem(field=path[:_MOST_ECHOED], message=_words(error)))
     return problems
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    """Return pydantic's message, in the words of a request where it speaks of Python."""
+    return _MESSAGES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
 
 
 def invalid_request(errors: list[FieldProblem], kind: ProblemKind = ProblemKind.INVALID_REQUEST) -> FaceterError:
@@ -75,6 +103,8 @@ def of_validation(error: RequestValidationError, content_type: str | None) -> Fa
     """
     errors = error.errors()
     for found in errors:
+        if found["type"] == "missing" and tuple(found["loc"]) == ("body",):
+            return FaceterError(ProblemKind.INVALID_REQUEST, "There is no body; send a JSON object.", field="body")
         if found["type"] == "json_invalid":
             position = found["loc"][-1]
             reason = found.get("ctx", {}).get("error", "not JSON")
@@ -86,9 +116,7 @@ def of_validation(error: RequestValidationError, content_type: str | None) -> Fa
                 ProblemKind.UNSUPPORTED_MEDIA_TYPE,
                 f"The body must be JSON with Content-Type: application/json, not {content_type or 'without a type'}.",
             )
-    located = [
-        {"loc": found["loc"][1:] if len(found["loc"]) > 1 else found["loc"], "msg": found["msg"]} for found in errors
-    ]
+    located = [{**found, "loc": found["loc"][1:] if len(found["loc"]) > 1 else found["loc"]} for found in errors]
     return invalid_request(field_problems(located))
 
 
@@ -97,8 +125,15 @@ def _is_json(content_type: str | None) -> bool:
     return subtype == "application/json" or subtype.endswith("+json")
 
 
-def of_http(error: HTTPException, method: str, path: str) -> Problem:
-    """Return what Starlette or FastAPI refused, as a problem document."""
+def of_http(error: HTTPException, method: str, path: str, allowed: str = "") -> Problem:
+    """Return what Starlette or FastAPI refused, as a problem document.
+
+    Args:
+        error: What was raised.
+        method: The request's.
+        path: The request's.
+        allowed: The methods that the address takes, for a method it does not.
+    """
     kind = _KIND_BY_STATUS.get(error.status_code)
     if kind is None:
         title = HTTPStatus(error.status_code).phrase
@@ -110,7 +145,6 @@ def of_http(error: HTTPException, method: str, path: str) -> Problem:
         if kind is ProblemKind.NOT_FOUND:
             detail = f"There is nothing at {path}. /docs lists every address."
         elif kind is ProblemKind.METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "")
             detail = f"{path} does not take {method}, only {allowed}."
     return FaceterError(kind, detail).problem(path)
 
@@ -128,7 +162,24 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        return problem_response(of_http(error, request.method, request.url.path), error.headers)
+        path, headers = request.url.path, dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods_of(app.openapi()["paths"], path))
+        return problem_response(of_http(error, request.method, path, headers.get("Allow", "")), headers)
+
+
+def _methods_of(templates: Mapping[str, Iterable[str]], path: str) -> list[str]:
+    """Return the methods an address takes, as the OpenAPI document has them.
+
+    The router that refused a method knows only the first of the routes at that address.
+    """
+    methods = {
+        method.upper()
+        for template, known in templates.items()
+        if compile_path(template)[0].match(path)
+        for method in known
+    }
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def documented(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
@@ -154,7 +205,7 @@ def documented(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
                 }
             },
         }
-        if status in (409, 429, 503):
+        if any(kind in _WITH_RETRY_AFTER for kind in group):
             responses[status]["headers"] = {
                 "Retry-After": {"description": "Seconds to wait before trying again.", "schema": {"type": "integer"}}
             }

@@ -2,6 +2,7 @@
 
 from app.queue import JobQueue
 from app.uses import holding
+from faceter.contracts.base import check_name
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, QuantizationJob
@@ -46,6 +47,7 @@ class Quantizations:
         model = self._library.models.get(model_id)
         if model.quantization is not None:
             raise _already_quantized(model)
+        request = _with_name(request)
         self._check_datasets(model, request)
         self._check_graph(model)
         specification = QuantizationJob(model_id=model_id, request=request)
@@ -95,8 +97,8 @@ class Quantizations:
 
     def _dataset(self, request: QuantizationRequest, field: str) -> Dataset | None:
         id = getattr(request, field)
-        dataset = self._library.datasets.find(id) if id else None
-        if id and dataset is None:
+        dataset = None if id is None else self._library.datasets.find(id)
+        if id is not None and dataset is None:
             raise FaceterError(
                 ProblemKind.INVALID_REQUEST,
                 f"There is no data set {id!r}. GET /v1/datasets lists those there are.",
@@ -137,6 +139,19 @@ class Quantizations:
             _, *sizes = class_output(model.metadata, model.outputs).shape
             if sizes and isinstance(sizes[0], int) and sizes[0] != len(dataset.classes):
                 raise _mismatch(f"The data set has {len(dataset.classes)} classes, the model {sizes[0]}.", field)
+
+
+def _with_name(request: QuantizationRequest) -> QuantizationRequest:
+    """Return the request with its name as it will be kept.
+
+    It is checked here and not by the contract, which old records must go on to fit.
+    """
+    if request.name is None:
+        return request
+    try:
+        return request.model_copy(update={"name": check_name(request.name)})
+    except ValueError as error:
+        raise FaceterError(ProblemKind.INVALID_REQUEST, f"The name {error}.", field="name") from error
 
 
 def _mismatch(detail: str, field: str) -> FaceterError:

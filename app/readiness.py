@@ -38,11 +38,10 @@ class Readiness(Contract):
     @classmethod
     def of(cls, library: Library, queue: JobQueue) -> Self:
         """Ask every part; blocks."""
-        redis, blobs, workers = (
-            _ask(lambda: _redis(library)),
-            _ask(lambda: _blobs(library)),
-            _ask(lambda: _workers(queue)),
-        )
+        redis = _ask(lambda: _redis(library))
+        blobs = _ask(lambda: _blobs(library))
+        unknown = PartState(ready=False, detail="Not known while Redis does not answer.")
+        workers = _ask(lambda: _workers(queue)) if redis.ready else unknown
         ready = redis.ready and blobs.ready and workers.ready
         return cls(ready=ready, redis=redis, blobs=blobs, workers=workers)
 

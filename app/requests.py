@@ -4,7 +4,9 @@ import re
 import time
 import uuid
 from typing import Final, Protocol
+from urllib.parse import quote
 
+import anyio
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -72,7 +74,7 @@ class RequestLog:
             except ClientDisconnect:
                 status = 499
             except Exception:
-                _log.exception("request failed", method=scope["method"], path=scope["path"])
+                _log.exception("request failed", method=scope["method"], path=_in_ascii(scope["path"]))
                 if status:
                     raise
                 await error_response(internal_error(), scope["path"])(scope, receive, with_id)
@@ -83,10 +85,55 @@ class RequestLog:
                 say(
                     "request",
                     method=scope["method"],
-                    path=scope["path"],
+                    path=_in_ascii(scope["path"]),
                     status=status or 499,
                     milliseconds=round(seconds * 1000, 2),
                 )
+
+
+class HeadAsGet:
+    """ASGI middleware that answers HEAD as GET is answered, without the body.
+
+    The scope that routes see then has `head` set, for those that can spare themselves the work. An answer that goes
+    on, such as a job's events, is ended after its headers.
+
+    Args:
+        app: What to ask.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, a HEAD as a GET."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        asked = {**scope, "method": "GET", "head": True}
+        ended = anyio.Event()
+
+        async def disconnected_when_ended() -> Message:
+            await ended.wait()
+            return {"type": "http.disconnect"}
+
+        async def headers_only(message: Message) -> None:
+            if ended.is_set():
+                return
+            await send(
+                message if message["type"] == "http.response.start" else {**message, "body": b"", "more_body": False}
+            )
+            if message["type"] == "http.response.body":
+                ended.set()
+
+        try:
+            await self._app(asked, disconnected_when_ended, headers_only)
+        finally:
+            scope["route"] = asked.get("route")
+
+
+def _in_ascii(path: str) -> str:
+    """Return a path as it is written in an address, so that no log line holds control characters."""
+    return quote(path, safe="/:@!$&'()*+,;=~")
 
 
 def _template(scope: Scope) -> str:

@@ -23,6 +23,7 @@ from faceter.contracts.errors import FaceterError
 from faceter.contracts.settings import Settings
 from faceter.engines.base import Engine
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.engines.saturation import sums_saturate
 from faceter.store.library import Library
 
 T = TypeVar("T")
@@ -63,7 +64,12 @@ class Services:
         engine = engine or OnnxRuntimeEngine()
         library = Library(settings)
         queue = JobQueue(library.redis, settings)
-        sessions = SessionCache(engine, limit_bytes=settings.session_cache_bytes, threads=settings.inference_threads)
+        sessions = SessionCache(
+            engine,
+            limit_bytes=settings.session_cache_bytes,
+            threads=settings.inference_threads,
+            saturates=sums_saturate(engine),
+        )
         pool = InferencePool(
             workers=settings.inference_workers,
             waiting=settings.max_waiting_predictions,

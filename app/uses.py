@@ -14,6 +14,7 @@ from faceter.store.connection import store_errors
 
 _LOCK_SECONDS: Final = 30
 _WAIT_SECONDS: Final = 10
+_MOST_NAMED: Final = 5
 
 
 @contextmanager
@@ -58,8 +59,10 @@ def check_unused(queue: JobQueue, id: str) -> None:
     """
     jobs = queue.jobs_using(id)
     if jobs:
+        named = ", ".join(jobs[:_MOST_NAMED]) + (f" and {len(jobs) - _MOST_NAMED} more" * (len(jobs) > _MOST_NAMED))
+        them = "it" if len(jobs) == 1 else "them"
         raise FaceterError(
             ProblemKind.RESOURCE_IN_USE,
-            f"{id} is used by {', '.join(jobs[:5])}. Wait for them to end, or cancel them with DELETE /v1/jobs/ID.",
+            f"{id} is used by {named}. Wait for {them} to end, or cancel {them} with DELETE /v1/jobs/ID.",
             jobs=jobs,
         )

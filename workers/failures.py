@@ -63,9 +63,7 @@ def error_of_death(status: int, killed_for_memory: bool) -> FaceterError:
         how = f"was ended by {signal.Signals(number).name}"
     else:
         how = f"ended with exit code {os.WEXITSTATUS(status)}"
-    return FaceterError(
-        ProblemKind.WORKER_LOST, f"The process doing this job {how}, in its last attempt. See the worker's log."
-    )
+    return FaceterError(ProblemKind.WORKER_LOST, f"The process doing this job {how}. See the worker's log.")
 
 
 def memory_kills() -> int:

@@ -174,6 +174,10 @@ class JobWorker(Worker):
             if now - renewed >= _RENEW_SECONDS:
                 renewed = now
                 if not self._renew(execution):
+                    if self._has_ended(execution):
+                        deadline = min(deadline, now + _FAREWELL_SECONDS)
+                        time.sleep(_WATCH_SECONDS)
+                        continue
                     _log.warning("job %s stopped: it was canceled or given to another worker", job.id)
                     self.kill_horse()
                     return
@@ -182,7 +186,7 @@ class JobWorker(Worker):
         if status != 0:
             error = failures.error_of_death(status, failures.memory_kills() > self._kills_before)
             if self._settle(lambda: job_steps.lose(self.connection, self.settings, execution, error)):
-                _log.error("job %s: %s", job.id, error)
+                _log.error("job %s: %s It is taken up again if it has attempts left.", job.id, error)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Kill the child with all it started, and wait until it is gone."""
@@ -203,6 +207,13 @@ class JobWorker(Worker):
             return job_steps.renew(self.connection, execution, self.settings.worker_lost_seconds)
         except UNREACHABLE as error:
             _log.warning("Redis cannot be reached; the job goes on meanwhile: %s", error)
+            return True
+
+    def _has_ended(self, execution: Execution) -> bool:
+        """Whether the child did the job to its end, which took the lease, and has only not gone yet."""
+        try:
+            return job_steps.has_ended(self.connection, execution)
+        except UNREACHABLE:
             return True
 
     def _fail(self, execution: Execution, error: FaceterError) -> None:
@@ -281,6 +292,8 @@ class JobWorker(Worker):
             code = 0
         except job_steps.LeaseLostError:
             code = 0
+        except UNREACHABLE as error:
+            _log.error("job %s cannot be recorded, and is given up for now: %s", job.id, error)
         except BaseException:
             _log.exception("job %s: the process doing it broke down", job.id)
         finally:
@@ -300,6 +313,8 @@ class JobWorker(Worker):
                 context.succeed(result)
             except job_steps.LeaseLostError:
                 context.discard()
+                raise
+            except UNREACHABLE:
                 raise
             except Exception as exception:
                 error = failures.error_of(exception, self.settings)

@@ -75,7 +75,7 @@ class JobContext:
         Raises:
             LeaseLostError: If the job was canceled or given to another worker; let it pass.
         """
-        self._fraction = min(1.0, max(fraction, self._fraction))
+        self._fraction = round(min(1.0, max(fraction, self._fraction)), 4)
         now = self._clock()
         if step == self._step and now - self._told < _INTERVAL_SECONDS:
             return

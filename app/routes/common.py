@@ -18,14 +18,17 @@ CREATING: Final = (
     ProblemKind.IDEMPOTENCY_MISMATCH,
     ProblemKind.IDEMPOTENCY_IN_PROGRESS,
     ProblemKind.PAYLOAD_TOO_LARGE,
+    ProblemKind.STORAGE_FULL,
 )
 """Problems of every POST that creates."""
+
+DELETING: Final = (ProblemKind.RESOURCE_IN_USE, ProblemKind.OVERLOADED, ProblemKind.STORAGE_FULL)
+"""Problems of every DELETE of something that a job may need."""
 
 UPLOADING: Final = (
     ProblemKind.MALFORMED_BODY,
     ProblemKind.UNSUPPORTED_MEDIA_TYPE,
     ProblemKind.INVALID_REQUEST,
-    ProblemKind.STORAGE_FULL,
 )
 """Problems of every upload."""
 

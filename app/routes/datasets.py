@@ -10,7 +10,17 @@ from app.datasets import DatasetFilter, parse_kind, with_links
 from app.forms import name_of, read_form, sha256_of
 from app.idempotency import fingerprint
 from app.problems import documented
-from app.routes.common import ANYWHERE, CREATING, LOCATION, UPLOADING, DatasetId, IdempotencyKey, Paging, answer
+from app.routes.common import (
+    ANYWHERE,
+    CREATING,
+    DELETING,
+    LOCATION,
+    UPLOADING,
+    DatasetId,
+    IdempotencyKey,
+    Paging,
+    answer,
+)
 from app.routes.documentation import DATASET_UPLOAD, file_content
 from app.services import Parts
 from faceter.contracts.base import Page
@@ -96,7 +106,7 @@ def get_dataset(dataset_id: DatasetId, parts: Parts) -> Response:
     status_code=204,
     response_description="Deleted.",
     summary="Delete a data set",
-    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.RESOURCE_IN_USE, ProblemKind.OVERLOADED, *ANYWHERE),
+    responses=documented(ProblemKind.NOT_FOUND, *DELETING, *ANYWHERE),
 )
 def delete_dataset(dataset_id: DatasetId, parts: Parts) -> Response:
     """Delete a data set, unless a job that is queued or running needs it."""
@@ -104,9 +114,8 @@ def delete_dataset(dataset_id: DatasetId, parts: Parts) -> Response:
     return Response(status_code=204)
 
 
-@router.api_route(
+@router.get(
     "/v1/datasets/{dataset_id}/content",
-    methods=["GET"],
     summary="Download a data set's file",
     response_class=Response,
     responses={
@@ -114,9 +123,11 @@ def delete_dataset(dataset_id: DatasetId, parts: Parts) -> Response:
         **documented(ProblemKind.NOT_FOUND, ProblemKind.RANGE_NOT_SATISFIABLE, *ANYWHERE, ProblemKind.BLOB_MISSING),
     },
 )
-@router.head("/v1/datasets/{dataset_id}/content", include_in_schema=False)
 def get_dataset_content(dataset_id: DatasetId, request: Request, parts: Parts) -> Response:
-    """Download the file as it was uploaded, or a range of its bytes."""
+    """Download the file as it was uploaded.
+
+    `Range` (one range, with `If-Range` if you like) downloads a part of it, `If-None-Match` only what has changed.
+    """
     dataset = parts.datasets.get(dataset_id)
     path = parts.library.blobs.path(dataset.sha256)
     return content_response(

@@ -65,7 +65,7 @@ def get_job(job_id: JobId, parts: Parts) -> Response:
     "/v1/jobs/{job_id}",
     response_model=Job,
     summary="Cancel a job",
-    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.JOB_ENDED, *ANYWHERE),
+    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.JOB_ENDED, ProblemKind.STORAGE_FULL, *ANYWHERE),
 )
 def cancel_job(job_id: JobId, parts: Parts) -> Response:
     """Cancel a job that is queued or running. A worker that is on it stops within seconds, and nothing is made."""

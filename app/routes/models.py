@@ -10,7 +10,7 @@ from app.forms import name_of, read_form, sha256_of
 from app.idempotency import fingerprint
 from app.models import ModelFilter, parse_metadata, with_links
 from app.problems import documented
-from app.routes.common import ANYWHERE, CREATING, LOCATION, UPLOADING, IdempotencyKey, ModelId, Paging, answer
+from app.routes.common import ANYWHERE, CREATING, DELETING, LOCATION, UPLOADING, IdempotencyKey, ModelId, Paging, answer
 from app.routes.documentation import MODEL_UPLOAD, file_content
 from app.services import Parts
 from faceter.contracts.base import Page
@@ -99,7 +99,7 @@ def get_model(model_id: ModelId, parts: Parts) -> Response:
     status_code=204,
     response_description="Deleted.",
     summary="Delete a model",
-    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.RESOURCE_IN_USE, ProblemKind.OVERLOADED, *ANYWHERE),
+    responses=documented(ProblemKind.NOT_FOUND, *DELETING, *ANYWHERE),
 )
 def delete_model(model_id: ModelId, parts: Parts) -> Response:
     """Delete a model, unless a job that is queued or running needs it. Models made from it stay."""
@@ -107,9 +107,8 @@ def delete_model(model_id: ModelId, parts: Parts) -> Response:
     return Response(status_code=204)
 
 
-@router.api_route(
+@router.get(
     "/v1/models/{model_id}/content",
-    methods=["GET"],
     summary="Download the ONNX file",
     response_class=Response,
     responses={
@@ -117,9 +116,11 @@ def delete_model(model_id: ModelId, parts: Parts) -> Response:
         **documented(ProblemKind.NOT_FOUND, ProblemKind.RANGE_NOT_SATISFIABLE, *ANYWHERE, ProblemKind.BLOB_MISSING),
     },
 )
-@router.head("/v1/models/{model_id}/content", include_in_schema=False)
 def get_model_content(model_id: ModelId, request: Request, parts: Parts) -> Response:
-    """Download the ONNX file, or a range of its bytes. Weights of a quantized model are packed at their bits."""
+    """Download the ONNX file; the weights of a quantized model are packed at their bits.
+
+    `Range` (one range, with `If-Range` if you like) downloads a part of it, `If-None-Match` only what has changed.
+    """
     with parts.models.using(model_id) as model:
         path = parts.library.blobs.path(model.sha256)
     return content_response(

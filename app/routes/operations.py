@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from app.problems import documented
 from app.readiness import Readiness
@@ -24,6 +24,12 @@ class Health(Contract):
 
     status: Literal["ok"] = Field(default="ok", examples=["ok"])
     """Always `ok`: the process answers."""
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> Response:
+    """Send whoever comes to the front door to the documentation."""
+    return RedirectResponse("/docs")
 
 
 @router.get("/healthz", response_model=Health, summary="Is the process alive?")

@@ -71,9 +71,14 @@ async def predict(
 async def _form_pictures(request: Request, parts: Services) -> list[Picture]:
     most = parts.settings.max_batch
     async with read_form(request, parts.settings, files=("file",), fields=(), most_files=most) as form:
+        files = form.files.get("file", [])
         return [
-            Picture(file.filename or f"picture {number}", await file.read())
-            for number, file in enumerate(form.files.get("file", []), start=1)
+            Picture(
+                file.filename or f"picture {number}",
+                await file.read(),
+                "file" if len(files) == 1 else f"file.{number - 1}",
+            )
+            for number, file in enumerate(files, start=1)
         ]
 
 

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID_LENGTH = 20
+_NAME_LENGTH = 200
+_JOINERS = {0x200C: None, 0x200D: None}  # invisible, but Persian, Hindi and many emoji are not written without them
 
 
 class Contract(BaseModel):
@@ -24,6 +26,18 @@ def new_id(prefix: str) -> str:
 def utc_now() -> datetime:
     """Return the present moment, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def check_name(text: str) -> str:
+    """Return a name a user gave, without the blanks around it.
+
+    Raises:
+        ValueError: If it is empty, longer than 200 characters or holds what cannot be seen, such as line breaks.
+    """
+    name = text.strip()
+    if not 1 <= len(name) <= _NAME_LENGTH or not name.translate(_JOINERS).isprintable():
+        raise ValueError("must be 1 to 200 printable characters")
+    return name
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -142,6 +142,12 @@ class FaceterError(Exception):
         self.retry_after = retry_after
         self.extra = extra
 
+    def at(self, field: str) -> "FaceterError":
+        """Return the same error with the field at fault, if it is one of the request and names none yet."""
+        if self.errors or self.kind.status != ProblemKind.INVALID_REQUEST.status:
+            return self
+        return FaceterError(self.kind, self.detail, field=field, retry_after=self.retry_after, **self.extra)
+
     def problem(self, instance: str | None = None) -> Problem:
         """Return the problem document for this error."""
         return Problem(

@@ -113,7 +113,7 @@ class Size(Contract):
     packed: int = Field(examples=[331204])
     """The new file, weights packed at their bits; what a download takes."""
     served: int = Field(examples=[352480])
-    """The new model in memory, weights as 8-bit codes; what serving takes."""
+    """The new model as it is loaded, weights as 8-bit codes in the layout served; what serving takes."""
     weights_before: int = Field(examples=[1073104])
     """The original's weights alone."""
     weights_packed: int = Field(examples=[268276])
@@ -147,14 +147,14 @@ class Latency(Contract):
 
 
 class LayoutChoice(Contract):
-    """A layout of the served graph that was tried on this host."""
+    """A layout that the file was loaded in and timed in, on the worker's host."""
 
-    layout: str = Field(examples=["u8s8-qdq"])
+    layout: str = Field(examples=["u8s8-blocks"])
     """Its name."""
     milliseconds: float = Field(examples=[0.98])
     """Median time of one call."""
     served: bool
-    """Whether it was the fastest and is the one served."""
+    """Whether it was the fastest, and so is the one to serve in, where the API's host has the kernels for it."""
 
 
 class QuantizationReport(Contract):
@@ -177,6 +177,6 @@ class QuantizationReport(Contract):
     latency: list[Latency]
     """Measured time by batch size."""
     layouts: list[LayoutChoice] = Field(default_factory=list)
-    """Layouts tried on this host."""
+    """Layouts tried on the worker's host; the file is the same whichever is served."""
     notes: list[str] = Field(default_factory=list, examples=[["Activation ranges come from BatchNorm statistics."]])
     """What a reader should know: ranges from noise, layers left out, a slower layout avoided."""

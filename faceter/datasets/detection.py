@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive
 from faceter.datasets.images import split_pictures
@@ -167,9 +168,9 @@ def _root(archive: SafeArchive) -> str:
 
 def _parse(content: bytes) -> dict[str, list[dict[str, Any]]]:
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise _invalid(f"{_ANNOTATIONS} is not JSON ({error}).") from error
+        document = read_json(content)
+    except NotJsonError as error:
+        raise _invalid(f"{_ANNOTATIONS} is not JSON: {error}.") from error
     if not isinstance(document, dict):
         raise _invalid(f"{_ANNOTATIONS} must be an object with images, annotations and categories, as in COCO.")
     for part in ("images", "annotations", "categories"):

@@ -9,6 +9,7 @@ from redis import Redis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.client import Pipeline
+from redis.connection import DefaultParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -19,8 +20,17 @@ from faceter.contracts.settings import Settings
 
 Answer = TypeVar("Answer")
 
-UNREACHABLE: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError)
-"""What redis-py raises when the server is away, still loading, being replaced or silent."""
+
+class CannotPersistError(ResponseError):
+    """The server answers, but takes no writes, since it cannot write to its disk (`MISCONF`)."""
+
+
+# redis-py has a class for each of the other states a server can be in; with this one it need not be told by words,
+# which a pipeline puts others in front of.
+DefaultParser.EXCEPTION_CLASSES["MISCONF"] = CannotPersistError
+
+UNREACHABLE: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, CannotPersistError)
+"""What redis-py raises when the server is away, still loading, being replaced, silent or without a disk."""
 
 RETRY_AFTER_SECONDS: Final = 5
 """When to come back, as told to a client that found the store away."""
@@ -51,19 +61,20 @@ def connect(settings: Settings) -> Redis:
     """Return a client of the settings' Redis; nothing is sent until it is used.
 
     A broken connection is replaced and the command sent again up to three times within about a second, so that
-    a restarted server is found again without a restart on our side.
+    a restarted server is found again without a restart on our side. A server that is silent is given up on after
+    five seconds.
 
     Args:
         settings: Names the server by `resolved_redis_url`.
     """
-    return Redis.from_url(settings.resolved_redis_url, retry=Retry(_backoff(), _QUICK_RETRIES), **_options(settings))
+    retry = Retry(_backoff(), _QUICK_RETRIES, (RedisConnectionError,))
+    return Redis.from_url(settings.resolved_redis_url, retry=retry, **_options(settings))
 
 
 def connect_async(settings: Settings) -> "redis.asyncio.Redis":
     """Return an asyncio client with the manners of `connect`; it belongs to the event loop that first uses it."""
-    return redis.asyncio.Redis.from_url(
-        settings.resolved_redis_url, retry=AsyncRetry(_backoff(), _QUICK_RETRIES), **_options(settings)
-    )
+    retry = AsyncRetry(_backoff(), _QUICK_RETRIES, (RedisConnectionError,))
+    return redis.asyncio.Redis.from_url(settings.resolved_redis_url, retry=retry, **_options(settings))
 
 
 def wait_for_ever(client: Redis) -> None:
@@ -87,6 +98,12 @@ def store_errors() -> Iterator[None]:
     """
     try:
         yield
+    except CannotPersistError as error:
+        raise FaceterError(
+            ProblemKind.STORAGE_FULL,
+            "The store (Redis) cannot write to its disk, which is probably full. Nothing was changed; "
+            "whoever keeps this server must make room.",
+        ) from error
     except UNREACHABLE as error:
         raise FaceterError(
             ProblemKind.STORE_UNAVAILABLE,
@@ -97,12 +114,6 @@ def store_errors() -> Iterator[None]:
         raise FaceterError(
             ProblemKind.STORAGE_FULL, "The store (Redis) has no memory left. Delete what is no longer needed."
         ) from error
-    except ResponseError as error:
-        if str(error).startswith("MISCONF"):
-            raise FaceterError(
-                ProblemKind.STORAGE_FULL, "The store (Redis) cannot write to its disk. Nothing was changed."
-            ) from error
-        raise
 
 
 def transact(client: Redis, body: Callable[[Pipeline], Answer], *keys: str) -> Answer:

@@ -34,6 +34,8 @@ ENDED_BY: Final = "ended_by"
 
 _SPECIFICATION: TypeAdapter[JobSpecification] = TypeAdapter(JobSpecification)
 
+_MOST_ECHOED: Final = 200
+
 _STATUSES: Final = {
     RQStatus.STARTED: JobStatus.RUNNING,
     RQStatus.FINISHED: JobStatus.SUCCEEDED,
@@ -74,7 +76,7 @@ def fetch(redis: Redis, job_id: str) -> RQJob:
     except (NoSuchJobError, ValueError) as error:
         raise FaceterError(
             ProblemKind.NOT_FOUND,
-            f"There is no job {job_id!r}, or it ended too long ago. GET /v1/jobs lists those there are.",
+            f"There is no job {job_id[:_MOST_ECHOED]!r}, or it ended too long ago. GET /v1/jobs lists those there are.",
         ) from error
 
 

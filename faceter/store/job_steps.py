@@ -217,6 +217,12 @@ def fail(redis: Redis, execution: Execution, problem: Problem, trace: str = "") 
     transact(redis, body, job_key(execution.job_id))
 
 
+def has_ended(redis: Redis, execution: Execution) -> bool:
+    """Return whether this execution did the job to its end, well or badly."""
+    stands, ended_by = redis.hmget(job_key(execution.job_id), ["status", ENDED_BY])
+    return stands in (b"finished", b"failed") and ended_by == execution.id.encode()
+
+
 def hand_back(redis: Redis, execution: Execution) -> bool:
     """Queue the job again, in front, because its worker stops; it does not count as a lost attempt.
 

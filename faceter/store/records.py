@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from redis import Redis
 from redis.client import Pipeline
@@ -13,6 +13,8 @@ from faceter.contracts.base import Page
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.store.connection import store_errors, transact
 from faceter.store.newest_first import NewestFirst
+
+_MOST_ECHOED: Final = 200
 
 
 class Record(Protocol):
@@ -104,7 +106,8 @@ class Records(Generic[T]):
     def not_found(self, id: str) -> FaceterError:
         """Return the error that says there is no such record."""
         return FaceterError(
-            ProblemKind.NOT_FOUND, f"There is no {self._noun} {id!r}. GET /v1/{self.collection} lists those there are."
+            ProblemKind.NOT_FOUND,
+            f"There is no {self._noun} {id[:_MOST_ECHOED]!r}. GET /v1/{self.collection} lists those there are.",
         )
 
     @store_errors()

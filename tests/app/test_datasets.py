@@ -87,7 +87,8 @@ def test_bad_files_are_refused_and_leave_nothing(api: httpx.Client, unchanged: W
     content, dataset_kind, kind = BAD[case]
     add_dataset(api, images())
     with unchanged():
-        problem(post_dataset(api, content, dataset_kind), kind)
+        document = problem(post_dataset(api, content, dataset_kind), kind)
+    assert [error.field for error in document.errors] == ["file"]
 
 
 def test_a_broken_picture_is_named(api: httpx.Client) -> None:

@@ -105,6 +105,8 @@ BAD_METADATA: dict[str, tuple[Any, ProblemKind, str]] = {
     "not JSON": ("{task:", ProblemKind.INVALID_METADATA, "metadata"),
     "not an object": ("[1]", ProblemKind.INVALID_METADATA, "metadata"),
     "endless nesting": ("[" * 100_000, ProblemKind.INVALID_METADATA, "metadata"),
+    "a number of many digits": ('{"task": ' + "9" * 5000 + "}", ProblemKind.INVALID_METADATA, "metadata"),
+    "half a character": ('{"labels": ["\\ud800"]}', ProblemKind.INVALID_METADATA, "metadata"),
     "unknown task": ({"task": "cooking"}, ProblemKind.INVALID_METADATA, "metadata.task"),
     "unknown field": ({"tusk": "other"}, ProblemKind.INVALID_METADATA, "metadata.tusk"),
     "size of three": (
@@ -181,8 +183,8 @@ BAD_FORMS: dict[str, tuple[dict[str, Any], ProblemKind, str | None]] = {
     ),
     "torn": (
         {"content": b"--b\r\nnonsense", "headers": {"Content-Type": "multipart/form-data; boundary=b"}},
-        ProblemKind.INVALID_REQUEST,
-        "file",
+        ProblemKind.MALFORMED_BODY,
+        None,
     ),
     "garbage": (
         {"content": b"garbage", "headers": {"Content-Type": "multipart/form-data; boundary=b"}},
@@ -260,3 +262,21 @@ def test_unknown_models(api: httpx.Client, path: str) -> None:
 
 def test_deleting_an_unknown_model(api: httpx.Client) -> None:
     problem(api.delete("/v1/models/mdl_unknown"), ProblemKind.NOT_FOUND)
+
+
+def test_names_that_are_joined_letters(api: httpx.Client) -> None:
+    name = "\N{CAT FACE}\N{ZERO WIDTH JOINER}\N{BLACK LARGE SQUARE} \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+    assert add_model(api, name=name)["name"] == name
+
+
+def test_a_file_name_that_is_no_name_is_said_to_be_the_files(api: httpx.Client) -> None:
+    response = api.post("/v1/models", files={"file": (f"{'a' * 300}.onnx", graphs.classifier())})
+    document = problem(response, ProblemKind.INVALID_REQUEST)
+    assert "the file's own" in document.detail
+    assert [error.field for error in document.errors] == ["name"]
+
+
+@pytest.mark.parametrize("content", [graphs.unrunnable(), graphs.fails_when_run()], ids=["cannot load", "cannot run"])
+def test_a_model_that_does_not_run_is_the_fault_of_the_file(api: httpx.Client, content: bytes) -> None:
+    document = problem(post_model(api, content, metadata=None), ProblemKind.MODEL_NOT_RUNNABLE)
+    assert [error.field for error in document.errors] == ["file"]

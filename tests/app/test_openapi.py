@@ -173,3 +173,21 @@ def test_the_page_fetches_nothing_from_elsewhere(shared_api: httpx.Client) -> No
         assert shared_api.get(source).status_code == 200
     assert "http://" not in page
     assert "https://" not in page
+
+
+def test_operations_are_called_what_they_do(document: dict[str, Any]) -> None:
+    ids = {operation["operationId"] for _, operation in operations(document)}
+    assert {"add_model", "predict", "add_quantization", "follow_job"} <= ids
+    assert len(ids) == len(list(operations(document)))
+
+
+def test_retry_after_is_promised_only_where_it_is_sent(document: dict[str, Any]) -> None:
+    promised = {
+        (name, status)
+        for name, operation in operations(document)
+        for status, response in operation["responses"].items()
+        if "Retry-After" in response.get("headers", {})
+    }
+    assert ("POST /v1/models", "409") in promised
+    assert ("DELETE /v1/jobs/{job_id}", "409") not in promised
+    assert ("DELETE /v1/models/{model_id}", "409") not in promised

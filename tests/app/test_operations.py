@@ -10,7 +10,8 @@ from faceter.contracts.errors import ProblemKind
 from faceter.contracts.settings import Settings
 from tests.app.test_problems import problem
 from tests.app.uploads import add_model, picture, post_model
-from tests.conftest import start_valkey
+from tests.conftest import start_valkey, use_up
+from tests.workers.processes import eventually
 
 StartServer = Callable[[Settings], httpx.Client]
 
@@ -128,6 +129,39 @@ def test_a_full_disk(start_server: StartServer, settings: Settings, small_disk: 
     assert not [path for path in (small_disk / "blobs").rglob("*") if path.is_file()]
     (small_disk / "ballast").unlink()
     assert post_model(api).status_code == 201
+
+
+def test_a_store_that_cannot_write_to_its_disk(
+    start_server: StartServer, settings: Settings, short_path: Path, small_disk: Path
+) -> None:
+    server = start_valkey(small_disk, short_path / "valkey.sock")
+    api = start_server(settings.model_copy(update={"redis_url": f"unix://{short_path / 'valkey.sock'}"}))
+    model = add_model(api)
+    job = api.post(f"/v1/models/{model['id']}/quantizations", json={}).json()
+    (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    use_up(f"unix://{server.unix_socket_path}")
+    for response in (
+        post_model(api),
+        api.post(f"/v1/models/{model['id']}/quantizations", json={}),
+        api.delete(f"/v1/jobs/{job['id']}"),
+        api.delete(f"/v1/models/{model['id']}"),
+    ):
+        assert "disk" in problem(response, ProblemKind.STORAGE_FULL).detail
+    assert api.get("/v1/models").json()["items"][0]["id"] == model["id"]
+    assert api.get("/readyz").json()["redis"]["ready"] is False
+
+    (small_disk / "ballast").unlink()
+    eventually(lambda: api.get("/readyz").json()["redis"]["ready"])
+    assert api.delete(f"/v1/jobs/{job['id']}").json()["status"] == "canceled"
+    server.stop()
+
+
+def test_methods_nobody_knows_make_one_series(start_server: StartServer, settings: Settings) -> None:
+    api = start_server(settings)
+    for i in range(3):
+        api.request(f"COOK{i}", "/v1/models")
+    series = [line for line in api.get("/metrics").text.splitlines() if line.startswith("faceter_requests_total")]
+    assert [line.split("{")[1] for line in series] == ['method="other",route="/v1/models",status="405"} 3.0']
 
 
 def test_a_stored_file_that_is_gone(api: httpx.Client, settings: Settings) -> None:

@@ -158,6 +158,17 @@ BAD: dict[str, tuple[dict[str, Any], ProblemKind]] = {
     "a broken picture": ({"files": pictures(picture()[:-100])}, ProblemKind.INVALID_IMAGE),
     "an empty body": ({"content": b"", "headers": {"Content-Type": "image/png"}}, ProblemKind.INVALID_IMAGE),
     "no JSON": ({"content": b"{", "headers": {"Content-Type": "application/json"}}, ProblemKind.MALFORMED_BODY),
+    "half a character": (
+        {"content": rb'{"inputs": {"\ud800": 1}}', "headers": {"Content-Type": "application/json"}},
+        ProblemKind.MALFORMED_BODY,
+    ),
+    "a form cut off": (
+        {
+            "content": b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc',
+            "headers": {"Content-Type": "multipart/form-data; boundary=b"},
+        },
+        ProblemKind.MALFORMED_BODY,
+    ),
     "no inputs": ({"json": {"inputs": {}}}, ProblemKind.INVALID_INPUT),
     "an unknown input": ({"json": {"inputs": {"image": ZEROS, "x": 1}}}, ProblemKind.INVALID_INPUT),
     "another shape": ({"json": {"inputs": {"image": [[1.0]]}}}, ProblemKind.INVALID_INPUT),
@@ -185,7 +196,11 @@ def test_bad_requests(api: httpx.Client, address: str, case: str) -> None:
 
 def test_the_broken_picture_is_named(api: httpx.Client, address: str) -> None:
     response = api.post(address, files=[("file", ("a.png", picture())), ("file", ("torn.png", picture()[:200]))])
-    assert "torn.png" in problem(response, ProblemKind.INVALID_IMAGE).detail
+    document = problem(response, ProblemKind.INVALID_IMAGE)
+    assert "torn.png" in document.detail
+    assert [error.field for error in document.errors] == ["file.1"]
+    alone = problem(api.post(address, files=pictures(b"junk")), ProblemKind.INVALID_IMAGE)
+    assert [error.field for error in alone.errors] == ["file"]
 
 
 def test_a_picture_of_too_many_pixels(start_server: Callable[[Settings], httpx.Client], settings: Settings) -> None:

@@ -3,12 +3,14 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+import structlog
 from fastapi import FastAPI
 
 from app.main import create_app
 from faceter.contracts.errors import FaceterError, Problem, ProblemKind
 from faceter.contracts.settings import Settings
 from tests.app.conftest import serving
+from tests.workers.processes import eventually
 
 
 def problem(response: httpx.Response, kind: ProblemKind) -> Problem:
@@ -32,7 +34,49 @@ def test_wrong_method_says_which_is_right(api: httpx.Client) -> None:
     response = api.put("/v1/models")
     document = problem(response, ProblemKind.METHOD_NOT_ALLOWED)
     assert "PUT" in document.detail
-    assert response.headers["allow"]
+    assert response.headers["allow"] == "GET, HEAD, POST"
+    assert response.headers["allow"] in document.detail
+    assert api.put("/v1/models/mdl_x").headers["allow"] == "DELETE, GET, HEAD"
+    assert api.get("/v1/models/mdl_x/predict").headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    "address", ["/v1/models", "/healthz", "/openapi.json", "/problems/not-found", "/v1/jobs/job_x"]
+)
+def test_head_is_answered_as_get_without_the_body(api: httpx.Client, address: str) -> None:
+    asked, got = api.head(address), api.get(address)
+    assert asked.status_code == got.status_code
+    assert asked.content == b""
+    for header in ("content-type", "content-length"):
+        assert asked.headers[header] == got.headers[header]
+
+
+def test_the_front_door_leads_to_the_documentation(api: httpx.Client) -> None:
+    assert "swagger" in api.get("/", follow_redirects=True).text
+
+
+def test_what_cannot_be_repeated_is_still_answered(api: httpx.Client) -> None:
+    body, headers = rb'{"\ud800": 1}', {"Content-Type": "application/json"}
+    problem(api.post("/v1/models/mdl_x/quantizations", content=body, headers=headers), ProblemKind.INVALID_REQUEST)
+
+
+def test_a_body_that_is_missing(api: httpx.Client) -> None:
+    document = problem(api.post("/v1/models/mdl_x/quantizations"), ProblemKind.INVALID_REQUEST)
+    assert "send a JSON object" in document.detail
+
+
+def test_an_endless_id_is_not_repeated_whole(api: httpx.Client) -> None:
+    for collection in ("models", "datasets", "jobs"):
+        detail = problem(api.get(f"/v1/{collection}/{'a' * 3000}"), ProblemKind.NOT_FOUND).detail
+        assert len(detail) < 400
+
+
+def test_no_control_character_reaches_the_log(api: httpx.Client) -> None:
+    with structlog.testing.capture_logs() as logs:
+        api.get("/v1/models/%1b[31m%00%0d%0a%F0%9F%98%80")
+        eventually(lambda: logs)
+    (path,) = [line["path"] for line in logs]
+    assert path == "/v1/models/%1B%5B31m%00%0D%0A%F0%9F%98%80"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +96,7 @@ def test_bad_queries_name_the_field(api: httpx.Client, query: str, field: str) -
     document = problem(api.get(f"/v1/models?{query}"), ProblemKind.INVALID_REQUEST)
     assert [error.field for error in document.errors] == [field]
     assert field in document.detail or document.detail == document.errors[0].message
+    assert "inputs are not permitted" not in document.detail
 
 
 @pytest.mark.parametrize("address", ["/v1/datasets", "/v1/jobs"])

@@ -61,9 +61,14 @@ def test_everything_has_a_default(api: httpx.Client) -> None:
         ({"seed": -1}, "seed"),
         ({"seed": 2**32}, "seed"),
         ({"name": ""}, "name"),
+        ({"name": "  "}, "name"),
+        ({"name": "a\0b"}, "name"),
+        ({"name": "a" * 201}, "name"),
         ({"bits": 4}, "bits"),
         ({"calibration_dataset": "dts_unknown"}, "calibration_dataset"),
         ({"evaluation_dataset": "dts_unknown"}, "evaluation_dataset"),
+        ({"calibration_dataset": ""}, "calibration_dataset"),
+        ({"evaluation_dataset": ""}, "evaluation_dataset"),
     ],
 )
 def test_bad_requests_name_the_field_and_make_no_job(

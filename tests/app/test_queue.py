@@ -91,6 +91,20 @@ def test_what_a_job_made_appears_with_its_success_and_not_after_it_was_canceled(
     assert queue.get(dropped.id).status is JobStatus.CANCELED
 
 
+@pytest.mark.parametrize("how", ["succeed", "fail", "cancel", "go on"])
+def test_a_worker_can_tell_its_own_end_from_anothers(queue: JobQueue, redis: Redis, how: str) -> None:
+    execution = claimed(redis, queue.enqueue(job_that("succeeds")).id)
+    match how:
+        case "succeed":
+            job_steps.succeed(redis, execution, RESULT)
+        case "fail":
+            job_steps.fail(redis, execution, LOST.problem())
+        case "cancel":
+            queue.cancel(execution.job_id)
+    assert job_steps.has_ended(redis, execution) is (how in ("succeed", "fail"))
+    assert not job_steps.has_ended(redis, Execution("another", execution.job_id, redis))
+
+
 def test_a_success_recorded_twice_is_one(queue: JobQueue, redis: Redis) -> None:
     job = queue.enqueue(job_that("succeeds"))
     execution = claimed(redis, job.id)

@@ -1,6 +1,7 @@
 """Jobs through real workers on a real Valkey server, while processes die and stop and the store comes and goes."""
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from faceter.contracts.jobs import Job, JobStatus, QuantizationJob
 from faceter.contracts.settings import Settings
 from faceter.store.connection import connect
 from faceter.store.library import Library
-from tests.conftest import start_valkey
+from tests.conftest import start_valkey, use_up
 from tests.workers.long_tasks import job_that
 from tests.workers.processes import WorkerProcess, alive, cancels, eventually
 
@@ -267,6 +268,30 @@ def test_the_store_restarts_in_the_middle_of_a_job(short_path: Path, tmp_path: P
         assert worker.process.poll() is None
         server.start()
         has(queue, queue.enqueue(job_that("succeeds")), JobStatus.SUCCEEDED)
+        assert worker.stop() == 0
+    server.stop()
+
+
+def test_a_store_without_room_is_waited_for(short_path: Path, small_disk: Path, tmp_path: Path) -> None:
+    server = start_valkey(small_disk, short_path / "valkey.sock")
+    settings = Settings(
+        _env_file=None,
+        data_dir=tmp_path / "data",
+        redis_url=f"unix://{short_path / 'valkey.sock'}",
+        worker_lost_seconds=5,
+    )
+    ballast = small_disk / "ballast"
+    with connect(settings) as redis, WorkerProcess(settings, tmp_path / "worker.log") as worker:
+        queue = JobQueue(redis, settings, tasks=TASKS)
+        job = queue.enqueue(job_that("sleeps", 3))
+        has(queue, job, JobStatus.RUNNING)
+        ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free))
+        use_up(settings.resolved_redis_url)
+        eventually(lambda: "waiting: Errors writing" in worker.said())
+        assert worker.process.poll() is None
+        ballast.unlink()
+        assert has(queue, job, JobStatus.SUCCEEDED).attempts == 2
+        assert "Traceback" not in worker.said()
         assert worker.stop() == 0
     server.stop()
 

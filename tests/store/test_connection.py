@@ -74,13 +74,17 @@ def test_a_frozen_server_is_given_up_on(own_server: ValkeyServer) -> None:
     with connect(Settings(_env_file=None, redis_url=url)) as client:
         client.ping()
         pid = int(client.info("server")["process_id"])
+        before = client.info("stats")["total_connections_received"]
         os.kill(pid, signal.SIGSTOP)
         try:
             with pytest.raises(FaceterError) as away, store_errors():
                 client.get("anything")
         finally:
             os.kill(pid, signal.SIGCONT)
+        with connect(Settings(_env_file=None, redis_url=url)) as another:
+            connections = another.info("stats")["total_connections_received"]
     assert away.value.kind is ProblemKind.STORE_UNAVAILABLE
+    assert connections - before == 1
 
 
 def test_other_mistakes_stay_what_they_are(redis: Redis) -> None:

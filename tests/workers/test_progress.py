@@ -93,6 +93,11 @@ def test_progress_never_falls_nor_leaves_its_range(
     assert told(redis, context)[-1].fraction == kept
 
 
+def test_fractions_are_short_numbers(redis: Redis, context: JobContext) -> None:
+    context.progress("counting", 0.1 + 0.2)
+    assert told(redis, context)[-1].fraction == 0.3
+
+
 def test_the_progress_of_a_canceled_job_stops_it(redis: Redis, settings: Settings, context: JobContext) -> None:
     JobQueue(redis, settings).cancel(context.job_id)
     with pytest.raises(job_steps.LeaseLostError):

@@ -1,0 +1,13 @@
+"""What torch computes on: a GPU where there is one, else the processor."""
+
+import torch
+
+
+def compute_device() -> torch.device:
+    """Return the device for forward passes and training. Call it in the process that does a job, not in its parent."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a device's name as provenance tells it, such as ``cpu`` or ``cuda: NVIDIA H100``."""
+    return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
