@@ -7,7 +7,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from faceter.contracts.quantizations import QuantizationReport
 from faceter.engines.base import Engine, LoadedModel
+from faceter.engines.serving import layout_for, layout_of
+
+_Key = tuple[str, str]
+"""SHA-256 of the content, and the layout its report names: equal files may have reports that name different ones."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class _Session:
 
 
 class SessionCache:
-    """Loaded models by content, under a limit of bytes; safe to use from many threads.
+    """Loaded models by content and layout, under a limit of bytes; safe to use from many threads.
 
     Threads that want a model that is being loaded wait for that one load. A model that is put out while it runs is
     closed after its last run.
@@ -41,47 +46,52 @@ class SessionCache:
         limit_bytes: Most bytes of the models that are kept, as their engine estimates them. A model larger than
             this is loaded for each use.
         threads: Threads of one run.
+        saturates: Whether this host's kernels add products of signed weights in 16 bits; see `sums_saturate`.
     """
 
-    def __init__(self, engine: Engine, *, limit_bytes: int, threads: int) -> None:
+    def __init__(self, engine: Engine, *, limit_bytes: int, threads: int, saturates: bool) -> None:
         self._engine = engine
         self._limit_bytes = limit_bytes
         self._threads = threads
+        self._saturates = saturates
         self._lock = threading.Lock()
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._sessions: OrderedDict[_Key, _Session] = OrderedDict()
         self._bytes = 0
         self._hits = self._misses = self._evictions = 0
 
     @contextmanager
-    def use(self, sha256: str, read: Callable[[], bytes]) -> Iterator[LoadedModel]:
+    def use(
+        self, sha256: str, read: Callable[[], bytes], report: QuantizationReport | None = None
+    ) -> Iterator[LoadedModel]:
         """Lend a loaded model for the length of the block.
 
         Args:
             sha256: Names the content.
             read: Returns the content; called if it is not loaded yet.
+            report: A quantized model's, which says in which layout to load it; see `layout_for`.
 
         Raises:
             FaceterError: What reading or loading raises, to everyone who waited for it; the next use tries again.
         """
-        session, first = self._take(sha256)
+        key = (sha256, layout_of(report))
+        session, first = self._take(key)
         try:
             if first:
-                self._load(sha256, session, read)
+                self._load(key, session, read, report)
             yield session.loaded.result()
         finally:
             self._give_back(session)
 
     def drop(self, sha256: str) -> None:
-        """Put a model out; it is closed at once, or after the runs that are under way."""
+        """Put a model out, in every layout; it is closed at once, or after the runs that are under way."""
         with self._lock:
-            session = self._sessions.get(sha256)
-            closing = [self._put_out(sha256)] if session is not None else []
+            closing = [self._put_out(key) for key in list(self._sessions) if key[0] == sha256]
         _close(closing)
 
     def close(self) -> None:
         """Put every model out."""
         with self._lock:
-            closing = [self._put_out(sha256) for sha256 in list(self._sessions)]
+            closing = [self._put_out(key) for key in list(self._sessions)]
         _close(closing)
 
     def statistics(self) -> SessionStatistics:
@@ -91,26 +101,28 @@ class SessionCache:
                 len(self._sessions), self._bytes, self._limit_bytes, self._hits, self._misses, self._evictions
             )
 
-    def _take(self, sha256: str) -> tuple[_Session, bool]:
+    def _take(self, key: _Key) -> tuple[_Session, bool]:
         with self._lock:
-            session = self._sessions.get(sha256)
+            session = self._sessions.get(key)
             first = session is None
             if session is None:
-                session = self._sessions[sha256] = _Session()
+                session = self._sessions[key] = _Session()
                 self._misses += 1
             else:
-                self._sessions.move_to_end(sha256)
+                self._sessions.move_to_end(key)
                 self._hits += 1
             session.users += 1
             return session, first
 
-    def _load(self, sha256: str, session: _Session, read: Callable[[], bytes]) -> None:
+    def _load(self, key: _Key, session: _Session, read: Callable[[], bytes], report: QuantizationReport | None) -> None:
         try:
-            loaded = self._engine.load(read(), threads=self._threads)
+            content = read()
+            layout = layout_for(report, content, saturates=self._saturates)
+            loaded = self._engine.load(content, threads=self._threads, layout=layout)
         except BaseException as error:
             with self._lock:
-                if self._sessions.get(sha256) is session:
-                    del self._sessions[sha256]
+                if self._sessions.get(key) is session:
+                    del self._sessions[key]
             session.loaded.set_exception(error)
             return
         closing: list[LoadedModel | None] = []
@@ -125,9 +137,9 @@ class SessionCache:
                     self._evictions += 1
         _close(closing)
 
-    def _put_out(self, sha256: str) -> LoadedModel | None:
+    def _put_out(self, key: _Key) -> LoadedModel | None:
         """Take a session out of the cache and return what is to be closed now; the caller has the lock."""
-        session = self._sessions.pop(sha256)
+        session = self._sessions.pop(key)
         session.out = True
         self._bytes -= session.bytes
         return session.loaded.result() if session.users == 0 else None

@@ -23,9 +23,10 @@ from benchmarks.depthwise_network import (
     train,
     with_relu,
 )
+from benchmarks.fastestdet import DECODING as FASTESTDET
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
-from faceter.contracts.models import Activation, ChannelOrder, DetectionDecoding, ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing, Task
 from faceter.contracts.quantizations import Granularity, QuantizationMethod, QuantizationReport, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
@@ -37,18 +38,6 @@ CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 EPOCHS = 18
-
-FASTESTDET = DetectionDecoding(
-    head="grid",
-    boxes="758",
-    objectness_offset=0,
-    box_offset=1,
-    class_offset=5,
-    center_activation=Activation.TANH,
-    size_activation=Activation.SIGMOID,
-    objectness_power=0.6,
-    class_power=0.4,
-)
 
 
 def report_on(

@@ -1,11 +1,12 @@
 """Speed of a quantized ResNet-20 as it is served, against float and against ONNX Runtime's own ``quantize_static``.
 
-``python -m benchmarks.quantized_speed`` quantizes the network at 8, 4 and 2 bits, serves each by the layout that is
-fastest on this host, and measures all of them in turns, in one process, with one thread each, at batch 1 and 32. It
-prints medians and the ratios claimed: at least 1.8 × float and at least 1.2 × plain ``quantize_static``.
+``python -m benchmarks.quantized_speed`` quantizes the network at 8, 4 and 2 bits, loads each stored file in the layout
+that is fastest on this host, and measures all of them in turns, in one process, with one thread each, at batch 1 and
+32. It prints medians and the ratios claimed: at least 1.8 × float and at least 1.2 × plain ``quantize_static``.
 
-Plain ``quantize_static`` is called with its defaults on the very file, calibrated on the same pictures. A second
-line shows what it gives to somebody who knows to fold BatchNorm first and to ask for uint8 activations.
+Plain ``quantize_static`` is called with its defaults on the very file, calibrated on the same pictures. What it gives
+to somebody who knows to fold BatchNorm first and to ask for uint8 activations is measured beside it, and a line of its
+own says whether ours are 1.2 × that too; nothing is claimed there, so the run does not fail by it.
 """
 
 import argparse
@@ -27,10 +28,12 @@ from faceter.datasets.kinds import open_dataset
 from faceter.datasets.pictures import spread
 from faceter.engines.base import LoadedModel
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.engines.saturation import sums_saturate
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.describe import input_specs
 from faceter.graphs.fold import fold_batch_norms
 from faceter.graphs.packing import pack_weights
+from faceter.graphs.qdq import write_qdq
 from workers.quantization import layouts
 from workers.quantization.methods import methods
 from workers.quantization.prepared import Prepared
@@ -77,16 +80,17 @@ def quantized_statically(content: bytes, name: str, images: Array, **options: An
         return after.read_bytes()
 
 
-def served(prepared: Prepared, bits: int) -> tuple[bytes, str]:
-    """Return the quantized model as it is stored, packed, and the layout chosen for it."""
+def stored(prepared: Prepared, bits: int) -> tuple[bytes, str]:
+    """Return the quantized model as it is stored, and the layout that is fastest here."""
     request = QuantizationRequest(weight_bits=bits, activation_bits=bits)
     plan = methods[request.method](prepared, request).plan
     name = prepared.inputs[0].name
     first = {name: prepared.batches[0][name][:1]}
-    chosen = layouts.choose(plan, OnnxRuntimeEngine(), first, threads=1)
+    content = pack_weights(write_qdq(plan)).SerializeToString()
+    engine = OnnxRuntimeEngine()
+    chosen = layouts.choose(content, engine, first, threads=1, saturates=sums_saturate(engine))
     chosen.loaded.close()
-    layout = next(choice.layout for choice in chosen.choices if choice.served)
-    return pack_weights(chosen.model).SerializeToString(), layout
+    return content, chosen.layout
 
 
 def table(models: Mapping[str, LoadedModel], name: str, images: Array, seconds: float) -> dict[str, float]:
@@ -128,12 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tuned = quantized_statically(
         folded.model.SerializeToString(), name, images, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8
     )
-    files = {"float": content, "quantize_static": plain, "quantize_static, tuned": tuned}
-    for bits in BITS:
-        file, layout = served(prepared, bits)
-        files[f"W{bits}A{bits} ({layout}, {len(file):,} bytes)"] = file
     engine = OnnxRuntimeEngine()
-    models = {label: engine.load(file, threads=1) for label, file in files.items()}
+    files = {"float": content, "quantize_static": plain, "quantize_static, tuned": tuned}
+    models: dict[str, LoadedModel] = {label: engine.load(file, threads=1) for label, file in files.items()}
+    for bits in BITS:
+        file, layout = stored(prepared, bits)
+        models[f"W{bits}A{bits} ({layout}, {len(file):,} bytes)"] = engine.load(file, threads=1, layout=layout)
     held = True
     for batch in BATCHES:
         medians = table(models, name, images[:batch], options.seconds)
@@ -144,6 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"  slowest of ours: {against_float:.2f} × float (claim {AGAINST_FLOAT}), "
             f"{against_plain:.2f} × plain quantize_static (claim {AGAINST_PLAIN})"
         )
+        against_tuned = medians["quantize_static, tuned"] / slowest
+        verdict = "reached" if against_tuned >= AGAINST_PLAIN else "NOT reached"
+        print(f"  beside the claims: {against_tuned:.2f} × tuned quantize_static; {AGAINST_PLAIN} is {verdict}")
     print("\nThe claims hold." if held else "\nThe claims do NOT hold on this host, in this run.")
     return 0 if held else 1
 

@@ -54,6 +54,8 @@ def run_worker(settings: Settings) -> None:
     Args:
         settings: The service's.
     """
+    # Spinning threads beside an API on the same cores made passes up to ten times as slow; read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here once, so that no child pays for it; nothing of it may run before the fork.
     importlib.import_module("torch")
     importlib.import_module("workers.tasks")

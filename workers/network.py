@@ -10,7 +10,8 @@ from onnx import ModelProto, TensorProto
 from torch import Tensor, nn
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.graphs.view import is_standard, opset_of
+from faceter.graphs.operators import unsupported
+from faceter.graphs.view import opset_of, unique_names
 from workers.operators import OPERATORS
 from workers.operators.node import Node, Operator
 from workers.operators.tensors import from_proto, torch_dtype
@@ -67,10 +68,17 @@ class OnnxModule(nn.Module):
             model = onnx.inliner.inline_local_functions(model)
         graph = model.graph
         opset = opset_of(model) or 1
-        for proto in graph.node:
-            _check_supported(proto)
+        for operator, name in unsupported(model):
+            raise FaceterError(
+                ProblemKind.UNSUPPORTED_OPERATOR,
+                f"The operator {operator} of the node {name!r} is not supported here; the model can still be served.",
+                operator=operator,
+                node=name,
+            )
         types = _element_types(model)
-        self._nodes = [Node.read(proto, opset, types) for proto in graph.node]
+        self._nodes = [
+            Node.read(proto, name, opset, types) for proto, name in zip(graph.node, unique_names(graph), strict=True)
+        ]
         self._producers = {name: i for i, node in enumerate(self._nodes) for name in node.outputs if name}
         self._state_names: dict[str, str] = {}
         self._host: dict[str, Tensor] = {}
@@ -152,10 +160,6 @@ class OnnxModule(nn.Module):
         """
         value: Tensor = getattr(self, self._state_names[name])
         return value
-
-    def parameters_by_name(self) -> dict[str, nn.Parameter]:
-        """Return all parameters by their ONNX names, in the graph's order."""
-        return {name: self.parameter(name) for name, key in self._state_names.items() if key in self._parameters}
 
     def _register(self, name: str, value: Tensor, *, trainable: bool, persistent: bool) -> None:
         key = "tensor:" + name.replace("%", "%25").replace(".", "%2E")
@@ -268,18 +272,6 @@ def _call(node: Node, operator: Operator, arguments: Iterable[Tensor | None]) ->
         error.add_note(f"in the {node.op_type} node {node.name!r}")
         raise
     return results if isinstance(results, tuple) else (results,)
-
-
-def _check_supported(proto: onnx.NodeProto) -> None:
-    operator = proto.op_type if is_standard(proto) else f"{proto.domain}.{proto.op_type}"
-    if operator not in OPERATORS:
-        name = proto.name or next((output for output in proto.output if output), "")
-        raise FaceterError(
-            ProblemKind.UNSUPPORTED_OPERATOR,
-            f"The operator {operator} of the node {name!r} is not supported here; the model can still be served.",
-            operator=operator,
-            node=name,
-        )
 
 
 def _element_types(model: ModelProto) -> dict[str, int]:

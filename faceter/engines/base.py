@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from faceter.contracts.models import TensorSpec
+from faceter.graphs.layouts import PLAIN
 
 Array = np.ndarray[Any, np.dtype[Any]]
 """A tensor of any element type."""
@@ -84,14 +85,18 @@ class LoadedModel(Protocol):
 
 
 class Engine(Protocol):
-    """Loads graphs."""
+    """Loads graphs; engines that load alike are equal, so that what is found out about one holds for the other."""
 
-    def load(self, content: bytes, *, threads: int) -> LoadedModel:
+    def __hash__(self) -> int:
+        """Return the same for equal engines."""
+
+    def load(self, content: bytes, *, threads: int, layout: str = PLAIN) -> LoadedModel:
         """Return the graph of an ONNX file, ready to run.
 
         Args:
             content: The file, already checked; weights may be packed.
             threads: Threads of one run.
+            layout: One of `faceter.graphs.layouts.layouts`, applied to a quantized graph; a float one stays as it is.
 
         Raises:
             FaceterError: `MODEL_NOT_RUNNABLE` if the engine cannot load it.

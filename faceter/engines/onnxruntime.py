@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Final, cast
 
 import onnx
@@ -12,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
 from faceter.engines.base import Array, Interrupt
+from faceter.graphs.layouts import PLAIN, apply_layout
 from faceter.graphs.packing import unpack_weights
 
 DTYPES: Final = {
@@ -48,12 +50,14 @@ _FAILURES: Final = (
 )
 
 
+@dataclass(frozen=True)
 class OnnxRuntimeEngine:
-    """Loads graphs with ONNX Runtime, for the CPU."""
+    """Loads graphs with ONNX Runtime, for the CPU; all of them are equal."""
 
-    def load(self, content: bytes, *, threads: int) -> "OnnxRuntimeModel":
+    def load(self, content: bytes, *, threads: int, layout: str = PLAIN) -> "OnnxRuntimeModel":
         """Return the graph of an ONNX file, ready to run; see `faceter.engines.base.Engine.load`."""
-        content = unpack_weights(onnx.load_model_from_string(content)).SerializeToString()
+        plain = unpack_weights(onnx.load_model_from_string(content))
+        content = apply_layout(plain, layout).SerializeToString()
         try:
             session = onnxruntime.InferenceSession(content, _session_options(threads), ["CPUExecutionProvider"])
         except _FAILURES as error:
@@ -130,10 +134,19 @@ def _spec(argument: onnxruntime.NodeArg, role: str) -> TensorSpec:
     return TensorSpec(name=argument.name, dtype=dtype, shape=list(argument.shape))
 
 
+def _place(match: re.Match[str]) -> str:
+    return f"{match[1]} node {match[2]!r}: " if match[2] else f"{match[1]} node: "
+
+
 def _words(error: BaseException) -> str:
     """Return ONNX Runtime's message without its code, source lines and paths."""
     text = str(error).strip() or type(error).__name__
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     text = re.sub(r"\S*/[\w./-]+\.(?:cc|h):\d+ ?", "", text)
+    text = re.sub(
+        r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ", _place, text
+    )
+    text = re.sub(r"\w+(?:::[\w~<>]+)+\([^()]*\) ", "", text)
+    text = re.sub(r"\w+ [=!<>]=? \w+ was false\. ", "", text)
     text = " ".join(text.split())
     return text if len(text) <= 500 else text[:500] + "…"

@@ -4,6 +4,8 @@ On hosts with AVX2 but no VNNI, ONNX Runtime multiplies uint8 by int8 with an in
 in 16 bits: 255 · 127 · 2 = 64,770 becomes 32,767. Weights of 7 bits cannot reach that: 255 · 64 · 2 = 32,640.
 """
 
+from functools import cache
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -12,15 +14,28 @@ from faceter.engines.base import Engine
 
 _CHANNELS = 64
 _INPUT, _WEIGHT = 255, 127
+_ZERO_POINTS = (0, -1)
+"""Of the weights: kernels for symmetric weights are not those for others."""
 
 
 def sums_saturate(engine: Engine) -> bool:
     """Return whether a convolution of uint8 by int8 codes comes out too small where all codes are largest.
 
+    It is found out once for each process, by two small convolutions.
+
     Args:
         engine: What runs graphs on this host.
     """
-    model = engine.load(_largest_sums().SerializeToString(), threads=1)
+    return _saturates(engine)
+
+
+@cache
+def _saturates(engine: Engine) -> bool:
+    return any(_loses(engine, zero_point) for zero_point in _ZERO_POINTS)
+
+
+def _loses(engine: Engine, zero_point: int) -> bool:
+    model = engine.load(_largest_sums(zero_point).SerializeToString(), threads=1)
     try:
         codes = model.run({"x": np.full((1, _CHANNELS, 8, 8), _INPUT, np.float32)})["y"]
     finally:
@@ -28,20 +43,20 @@ def sums_saturate(engine: Engine) -> bool:
     return bool(codes.min() < _INPUT)
 
 
-def _largest_sums() -> onnx.ModelProto:
+def _largest_sums(zero_point: int) -> onnx.ModelProto:
     """Return a convolution in QDQ form that answers 255 everywhere if its sums are exact."""
-    total = float(_INPUT * _WEIGHT * _CHANNELS)
+    total = float(_INPUT * (_WEIGHT - zero_point) * _CHANNELS)
     constants = {
         "one": np.float32(1.0),
         "zero": np.uint8(0),
-        "signed_zero": np.int8(0),
+        "weight_zero": np.int8(zero_point),
         "w": np.full((_CHANNELS, _CHANNELS, 1, 1), _WEIGHT, np.int8),
         "step": np.float32(total / _INPUT),
     }
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["xq"]),
         helper.make_node("DequantizeLinear", ["xq", "one", "zero"], ["xf"]),
-        helper.make_node("DequantizeLinear", ["w", "one", "signed_zero"], ["wf"]),
+        helper.make_node("DequantizeLinear", ["w", "one", "weight_zero"], ["wf"]),
         helper.make_node("Conv", ["xf", "wf"], ["c"]),
         helper.make_node("QuantizeLinear", ["c", "step", "zero"], ["cq"]),
         helper.make_node("DequantizeLinear", ["cq", "one", "zero"], ["y"]),

@@ -5,9 +5,6 @@ row as p · M channels of one, its weights are p copies of the kernel, each shif
 zeros: W'[i · M + m, c, y, s · i + x] = W[m, c, y, x] for i < p. It multiplies (k + s (p − 1)) / k times as much, in
 products p times as wide. With channels last in memory, p · M channels of one pixel and M channels of p pixels are the
 same bytes, so putting the row together again costs nothing where a runtime keeps channels last.
-
-The file keeps the weights as they are: two standard nodes, Pad and Concat, make W' from them, and runtimes fold these
-at load, as does `faceter.graphs.packing.unpack_weights`.
 """
 
 from dataclasses import dataclass
@@ -18,9 +15,7 @@ from onnx import helper, numpy_helper
 
 from faceter.graphs import shapes as shape_inference
 from faceter.graphs.shapes import TensorInfo
-from faceter.graphs.view import Array, GraphView, attribute, replace_nodes, set_attribute
-
-BLOCK_PREFIX = "faceter.unpack/block/"
+from faceter.graphs.view import GraphView, attribute, replace_nodes, set_attribute
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,6 @@ def block_convolutions(model: onnx.ModelProto, channels: int) -> onnx.ModelProto
     changed.CopyFrom(model)
     view = GraphView(changed)
     found = shape_inference.infer(changed)
-    ahead: list[onnx.NodeProto] = []
     after: dict[str, list[onnx.NodeProto]] = {}
     for node in changed.graph.node:
         parts = _parts(view, node)
@@ -55,20 +49,14 @@ def block_convolutions(model: onnx.ModelProto, channels: int) -> onnx.ModelProto
         _shift_zero_point(view, parts.weight)
         pixels = _pixels(found, node, channels)
         if pixels > 1:
-            ahead.append(_widen(view, found, node, parts, pixels, ahead))
+            _widen(view, found, node, parts, pixels)
             follow = _join_pixels(view, parts.last, node, found)
             after[parts.last.output[0]] = follow
-    nodes = ahead
+    nodes: list[onnx.NodeProto] = []
     for node in changed.graph.node:
         nodes += [node, *after.get(node.output[0], [])]
     replace_nodes(changed.graph, nodes)
     return changed
-
-
-def blocked_weights(model: onnx.ModelProto) -> dict[str, str]:
-    """Return the initializer, or what is unpacked in its place, that each widened weight is made from."""
-    made = {node.output[0]: node for node in model.graph.node if node.name.startswith(BLOCK_PREFIX)}
-    return {name: made[node.input[0]].input[0] for name, node in made.items() if node.op_type == "Concat"}
 
 
 def _parts(view: GraphView, node: onnx.NodeProto) -> _Parts | None:
@@ -111,32 +99,21 @@ def _shift_zero_point(view: GraphView, weight: onnx.NodeProto) -> None:
     if int(codes.min()) == np.iinfo(np.int8).min:
         return
     view.replace_initializer(weight.input[0], (codes - 1).astype(np.int8))
-    weight.input[2] = _shared(view, f"{BLOCK_PREFIX}zero{zero.size if zero.ndim else ''}", np.full_like(zero, -1))
+    weight.input[2] = view.shared_initializer("zero/blocks", np.full_like(zero, -1))
 
 
-def _widen(
-    view: GraphView,
-    found: dict[str, TensorInfo],
-    node: onnx.NodeProto,
-    parts: _Parts,
-    pixels: int,
-    ahead: list[onnx.NodeProto],
-) -> onnx.NodeProto:
-    """Make a convolution compute ``pixels`` pixels at a time; return the node that makes its weights."""
-    codes = parts.weight.input[0]
+def _widen(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto, parts: _Parts, pixels: int) -> None:
+    """Make a convolution compute ``pixels`` pixels at a time."""
+    codes = numpy_helper.to_array(view.tensor(parts.weight.input[0]))
     zero = view.constant(parts.weight.input[2])
     assert zero is not None
-    fill = _shared(view, f"{BLOCK_PREFIX}fill{int(zero.reshape(-1)[0])}", zero.reshape(-1)[:1].reshape(()))
-    kernel = attribute(node, "kernel_shape") or list(view.tensor(codes).dims)[2:]
+    kernel = codes.shape[2:]
     strides, pads = attribute(node, "strides", [1, 1]), attribute(node, "pads", [0, 0, 0, 0])
     shifted = []
     for index in range(pixels):
-        before, behind = strides[1] * index, strides[1] * (pixels - 1 - index)
-        widths = _shared(view, f"{BLOCK_PREFIX}pads{before}-{behind}", np.array([0, 0, 0, before, 0, 0, 0, behind]))
-        name = view.unique("wide")
-        ahead.append(helper.make_node("Pad", [codes, widths, fill], [name], f"{BLOCK_PREFIX}{name}"))
-        shifted.append(name)
-    wide = f"{codes}/blocks"
+        widths = [(0, 0), (0, 0), (0, 0), (strides[1] * index, strides[1] * (pixels - 1 - index))]
+        shifted.append(np.pad(codes, widths, constant_values=zero.reshape(-1)[0]))
+    view.replace_initializer(parts.weight.input[0], np.concatenate(shifted))
     for dequantize, positions in ((parts.weight, (1, 2)), (parts.bias, (0, 1))):
         for position in positions if dequantize is not None else ():
             value = None if dequantize is None else view.constant(dequantize.input[position])
@@ -144,7 +121,6 @@ def _widen(
                 dequantize.input[position] = view.add_initializer(
                     f"{dequantize.input[position]}/blocks", np.tile(value, pixels)
                 )
-    parts.weight.input[0] = wide
     result, source = found[node.output[0]].shape, found[node.input[0]].shape
     assert result is not None
     assert source is not None
@@ -155,7 +131,6 @@ def _widen(
     set_attribute(node, "kernel_shape", [kernel[0], kernel[1] + strides[1] * (pixels - 1)])
     set_attribute(node, "strides", [strides[0], strides[1] * pixels])
     set_attribute(node, "pads", pads)
-    return helper.make_node("Concat", shifted, [wide], f"{BLOCK_PREFIX}{codes}", axis=0)
 
 
 def _join_pixels(
@@ -165,15 +140,10 @@ def _join_pixels(
     name = last.output[0]
     result = found[node.output[0]].shape
     assert result is not None
-    target = _shared(view, f"{BLOCK_PREFIX}shape{result[1]}", np.array([0, 0, -1, int(result[1] or 0)], np.int64))
+    target = view.shared_initializer("shape/blocks", np.array([0, 0, -1, int(result[1] or 0)], np.int64))
     last.output[0] = f"{name}/blocks"
     return [
         helper.make_node("Transpose", [f"{name}/blocks"], [f"{name}/rows"], perm=[0, 2, 3, 1]),
         helper.make_node("Reshape", [f"{name}/rows", target], [f"{name}/pixels"]),
         helper.make_node("Transpose", [f"{name}/pixels"], [name], perm=[0, 3, 1, 2]),
     ]
-
-
-def _shared(view: GraphView, name: str, value: Array) -> str:
-    """Return the name of a constant that several nodes use."""
-    return name if view.is_initializer(name) else view.add_initializer(name, value)

@@ -2,19 +2,16 @@
 
 import numpy as np
 import onnx
-from onnx import numpy_helper, version_converter
-from onnx.reference import ReferenceEvaluator
+from onnx import version_converter
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.graphs import shapes as shape_inference
+from faceter.graphs.constants import constants_to_initializers, fold_constants
 from faceter.graphs.rewrites import Rewrite, rewrites
 from faceter.graphs.shapes import TensorInfo
 from faceter.graphs.view import (
-    Array,
     GraphView,
     all_nodes,
-    attribute,
-    constant_value,
     is_standard,
     opset_of,
     remove_unused,
@@ -25,10 +22,6 @@ from faceter.graphs.view import (
 
 LEAST_OPSET = 13
 _LEAST_IR = 8
-_MOST_FOLDED = 64 * 1024 * 1024
-_RANDOM = frozenset(
-    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-)
 
 
 def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -36,7 +29,7 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
 
     - Opset 13 or later, since DequantizeLinear has an axis from there on.
     - Constants are initializers; what depends on constants alone is computed.
-    - Identity and Dropout are gone.
+    - Identity, Dropout and casts to the type a tensor has already are gone.
     - A mean over all of space is GlobalAveragePool.
     - MatMul of a matrix by a constant is Gemm; constant biases added after Conv, Gemm and such a MatMul are their own;
       Gemm has neither alpha nor beta, and its bias is a vector.
@@ -52,9 +45,9 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
         FaceterError: UNSUPPORTED_OPSET where ONNX cannot convert an older opset.
     """
     changed = _upgrade(model)
-    _constants_to_initializers(changed)
+    constants_to_initializers(changed)
     _remove_identities(changed)
-    _fold_constants(changed)
+    fold_constants(changed)
     for rewrite in rewrites:
         _apply(changed, rewrite)
     for node, name in zip(changed.graph.node, unique_names(changed.graph), strict=True):
@@ -81,19 +74,6 @@ def _upgrade(model: onnx.ModelProto) -> onnx.ModelProto:
     return changed
 
 
-def _constants_to_initializers(model: onnx.ModelProto) -> None:
-    kept = []
-    for node in model.graph.node:
-        value = constant_value(node)
-        if value is None:
-            kept.append(node)
-        else:
-            model.graph.initializer.append(
-                numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), node.output[0])
-            )
-    replace_nodes(model.graph, kept)
-
-
 def _remove_identities(model: onnx.ModelProto) -> None:
     inner = {
         name
@@ -102,30 +82,30 @@ def _remove_identities(model: onnx.ModelProto) -> None:
         for item in graph.node
         for name in item.input
     }
-    view = GraphView(model)
+    view, found = GraphView(model), shape_inference.infer(model)
     renamed: dict[str, str] = {}
     kept = []
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
-        if not _passes_through(view, node) or node.output[0] in inner:
+        if not _passes_through(view, found, node) or node.output[0] in inner:
             kept.append(node)
         elif node.output[0] not in view.outputs:
             renamed[node.output[0]] = node.input[0]
         else:
             kept.append(node)
     replace_nodes(model.graph, kept)
-    _name_outputs(model)
+    _name_outputs(model, found)
 
 
-def _name_outputs(model: onnx.ModelProto) -> None:
+def _name_outputs(model: onnx.ModelProto, found: dict[str, TensorInfo]) -> None:
     """Drop an Identity before an output of the graph by giving the tensor before it the output's name."""
     view = GraphView(model)
     kept = list(model.graph.node)
     for node in model.graph.node:
         source = node.input[0] if node.input else ""
         maker = view.producer.get(source)
-        if not _passes_through(view, node) or maker is None or source in view.outputs or list(subgraphs(maker)):
+        if not _passes_through(view, found, node) or maker is None or source in view.outputs or list(subgraphs(maker)):
             continue
         if any(list(subgraphs(reader)) for reader in view.consumers[source]):
             continue
@@ -137,78 +117,22 @@ def _name_outputs(model: onnx.ModelProto) -> None:
             maker.output[index] = target if name == source else name
         kept.remove(node)
         replace_nodes(model.graph, kept)
-        return _name_outputs(model)
+        return _name_outputs(model, found)
     return None
 
 
-def _passes_through(view: GraphView, node: onnx.NodeProto) -> bool:
+def _passes_through(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> bool:
     if not is_standard(node):
         return False
+    if node.op_type in ("Cast", "CastLike"):
+        before, after = found.get(node.input[0]), found.get(node.output[0])
+        return before is not None and after is not None and before.dtype == after.dtype
     if node.op_type == "Dropout":
         training = view.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
         mask_read = len(node.output) > 1 and (node.output[1] in view.consumers or node.output[1] in view.outputs)
         decided = len(node.input) < 3 or not node.input[2] or training is not None
         return decided and not (training is not None and bool(np.all(training))) and not mask_read
     return node.op_type == "Identity"
-
-
-def _fold_constants(model: onnx.ModelProto) -> None:
-    """Compute, with ONNX's reference implementation, what depends on constants and known shapes alone."""
-    known = {tensor.name: tensor for tensor in model.graph.initializer}
-    found = shape_inference.infer(model)
-    kept = []
-    for node in model.graph.node:
-        value = _folded(node, known, found, model)
-        if value is None:
-            kept.append(node)
-            continue
-        tensor = numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), node.output[0])
-        model.graph.initializer.append(tensor)
-        known[node.output[0]] = tensor
-    replace_nodes(model.graph, kept)
-    outputs = {value.name for value in model.graph.output}
-    for name in outputs & {tensor.name for tensor in model.graph.initializer}:
-        held = GraphView(model).unique(f"{name}/constant")
-        next(tensor for tensor in model.graph.initializer if tensor.name == name).name = held
-        for node in model.graph.node:
-            for index, item in enumerate(node.input):
-                node.input[index] = held if item == name else item
-        model.graph.node.append(onnx.helper.make_node("Identity", [held], [name]))
-
-
-def _folded(
-    node: onnx.NodeProto, known: dict[str, onnx.TensorProto], found: dict[str, TensorInfo], model: onnx.ModelProto
-) -> Array | None:
-    if not is_standard(node) or node.op_type in _RANDOM or list(subgraphs(node)) or len(node.output) != 1:
-        return None
-    if node.op_type == "Shape":
-        info = found.get(node.input[0])
-        if info is not None and info.static is not None and node.input[0] not in known:
-            end = attribute(node, "end")
-            return np.array(info.static[slice(attribute(node, "start", 0), end)], np.int64)
-    names = [name for name in node.input if name]
-    result = found.get(node.output[0])
-    too_large = result is not None and result.elements is not None and result.elements * 8 > _MOST_FOLDED
-    if not all(name in known for name in names) or node.op_type in ("QuantizeLinear", "DequantizeLinear") or too_large:
-        return None
-    if node.op_type in ("ConstantOfShape", "Expand", "Tile", "Range") and (result is None or result.elements is None):
-        return None
-    inputs = [
-        onnx.helper.make_tensor_value_info(name, known[name].data_type, list(known[name].dims))
-        for name in dict.fromkeys(names)
-    ]
-    graph = onnx.helper.make_graph([node], "fold", inputs, [onnx.helper.make_empty_tensor_value_info(node.output[0])])
-    alone = onnx.helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
-    try:
-        [value] = ReferenceEvaluator(alone).run(None, {name: numpy_helper.to_array(known[name]) for name in names})
-    except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError):
-        return None
-    if not isinstance(value, (np.ndarray, np.generic)):
-        return None
-    array = np.asarray(value)
-    if result is not None and array.dtype.name != result.dtype:
-        return None
-    return array
 
 
 def _apply(model: onnx.ModelProto, rewrite: Rewrite) -> None:

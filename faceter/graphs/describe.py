@@ -9,10 +9,9 @@ import onnx
 from faceter.contracts.graphs import Graph, Layer, Tensor
 from faceter.contracts.models import TensorSpec
 from faceter.graphs import shapes as shape_inference
-from faceter.graphs.blocking import blocked_weights
 from faceter.graphs.macs import multiply_accumulates
 from faceter.graphs.operators import unsupported
-from faceter.graphs.packing import unpack_packed, unpack_weights
+from faceter.graphs.packing import unpack_weights
 from faceter.graphs.view import GraphView, all_nodes, inputs_used, is_standard, opset_of, unique_names
 
 _QUANTIZING_OPERATORS = frozenset(
@@ -59,7 +58,7 @@ def is_quantized(model: onnx.ModelProto) -> bool:
 def parameter_count(model: onnx.ModelProto) -> int:
     """Return the number of trained values, as `describe` counts them."""
     view = GraphView(unpack_weights(model))
-    counted = _Parameters(view, _narrow_sizes(model))
+    counted = _Parameters(view)
     return sum(counted.of(node) for node in view.graph.node)
 
 
@@ -77,12 +76,11 @@ def describe(model: onnx.ModelProto) -> Graph:
     Returns:
         Layers in the order they run, every tensor that is not a weight, and totals.
     """
-    narrow = _narrow_sizes(model)
     model = unpack_weights(model)
     view = GraphView(model)
     found = shape_inference.infer(model)
     for_one = shape_inference.infer(model, batch=1)
-    counted = _Parameters(view, narrow)
+    counted = _Parameters(view)
     layers: list[Layer] = []
     tensors = [Tensor(name=spec.name, dtype=spec.dtype, shape=spec.shape) for spec in input_specs(model)]
     names = unique_names(view.graph)
@@ -131,26 +129,11 @@ def _batch_norm_follows(node: onnx.NodeProto, view: GraphView) -> bool:
     )
 
 
-def _narrow_sizes(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the values there are in weights, and in their biases, that blocks of pixels hold several times."""
-    view = GraphView(unpack_packed(model))
-    sizes: dict[str, int] = {}
-    for wide, narrow in blocked_weights(view.model).items():
-        sizes[wide] = prod(view.tensor(narrow).dims)
-        [dequantize] = view.consumers[wide]
-        [layer] = view.consumers[dequantize.output[0]]
-        bias = view.producer.get(layer.input[2]) if len(layer.input) > 2 else None
-        if bias is not None:
-            sizes[bias.input[0]] = view.tensor(narrow).dims[0]
-    return sizes
-
-
 class _Parameters:
     """Counts trained values node by node, each tensor once."""
 
-    def __init__(self, view: GraphView, narrow: dict[str, int]) -> None:
+    def __init__(self, view: GraphView) -> None:
         self._view = view
-        self._narrow = narrow
         self._seen: set[str] = set()
 
     def of(self, node: onnx.NodeProto) -> int:
@@ -185,8 +168,6 @@ class _Parameters:
         return value is not None and value.ndim > 0 and value.dtype.name in _FLOAT_TYPES
 
     def _elements(self, name: str) -> int:
-        if name in self._narrow:
-            return self._narrow[name]
         if self._view.is_initializer(name):
             return prod(self._view.tensor(name).dims)
         value = self._view.constant(name)

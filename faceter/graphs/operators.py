@@ -2,7 +2,7 @@
 
 from onnx import ModelProto
 
-from faceter.graphs.view import is_standard
+from faceter.graphs.view import is_standard, unique_names
 
 SUPPORTED_OPERATORS = frozenset(
     {
@@ -185,16 +185,16 @@ def unsupported(model: ModelProto) -> list[tuple[str, str]]:
         model: A checked model. Functions of its own count by what they are made of.
 
     Returns:
-        The operator's type, with its domain before it where that is not the standard one, and the node's name (that of
-        its first output where it has none). Empty if the whole graph can be run.
+        The operator's type, with its domain before it where that is not the standard one, and what the node is called
+        in the graph's description too. Empty if the whole graph can be run.
     """
     own = {(function.domain, function.name) for function in model.functions}
     found = []
     for part in (model.graph, *model.functions):
-        for node in part.node:
+        for node, name in zip(part.node, unique_names(part), strict=True):
             standard = is_standard(node)
             if (standard and node.op_type in SUPPORTED_OPERATORS) or (node.domain, node.op_type) in own:
                 continue
             operator = node.op_type if standard else f"{node.domain}.{node.op_type}"
-            found.append((operator, node.name or next((name for name in node.output if name), "")))
+            found.append((operator, name))
     return found

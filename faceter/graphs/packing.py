@@ -17,11 +17,9 @@ import onnx
 from onnx import numpy_helper
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.graphs.blocking import BLOCK_PREFIX, blocked_weights
 from faceter.graphs.view import Array, GraphView, attribute, remove_unused, replace_nodes
 
 PREFIX = "faceter.unpack/"
-_CODE_TYPES = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 _LEAST_SAVED = 256
 
 
@@ -45,42 +43,41 @@ class _Cut:
 def pack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with the integer codes of its weights packed at the fewest bits they need.
 
-    Weights are the int8 and uint8 initializers that a DequantizeLinear reads. Each, or each of its channels, is packed
-    at the smallest b whose range holds all its codes, which is never more than it was quantized to. Packing
-    twice changes nothing, and `unpack_weights` gives the model back.
+    Weights are the int8 initializers that a DequantizeLinear reads. Each, or each of its channels, is packed at the
+    smallest b whose range holds all its codes, which is never more than it was quantized to. Packing twice changes
+    nothing, and `unpack_weights` gives the model back.
 
     Args:
         model: A quantized model; it is not changed.
     """
-    if any(_unpacks(node) for node in model.graph.node):
+    if is_packed(model):
         return model
     packed = onnx.ModelProto()
     packed.CopyFrom(model)
     view = GraphView(packed)
-    pieces: dict[tuple[int, int], list[_Piece]] = {}
+    pieces: dict[int, list[_Piece]] = {}
     cuts: dict[str, _Cut] = {}
     originals: dict[str, Array] = {}
     for name, axis in _weights(view):
         codes = numpy_helper.to_array(view.tensor(name))
         originals[name] = codes
-        middle = _middle(codes)
-        whole, by_channel = _bits(codes, middle, None), _bits(codes, middle, axis)
+        whole, by_channel = _bits(codes, None), _bits(codes, axis)
         if axis is not None and _saved(codes, whole, by_channel) > _LEAST_SAVED + 4 * len(by_channel):
             cuts[name] = _Cut(axis, np.argsort(np.argsort(by_channel, kind="stable"), kind="stable"))
             for bits in np.unique(by_channel):
                 part = np.compress(by_channel == bits, codes, axis)
-                _add_piece(pieces, name, part, int(bits), middle)
+                _add_piece(pieces, name, part, int(bits))
         else:
-            _add_piece(pieces, name, codes, int(whole[0]), middle)
-    narrow = {name for (bits, _), group in pieces.items() if bits < 8 for name in (piece.weight for piece in group)}
+            _add_piece(pieces, name, codes, int(whole[0]))
+    narrow = dict.fromkeys(piece.weight for bits, group in sorted(pieces.items()) if bits < 8 for piece in group)
     if not narrow:
         return packed
     nodes: list[onnx.NodeProto] = []
     parts: dict[str, list[str]] = {}
-    for (bits, base), group in sorted(pieces.items()):
+    for bits, group in sorted(pieces.items()):
         kept = [piece for piece in group if piece.weight in narrow]
         if kept:
-            nodes += _unpacking_nodes(view, bits, base, kept, parts)
+            nodes += _unpacking_nodes(view, bits, kept, parts)
     for name in narrow:
         nodes += _joining_nodes(view, name, parts[name], originals[name].shape, cuts.get(name))
     for tensor in [tensor for tensor in packed.graph.initializer if tensor.name in narrow]:
@@ -90,24 +87,16 @@ def pack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def unpack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with packed weights turned back into int8 or uint8 initializers.
+    """Return the model with packed weights turned back into int8 initializers.
 
     It runs the model's own unpacking nodes with numpy. A model with nothing packed is returned as it is.
     """
-    return _unpack(model, PREFIX) if is_packed(model) else model
-
-
-def unpack_packed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with packed weights unpacked, but not widened for blocks of pixels: as it was before packing."""
-    return _unpack(model, "") if any(_unpacks(node) for node in model.graph.node) else model
-
-
-def _unpack(model: onnx.ModelProto, widen: str) -> onnx.ModelProto:
-    """Run unpacking nodes, and those that widen weights if ``widen`` is the prefix of all."""
+    if not is_packed(model):
+        return model
     unpacked = onnx.ModelProto()
     unpacked.CopyFrom(model)
     graph = unpacked.graph
-    packing = [node for node in graph.node if _unpacks(node) or (widen and node.name.startswith(widen))]
+    packing = [node for node in graph.node if node.name.startswith(PREFIX)]
     done = {node.name for node in packing}
     values = {tensor.name: tensor for tensor in graph.initializer}
     most = 64 * sum(len(tensor.SerializeToString()) for tensor in graph.initializer)
@@ -134,12 +123,8 @@ def _unpack(model: onnx.ModelProto, widen: str) -> onnx.ModelProto:
 
 
 def is_packed(model: onnx.ModelProto) -> bool:
-    """Whether the model has weights that `unpack_weights` changes: packed, or to be widened for blocks of pixels."""
+    """Whether the model has packed weights."""
     return any(node.name.startswith(PREFIX) for node in model.graph.node)
-
-
-def _unpacks(node: onnx.NodeProto) -> bool:
-    return node.name.startswith(PREFIX) and not node.name.startswith(BLOCK_PREFIX)
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:
@@ -147,39 +132,27 @@ def weight_bytes(model: onnx.ModelProto) -> int:
     weights = {name for name, _ in _weights(GraphView(model))}
     total = 0
     for tensor in model.graph.initializer:
-        if tensor.name in weights or (tensor.name.startswith(PREFIX) and not tensor.name.startswith(BLOCK_PREFIX)):
+        if tensor.name in weights or tensor.name.startswith(PREFIX):
             total += numpy_helper.to_array(tensor).nbytes
     return total
 
 
 def _weights(view: GraphView) -> list[tuple[str, int | None]]:
     found: dict[str, int | None] = {}
-    widened = blocked_weights(view.model)
     for node in view.graph.node:
-        name = widened.get(node.input[0], node.input[0]) if node.op_type == "DequantizeLinear" else ""
-        if not view.is_initializer(name):
+        if node.op_type != "DequantizeLinear" or not view.is_initializer(node.input[0]):
             continue
-        tensor = view.tensor(name)
-        if tensor.data_type in _CODE_TYPES and len(tensor.dims) > 1:
+        tensor = view.tensor(node.input[0])
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1:
             per_channel = len(view.tensor(node.input[1]).dims) == 1 if view.is_initializer(node.input[1]) else False
             found[tensor.name] = attribute(node, "axis", 1) % len(tensor.dims) if per_channel else None
     return list(found.items())
 
 
-def _middle(codes: Array) -> int:
-    """Return the code that signed codes are counted from: 0, or 128 for uint8; or the one before, if that is shorter.
-
-    `faceter.graphs.blocking` moves zero points, and with them all codes, down by one.
-    """
-    middle = 0 if codes.dtype == np.int8 else 128
-    return min((middle, middle - 1), key=lambda code: int(_bits(codes, code, None)[0]))
-
-
-def _bits(codes: Array, middle: int, axis: int | None) -> Array:
+def _bits(codes: Array, axis: int | None) -> Array:
     """Return the fewest bits that hold the codes, of all of them or per channel, [1] or [C]."""
     others = tuple(index for index in range(codes.ndim) if index != axis)
-    signed = codes.astype(np.int32) - middle
-    low, high = signed.min(axis=others).reshape(-1), signed.max(axis=others).reshape(-1)
+    low, high = codes.min(axis=others).reshape(-1), codes.max(axis=others).reshape(-1)
     needed = np.ones(low.shape, np.int32)
     for bits in range(1, 8):
         fits = (low >= -(1 << (bits - 1))) & (high < 1 << (bits - 1))
@@ -191,17 +164,16 @@ def _saved(codes: Array, whole: Array, by_channel: Array) -> float:
     return codes.size / 8 * (float(whole[0]) - float(by_channel.mean()))
 
 
-def _add_piece(pieces: dict[tuple[int, int], list[_Piece]], name: str, codes: Array, bits: int, middle: int) -> None:
-    base = middle - (1 << (bits - 1))
-    unsigned = (codes.astype(np.int32) - base).astype(np.uint8)
-    pieces.setdefault((bits, base), []).append(_Piece(name, unsigned))
+def _add_piece(pieces: dict[int, list[_Piece]], name: str, codes: Array, bits: int) -> None:
+    unsigned = (codes.astype(np.int32) + (1 << (bits - 1))).astype(np.uint8)
+    pieces.setdefault(bits, []).append(_Piece(name, unsigned))
 
 
 def _unpacking_nodes(
-    view: GraphView, bits: int, base: int, pieces: list[_Piece], parts: dict[str, list[str]]
+    view: GraphView, bits: int, pieces: list[_Piece], parts: dict[str, list[str]]
 ) -> list[onnx.NodeProto]:
     """Store pieces of one width and return the nodes that rebuild them; ``parts`` learns each weight's tensors."""
-    tag = f"{PREFIX}{bits}{'s' if base < 0 else 'u'}{abs(base)}/"
+    tag = f"{PREFIX}{bits}/"
     codes = np.concatenate([piece.codes.reshape(-1) for piece in pieces])
     sizes = [piece.codes.size for piece in pieces]
     padding = -len(codes) % 8
@@ -236,9 +208,9 @@ def _unpacking_nodes(
             wide = node("Mul", [wide, constant(f"times{offset}", np.array(1 << offset, np.int32))], [f"{step}e"])
         whole = node("Add", [whole, wide], [f"{step}f"]) if whole else wide
         offset += width
+    base = -(1 << (bits - 1))
     whole = node("Add", [whole, constant(f"base{base}", np.array(base, np.int32))], [f"{tag}g"])
-    kind = onnx.TensorProto.INT8 if base < 0 else onnx.TensorProto.UINT8
-    whole = node("Cast", [whole], [f"{tag}h"], to=kind)
+    whole = node("Cast", [whole], [f"{tag}h"], to=onnx.TensorProto.INT8)
     names = [f"{tag}/{index}" for index in range(len(pieces))]
     for piece, name in zip(pieces, names, strict=True):
         parts.setdefault(piece.weight, []).append(name)
@@ -291,9 +263,6 @@ def _run(node: onnx.NodeProto, arguments: list[Array]) -> list[Array]:
             return [first + arguments[1]]
         case "Split":
             return list(np.split(first, np.cumsum(arguments[1])[:-1], axis=attribute(node, "axis", 0)))
-        case "Pad":
-            before, behind = np.split(arguments[1], 2)
-            return [np.pad(first, list(zip(before, behind, strict=True)), constant_values=arguments[2])]
         case "Concat":
             return [np.concatenate(arguments, axis=attribute(node, "axis"))]
         case "Gather":

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx
 
-from faceter.graphs.blocking import block_convolutions
 from faceter.graphs.quantizer import Quantizer, asymmetric, symmetric
 from faceter.graphs.sites import ActivationSite, Sites, WeightSite, clamp_of, moved_from, quantizable
 from faceter.graphs.view import Array, GraphView, attribute, node_name, remove_unused, replace_nodes
@@ -13,7 +12,6 @@ from faceter.graphs.view import Array, GraphView, attribute, node_name, remove_u
 __all__ = [
     "ActivationSite",
     "BiasQuantizer",
-    "Layout",
     "QuantizationPlan",
     "Quantizer",
     "Sites",
@@ -21,7 +19,6 @@ __all__ = [
     "asymmetric",
     "bias_quantizers",
     "fit_biases",
-    "layouts",
     "quantizable",
     "symmetric",
     "write_qdq",
@@ -29,42 +26,6 @@ __all__ = [
 
 _BIAS_LIMIT = float(2**30)
 _BIASED = ("Conv", "Gemm")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A way to write the served graph.
-
-    Attributes:
-        name: What a report calls it.
-        description: What it is, in a sentence.
-        unsigned_weights: Whether weights are stored as uint8 with the zero point moved by 128: slower, but without the
-            16-bit sums of products that overflow on hosts with AVX2 alone.
-        channel_multiple: Input channels of ungrouped convolutions are filled up with zeros to a multiple of this:
-            kernels that take channels by fours are slow on the three of a picture.
-        block_channels: Convolutions of fewer output channels compute several pixels at a time; see
-            `faceter.graphs.blocking`. 0 for none.
-    """
-
-    name: str
-    description: str
-    unsigned_weights: bool = False
-    channel_multiple: int = 1
-    block_channels: int = 0
-
-
-layouts: dict[str, Layout] = {
-    layout.name: layout
-    for layout in (
-        Layout("u8s8", "uint8 activations by int8 weights"),
-        Layout(
-            "u8s8-by-4", "as u8s8, input channels of convolutions filled up to a multiple of four", channel_multiple=4
-        ),
-        Layout("u8s8-blocks", "as u8s8, convolutions of few channels several pixels at a time", block_channels=64),
-        Layout("u8u8", "uint8 activations by uint8 weights", unsigned_weights=True),
-    )
-}
-"""The layouts a worker times on its host to serve the faster one; the first is the default."""
 
 
 @dataclass
@@ -160,8 +121,8 @@ def fit_biases(plan: QuantizationPlan) -> QuantizationPlan:
     return replace(plan, weights=weights)
 
 
-def write_qdq(plan: QuantizationPlan, layout: str = "u8s8") -> onnx.ModelProto:
-    """Write the quantized graph of a plan.
+def write_qdq(plan: QuantizationPlan) -> onnx.ModelProto:
+    """Write the quantized graph of a plan, in the plain layout; see `faceter.graphs.layouts`.
 
     Every quantized tensor keeps its name, which now stands for its dequantized value; its codes are called ``name/q``.
     For b < 8 a Clip on the uint8 codes follows QuantizeLinear, and it also does the work of the ReLU or Clip it
@@ -171,20 +132,16 @@ def write_qdq(plan: QuantizationPlan, layout: str = "u8s8") -> onnx.ModelProto:
 
     Args:
         plan: A method's result.
-        layout: One of `layouts`.
 
     Returns:
         The model, in standard ONNX, with the same inputs and outputs as the plan's.
     """
-    chosen = layouts[layout]
-    model = _Writer(fit_biases(plan), chosen).write()
-    return block_convolutions(model, chosen.block_channels) if chosen.block_channels else model
+    return _Writer(fit_biases(plan)).write()
 
 
 class _Writer:
-    def __init__(self, plan: QuantizationPlan, layout: Layout) -> None:
+    def __init__(self, plan: QuantizationPlan) -> None:
         self.plan = plan
-        self.layout = layout
         self.model = onnx.ModelProto()
         self.model.CopyFrom(plan.model)
         self.view = GraphView(self.model)
@@ -195,8 +152,6 @@ class _Writer:
                 self.quantizers.update(dict.fromkeys((*site.tensors, *site.moved), plan.activations[site.name]))
         self.codes: dict[str, str] = {}
         self.renamed: dict[str, str] = {}
-        self.constants: dict[tuple[str, bytes], str] = {}
-        self.shapes = {tensor.name: tuple(tensor.dims) for tensor in self.model.graph.initializer}
 
     def write(self) -> onnx.ModelProto:
         biases = {item.layer: item for item in bias_quantizers(self.plan)}
@@ -209,7 +164,6 @@ class _Writer:
             if self._moves_codes(node):
                 self._move(node)
                 continue
-            self._fill_channels(node)
             bias = biases.get(node_name(node))
             if bias is not None:
                 node.input[2] = self._bias(bias)
@@ -252,7 +206,10 @@ class _Writer:
         if low > 0 or high < 255:
             whole = self.view.unique(f"{name}/q8")
             self._add("QuantizeLinear", [source, scale, zero_point], whole)
-            limits = [self._constant("low", np.array(low, np.uint8)), self._constant("high", np.array(high, np.uint8))]
+            limits = [
+                self.view.shared_initializer("low", np.array(low, np.uint8)),
+                self.view.shared_initializer("high", np.array(high, np.uint8)),
+            ]
             self._add("Clip", [whole, *limits], codes)
         else:
             self._add("QuantizeLinear", [source, scale, zero_point], codes)
@@ -266,27 +223,6 @@ class _Writer:
             target = self.renamed[name] = self.view.unique(f"{name}/dq")
         self._add("DequantizeLinear", [codes, scale, zero_point], target)
 
-    def _fill_channels(self, node: onnx.NodeProto) -> None:
-        """Pad the codes that enter a convolution, and its weights, with channels of zeros, as the layout asks."""
-        if node.op_type != "Conv" or node.input[0] not in self.codes or node.input[1] not in self.plan.weights:
-            return
-        weight, quantizer = self.plan.weights[node.input[1]], self.quantizers[node.input[0]]
-        channels, rank = self.shapes[node.input[1]][1], len(self.shapes[node.input[1]])
-        missing = -channels % self.layout.channel_multiple
-        if not missing or attribute(node, "group", 1) != 1 or len(self.view.consumers[node.input[1]]) > 1:
-            return
-        codes = self.view.tensor(f"{node.input[1]}/q")
-        widths = [(0, missing if axis == 1 else 0) for axis in range(rank)]
-        zero = int(weight.zero_point.reshape(-1)[0]) + (128 if self.layout.unsigned_weights else 0)
-        filled = np.pad(onnx.numpy_helper.to_array(codes), widths, constant_values=zero)
-        self.view.replace_initializer(codes.name, filled)
-        pads = self._constant("pads", np.array([0] * (rank + 1) + [missing] + [0] * (rank - 2), np.int64))
-        scale, zero_point = self._scale(quantizer)
-        target = self.view.unique(f"{node.input[0]}/filled")
-        self._add("Pad", [self.codes[node.input[0]], pads, zero_point], f"{target}/q")
-        self._add("DequantizeLinear", [f"{target}/q", scale, zero_point], target)
-        node.input[0] = target
-
     def _moves_codes(self, node: onnx.NodeProto) -> bool:
         return node.output[0] in self.quantizers and bool(moved_from(self.view, node))
 
@@ -297,7 +233,7 @@ class _Writer:
         for index in data:
             node.input[index] = self.codes[node.input[index]]
         if node.op_type == "Pad" and attribute(node, "mode", "constant") == "constant":
-            value = self._constant("zero", first.zero_point.astype(np.uint8))
+            value = self.view.shared_initializer("zero", first.zero_point.astype(np.uint8))
             node.input.extend([""] * (3 - len(node.input)))
             node.input[2] = value
         outputs = list(node.output)
@@ -312,11 +248,11 @@ class _Writer:
     def _weight(self, name: str, quantizer: Quantizer) -> None:
         codes = quantizer.quantize(self.view.constant(name))  # type: ignore[arg-type]
         zero_point = quantizer.zero_point.astype(np.int8)
-        if self.layout.unsigned_weights:
-            codes = (codes.astype(np.int16) + 128).astype(np.uint8)
-            zero_point = (zero_point.astype(np.int16) + 128).astype(np.uint8)
         stored = self.view.add_initializer(f"{name}/q", codes)
-        constants = [self._constant(f"{name}/s", quantizer.scale), self._constant("zero", zero_point)]
+        constants = [
+            self.view.shared_initializer(f"{name}/s", quantizer.scale),
+            self.view.shared_initializer("zero", zero_point),
+        ]
         self._add("DequantizeLinear", [stored, *constants], name, axis=quantizer.axis)
         self.model.graph.initializer.remove(self.view.tensor(name))
 
@@ -324,21 +260,14 @@ class _Writer:
         bias = self.view.constant(quantizer.bias)
         assert bias is not None
         codes = self.view.add_initializer(f"{quantizer.bias}/q", quantizer.quantize(bias.reshape(-1)))
-        scale = self._constant(f"{quantizer.bias}/s", quantizer.scale)
+        scale = self.view.shared_initializer(f"{quantizer.bias}/s", quantizer.scale)
         target = self.view.unique(f"{quantizer.bias}/dq")
         self._add("DequantizeLinear", [codes, scale], target, axis=0 if quantizer.scale.ndim else None)
         return target
 
     def _scale(self, quantizer: Quantizer) -> tuple[str, str]:
         zero_point = quantizer.zero_point.astype(np.uint8)
-        return self._constant("scale", quantizer.scale), self._constant("zero", zero_point)
-
-    def _constant(self, name: str, value: Array) -> str:
-        """Return the name of a small constant, made once for each value."""
-        key = (f"{value.dtype}{value.shape}", value.tobytes())
-        if key not in self.constants:
-            self.constants[key] = self.view.add_initializer(name, value)
-        return self.constants[key]
+        return self.view.shared_initializer("scale", quantizer.scale), self.view.shared_initializer("zero", zero_point)
 
     def _add(self, operator: str, inputs: list[str], output: str, axis: int | None = None) -> None:
         node = onnx.helper.make_node(operator, inputs, [output])

@@ -82,8 +82,8 @@ def node_name(node: onnx.NodeProto) -> str:
     return f"{node.op_type}({output})"
 
 
-def unique_names(graph: onnx.GraphProto) -> list[str]:
-    """Return a name for every node, in the graph's order; of namesakes the later ones get a number."""
+def unique_names(graph: onnx.GraphProto | onnx.FunctionProto) -> list[str]:
+    """Return what every node is called wherever it is spoken of; of namesakes the later ones get a number."""
     names: list[str] = []
     taken: set[str] = set()
     for node in graph.node:
@@ -122,6 +122,7 @@ class GraphView:
         self.outputs = {value.name for value in self.graph.output}
         self.inputs = [value.name for value in self.graph.input if value.name not in self._initializers]
         self._names = {*self.producer, *self._initializers, *self.consumers, *self.outputs, *self.inputs}
+        self._shared: dict[tuple[str, bytes], str] = {}
 
     def is_initializer(self, name: str) -> bool:
         """Whether a tensor is an initializer of the main graph."""
@@ -145,6 +146,13 @@ class GraphView:
         self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
         self._initializers[name] = self.graph.initializer[-1]
         return name
+
+    def shared_initializer(self, name: str, value: Array) -> str:
+        """Do as `add_initializer`, but once for each value; for small constants that several nodes read."""
+        key = (f"{value.dtype}{value.shape}", value.tobytes())
+        if key not in self._shared:
+            self._shared[key] = self.add_initializer(name, value)
+        return self._shared[key]
 
     def replace_initializer(self, name: str, value: Array) -> None:
         """Give an initializer a new value."""

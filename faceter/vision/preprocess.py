@@ -34,28 +34,11 @@ class Placement:
         Returns:
             float32 [n, 4] in picture pixels.
         """
-        mapped = (np.asarray(boxes, np.float64) - self._offsets()) / self._scales()
+        mapped = (np.asarray(boxes, np.float64) - [*self.offset, *self.offset]) / [*self.scale, *self.scale]
         if clip:
             width, height = self.picture
             mapped = np.clip(mapped, 0, [width, height, width, height])
         return mapped.astype(np.float32)
-
-    def to_input(self, boxes: FloatArray) -> FloatArray:
-        """Map boxes from picture pixels to input pixels; not cut off at the input's edges.
-
-        Args:
-            boxes: float [n, 4]: left, top, right, bottom in picture pixels.
-
-        Returns:
-            float32 [n, 4] in input pixels.
-        """
-        return (np.asarray(boxes, np.float64) * self._scales() + self._offsets()).astype(np.float32)
-
-    def _scales(self) -> list[float]:
-        return [*self.scale, *self.scale]
-
-    def _offsets(self) -> list[float]:
-        return [*self.offset, *self.offset]
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> tuple[FloatArray, Placement]:

@@ -6,19 +6,28 @@ from random import Random
 import numpy as np
 import pytest
 
+from app.prediction import PredictOptions, Predictor
 from app.sessions import SessionCache
+from faceter.contracts.base import utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import TensorSpec
+from faceter.contracts.models import Model, ModelMetadata, TensorSpec
+from faceter.contracts.settings import Settings
 from faceter.engines.base import Array, Interrupt
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.graphs.packing import pack_weights
+from faceter.graphs.qdq import write_qdq
 from tests.engines import graphs
+from tests.engines.reports import report_of
+from tests.graphs.builders import residual_net
+from tests.graphs.min_max import min_max_plan
 
 
 class CountedModel:
     """A loaded model that says whether it was closed."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, layout: str) -> None:
         self.content = content
+        self.layout = layout
         self.bytes = len(content)
         self.closed = 0
         self.running = 0
@@ -43,11 +52,11 @@ class CountingEngine:
         self.gate = threading.Event()
         self.gate.set()
 
-    def load(self, content: bytes, *, threads: int) -> CountedModel:
+    def load(self, content: bytes, *, threads: int, layout: str = "u8s8") -> CountedModel:
         assert self.gate.wait(10)
         if content == b"bad":
             raise FaceterError(ProblemKind.MODEL_NOT_RUNNABLE, "It is bad.")
-        model = CountedModel(content)
+        model = CountedModel(content, layout)
         self.loaded.append(model)
         return model
 
@@ -58,7 +67,7 @@ def engine() -> CountingEngine:
 
 
 def cache_of(engine: CountingEngine, limit: int = 100) -> SessionCache:
-    return SessionCache(engine, limit_bytes=limit, threads=1)
+    return SessionCache(engine, limit_bytes=limit, threads=1, saturates=False)
 
 
 def use(cache: SessionCache, key: str, size: int = 40) -> None:
@@ -199,9 +208,60 @@ def test_under_a_crowd_the_limit_holds_and_each_is_closed_once(engine: CountingE
 
 
 def test_with_the_real_engine() -> None:
-    cache = SessionCache(OnnxRuntimeEngine(), limit_bytes=10**9, threads=1)
+    cache = SessionCache(OnnxRuntimeEngine(), limit_bytes=10**9, threads=1, saturates=False)
     one = np.ones((1, 2), np.float32)
     with cache.use("adder", graphs.adder) as model:
         assert model.run({"a": one, "b": one})["sum"].tolist() == [[2, 2]]
     assert cache.statistics().bytes > 0
     cache.close()
+
+
+def test_loaded_in_the_layout_of_the_report(engine: CountingEngine) -> None:
+    cache = cache_of(engine)
+    for report in (report_of("u8s8-blocks"), None, report_of("u8s8-blocks"), report_of("u8s8")):
+        with cache.use("a", lambda: bytes(40), report):
+            pass
+    assert [model.layout for model in engine.loaded] == ["u8s8-blocks", "u8s8"]
+    assert cache.statistics().bytes == 80
+
+
+def test_a_dropped_one_is_closed_in_every_layout(engine: CountingEngine) -> None:
+    cache = cache_of(engine)
+    for key, layout in (("a", "u8s8"), ("a", "u8u8"), ("b", "u8s8")):
+        with cache.use(key, lambda: bytes(40), report_of(layout)):
+            pass
+    cache.drop("a")
+    assert [model.closed for model in engine.loaded] == [1, 1, 0]
+    assert cache.statistics().bytes == 40
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(8, "u8u8"), (4, "u8s8-blocks")])
+def test_on_a_host_whose_sums_saturate_weights_of_8_bits_are_unsigned(
+    bits: int, expected: str, engine: CountingEngine
+) -> None:
+    image = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
+    content = pack_weights(write_qdq(min_max_plan(residual_net(), weight_bits=bits, image=image))).SerializeToString()
+    cache = SessionCache(engine, limit_bytes=10**9, threads=1, saturates=True)
+    with cache.use("a", lambda: content, report_of("u8s8-blocks")):
+        pass
+    [model] = engine.loaded
+    assert model.layout == expected
+
+
+def test_predictions_are_made_in_the_layout_of_the_report(engine: CountingEngine) -> None:
+    model = Model(
+        id="mdl_0",
+        name="net",
+        created_at=utc_now(),
+        sha256="0" * 64,
+        bytes=40,
+        metadata=ModelMetadata(),
+        inputs=[TensorSpec(name="x", dtype="float32", shape=["batch", 2])],
+        outputs=[],
+        opset=17,
+        parameters=1,
+        quantization=report_of("u8s8-by-4", "u8s8"),
+    )
+    predictor = Predictor(cache_of(engine), lambda sha256: bytes(40), Settings(_env_file=None))
+    predictor.predict_tensors(model, b'{"inputs": {"x": [[1, 2]]}}', PredictOptions(), Interrupt())
+    assert [model.layout for model in engine.loaded] == ["u8s8-by-4"]

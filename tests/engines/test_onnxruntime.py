@@ -71,6 +71,14 @@ def test_failure_on_an_input_is_said_and_the_model_stays_usable() -> None:
     assert loaded.run({"a": good, "b": good})["sum"].tolist() == [[2, 2]]
 
 
+def test_what_fails_inside_is_said_without_the_engines_own_names() -> None:
+    with pytest.raises(FaceterError) as caught:
+        load(graphs.fails_when_run()).run({"a": np.zeros((1, 2), np.float32)})
+    assert "Gather node" in caught.value.detail
+    assert "status code" not in caught.value.detail
+    assert "::" not in caught.value.detail
+
+
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(FaceterError):
         load(graphs.unrunnable())

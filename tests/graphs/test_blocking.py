@@ -5,9 +5,8 @@ import numpy as np
 import onnx
 import pytest
 
-from faceter.graphs.blocking import block_convolutions, blocked_weights
-from faceter.graphs.describe import describe
-from faceter.graphs.packing import is_packed, pack_weights, unpack_packed, unpack_weights, weight_bytes
+from faceter.graphs.blocking import block_convolutions
+from faceter.graphs.layouts import apply_layout
 from faceter.graphs.qdq import write_qdq
 from tests.graphs.builders import Array, GraphBuilder, constants, optimized_operators, residual_net, run_optimized
 from tests.graphs.min_max import min_max_plan
@@ -19,10 +18,9 @@ def normal(*shape: int) -> Array:
 
 def widths(model: onnx.ModelProto) -> list[int]:
     """Return the output channels of each convolution's weights as they are served."""
-    unpacked = unpack_weights(model)
-    codes = {node.output[0]: node.input[0] for node in unpacked.graph.node if node.op_type == "DequantizeLinear"}
-    values = constants(unpacked)
-    return [values[codes[node.input[1]]].shape[0] for node in unpacked.graph.node if node.op_type == "Conv"]
+    codes = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    values = constants(model)
+    return [values[codes[node.input[1]]].shape[0] for node in model.graph.node if node.op_type == "Conv"]
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -50,7 +48,6 @@ def test_the_answers_are_the_same_to_the_last_bit(settings: dict[str, Any], per_
         onnx.checker.check_model(blocked, full_check=True)
         expected = run_optimized(plain, x=x)[0]
         np.testing.assert_array_equal(run_optimized(blocked, x=x)[0], expected)
-        np.testing.assert_array_equal(run_optimized(unpack_weights(blocked), x=x)[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -73,35 +70,7 @@ def test_pointwise_and_depthwise_convolutions_are_left() -> None:
 
 def test_a_runtime_needs_no_transposes_between_layers(tmp_path: Path) -> None:
     image = normal(2, 3, 16, 16)
-    model = write_qdq(min_max_plan(residual_net(), image=image), "u8s8-blocks")
+    model = apply_layout(write_qdq(min_max_plan(residual_net(), image=image)), "u8s8-blocks")
     operators = optimized_operators(model, tmp_path)
     assert operators["Transpose"] <= 2
     assert operators["Conv"] == operators["Concat"] == operators["Pad"] == 0
-
-
-@pytest.mark.parametrize("bits", [8, 4, 2])
-def test_the_file_holds_each_weight_once(bits: int) -> None:
-    image = normal(2, 3, 16, 16)
-    plan = min_max_plan(residual_net(), weight_bits=bits, activation_bits=bits, image=image)
-    plain, blocked = write_qdq(plan), write_qdq(plan, "u8s8-blocks")
-    packed = pack_weights(blocked)
-    assert is_packed(blocked)
-    assert pack_weights(packed) == packed
-    assert weight_bytes(packed) == weight_bytes(pack_weights(plain))
-    assert blocked_weights(blocked)
-    assert unpack_packed(blocked) is blocked
-    weights = {site.name for site in plan.sites.weights}
-    narrow = constants(unpack_packed(packed))
-    for name in weights:
-        np.testing.assert_array_equal(narrow[f"{name}/q"], constants(blocked)[f"{name}/q"])
-    expected = run_optimized(plain, image=image)[0]
-    for model in (blocked, packed, unpack_weights(packed), unpack_weights(blocked)):
-        np.testing.assert_array_equal(run_optimized(model, image=image)[0], expected)
-
-
-def test_parameters_count_once() -> None:
-    image = normal(2, 3, 16, 16)
-    plan = min_max_plan(residual_net(), image=image)
-    plain, blocked = describe(write_qdq(plan)), describe(pack_weights(write_qdq(plan, "u8s8-blocks")))
-    assert blocked.parameters == plain.parameters
-    assert not any("unpack" in layer.name for layer in blocked.layers)

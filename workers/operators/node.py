@@ -41,7 +41,7 @@ class Node:
 
     Args:
         op_type: ONNX operator.
-        name: The node's name, or that of its first output where it has none.
+        name: What the node is called, as `unique_names` says.
         opset: Version of the standard operator set the graph was written in.
         inputs: Names of its inputs; an empty one is left out.
         outputs: Names of its outputs; an empty one is not wanted.
@@ -58,16 +58,16 @@ class Node:
     input_types: tuple[int, ...] = ()
 
     @classmethod
-    def read(cls, proto: NodeProto, opset: int, types: Mapping[str, int]) -> "Node":
+    def read(cls, proto: NodeProto, name: str, opset: int, types: Mapping[str, int]) -> "Node":
         """Read a node; ``types`` gives the element type of the tensors that have a known one."""
         return cls(
             op_type=proto.op_type,
-            name=proto.name or next((name for name in proto.output if name), proto.op_type),
+            name=name,
             opset=opset,
             inputs=tuple(proto.input),
             outputs=tuple(proto.output),
             attributes={attribute.name: _value(attribute) for attribute in proto.attribute},
-            input_types=tuple(types.get(name, 0) for name in proto.input),
+            input_types=tuple(types.get(item, 0) for item in proto.input),
         )
 
     def has(self, name: str) -> bool:

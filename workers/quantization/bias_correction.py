@@ -22,6 +22,7 @@ from torch import Tensor
 from faceter.graphs.qdq import QuantizationPlan
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.view import GraphView, attribute
+from workers.device import compute_device
 from workers.network import OnnxModule
 from workers.quantization.calibration import Statistics, input_channel_means
 from workers.quantization.noise import Batch
@@ -98,14 +99,15 @@ def empirical(plan: QuantizationPlan, batches: Sequence[Batch]) -> QuantizationP
         batches: Inputs; joined into one batch where the model lets the batch vary, else each is measured for itself
             and the shifts are averaged.
     """
-    network = OnnxModule(plan.model)
+    device = compute_device()
+    network = OnnxModule(plan.model).to(device)
     view = GraphView(plan.model)
     layers = [layer for layer in layers_with_bias(plan.model) if layer.weight in plan.weights]
     fake = replacements(plan)
     totals: dict[str, Tensor] = {}
     joined = _joined(batches, view)
     for batch in joined:
-        inputs = as_tensors(batch)
+        inputs = as_tensors(batch, device)
         seen = network(inputs, watch=[layer.result for layer in layers], outputs=[])
         targets = {name: _channel_mean(values) for name, values in seen.items()}
         shifts: dict[str, Tensor] = {}
@@ -113,7 +115,7 @@ def empirical(plan: QuantizationPlan, batches: Sequence[Batch]) -> QuantizationP
         network(inputs, replace={**fake, **correcting}, outputs=[], watch=[layer.result for layer in layers])
         for name, shift in shifts.items():
             totals[name] = totals[name] + shift if name in totals else shift
-    means = {name: (total / len(joined)).double().numpy() for name, total in totals.items()}
+    means = {name: (total / len(joined)).double().cpu().numpy() for name, total in totals.items()}
     return QuantizationPlan(subtract_from_biases(plan.model, means), plan.weights, plan.activations)
 
 

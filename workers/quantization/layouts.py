@@ -1,4 +1,4 @@
-"""Which way of writing the integer graph is fastest on this host, measured, and right."""
+"""Which layout of the quantized graph is fastest on this host, measured, and right."""
 
 from __future__ import annotations
 
@@ -9,83 +9,92 @@ import onnx
 
 from faceter.contracts.quantizations import LayoutChoice
 from faceter.engines.base import Engine, LoadedModel
-from faceter.graphs.qdq import QuantizationPlan, layouts, write_qdq
+from faceter.engines.serving import is_exact
+from faceter.graphs.layouts import UNSIGNED, layouts
+from faceter.graphs.packing import unpack_weights
 from workers.quantization.noise import Batch
-from workers.quantization.simulate import SimulatedNetwork
 from workers.quantization.timing import interleaved
 
 _GAIN = 0.97
 """A later layout is served only if it takes less than this share of an earlier one's time, lest noise choose."""
-_TOLERANCE = 0.1
-"""Largest ‖served − simulated‖ / ‖simulated‖ of a layout's first output; kernels that saturate are far beyond it."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """The graph to serve.
+    """The layout to serve in.
 
     Args:
-        model: The graph, weights as 8-bit codes.
-        loaded: The same, ready to run.
-        choices: Every layout tried, with its time.
+        layout: Its name.
+        loaded: The graph in it, ready to run.
+        choices: Every layout that was timed.
         notes: What a reader of the report should know.
     """
 
-    model: onnx.ModelProto
+    layout: str
     loaded: LoadedModel
     choices: list[LayoutChoice]
     notes: list[str]
 
 
-def choose(plan: QuantizationPlan, engine: Engine, batch: Batch, *, threads: int) -> Served:
-    """Write a plan in every layout, time them in turns, and return the fastest whose answers are right.
+def choose(content: bytes, engine: Engine, batch: Batch, *, threads: int, saturates: bool) -> Served:
+    """Load a quantized model in every layout that is exact on this host, time them in turns, and return the fastest.
 
     Args:
-        plan: A method's result.
+        content: The ONNX file; weights may be packed.
         engine: What will serve it.
-        batch: Inputs to time and check on.
+        batch: Inputs to time on, and to compare the layouts' answers on.
         threads: Threads of one call.
+        saturates: Whether this host's kernels add products of signed weights in 16 bits; see `sums_saturate`.
     """
-    written = {name: write_qdq(plan, name) for name in layouts}
-    loaded = {name: engine.load(model.SerializeToString(), threads=threads) for name, model in written.items()}
-    expected = SimulatedNetwork(plan).run(batch)
-    errors = {name: _error(expected, model.run(batch)) for name, model in loaded.items()}
+    plain = unpack_weights(onnx.load_model_from_string(content))
+    exact = [name for name in layouts if is_exact(name, plain, saturates=saturates)]
+    loaded: dict[str, LoadedModel] = {}
+    answers: dict[str, dict[str, np.ndarray]] = {}
+    differing = []
+    for name in exact:
+        model = engine.load(content, threads=threads, layout=name)
+        answers[name] = model.run(batch)
+        if _equal(answers[exact[0]], answers[name]):
+            loaded[name] = model
+        else:
+            differing.append(name)
+            model.close()
     times, _ = interleaved(list(loaded.values()), batch)
     milliseconds = dict(zip(loaded, times, strict=True))
-    right = [name for name in loaded if errors[name] <= _TOLERANCE] or [min(errors, key=errors.__getitem__)]
-    chosen = right[0]
-    for name in right[1:]:
+    chosen = exact[0]
+    for name in loaded:
         if milliseconds[name] < _GAIN * milliseconds[chosen]:
             chosen = name
     for name, model in loaded.items():
         if name != chosen:
             model.close()
     choices = [LayoutChoice(layout=name, milliseconds=milliseconds[name], served=name == chosen) for name in loaded]
-    return Served(written[chosen], loaded[chosen], choices, _notes(errors, milliseconds, chosen))
+    notes = _left_out([name for name in layouts if name not in exact], exact[0], differing)
+    return Served(chosen, loaded[chosen], choices, [*notes, *_faster(milliseconds, chosen)])
 
 
-def _error(expected: dict[str, np.ndarray], served: dict[str, np.ndarray]) -> float:
-    name = next(iter(served))
-    norm = float(np.linalg.norm(expected[name].astype(np.float64)))
-    return float(np.linalg.norm(expected[name].astype(np.float64) - served[name])) / norm if norm else 0.0
+def _equal(expected: dict[str, np.ndarray], answers: dict[str, np.ndarray]) -> bool:
+    return all(np.array_equal(expected[name], answers[name], equal_nan=True) for name in expected)
 
 
-def _notes(errors: dict[str, float], milliseconds: dict[str, float], chosen: str) -> list[str]:
-    notes = [
-        f"The layout {name} is not served: on this host its answers differ from the quantized network's by "
-        f"{100 * error:.0f} %, as happens where 16-bit sums of 8-bit products overflow."
-        for name, error in errors.items()
-        if error > _TOLERANCE and name != chosen
+def _left_out(inexact: list[str], first: str, differing: list[str]) -> list[str]:
+    notes = []
+    if inexact:
+        notes.append(
+            f"Not tried here: {', '.join(inexact)}. This host's processor adds pairs of 8-bit products in 16 bits, "
+            f"which weights of 8 bits overflow; {UNSIGNED} does without that, and hosts with VNNI may be faster."
+        )
+    notes += [
+        f"The layout {name} is not served: on this host its answers differ from those of {first}." for name in differing
     ]
-    if errors[chosen] > _TOLERANCE:
-        notes.append(
-            f"No layout gives the quantized network's own answers on this host; {chosen}, off by "
-            f"{100 * errors[chosen]:.0f} %, is the nearest."
-        )
-    default = next(iter(milliseconds))
-    if chosen != default:
-        notes.append(
-            f"The layout {chosen} is served: {milliseconds[chosen]:.2f} ms a call on this host, "
-            f"{default} {milliseconds[default]:.2f} ms."
-        )
     return notes
+
+
+def _faster(milliseconds: dict[str, float], chosen: str) -> list[str]:
+    default = next(iter(milliseconds))
+    if chosen == default:
+        return []
+    return [
+        f"The layout {chosen} is served: {milliseconds[chosen]:.2f} ms a call on this host, "
+        f"{default} {milliseconds[default]:.2f} ms. The file is the same whichever is."
+    ]

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workers.device import compute_device
 from workers.network import OnnxModule
 from workers.quantization.clipping import ChannelShapes
 from workers.quantization.noise import Batch
@@ -96,9 +97,11 @@ def observe(
     """
     if not batches:
         raise ValueError("no batches to observe")
+    device = compute_device()
+    network = network.to(device)
     running = {name: _Running(axis) for name, axis in channel_axes.items()}
     for index, batch in enumerate(batches):
-        seen = network(as_tensors(batch), watch=list(running), outputs=[])
+        seen = network(as_tensors(batch, device), watch=list(running), outputs=[])
         for name, sums in running.items():
             sums.add(seen[name])
         progress((index + 1) / len(batches))
@@ -110,11 +113,13 @@ def channel_moments(
     network: OnnxModule, batches: Sequence[Batch], tensors: Collection[str]
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Return mean and deviation, each [C], of the channels (axis 1) of tensors over batches."""
+    device = compute_device()
+    network = network.to(device)
     sums: dict[str, list[Tensor | float]] = {}
     for batch in batches:
-        seen = network(as_tensors(batch), watch=list(tensors), outputs=[])
+        seen = network(as_tensors(batch, device), watch=list(tensors), outputs=[])
         for name in tensors:
-            values = seen[name].double()
+            values = seen[name].double().cpu()
             others = [i for i in range(values.ndim) if i != 1]
             count = values.numel() / values.shape[1]
             old = sums.get(name, [0.0, 0.0, 0.0])
@@ -127,6 +132,6 @@ def channel_moments(
     return moments
 
 
-def as_tensors(batch: Batch) -> dict[str, Tensor]:
-    """Return a batch of arrays as torch tensors."""
-    return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in batch.items()}
+def as_tensors(batch: Batch, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Return a batch of arrays as torch tensors on a device."""
+    return {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in batch.items()}

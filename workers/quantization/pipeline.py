@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import onnx
@@ -26,11 +23,14 @@ from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import open_dataset
 from faceter.engines.base import LoadedModel
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.engines.saturation import sums_saturate
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs, is_quantized, output_specs, parameter_count
 from faceter.graphs.fold import fold_batch_norms
+from faceter.graphs.layouts import apply_layout
 from faceter.graphs.packing import pack_weights
+from faceter.graphs.qdq import write_qdq
 from faceter.graphs.view import opset_of
 from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library
@@ -47,6 +47,7 @@ from workers.quantization.data import (
     picture_comparison,
 )
 from workers.quantization.evaluation import compare
+from workers.quantization.host import processor_count, processor_name
 from workers.quantization.methods import methods
 from workers.quantization.noise import Batch, noise_batches
 from workers.quantization.prepared import Prepared
@@ -84,7 +85,7 @@ class Quantized:
     """A quantized model and what is to be said about it.
 
     Args:
-        content: The ONNX file, weights packed.
+        content: The ONNX file: the plain layout, weights packed.
         report: How it was made, and what it lost.
         inputs: What it takes.
         outputs: What it gives.
@@ -192,12 +193,14 @@ def quantize(
     outcome = methods[request.method](prepared, request)
 
     progress("choosing the fastest layout", 0.35)
+    plain = write_qdq(outcome.plan)
+    packed = pack_weights(plain)
+    made = packed.SerializeToString()
     engine = OnnxRuntimeEngine()
     single = _timed_batch(original, specs, metadata, request.seed, 1)
-    served = layouts.choose(outcome.plan, engine, single, threads=settings.inference_threads)
-    packed = pack_weights(served.model)
-    threads = len(os.sched_getaffinity(0))
-    before, after = (engine.load(file, threads=threads) for file in (content, packed.SerializeToString()))
+    served = layouts.choose(made, engine, single, threads=settings.inference_threads, saturates=sums_saturate(engine))
+    before = engine.load(content, threads=processor_count())
+    after = engine.load(made, threads=processor_count(), layout=served.layout)
     agreement, quality = compare(
         before,
         after,
@@ -217,14 +220,14 @@ def quantize(
     original_model.close()
     served.loaded.close()
     return Quantized(
-        content=packed.SerializeToString(),
+        content=made,
         report=QuantizationReport(
             settings=request,
             tensors=tensors,
             float_layers=report.float_layers(outcome.plan),
             agreement=agreement,
             quality=quality,
-            size=report.sizes(content, outcome.plan, packed, served.model),
+            size=report.sizes(content, outcome.plan, packed, apply_layout(plain, served.layout)),
             energy=report.energy(original, outcome.plan),
             latency=latency,
             layouts=served.choices,
@@ -286,7 +289,7 @@ def provenance(request: QuantizationRequest, inputs: dict[str, str]) -> Provenan
         seed=request.seed,
         versions=versions,
         device="cpu",
-        host=f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
+        host=f"{processor_name()}, {processor_count()} cores",
     )
 
 
@@ -389,12 +392,3 @@ def _within(progress: Progress, step: str, start: float, end: float) -> Callable
 
 def _name(model_name: str, request: QuantizationRequest) -> str:
     return f"{model_name[:180]}-{request.method.value}-w{request.weight_bits}a{request.activation_bits}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -130,7 +130,14 @@ def _activation_noise(
 
 
 def sizes(original: bytes, plan: QuantizationPlan, packed: onnx.ModelProto, served: onnx.ModelProto) -> Size:
-    """Return the bytes of the files and of the weights, before and after."""
+    """Return the bytes of the files and of the weights, before and after.
+
+    Args:
+        original: The original file.
+        plan: A method's result.
+        packed: The new file's model.
+        served: The same as loaded: weights as 8-bit codes, in the layout served.
+    """
     view = GraphView(plan.model)
     return Size(
         before=len(original),

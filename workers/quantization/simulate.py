@@ -78,7 +78,7 @@ def _constant(view: GraphView, name: str) -> np.ndarray:
 
 
 def _always(value: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda _: value
+    return lambda x: value.to(x.device)
 
 
 def _fake(quantizer: Quantizer) -> Callable[[Tensor], Tensor]:
