@@ -47,6 +47,13 @@ def _runs(command: list[str]) -> bool:
     return done.returncode == 0
 
 
+def _schema_fault(compose: Path) -> str:
+    """Return what the official schema of the compose specification has against a file."""
+    command: list[str | Path] = [_BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", compose]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout if done.returncode else ""
+
+
 def _names(requirements: list[str]) -> set[str]:
     return {canonicalize_name(Requirement(text).name) for text in requirements}
 
@@ -73,18 +80,11 @@ class TestCompose:
         (device,) = _SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
         assert device["capabilities"] == ["gpu"]
 
-    def test_it_uses_only_keys_of_the_compose_specification(self) -> None:
-        assert set(_COMPOSE) <= {"name", "services", "volumes", "networks", "configs", "secrets", "x-faceter"}
-        known = {
-            *("build", "command", "depends_on", "deploy", "environment", "healthcheck", "image", "init"),
-            *("ports", "profiles", "restart", "stop_grace_period", "volumes"),
-        }
-        for service in _SERVICES.values():
-            assert set(service) <= known
-            assert service["restart"] in {"no", "always", "on-failure", "unless-stopped"}
-            healthcheck = service.get("healthcheck", {})
-            assert set(healthcheck) <= {"test", "interval", "timeout", "retries", "start_period", "disable"}
-            assert "build" in service or "image" in service
+    def test_it_is_valid_by_the_schema_of_the_compose_specification(self, tmp_path: Path) -> None:
+        assert _schema_fault(_ROOT / "docker-compose.yml") == ""
+        wrong = tmp_path / "docker-compose.yml"
+        wrong.write_text(yaml.safe_dump(_COMPOSE | {"services": {"api": {"image": "faceter", "restarts": "always"}}}))
+        assert "restarts" in _schema_fault(wrong)
 
     def test_what_it_names_is_there(self) -> None:
         for service in _SERVICES.values():

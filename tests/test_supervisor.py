@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from faceter.supervisor import SupervisorError, _free_port, _lock, _Part, answers, local_url
+from faceter.contracts.settings import Settings
+from faceter.supervisor import Supervisor, SupervisorError, _free_port, _lock, _Part, answers, local_url
 
 
 def _ended(part: _Part) -> None:
@@ -61,6 +62,14 @@ def _session(leader: int) -> list[int]:
         except (ProcessLookupError, FileNotFoundError):
             continue
     return living
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(_env_file=None, data_dir=tmp_path / "file" / "data")
+    with pytest.raises(SupervisorError, match="--data-dir") as caught:
+        Supervisor(settings).run()
+    assert str(settings.data_dir) in str(caught.value)
 
 
 def test_a_data_directory_is_held_by_one_at_a_time(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.fastestdet import DECODING as FASTESTDET
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import ChannelOrder, Preprocessing
 from faceter.contracts.settings import Settings
@@ -15,7 +16,6 @@ from faceter.datasets.kinds import open_dataset
 from faceter.datasets.mean_average_precision import mean_average_precision
 from faceter.vision.boxes import Boxes, agreement_f1
 from faceter.vision.detection import decode_to_pictures, for_evaluation
-from tests.vision.fastestdet import DECODING as FASTESTDET
 
 SETTINGS = Settings(_env_file=None)
 

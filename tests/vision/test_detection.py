@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks import fastestdet
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Activation, DetectionDecoding
 from faceter.vision.boxes import Boxes
@@ -12,7 +13,6 @@ from faceter.vision.detection import decode, decode_to_pictures, for_evaluation
 from faceter.vision.preprocess import Placement
 from tests.references import detection as reference
 from tests.references.boxes import suppress
-from tests.vision import fastestdet
 
 SIZE = (96, 128)
 RNG = np.random.default_rng(4)

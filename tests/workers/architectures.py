@@ -1,7 +1,10 @@
 """Small networks of the kinds users bring, with seeded weights, and their export to ONNX."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
 
 import onnx
 import torch
@@ -36,7 +39,15 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """All stages of MobileNetV2 at a quarter of its width, for small pictures."""
 
-    STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    STAGES: ClassVar[tuple[tuple[int, int, int, int], ...]] = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 1),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
@@ -161,3 +172,44 @@ def exported(
         )
         assert program is not None
         return program.model_proto
+
+
+def exported_by_tracing(module: nn.Module, inputs: Sequence[Tensor], folder: Path, *, opset: int) -> onnx.ModelProto:
+    """Export as torch did before `torch.export`: opsets before 18, all arithmetic on constants left in the graph."""
+    path = folder / "traced.onnx"
+    names = [f"input{index}" for index in range(len(inputs))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            tuple(inputs),
+            path,
+            dynamo=False,
+            opset_version=opset,
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            input_names=names,
+            dynamic_axes={name: {0: "batch"} for name in names},
+        )
+    return onnx.load(path)
+
+
+SHAPES: dict[Callable[[], nn.Module], tuple[int, ...]] = {
+    MobileNetV2: (3, 32, 32),
+    VisionTransformer: (3, 32, 32),
+    UNet: (3, 32, 32),
+    ConvNet1d: (2, 128),
+}
+"""The architectures, and the shape of one input of each."""
+
+
+def made(architecture: Callable[[], nn.Module]) -> nn.Module:
+    """Return a module of the architecture; always the same weights."""
+    torch.manual_seed(SEED)
+    return seeded(architecture())
+
+
+@cache
+def export_of(architecture: Callable[[], nn.Module]) -> onnx.ModelProto:
+    """Return the export of what `made` makes at opset 20; all that ask get the same object, not to be changed."""
+    return exported(made(architecture), [torch.zeros(2, *SHAPES[architecture])])

@@ -89,7 +89,7 @@ class DataFreeQuantization:
         known = dict(prepared.statistics)
         missing = [pair.first.output for pair in find_pairs(prepared.model) if pair.first.output not in known]
         if missing and prepared.calibrated:
-            moments = channel_moments(OnnxModule(prepared.model), prepared.batches, missing)
+            moments = channel_moments(OnnxModule(prepared.model), prepared.batches, missing, prepared.progress)
             known |= {
                 name: BatchNormStatistics(mean.astype(np.float32), deviation.astype(np.float32))
                 for name, (mean, deviation) in moments.items()

@@ -110,13 +110,23 @@ def observe(
 
 @torch.inference_mode()
 def channel_moments(
-    network: OnnxModule, batches: Sequence[Batch], tensors: Collection[str]
+    network: OnnxModule,
+    batches: Sequence[Batch],
+    tensors: Collection[str],
+    progress: Callable[[float], None] = lambda _: None,
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return mean and deviation, each [C], of the channels (axis 1) of tensors over batches."""
+    """Return mean and deviation, each [C], of the channels (axis 1) of tensors over batches.
+
+    Args:
+        network: The float network.
+        batches: Inputs by name; arrays with the batch first.
+        tensors: The tensors to measure.
+        progress: Called with the share done after every batch.
+    """
     device = compute_device()
     network = network.to(device)
     sums: dict[str, list[Tensor | float]] = {}
-    for batch in batches:
+    for index, batch in enumerate(batches):
         seen = network(as_tensors(batch, device), watch=list(tensors), outputs=[])
         for name in tensors:
             values = seen[name].double().cpu()
@@ -125,6 +135,7 @@ def channel_moments(
             old = sums.get(name, [0.0, 0.0, 0.0])
             new = (values.sum(dim=others), values.square().sum(dim=others), count)
             sums[name] = [a + b for a, b in zip(old, new, strict=True)]
+        progress((index + 1) / len(batches))
     moments = {}
     for name, (total, squares, count) in sums.items():
         mean = np.asarray(total / count)

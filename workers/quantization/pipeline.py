@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,6 +35,7 @@ from faceter.graphs.view import opset_of
 from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library
 from faceter.vision.metadata import class_output
+from workers.device import compute_device, describe_device, torch_threads
 from workers.quantization import layouts, report
 from workers.quantization.data import (
     Comparison,
@@ -181,17 +182,20 @@ def quantize(
     if data.evaluation is not None and "evaluation_dataset" in data.records:
         kind = data.records["evaluation_dataset"].kind
         check_evaluation(metadata, kind, data.evaluation, _classes(metadata, output_specs(original)))
-    progress("preparing the network and its data", 0.02)
-    prepared = prepare(
-        original,
-        metadata,
-        seed=request.seed,
-        calibration=data.calibration,
-        progress=_within(progress, "measuring activations", 0.05, 0.3),
-    )
-    progress(f"quantizing by {request.method.value}", 0.05)
-    outcome = methods[request.method](prepared, request)
-
+    with torch_threads(1) if _one_by_one(specs, metadata) else nullcontext():
+        progress("preparing the network and its data", 0.02)
+        prepared = prepare(
+            original,
+            metadata,
+            seed=request.seed,
+            calibration=data.calibration,
+            progress=_within(progress, "measuring activations", 0.05, 0.25),
+        )
+        progress(f"quantizing by {request.method.value}", 0.05)
+        outcome = methods[request.method](prepared, request)
+        tensors = report.tensor_reports(
+            outcome.plan, prepared.batches[:_BATCHES_FOR_NOISE], _within(progress, "measuring each tensor", 0.3, 0.35)
+        )
     progress("choosing the fastest layout", 0.35)
     plain = write_qdq(outcome.plan)
     packed = pack_weights(plain)
@@ -207,13 +211,10 @@ def quantize(
         _comparison(original, specs, metadata, request, data),
         metadata,
         data.evaluation,
-        _within(progress, "comparing with the original", 0.4, 0.85),
+        _within(progress, "comparing with the original", 0.4, 0.9),
     )
     before.close()
     after.close()
-    tensors = report.tensor_reports(
-        outcome.plan, prepared.batches[:_BATCHES_FOR_NOISE], _within(progress, "measuring each tensor", 0.85, 0.9)
-    )
     progress("measuring speed", 0.9)
     original_model = engine.load(content, threads=settings.inference_threads)
     latency = _latencies(original_model, served.loaded, original, specs, metadata, request.seed, settings)
@@ -288,7 +289,7 @@ def provenance(request: QuantizationRequest, inputs: dict[str, str]) -> Provenan
         settings=request.model_dump(mode="json"),
         seed=request.seed,
         versions=versions,
-        device="cpu",
+        device=describe_device(compute_device()),
         host=f"{processor_name()}, {processor_count()} cores",
     )
 
@@ -379,6 +380,10 @@ def _slower(latency: list[Latency]) -> list[str]:
 
 def _graded(metadata: ModelMetadata, data: PictureData) -> bool:
     return data.picture_labels(metadata.labels) is not None or metadata.detection is not None
+
+
+def _one_by_one(specs: list[TensorSpec], metadata: ModelMetadata) -> bool:
+    return batch_size(specs, metadata.preprocessing) == (1, True)
 
 
 def _classes(metadata: ModelMetadata, outputs: list[TensorSpec]) -> int | None:

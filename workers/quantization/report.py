@@ -18,6 +18,7 @@ from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.shapes import infer
 from faceter.graphs.sites import moved_from
 from faceter.graphs.view import GraphView, node_name
+from workers.device import compute_device
 from workers.network import OnnxModule
 from workers.quantization.affine import fake_quantize
 from workers.quantization.energy import estimate
@@ -115,11 +116,12 @@ def _bias_reports(plan: QuantizationPlan, view: GraphView) -> list[TensorQuantiz
 def _activation_noise(
     plan: QuantizationPlan, batches: Sequence[Batch], progress: Callable[[float], None]
 ) -> dict[str, float | None]:
-    network = OnnxModule(plan.model)
+    device = compute_device()
+    network = OnnxModule(plan.model).to(device)
     sites = [site for site in plan.sites.activations if site.name in plan.activations]
     powers: dict[str, NDArray[np.float64]] = {site.name: np.zeros(2) for site in sites}
     for index, batch in enumerate(batches):
-        seen = network(as_tensors(batch), watch=[name for site in sites for name in site.tensors], outputs=[])
+        seen = network(as_tensors(batch, device), watch=[name for site in sites for name in site.tensors], outputs=[])
         for site in sites:
             for name in site.tensors:
                 values = seen[name]

@@ -1,6 +1,7 @@
 """Networks to quantize: a depthwise one trained on digits in seconds, and badly scaled versions of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -126,6 +127,17 @@ def outputs_of(model: onnx.ModelProto, inputs: Floats, name: str = "image") -> N
 def accuracy(logits: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
     """Return the share of right answers."""
     return float((logits.argmax(axis=1) == classes).mean())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: two that share a core wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def request_for(**fields: object) -> QuantizationRequest:
