@@ -58,8 +58,11 @@ def start_server() -> Iterator[StartServer]:
 
 @pytest.fixture(scope="package")
 def shared_settings(valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of the one server that most tests share."""
-    url = f"unix://{valkey_server.unix_socket_path}"
+    """Settings of the one server that most tests share, with a database of its own.
+
+    Its reaper goes by its own limits, and would look after the jobs of tests that set others.
+    """
+    url = f"unix://{valkey_server.unix_socket_path}?db=1"
     return Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("data"), redis_url=url)
 
 
@@ -71,10 +74,7 @@ def shared_app(shared_settings: Settings) -> FastAPI:
 
 @pytest.fixture(scope="package")
 def shared_api(shared_app: FastAPI) -> Iterator[httpx.Client]:
-    """A client of that server, which starts once: starting and stopping one takes longer than most tests.
-
-    It ends with this package, lest its reaper look after jobs of tests with other settings.
-    """
+    """A client of that server, which starts once: starting and stopping one takes longer than most tests."""
     with serving(shared_app) as url, httpx.Client(base_url=url, timeout=30) as client:
         yield client
 
@@ -82,7 +82,7 @@ def shared_api(shared_app: FastAPI) -> Iterator[httpx.Client]:
 @pytest.fixture
 def settings(shared_settings: Settings, redis_url: str) -> Settings:
     """Settings of a service with nothing in it: an empty Valkey and an empty data directory."""
-    assert shared_settings.redis_url == redis_url
+    assert shared_settings.redis_url == f"{redis_url}?db=1"
     shutil.rmtree(shared_settings.data_dir, ignore_errors=True)
     return shared_settings
 

@@ -14,7 +14,7 @@ from faceter.contracts.settings import Settings
 from faceter.store import job_steps
 from faceter.store.connection import connect
 from faceter.store.job_events import MAX_EVENTS, JobEvent, stream_key
-from tests.app.worker_side import LOST, RESULT, claimed, progress
+from tests.app.queue.worker_side import LOST, RESULT, claimed, progress
 from tests.conftest import start_valkey
 from tests.workers.long_tasks import job_that
 

@@ -13,7 +13,7 @@ from faceter.contracts.errors import ProblemKind
 from faceter.contracts.jobs import JobStatus
 from faceter.contracts.settings import Settings
 from faceter.store import job_records, job_steps
-from tests.app.worker_side import LOST, RESULT, claim, claimed, progress
+from tests.app.queue.worker_side import LOST, RESULT, claim, claimed, progress
 from tests.workers.long_tasks import job_that
 from tests.workers.processes import cancels
 
