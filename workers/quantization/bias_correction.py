@@ -22,7 +22,7 @@ from torch import Tensor
 from faceter.graphs.qdq import QuantizationPlan
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.view import GraphView, attribute
-from workers.device import compute_device
+from workers.host import compute_device
 from workers.network import OnnxModule
 from workers.quantization.calibration import Statistics, input_channel_means
 from workers.quantization.noise import Batch

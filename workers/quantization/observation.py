@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.device import compute_device
+from workers.host import compute_device
 from workers.network import OnnxModule
 from workers.quantization.clipping import ChannelShapes
 from workers.quantization.noise import Batch

@@ -35,7 +35,7 @@ from faceter.graphs.view import opset_of
 from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library
 from faceter.vision.metadata import class_output
-from workers.device import compute_device, describe_device, torch_threads
+from workers.host import compute_device, describe_device, processor_count, processor_name, torch_threads
 from workers.quantization import layouts, report
 from workers.quantization.data import (
     Comparison,
@@ -48,7 +48,6 @@ from workers.quantization.data import (
     picture_comparison,
 )
 from workers.quantization.evaluation import compare
-from workers.quantization.host import processor_count, processor_name
 from workers.quantization.methods import methods
 from workers.quantization.noise import Batch, noise_batches
 from workers.quantization.prepared import Prepared

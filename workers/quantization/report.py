@@ -18,7 +18,7 @@ from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.shapes import infer
 from faceter.graphs.sites import moved_from
 from faceter.graphs.view import GraphView, node_name
-from workers.device import compute_device
+from workers.host import compute_device
 from workers.network import OnnxModule
 from workers.quantization.affine import fake_quantize
 from workers.quantization.energy import estimate
