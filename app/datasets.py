@@ -1,9 +1,13 @@
 """Data sets: checking and keeping an upload, listing, deleting. Nothing here knows of HTTP."""
 
-from typing import BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Final
 
 from pydantic import Field
 
+from app.files import file_links
 from app.queue import JobQueue
 from app.uses import check_unused, holding
 from faceter.contracts.base import Contract, Page, new_id, utc_now
@@ -11,8 +15,26 @@ from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import check
-from faceter.datasets.pictures import DatasetSummary
+from faceter.datasets.samples import DatasetSummary
 from faceter.store.library import Library
+
+
+@dataclass(frozen=True)
+class FileType:
+    """What the file of a kind of data set is to HTTP."""
+
+    suffix: str
+    """Ending of its name."""
+    media_type: str
+    """Its media type; that of any bytes where none is registered."""
+
+
+FILE_TYPES: Final = {
+    DatasetKind.IMAGES: FileType(".zip", "application/zip"),
+    DatasetKind.DETECTION: FileType(".zip", "application/zip"),
+    DatasetKind.SIGNALS: FileType(".npz", "application/octet-stream"),
+}
+"""The file of each kind."""
 
 
 class DatasetFilter(Contract):
@@ -22,11 +44,15 @@ class DatasetFilter(Contract):
     """Only data sets whose name contains this, in upper or lower case."""
     kind: DatasetKind | None = None
     """Only data sets of this kind."""
+    derived_from: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """Only data sets made from this model, such as the inputs that a quantization synthesized."""
 
     def wants(self, dataset: Dataset) -> bool:
         """Whether a data set is one of those."""
-        return (self.name is None or self.name.casefold() in dataset.name.casefold()) and (
-            self.kind is None or dataset.kind is self.kind
+        return (
+            (self.name is None or self.name.casefold() in dataset.name.casefold())
+            and (self.kind is None or dataset.kind is self.kind)
+            and (self.derived_from is None or dataset.derived_from == self.derived_from)
         )
 
 
@@ -90,6 +116,21 @@ class Datasets:
         """
         return self._library.datasets.get(id)
 
+    @contextmanager
+    def using(self, id: str) -> Iterator[Dataset]:
+        """Lend a data set for work on its files.
+
+        Raises:
+            FaceterError: `NOT_FOUND`, also if a file is gone in the block because the data set was deleted meanwhile.
+        """
+        dataset = self.get(id)
+        try:
+            yield dataset
+        except FaceterError as error:
+            if error.kind is ProblemKind.BLOB_MISSING:
+                self.get(id)
+            raise
+
     def page(self, limit: int, cursor: str | None, wanted: DatasetFilter) -> Page[Dataset]:
         """Return one page of the data sets wanted, newest first.
 
@@ -132,4 +173,7 @@ def parse_kind(text: str | None) -> DatasetKind:
 def with_links(dataset: Dataset) -> Dataset:
     """Return the data set with the addresses that belong to it."""
     here = f"/v1/datasets/{dataset.id}"
-    return dataset.model_copy(update={"links": {"self": here, "content": f"{here}/content"}})
+    links = {"self": here, "content": f"{here}/content"}
+    if dataset.derived_from:
+        links["derived_from"] = f"/v1/models/{dataset.derived_from}"
+    return dataset.model_copy(update={"links": {**file_links(dataset, here), **links}})

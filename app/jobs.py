@@ -24,4 +24,6 @@ def with_links(job: Job) -> Job:
     links["model"] = f"/v1/models/{job.specification.model_id}"
     if job.result is not None:
         links["result"] = job.result.url
+        if job.result.dataset_id is not None:
+            links["dataset"] = f"/v1/datasets/{job.result.dataset_id}"
     return job.model_copy(update={"links": links})

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from pydantic import Field, ValidationError
 
+from app.files import file_links
 from app.problems import field_problems, invalid_request
 from app.queue import JobQueue
 from app.sessions import SessionCache
@@ -260,12 +261,15 @@ def with_links(model: Model) -> Model:
     }
     if model.derived_from:
         links["derived_from"] = f"/v1/models/{model.derived_from}"
-    return model.model_copy(update={"links": links})
+    if model.quantization and model.quantization.tuning and model.quantization.tuning.synthetic_dataset:
+        links["synthetic_dataset"] = f"/v1/datasets/{model.quantization.tuning.synthetic_dataset}"
+    return model.model_copy(update={"links": {**file_links(model, here), **links}})
 
 
 def summary(model: Model) -> ModelSummary:
     """Return a model as lists show it."""
     settings = model.quantization.settings if model.quantization else None
+    trade_off = model.quantization.trade_off if model.quantization else None
     return ModelSummary(
         id=model.id,
         name=model.name,
@@ -278,7 +282,8 @@ def summary(model: Model) -> ModelSummary:
         quantization=settings
         and QuantizationSummary(
             method=settings.method,
-            weight_bits=settings.weight_bits,
+            weight_bits=max(trade_off.points[trade_off.chosen].bits.values()) if trade_off else settings.weight_bits,
+            mixed=trade_off is not None,
             activation_bits=settings.activation_bits,
             weight_granularity=settings.weight_granularity,
         ),

@@ -22,7 +22,7 @@ and serve either over REST.
 
 1. `POST /v1/models` with the ONNX file and, as `metadata`, how pictures become its input and the names of its classes.
 2. `POST /v1/models/{id}/predict` with a picture.
-3. `POST /v1/models/{id}/quantizations` with a method and bits; it answers `202` and a job.
+3. `POST /v1/models/{id}/quantizations` with bits and minutes, or a target; it answers `202` and a job.
 4. `GET /v1/jobs/{id}` (or `/events`, live) until the job has succeeded; `result.model_id` is the quantized model, whose
    `quantization` says what it lost and gained.
 5. `GET /v1/models/{id}/content` downloads it; `predict` serves it.
@@ -41,7 +41,7 @@ TAGS: Final[list[dict[str, Any]]] = [
     {"name": "models", "description": "ONNX models: upload, list, look into, download, delete."},
     {"name": "predict", "description": "Run a model on pictures or tensors."},
     {"name": "quantizations", "description": "Make a smaller, faster model of a model, without its training data."},
-    {"name": "datasets", "description": "Data sets to calibrate and to evaluate with."},
+    {"name": "datasets", "description": "Data sets to calibrate and to evaluate with, and those made without data."},
     {"name": "jobs", "description": "Long work: follow, cancel, do again."},
     {"name": "operations", "description": "For those who keep the service running."},
     {"name": "problems", "description": "What each error means."},

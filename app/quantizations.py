@@ -1,5 +1,9 @@
 """Asking for a quantization: everything that can be known to be wrong is said before a job is made of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.quantization_checks import check_method, check_said, check_settings
 from app.queue import JobQueue
 from app.uses import holding
 from faceter.contracts.base import check_name
@@ -9,7 +13,9 @@ from faceter.contracts.jobs import Job, QuantizationJob
 from faceter.contracts.models import Model, Task
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import open_dataset
+from faceter.datasets.grading import GRADED_BY, check_classes
+from faceter.datasets.kinds import AnyDataset, open_dataset
+from faceter.datasets.signals import SignalsDataset
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import is_quantized
@@ -19,7 +25,6 @@ from faceter.store.library import Library
 from faceter.vision.metadata import class_output
 
 _DATASET_FIELDS = ("calibration_dataset", "evaluation_dataset")
-_EVALUATED_BY = {Task.IMAGE_CLASSIFICATION: DatasetKind.IMAGES, Task.OBJECT_DETECTION: DatasetKind.DETECTION}
 
 
 class Quantizations:
@@ -40,16 +45,22 @@ class Quantizations:
         """Check a request and queue the job.
 
         Raises:
-            FaceterError: `NOT_FOUND` for the model; `INVALID_REQUEST` for a data set that does not exist;
-                `ALREADY_QUANTIZED`, `UNSUPPORTED_OPERATOR`, `NOTHING_TO_QUANTIZE`, `WRONG_DATASET_KIND`,
+            FaceterError: `NOT_FOUND` for the model; `INVALID_REQUEST` for a data set that does not exist,
+                or for settings that contradict each other or the operator's limits; `ALREADY_QUANTIZED`,
+                `UNSUPPORTED_OPERATOR`, `NOTHING_TO_QUANTIZE`, `METHOD_NOT_APPLICABLE`, `WRONG_DATASET_KIND`,
                 `DATASET_MISMATCH`, `OVERLOADED`.
         """
+        check_said(request)
+        return self._queue_job(model_id, request)
+
+    def _queue_job(self, model_id: str, request: QuantizationRequest) -> Job:
+        check_settings(request, self._settings)
         model = self._library.models.get(model_id)
         if model.quantization is not None:
             raise _already_quantized(model)
         request = _with_name(request)
         self._check_datasets(model, request)
-        self._check_graph(model)
+        self._check_graph(model, request)
         specification = QuantizationJob(model_id=model_id, request=request)
         with holding(self._library.redis, specification.uses):
             self._library.models.get(model_id)
@@ -69,9 +80,9 @@ class Quantizations:
                 ProblemKind.JOB_NOT_ENDED,
                 f"{job_id} is still {job.status}. Wait for it to end, or cancel it with DELETE /v1/jobs/{job_id}.",
             )
-        return self.request(job.specification.model_id, job.specification.request)
+        return self._queue_job(job.specification.model_id, job.specification.request)
 
-    def _check_graph(self, model: Model) -> None:
+    def _check_graph(self, model: Model, request: QuantizationRequest) -> None:
         content = self._library.blobs.read(model.sha256)
         graph = load_model(content, max_bytes=len(content))
         if is_quantized(graph):
@@ -85,13 +96,18 @@ class Quantizations:
                 "The model can be served with predict all the same.",
                 operators=sorted({operator for operator, _ in unknown}),
             )
-        quantizable(canonicalize(graph))
+        canonical = canonicalize(graph)
+        quantizable(canonical)
+        check_method(request.method, model.metadata, canonical)
 
     def _check_datasets(self, model: Model, request: QuantizationRequest) -> None:
         for field in _DATASET_FIELDS:
             dataset = self._dataset(request, field)
             if dataset is not None:
-                _check_takes_pictures(model, field)
+                if dataset.kind is DatasetKind.SIGNALS:
+                    self._check_takes_signals(model, dataset, field)
+                else:
+                    _check_takes_pictures(model, dataset, field)
                 if field == "evaluation_dataset":
                     self._check_evaluation(model, dataset, field)
 
@@ -109,15 +125,11 @@ class Quantizations:
     def _check_evaluation(self, model: Model, dataset: Dataset, field: str) -> None:
         """See that accuracy can be measured; for tasks that have none, any pictures show how well outputs agree."""
         task = model.metadata.task
-        kind = _EVALUATED_BY.get(task)
+        kind = GRADED_BY.get(task)
         if kind is None:
             return
         if dataset.kind is not kind:
-            raise FaceterError(
-                ProblemKind.WRONG_DATASET_KIND,
-                f"{dataset.id} is of kind {dataset.kind}; the evaluation of {task} needs {kind}.",
-                field=field,
-            )
+            raise _wrong_kind(dataset, f"the evaluation of {task} needs {kind}", field)
         if task is Task.OBJECT_DETECTION and model.metadata.detection is None:
             raise _mismatch(
                 "The model's metadata has no `detection`, so its boxes cannot be compared with those of a data set.",
@@ -125,20 +137,24 @@ class Quantizations:
             )
         if not dataset.classes:
             raise _mismatch(f"{dataset.id} has no labels, so accuracy cannot be measured on it.", field)
-        self._check_classes(model, dataset, field)
+        with self._opened(dataset, field) as opened:
+            check_classes(opened, model.metadata.labels, _class_count(model))
 
-    def _check_classes(self, model: Model, dataset: Dataset, field: str) -> None:
+    def _check_takes_signals(self, model: Model, dataset: Dataset, field: str) -> None:
+        if model.metadata.preprocessing is not None:
+            raise _wrong_kind(dataset, "the model takes pictures", field)
+        with self._opened(dataset, field) as opened:
+            if isinstance(opened, SignalsDataset):
+                opened.input_of(model.inputs)
+
+    @contextmanager
+    def _opened(self, dataset: Dataset, field: str) -> Iterator[AnyDataset]:
+        """Open a data set; what does not fit in the block is said of the field."""
         try:
             with open_dataset(self._library.blobs.path(dataset.sha256), dataset.kind, self._settings) as opened:
-                opened.labels_for(model.metadata.labels)
+                yield opened
         except FaceterError as error:
-            if error.kind is not ProblemKind.DATASET_MISMATCH:
-                raise
-            raise _mismatch(error.detail, field) from error
-        if dataset.kind is DatasetKind.IMAGES and model.metadata.labels is None:
-            _, *sizes = class_output(model.metadata, model.outputs).shape
-            if sizes and isinstance(sizes[0], int) and sizes[0] != len(dataset.classes):
-                raise _mismatch(f"The data set has {len(dataset.classes)} classes, the model {sizes[0]}.", field)
+            raise error.at(field) from error
 
 
 def _with_name(request: QuantizationRequest) -> QuantizationRequest:
@@ -163,10 +179,24 @@ def _already_quantized(model: Model) -> FaceterError:
     return FaceterError(ProblemKind.ALREADY_QUANTIZED, f"{model.id} is quantized already{origin}.")
 
 
-def _check_takes_pictures(model: Model, field: str) -> None:
+def _check_takes_pictures(model: Model, dataset: Dataset, field: str) -> None:
+    if model.metadata.task is Task.SIGNAL_CLASSIFICATION:
+        raise _wrong_kind(dataset, "the model takes signals", field)
     if model.metadata.preprocessing is None or len(model.inputs) != 1:
         raise _mismatch(
             "The model's metadata has no `preprocessing` for its one input, so it is not known how pictures become it. "
             "Leave the data set out, or upload the model again with preprocessing.",
             field,
         )
+
+
+def _class_count(model: Model) -> int | None:
+    """Return how many classes a model tells apart, if its output says so."""
+    sizes = class_output(model.metadata, model.outputs).shape[1:]
+    return sizes[0] if sizes and isinstance(sizes[0], int) else None
+
+
+def _wrong_kind(dataset: Dataset, but: str, field: str) -> FaceterError:
+    return FaceterError(
+        ProblemKind.WRONG_DATASET_KIND, f"{dataset.id} is of kind {dataset.kind}; {but}. Choose another.", field=field
+    )

@@ -128,6 +128,17 @@ class JobQueue:
         """
         return job_steps.cancel(self._redis, id)
 
+    @store_errors()
+    def request_end(self, id: str) -> Job:
+        """Ask a running job to end as soon as it can and to keep the best it has; its record says `ending` from now on.
+
+        A queued job has nothing to keep and is canceled, unless it has a checkpoint of an earlier attempt.
+
+        Raises:
+            FaceterError: `NOT_FOUND`; `JOB_ENDED` if it is over already.
+        """
+        return job_steps.request_end(self._redis, id)
+
     def rerun(self, id: str) -> Job:
         """Queue a new job that does the same as an earlier one.
 

@@ -110,8 +110,8 @@ class Services:
                 lost = await run_in_threadpool(self.queue.reap)
                 if lost:
                     _log.warning("jobs of lost workers taken up or failed", jobs=lost)
-                if turn % _SWEEP_EVERY == 0:
-                    await run_in_threadpool(self.library.sweep)
+                sweep = self.library.sweep if turn % _SWEEP_EVERY == 0 else self.library.delete_released
+                await run_in_threadpool(sweep)
             except FaceterError as error:
                 _log.warning("house-keeping put off", reason=error.detail)
             except Exception:

@@ -27,7 +27,7 @@ from faceter.contracts.base import new_id
 from faceter.contracts.errors import FaceterError
 from faceter.contracts.jobs import JobResult
 from faceter.contracts.settings import Settings
-from faceter.store import job_reaper, job_steps
+from faceter.store import blob_references, job_reaper, job_steps
 from faceter.store.connection import UNREACHABLE, connect, wait_for_ever
 from faceter.store.job_records import rq_queue
 from faceter.store.library import Library
@@ -237,12 +237,21 @@ class JobWorker(Worker):
             self.heartbeat()
             for job_id in job_reaper.reap(self.connection, self.settings):
                 _log.warning("job %s taken from a dead worker", job_id)
+            if not self._horse_pid and blob_references.any_released(self.connection):
+                self._sweep(Library.delete_released)
         if now - self._swept_at >= _SWEEP_SECONDS and not self._horse_pid:
             self._swept_at = now
+            self._sweep(Library.sweep)
+
+    def _sweep(self, sweep: Callable[[Library], int]) -> None:
+        try:
             with Library(self.settings) as library:
-                swept = library.sweep()
-            if swept:
-                _log.info("%d files that nothing refers to deleted", swept)
+                swept = sweep(library)
+        except FaceterError as error:
+            _log.warning("files that nothing refers to are left to the next sweep: %s", error)
+            return
+        if swept:
+            _log.info("%d files that nothing refers to deleted", swept)
 
     def _tell_state(self, state: WorkerStatus) -> None:
         with suppress(*UNREACHABLE):
@@ -314,7 +323,7 @@ class JobWorker(Worker):
                     result = JobResult.model_validate(job.perform())
                 context.succeed(result)
             except job_steps.LeaseLostError:
-                context.discard()
+                _tidy(context)
                 raise
             except UNREACHABLE:
                 raise
@@ -326,9 +335,18 @@ class JobWorker(Worker):
                     _log.info("job %s failed: %s", job.id, error)
                 trace = "".join(traceback.format_exception(exception))
                 job_steps.fail(self.connection, execution, error.problem(f"/v1/jobs/{job.id}"), trace)
-                context.discard()
+                _tidy(context)
             else:
                 _log.info("job %s succeeded", job.id)
+                _tidy(context)
+
+
+def _tidy(context: progress.JobContext) -> None:
+    """Delete the files of an ended job that are nobody's now."""
+    try:
+        context.discard()
+    except FaceterError as error:
+        _log.warning("the files of job %s are left to the next sweep: %s", context.job_id, error)
 
 
 def _prefer_to_die() -> None:

@@ -1,9 +1,11 @@
 """What a job is given: its library, a way to say how far it is, and a way to hand over what it made."""
 
+import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
-from datetime import timedelta
 from typing import Any, BinaryIO, Final, TypeVar
 
 from pydantic import TypeAdapter
@@ -12,17 +14,23 @@ from redis.client import Pipeline
 from rq.executions import Execution
 
 from faceter.contracts.base import Provenance, utc_now
-from faceter.contracts.jobs import JobResult, Progress
+from faceter.contracts.datasets import Dataset
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.jobs import JobResult, Progress, Training
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
-from faceter.store import job_steps
+from faceter.store import job_checkpoints, job_records, job_steps
 from faceter.store.blobs import StoredBlob
-from faceter.store.library import Library
+from faceter.store.library import Library, files_of
+
+_log = logging.getLogger("faceter.worker")
 
 S = TypeVar("S")
 
 _INTERVAL_SECONDS: Final = 0.5
 _CERTAIN_FRACTION: Final = 0.02
+_ASK_SECONDS: Final = 1.0
+_PASSING: Final = (ProblemKind.STORAGE_FULL, ProblemKind.STORE_UNAVAILABLE)
 
 _current: ContextVar["JobContext"] = ContextVar("current job")
 
@@ -54,23 +62,27 @@ class JobContext:
         self._redis = redis
         self._execution = execution
         self._clock = clock
-        self._started = clock()
+        self._began: tuple[float, float] | None = (clock(), 0.0)
         self._told = -_INTERVAL_SECONDS
         self._step = ""
         self._fraction = 0.0
         self._held: list[str] = []
         self._models: list[Model] = []
+        self._datasets: list[Dataset] = []
+        self._asked = -_ASK_SECONDS
+        self._stop = False
 
     def new_id(self, prefix: str) -> str:
         """Return the id of what this job makes: ``prefix`` and the job's own characters, the same in every attempt."""
         return f"{prefix}_{self.job_id.partition('_')[2]}"
 
-    def progress(self, step: str, fraction: float) -> None:
+    def progress(self, step: str, fraction: float, training: Training | None = None) -> None:
         """Say how far the job is. Cheap enough for an inner loop: at most two writes a second, and one per new step.
 
         Args:
             step: What it is doing, in a word or a few.
             fraction: How much of the whole job is done, 0 to 1; less than was said before counts as that.
+            training: For a job that trains: its losses and how good it is; losses that are not finite are left out.
 
         Raises:
             LeaseLostError: If the job was canceled or given to another worker; let it pass.
@@ -80,14 +92,23 @@ class JobContext:
         if step == self._step and now - self._told < _INTERVAL_SECONDS:
             return
         self._step, self._told = step, now
-        progress = Progress(step=step, fraction=self._fraction, eta_seconds=self._eta(now), updated_at=utc_now())
+        progress = Progress(
+            step=step,
+            fraction=self._fraction,
+            eta_seconds=self._eta(now),
+            training=None if training is None else _finite(training),
+            updated_at=utc_now(),
+        )
         job_steps.record_progress(self._redis, self._execution, progress)
 
     def _eta(self, now: float) -> float | None:
-        if self._fraction < _CERTAIN_FRACTION:
+        if self._began is None:
+            self._began = (now, self._fraction)
+        since, already = self._began
+        done = self._fraction - already
+        if done < _CERTAIN_FRACTION and self._fraction < 1:
             return None
-        elapsed = timedelta(seconds=now - self._started)
-        return round((elapsed * (1 / self._fraction - 1)).total_seconds(), 1)
+        return round((now - since) * (1 - self._fraction) / max(done, _CERTAIN_FRACTION), 1)
 
     def store_blob(self, source: BinaryIO | bytes) -> StoredBlob:
         """Keep a file the job made; it is deleted again should the job fail.
@@ -110,6 +131,67 @@ class JobContext:
         self._models.append(model)
         return JobResult(model_id=model.id, url=f"/v1/models/{model.id}")
 
+    def add_dataset(self, dataset: Dataset) -> None:
+        """Hand over a data set the job made, its files kept with `store_blob`; it appears as `add_model`'s do."""
+        self._datasets.append(dataset)
+
+    def stop_requested(self) -> bool:
+        """Return whether someone asked the job to end soon and keep the best it has.
+
+        Cheap enough for an inner loop: the store is asked at most once a second, and not again once it said yes.
+        """
+        now = self._clock()
+        if not self._stop and now - self._asked >= _ASK_SECONDS:
+            self._asked = now
+            self._stop = job_records.is_ending(self._redis, self.job_id)
+        return self._stop
+
+    def save_checkpoint(self, content: bytes) -> None:
+        """Keep the state of the work, in place of what was kept before, for an attempt after this one to go on from.
+
+        It outlives this process and its worker, and goes when the job ends. Where the blob store is full or away, the
+        log says so, the checkpoint before stays, and the job goes on.
+
+        Args:
+            content: The state.
+
+        Raises:
+            LeaseLostError: If the job was canceled or given to another worker; let it pass.
+        """
+        try:
+            blob = self.library.store_blob(content)
+            try:
+                job_checkpoints.keep(self._redis, self._execution, blob.sha256)
+            finally:
+                self.library.discard_blob(blob.sha256)
+            self.library.delete_released()
+        except FaceterError as error:
+            if error.kind not in _PASSING:
+                raise
+            _log.warning("job %s goes on without a new checkpoint: %s", self.job_id, error)
+
+    def load_checkpoint(self) -> bytes | None:
+        """Return what `save_checkpoint` last kept of this job, in this attempt or an earlier one; None if nothing.
+
+        A checkpoint whose blob is lost is none; the log says so. What `progress` is told next is taken for the share
+        that was done already when it estimates the time left.
+
+        Raises:
+            FaceterError: `STORE_UNAVAILABLE`.
+        """
+        sha256 = job_checkpoints.find(self._redis, self.job_id)
+        if sha256 is None:
+            return None
+        try:
+            content = self.library.blobs.read(sha256)
+        except FaceterError as error:
+            if error.kind is not ProblemKind.BLOB_MISSING:
+                raise
+            _log.warning("job %s begins anew, since its checkpoint is gone: %s", self.job_id, error)
+            return None
+        self._began = None
+        return content
+
     def succeed(self, result: JobResult) -> None:
         """End the job well: record its result and let what it made appear, in one step. For the worker to call.
 
@@ -121,14 +203,35 @@ class JobContext:
             provenance = next((model.provenance for model in self._models if model.provenance is not None), None)
         job_steps.succeed(self._redis, self._execution, result, provenance, self._publish)
 
+        self._held = list((Counter(self._held) - Counter(self._published())).elements())
+
     def discard(self) -> None:
-        """Give up the files of a job that did not succeed. For the worker to call."""
+        """Give up the files that what the job handed over does not have; all of them, if it did not succeed.
+
+        For the worker to call once the job has ended.
+
+        Raises:
+            FaceterError: `STORE_UNAVAILABLE`; a sweep then does it later.
+        """
         while self._held:
             self.library.discard_blob(self._held.pop())
+        self.library.delete_released()
 
     def _publish(self, pipeline: Pipeline) -> None:
         for model in self._models:
             self.library.queue_model(pipeline, model)
+        for dataset in self._datasets:
+            self.library.queue_dataset(pipeline, dataset)
+
+    def _published(self) -> list[str]:
+        records: list[Model | Dataset] = [*self._models, *self._datasets]
+        return [sha256 for record in records for sha256 in files_of(record)]
+
+
+def _finite(training: Training) -> Training:
+    """Return it without the losses that JSON cannot say."""
+    losses = {name: loss for name, loss in training.losses.items() if math.isfinite(loss)}
+    return training.model_copy(update={"losses": losses})
 
 
 def current() -> JobContext:

@@ -44,6 +44,10 @@ IdempotencyKey = Annotated[
 
 ModelId = Annotated[str, Path(description="Id of the model.", examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])]
 DatasetId = Annotated[str, Path(description="Id of the data set.", examples=["dts_4x8k2m9q0v7r3t6w1y5z"])]
+FileName = Annotated[
+    str,
+    Path(description="Name of the file, one of those in the record's `files`.", examples=["curves.png"]),
+]
 JobId = Annotated[str, Path(description="Id of the job.", examples=["job_4x8k2m9q0v7r3t6w1y5z"])]
 
 LOCATION: Final = {"Location": {"description": "Where to find it.", "schema": {"type": "string"}}}

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.content import content_response
-from app.datasets import DatasetFilter, parse_kind, with_links
+from app.datasets import FILE_TYPES, DatasetFilter, parse_kind, with_links
+from app.files import file_of
 from app.forms import name_of, read_form, sha256_of
 from app.idempotency import fingerprint
 from app.problems import documented
@@ -17,6 +18,7 @@ from app.routes.common import (
     LOCATION,
     UPLOADING,
     DatasetId,
+    FileName,
     IdempotencyKey,
     Paging,
     answer,
@@ -59,10 +61,12 @@ class DatasetQuery(DatasetFilter, Paging):
 async def add_dataset(request: Request, parts: Parts, idempotency_key: IdempotencyKey = None) -> Response:
     """Check a data set and keep it.
 
-    The archive is checked on arrival: every picture is opened, every annotation held against its picture, and an entry
-    that would unpack to somewhere else, to too much or to a link is refused. Nothing is kept of an upload that fails.
+    The file is checked on arrival: every picture is opened, every annotation held against its picture, every value of
+    a signal looked at, and an entry of a zip or `.npz` that would unpack to somewhere else, to too much or to a link is
+    refused. Nothing is kept of an upload that fails.
 
         curl -F file=@cifar10-test.zip -F kind=images -F name=cifar10-test http://localhost:8000/v1/datasets
+        curl -F file=@ecg-test.npz -F kind=signals -F name=ecg-test http://localhost:8000/v1/datasets
     """
     async with read_form(request, parts.settings, files=("file",), fields=("name", "kind")) as form:
         file = form.file("file")
@@ -119,17 +123,43 @@ def delete_dataset(dataset_id: DatasetId, parts: Parts) -> Response:
     summary="Download a data set's file",
     response_class=Response,
     responses={
-        **file_content("application/zip", "The file as it was uploaded."),
+        **file_content(
+            *sorted({file.media_type for file in FILE_TYPES.values()}), what="The file as it was uploaded or made."
+        ),
         **documented(ProblemKind.NOT_FOUND, ProblemKind.RANGE_NOT_SATISFIABLE, *ANYWHERE, ProblemKind.BLOB_MISSING),
     },
 )
 def get_dataset_content(dataset_id: DatasetId, request: Request, parts: Parts) -> Response:
-    """Download the file as it was uploaded.
+    """Download the file as it was uploaded, or made: a zip, or for `signals` an `.npz`.
 
     `Range` (one range, with `If-Range` if you like) downloads a part of it, `If-None-Match` only what has changed.
     """
-    dataset = parts.datasets.get(dataset_id)
-    path = parts.library.blobs.path(dataset.sha256)
+    with parts.datasets.using(dataset_id) as dataset:
+        path = parts.library.blobs.path(dataset.sha256)
+    file = FILE_TYPES[dataset.kind]
     return content_response(
-        request, path, sha256=dataset.sha256, filename=f"{dataset.name}.zip", media_type="application/zip"
+        request, path, sha256=dataset.sha256, filename=f"{dataset.name}{file.suffix}", media_type=file.media_type
+    )
+
+
+@router.get(
+    "/v1/datasets/{dataset_id}/files/{name}",
+    summary="Download a further file of a data set",
+    response_class=Response,
+    responses={
+        **file_content("image/png", "application/json", what="The file, of the media type that `files` says."),
+        **documented(ProblemKind.NOT_FOUND, ProblemKind.RANGE_NOT_SATISFIABLE, *ANYWHERE, ProblemKind.BLOB_MISSING),
+    },
+)
+def get_dataset_file(dataset_id: DatasetId, name: FileName, request: Request, parts: Parts) -> Response:
+    """Download one of the files that `files` of the data set lists.
+
+    Pictures that a quantization synthesized have a `contact-sheet.png`, which shows them side by side. `Range` and
+    `If-None-Match` work as for the data set's own file.
+    """
+    with parts.datasets.using(dataset_id) as dataset:
+        file = file_of(dataset, name)
+        path = parts.library.blobs.path(file.sha256)
+    return content_response(
+        request, path, sha256=file.sha256, filename=f"{dataset.name}-{name}", media_type=file.media_type
     )

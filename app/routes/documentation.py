@@ -84,7 +84,11 @@ DATASET_UPLOAD: Final[dict[str, Any]] = {
                         "kind": {
                             "allOf": [{"$ref": "#/components/schemas/DatasetKind"}],
                             "description": "`images`: a zip of images, class folders optional (folder name = class). "
-                            "`detection`: a zip with `images/` and `annotations.json` in COCO format.",
+                            "`detection`: a zip with `images/` and `annotations.json` in COCO format. "
+                            "`signals`: an `.npz` as `numpy.savez` writes it, with `signals` [N, channels, length] of "
+                            "floats, and where there are any: `labels` [N] of whole numbers from 0, `classes` [K] of "
+                            "text that names them (without names they mean the model's outputs), and `concepts` [N, "
+                            "length] of whole numbers, 0 for nothing and k for the k-th of `concept_names` [J].",
                             "examples": ["images"],
                         },
                         "name": {**_NAME, "examples": ["cifar10-test"]},
@@ -122,6 +126,10 @@ PREDICT_BODY: Final[dict[str, Any]] = {
                         "summary": "One input, [1, 1, 2, 2]",
                         "value": {"inputs": {"image": [[[[0.0, 0.5], [0.5, 1.0]]]]}},
                     },
+                    "signal": {
+                        "summary": "One input, [1, 1, 4]: one signal of one channel and four values",
+                        "value": {"inputs": {"signal": [[[0.0, 0.1, 0.9, 0.2]]]}},
+                    },
                     "text pair": {
                         "summary": "Two inputs of token ids",
                         "value": {"inputs": {"premise": [[4, 12, 7, 0]], "hypothesis": [[4, 9, 0, 0]]}},
@@ -133,18 +141,18 @@ PREDICT_BODY: Final[dict[str, Any]] = {
 }
 
 
-def file_content(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
+def file_content(*media_types: str, what: str) -> dict[int | str, dict[str, Any]]:
     """Return the documented answers of a file download.
 
     Args:
-        media_type: Of the file.
+        *media_types: Those the file may have.
         what: What the file is.
     """
     headers = {
         "ETag": {"description": "The SHA-256 of the file, in quotes.", "schema": {"type": "string"}},
         "Content-Disposition": {"description": "A name to save it as.", "schema": {"type": "string"}},
     }
-    content = {media_type: {"schema": _BINARY}}
+    content = {media_type: {"schema": _BINARY} for media_type in media_types}
     return {
         200: {"description": what, "content": content, "headers": headers},
         206: {

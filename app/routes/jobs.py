@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -26,7 +26,8 @@ _NEVER_PING_SECONDS = 3600 * 24
 
 _EVENTS_EXAMPLE = """id: 1764063000000-0
 event: progress
-data: {"step":"evaluating","fraction":0.4,"eta_seconds":12.5,"updated_at":"2026-11-25T09:30:00Z"}
+data: {"step":"tuning","fraction":0.4,"eta_seconds":212.5,"training":{"phase":"tuning","step":400,\
+"losses":{"kl":0.031},"agreement":0.97,"accuracy":0.87},"updated_at":"2026-11-25T09:30:00Z"}
 
 id: 1764063012500-0
 event: end
@@ -64,12 +65,40 @@ def get_job(job_id: JobId, parts: Parts) -> Response:
 @router.delete(
     "/v1/jobs/{job_id}",
     response_model=Job,
-    summary="Cancel a job",
-    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.JOB_ENDED, ProblemKind.STORAGE_FULL, *ANYWHERE),
+    response_description="Canceled.",
+    summary="Cancel a job, or end it and keep the best",
+    responses={
+        202: {"model": Job, "description": "Asked to end and keep the best it has: `ending` is true."},
+        **documented(
+            ProblemKind.NOT_FOUND,
+            ProblemKind.JOB_ENDED,
+            ProblemKind.INVALID_REQUEST,
+            ProblemKind.STORAGE_FULL,
+            *ANYWHERE,
+        ),
+    },
 )
-def cancel_job(job_id: JobId, parts: Parts) -> Response:
-    """Cancel a job that is queued or running. A worker that is on it stops within seconds, and nothing is made."""
-    return answer(with_links(parts.queue.cancel(job_id)))
+def cancel_job(
+    job_id: JobId,
+    parts: Parts,
+    keep: Annotated[
+        Literal["best"] | None,
+        Query(
+            description="`best` keeps what the job has so far: it ends as soon as it can, and well, with the best "
+            "model it has. Nothing is kept if this is not given.",
+            examples=["best"],
+        ),
+    ] = None,
+) -> Response:
+    """Cancel a job that is queued or running. A worker that is on it stops within seconds, and nothing is made.
+
+    With `?keep=best` a running job ends as soon as it can and keeps the best it has as its model: the answer is 202 and
+    the job, `ending` true; follow it to its end, which is `succeeded` with `quantization.tuning.ended_by` `request`. A
+    job that does not tune goes through to its end. A queued job has nothing to keep and is canceled (200), unless it
+    was running before and waits to go on: it then ends as soon as a worker takes it up.
+    """
+    job = parts.queue.cancel(job_id) if keep is None else parts.queue.request_end(job_id)
+    return answer(with_links(job), 200 if job.status.ended else 202)
 
 
 @router.post(
@@ -86,6 +115,7 @@ def cancel_job(job_id: JobId, parts: Parts) -> Response:
             ProblemKind.INVALID_REQUEST,
             ProblemKind.ALREADY_QUANTIZED,
             ProblemKind.DATASET_MISMATCH,
+            ProblemKind.METHOD_NOT_APPLICABLE,
             *CREATING,
             ProblemKind.OVERLOADED,
             *ANYWHERE,
@@ -128,9 +158,10 @@ async def follow_job(
 ) -> Response:
     """Follow a job live, by server-sent events.
 
-    `status` carries the whole job whenever it is queued, taken up or handed back, `progress` its progress, and `end`,
-    always the last, the whole job. A comment line comes when nothing else does for a while. Events of the past come
-    first, so nothing is missed by connecting late.
+    `status` carries the whole job whenever it is queued, taken up, handed back or asked to end, `progress` its progress
+    (for a method that tunes, with `training`: phase, losses, agreement, and accuracy if there is evaluation data), and
+    `end`, always the last, the whole job. A comment line comes when nothing else does for a while. Events of the past
+    come first, so nothing is missed by connecting late.
 
         curl -N http://localhost:8000/v1/jobs/job_4x8k2m9q0v7r3t6w1y5z/events
     """

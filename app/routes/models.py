@@ -6,11 +6,23 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.content import content_response
+from app.files import file_of
 from app.forms import name_of, read_form, sha256_of
 from app.idempotency import fingerprint
 from app.models import ModelFilter, parse_metadata, with_links
 from app.problems import documented
-from app.routes.common import ANYWHERE, CREATING, DELETING, LOCATION, UPLOADING, IdempotencyKey, ModelId, Paging, answer
+from app.routes.common import (
+    ANYWHERE,
+    CREATING,
+    DELETING,
+    LOCATION,
+    UPLOADING,
+    FileName,
+    IdempotencyKey,
+    ModelId,
+    Paging,
+    answer,
+)
 from app.routes.documentation import MODEL_UPLOAD, file_content
 from app.services import Parts
 from faceter.contracts.base import Page
@@ -112,7 +124,7 @@ def delete_model(model_id: ModelId, parts: Parts) -> Response:
     summary="Download the ONNX file",
     response_class=Response,
     responses={
-        **file_content("application/octet-stream", "The ONNX file."),
+        **file_content("application/octet-stream", what="The ONNX file."),
         **documented(ProblemKind.NOT_FOUND, ProblemKind.RANGE_NOT_SATISFIABLE, *ANYWHERE, ProblemKind.BLOB_MISSING),
     },
 )
@@ -125,6 +137,29 @@ def get_model_content(model_id: ModelId, request: Request, parts: Parts) -> Resp
         path = parts.library.blobs.path(model.sha256)
     return content_response(
         request, path, sha256=model.sha256, filename=f"{model.name}.onnx", media_type="application/octet-stream"
+    )
+
+
+@router.get(
+    "/v1/models/{model_id}/files/{name}",
+    summary="Download a further file of a model",
+    response_class=Response,
+    responses={
+        **file_content("image/png", "application/json", what="The file, of the media type that `files` says."),
+        **documented(ProblemKind.NOT_FOUND, ProblemKind.RANGE_NOT_SATISFIABLE, *ANYWHERE, ProblemKind.BLOB_MISSING),
+    },
+)
+def get_model_file(model_id: ModelId, name: FileName, request: Request, parts: Parts) -> Response:
+    """Download one of the files that `files` of the model lists.
+
+    A tuned model has its `curves.json` (losses, agreement and accuracy step by step) and `curves.png`, one made for a
+    `target` also `trade-off.png`. `Range` and `If-None-Match` work as for the ONNX file.
+    """
+    with parts.models.using(model_id) as model:
+        file = file_of(model, name)
+        path = parts.library.blobs.path(file.sha256)
+    return content_response(
+        request, path, sha256=file.sha256, filename=f"{model.name}-{name}", media_type=file.media_type
     )
 
 

@@ -50,6 +50,18 @@ Timestamp = Annotated[datetime, AfterValidator(_in_utc), Field(examples=["2026-1
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=["9f86d081884c7d65" * 4])]
 """A blob's name: the SHA-256 of its bytes, in hexadecimal."""
 
+
+class StoredFile(Contract):
+    """A file that belongs to a record."""
+
+    sha256: Sha256
+    """SHA-256 of its content."""
+    bytes: int = Field(examples=[48213])
+    """Its size."""
+    media_type: str = Field(examples=["image/png"])
+    """What it is."""
+
+
 Item = TypeVar("Item")
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from faceter.contracts.base import Contract, Sha256, Timestamp
+from faceter.contracts.base import Contract, Provenance, Sha256, StoredFile, Timestamp
 
 
 class DatasetKind(StrEnum):
@@ -14,6 +14,8 @@ class DatasetKind(StrEnum):
     """A zip of images; class folders optional, the folder's name being the class."""
     DETECTION = "detection"
     """A zip with `images/` and `annotations.json` in COCO format."""
+    SIGNALS = "signals"
+    """An `.npz` with `signals` [N, channels, length], optional `labels` [N], `concepts` [N, length] and their names."""
 
 
 class Dataset(Contract):
@@ -39,5 +41,11 @@ class Dataset(Contract):
     """Samples (or boxes) of each class."""
     notes: list[str] = Field(default_factory=list, examples=[["passed over, not pictures: README.txt"]])
     """What was passed over on arrival, such as hidden files."""
+    derived_from: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """For a data set that was made here: the model it was made from, without any data."""
+    provenance: Provenance | None = None
+    """For a data set that was made here: everything needed to make it again."""
+    files: dict[str, StoredFile] = Field(default_factory=dict)
+    """Further files that belong to it, by name, such as `contact-sheet.png`; `…/files/{name}` downloads one."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/datasets/dts_4x8k2m9q0v7r3t6w1y5z"}])
     """Where to go from here."""

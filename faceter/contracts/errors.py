@@ -47,6 +47,8 @@ class ProblemKind(Enum):
     ALREADY_QUANTIZED = _Kind("already-quantized", 422, "The model is already quantized")
     NOTHING_TO_QUANTIZE = _Kind("nothing-to-quantize", 422, "The model has no layer that can be quantized")
 
+    METHOD_NOT_APPLICABLE = _Kind("method-not-applicable", 422, "The method does not work for this model")
+
     INVALID_ARCHIVE = _Kind("invalid-archive", 422, "The file is not a usable zip archive")
     UNSAFE_ARCHIVE = _Kind("unsafe-archive", 422, "The archive holds something that is not allowed")
     ARCHIVE_TOO_LARGE = _Kind("archive-too-large", 422, "The archive unpacks to more than this server allows")
@@ -64,6 +66,7 @@ class ProblemKind(Enum):
     OVERLOADED = _Kind("overloaded", 503, "The server has too much to do at the moment")
     WORKER_LOST = _Kind("worker-lost", 500, "The worker died while doing this job")
     JOB_TIMEOUT = _Kind("job-timeout", 500, "The job took longer than this server allows")
+    TUNING_DIVERGED = _Kind("tuning-diverged", 500, "Tuning diverged")
     OUT_OF_MEMORY = _Kind("out-of-memory", 500, "There was not enough memory for this job")
     INTERNAL_ERROR = _Kind("internal-error", 500, "Something went wrong on our side")
 

@@ -53,6 +53,21 @@ JobSpecification = QuantizationJob
 """What a job is to do; a union discriminated by ``kind`` as soon as there are two kinds."""
 
 
+class Training(Contract):
+    """How a job that trains stands."""
+
+    phase: str = Field(examples=["tuning"])
+    """What is being done."""
+    step: int = Field(examples=[400])
+    """Steps taken."""
+    losses: dict[str, float] = Field(default_factory=dict, examples=[{"kl": 0.031, "features": 0.012}])
+    """Mean of each loss of late, by name."""
+    agreement: float | None = Field(default=None, ge=0, le=1, examples=[0.97])
+    """Agreement with the original on held-out inputs when last measured."""
+    accuracy: float | None = Field(default=None, ge=0, le=1, examples=[0.87])
+    """Accuracy on a part of the evaluation data when last measured; for you to see, nothing is chosen by it."""
+
+
 class Progress(Contract):
     """How far a running job is."""
 
@@ -62,6 +77,8 @@ class Progress(Contract):
     """How much of the whole job is done."""
     eta_seconds: float | None = Field(default=None, ge=0, examples=[12.5])
     """Seconds left, as estimated; null where it cannot be told."""
+    training: Training | None = None
+    """For a job that trains: its losses and how good it is by now."""
     updated_at: Timestamp
     """When this was said."""
 
@@ -71,6 +88,8 @@ class JobResult(Contract):
 
     model_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """The model it made."""
+    dataset_id: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """The data set it made on the way, such as the synthetic inputs a model was tuned on."""
     url: str = Field(examples=["/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z"])
     """Where to find it."""
 
@@ -94,6 +113,8 @@ class Job(Contract):
     """How often it was started; more than once if a worker died."""
     progress: Progress | None = None
     """How far it is."""
+    ending: bool = False
+    """Whether it was asked to end soon and keep the best it has (`DELETE …?keep=best`)."""
     specification: JobSpecification
     """What it is to do."""
     result: JobResult | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from faceter.contracts.base import Contract, Provenance, Sha256, Timestamp
+from faceter.contracts.base import Contract, Provenance, Sha256, StoredFile, Timestamp
 from faceter.contracts.quantizations import Granularity, QuantizationMethod, QuantizationReport
 
 
@@ -304,6 +304,8 @@ class Model(Contract):
     """For a quantized model: how it was made, and what it lost."""
     provenance: Provenance | None = None
     """For a model that was made here: everything needed to make it again."""
+    files: dict[str, StoredFile] = Field(default_factory=dict)
+    """Further files that belong to it, by name, such as `curves.png`; `…/files/{name}` downloads one."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"content": "/v1/models/mdl_…/content"}])
     """Where to go from here."""
 
@@ -314,7 +316,9 @@ class QuantizationSummary(Contract):
     method: QuantizationMethod
     """How it was quantized."""
     weight_bits: int = Field(examples=[4])
-    """Bits of its weights."""
+    """Bits of its weights; the most that one has where they differ."""
+    mixed: bool = False
+    """Whether each weight has bits of its own, chosen for a target."""
     activation_bits: int = Field(examples=[4])
     """Bits of its activations."""
     weight_granularity: Granularity

@@ -104,6 +104,12 @@ class Settings(BaseSettings):
     """Most jobs waiting; beyond that a new one is answered 503 with Retry-After."""
     job_timeout_seconds: PositiveInt = 24 * 3600
     """Longest a job may run."""
+    max_tuning_minutes: PositiveFloat = 12 * 60.0
+    """Longest `max_minutes` a quantization may ask for."""
+    max_tuning_steps: PositiveInt = 1_000_000
+    """Most `max_steps` a quantization may ask for."""
+    checkpoint_seconds: PositiveFloat = 45.0
+    """A job that trains keeps a checkpoint this often."""
     job_retention_seconds: PositiveInt = 30 * 24 * 3600
     """How long an ended job can be looked up; its results stay."""
     job_attempts: PositiveInt = 2

@@ -83,27 +83,41 @@ class SafeArchive:
                 says; ``INVALID_ARCHIVE`` if it is damaged.
             KeyError: If there is no such member.
         """
+        return b"".join(self.stream(name, max_bytes=max_bytes))
+
+    def stream(self, name: str, *, max_bytes: int) -> Iterator[bytes]:
+        """Yield a member's bytes in chunks, one in memory at a time; damage may show only after the last.
+
+        Args:
+            name: One of ``names``.
+            max_bytes: Most bytes it may have.
+
+        Raises:
+            FaceterError: As ``read`` does.
+            KeyError: If there is no such member.
+        """
         member = self._members[name]
         if member.file_size > max_bytes:
             raise FaceterError(
                 ProblemKind.ARCHIVE_TOO_LARGE,
                 f"'{name}' unpacks to {member.file_size:,} bytes; at most {max_bytes:,} are taken for such a file.",
             )
-        content = bytearray()
+        length = check_sum = 0
         try:
             for chunk in self._inflate(member):
-                content += chunk
-                if len(content) > member.file_size:
+                length += len(chunk)
+                check_sum = zlib.crc32(chunk, check_sum)
+                if length > member.file_size:
                     raise FaceterError(
                         ProblemKind.UNSAFE_ARCHIVE,
                         f"'{name}' unpacks to more than the {member.file_size:,} bytes the archive says, as a zip bomb "
                         "does. Make the archive again.",
                     )
+                yield chunk
         except (zlib.error, EOFError) as error:
             raise _damaged(name) from error
-        if len(content) < member.file_size or zlib.crc32(content) != member.CRC:
+        if length < member.file_size or check_sum != member.CRC:
             raise _damaged(name)
-        return bytes(content)
 
     def close(self) -> None:
         """Close the file."""

@@ -14,7 +14,8 @@ from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive
 from faceter.datasets.images import split_pictures
-from faceter.datasets.pictures import DatasetSummary, PictureDataset, first_few
+from faceter.datasets.pictures import PictureDataset
+from faceter.datasets.samples import DatasetSummary, first_few
 from faceter.vision.boxes import FloatArray, IntArray
 
 _ANNOTATIONS = "annotations.json"
@@ -109,7 +110,7 @@ class DetectionDataset(PictureDataset):
             notes=list(self.notes),
         )
 
-    def picture_labels(self, model_labels: Sequence[str] | None) -> None:
+    def sample_labels(self, model_labels: Sequence[str] | None) -> None:
         """Return None: boxes have classes, pictures have none."""
 
     def labels_for(self, model_labels: Sequence[str] | None) -> list[int]:

@@ -9,7 +9,8 @@ import numpy as np
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive
-from faceter.datasets.pictures import DatasetSummary, PictureDataset, first_few
+from faceter.datasets.pictures import PictureDataset
+from faceter.datasets.samples import DatasetSummary, first_few
 from faceter.vision.boxes import IntArray
 from faceter.vision.images import EXTENSIONS
 
@@ -64,7 +65,7 @@ class ImagesDataset(PictureDataset):
             )
         return [numbers[self.classes[label]] for label in self.labels]
 
-    def picture_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
+    def sample_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
         """Return ``labels_for(model_labels)`` as int64 [N]."""
         labels = self.labels_for(model_labels)
         return None if labels is None else np.array(labels, np.int64)

@@ -7,11 +7,16 @@ from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.settings import Settings
 from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.images import ImagesDataset
-from faceter.datasets.pictures import DatasetSummary, ProgressFunction
+from faceter.datasets.samples import DatasetSummary, ProgressFunction
+from faceter.datasets.signals import SignalsDataset
 
-READERS: dict[DatasetKind, type[ImagesDataset] | type[DetectionDataset]] = {
+AnyDataset = ImagesDataset | DetectionDataset | SignalsDataset
+"""A data set of any kind, opened."""
+
+READERS: dict[DatasetKind, type[ImagesDataset] | type[DetectionDataset] | type[SignalsDataset]] = {
     DatasetKind.IMAGES: ImagesDataset,
     DatasetKind.DETECTION: DetectionDataset,
+    DatasetKind.SIGNALS: SignalsDataset,
 }
 """What reads each kind."""
 
@@ -24,11 +29,13 @@ def open_dataset(
 ) -> DetectionDataset: ...
 @overload
 def open_dataset(
-    path: Path, kind: DatasetKind, settings: Settings | None = None
-) -> ImagesDataset | DetectionDataset: ...
+    path: Path, kind: Literal[DatasetKind.SIGNALS], settings: Settings | None = None
+) -> SignalsDataset: ...
+@overload
+def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> AnyDataset: ...
 
 
-def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> ImagesDataset | DetectionDataset:
+def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> AnyDataset:
     """Open a data set to read from; close it after use, or use it as a context manager.
 
     Args:
@@ -45,7 +52,7 @@ def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None
 def check(
     path: Path, kind: DatasetKind, settings: Settings, progress: ProgressFunction | None = None
 ) -> DatasetSummary:
-    """Check a data set fully, every picture decoded, and say what it holds.
+    """Check a data set fully, every picture decoded and every value read, and say what it holds.
 
     Args:
         path: Its file.

@@ -1,8 +1,6 @@
 """What every data set of pictures has: its pictures, checked, and batches of them as a model's input."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -12,43 +10,13 @@ from PIL import Image
 from faceter.contracts.models import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive
-from faceter.vision.boxes import FloatArray, IntArray
+from faceter.datasets.samples import Batch, DatasetSummary, ProgressFunction
+from faceter.vision.boxes import IntArray
 from faceter.vision.images import open_image
-from faceter.vision.preprocess import Placement, preprocess
-
-ProgressFunction = Callable[[float], None]
-"""Is told the fraction done, 0 to 1."""
+from faceter.vision.preprocess import preprocess
 
 _BYTES_PER_PIXEL = 8
 _SMALLEST_PICTURE_LIMIT = 1 << 20
-
-
-@dataclass(frozen=True)
-class DatasetSummary:
-    """What a data set was found to hold."""
-
-    samples: int
-    """How many pictures."""
-    classes: list[str] = field(default_factory=list)
-    """Names of its classes; empty if it is not labelled."""
-    class_counts: dict[str, int] = field(default_factory=dict)
-    """Pictures, or boxes, of each class."""
-    notes: list[str] = field(default_factory=list)
-    """What was passed over."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some pictures as a model's input."""
-
-    inputs: FloatArray
-    """float32 [B, C, H, W]."""
-    indices: IntArray
-    """int64 [B]: positions in the data set."""
-    labels: IntArray | None
-    """int64 [B]: class of each picture; None where pictures have none."""
-    placements: list[Placement]
-    """Where each picture lies in its input."""
 
 
 class PictureDataset:
@@ -120,7 +88,7 @@ class PictureDataset:
         """Say what the data set holds."""
         raise NotImplementedError
 
-    def picture_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
+    def sample_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
         """Return the class of each picture, int64 [N], or None where pictures have no class of their own."""
         raise NotImplementedError
 
@@ -143,7 +111,7 @@ class PictureDataset:
         Raises:
             FaceterError: ``DATASET_MISMATCH`` if a class of the data set is none of the model's; see also ``image``.
         """
-        labels = self.picture_labels(model_labels)
+        labels = self.sample_labels(model_labels)
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
         for part in np.array_split(chosen, range(batch, len(chosen), batch)) if len(chosen) else []:
             inputs = np.empty((len(part), preprocessing.channels, *preprocessing.size), np.float32)
@@ -162,16 +130,3 @@ class PictureDataset:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-
-def spread(total: int, count: int) -> list[int]:
-    """Return up to ``count`` indices spread evenly over ``total``, the same every time; all if there are fewer."""
-    if count >= total:
-        return list(range(total))
-    return [math.floor((index + 0.5) * total / count) for index in range(count)]
-
-
-def first_few(items: Sequence[str], limit: int = 5) -> str:
-    """Return the first few of some names, quoted, and how many more there are."""
-    shown = ", ".join(f"'{item}'" for item in items[:limit])
-    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"

@@ -35,6 +35,16 @@ class Folded:
     statistics: dict[str, BatchNormStatistics]
 
 
+def has_batch_norm(model: onnx.ModelProto) -> bool:
+    """Whether the model has a BatchNormalization with constant statistics, so that `fold_batch_norms` finds some.
+
+    Args:
+        model: A checked model; in canonical form, so that what depends on constants alone is constant.
+    """
+    view = GraphView(model)
+    return any(_norm_constants(view, node) is not None for node in model.graph.node)
+
+
 def fold_batch_norms(model: onnx.ModelProto) -> Folded:
     """Fold each BatchNormalization into the Conv, ConvTranspose or Gemm whose output only it reads.
 
@@ -51,12 +61,10 @@ def fold_batch_norms(model: onnx.ModelProto) -> Folded:
     view = GraphView(folded)
     statistics: dict[str, BatchNormStatistics] = {}
     for norm in list(folded.graph.node):
-        if norm.op_type != "BatchNormalization" or not is_standard(norm) or attribute(norm, "training_mode", 0):
+        constants = _norm_constants(view, norm)
+        if constants is None:
             continue
-        constants = [view.constant(name) for name in norm.input[1:5]]
-        if any(value is None for value in constants):
-            continue
-        gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in constants)
+        gamma, beta, mean, variance = constants
         statistics[norm.output[0]] = BatchNormStatistics(beta.astype(np.float32), np.abs(gamma).astype(np.float32))
         layer = view.producer.get(norm.input[0])
         reader = view.only_consumer(norm.input[0])
@@ -68,6 +76,14 @@ def fold_batch_norms(model: onnx.ModelProto) -> Folded:
             folded.graph.node.remove(norm)
     remove_unused(folded.graph)
     return Folded(folded, statistics)
+
+
+def _norm_constants(view: GraphView, node: onnx.NodeProto) -> list[Array] | None:
+    """Return γ, β, μ and σ² of a BatchNormalization as float64; None for another node or if they are not constant."""
+    if node.op_type != "BatchNormalization" or not is_standard(node) or attribute(node, "training_mode", 0):
+        return None
+    constants = [value for name in node.input[1:5] if (value := view.constant(name)) is not None]
+    return [np.asarray(value, np.float64) for value in constants] if len(constants) == 4 else None
 
 
 def _scale_layer(view: GraphView, layer: onnx.NodeProto, factor: Array, shift: Array) -> bool:

@@ -9,7 +9,9 @@ folds these at load; `unpack_weights` does the same with numpy, so that serving 
 A weight whose channels need different numbers of bits is cut along its channels; each lies with the codes of its width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -135,6 +137,41 @@ def weight_bytes(model: onnx.ModelProto) -> int:
         if tensor.name in weights or tensor.name.startswith(PREFIX):
             total += numpy_helper.to_array(tensor).nbytes
     return total
+
+
+def packed_bytes(shapes: Mapping[str, tuple[int, ...]], bits: Mapping[str, int]) -> int:
+    """Return what `weight_bytes` will say of weights packed at these bits, before there are any codes.
+
+    A weight takes its codes, to the byte, and below 8 bits the 8 bytes per axis of its shape and 8 of its size; the
+    few numbers that unpack a width are there once. It is exact where every weight has codes that need all its bits;
+    one that needs fewer takes less (but for the numbers that unpack another width, 70 bytes at most).
+
+    Args:
+        shapes: Shape of each weight; those of fewer than two axes are not packed and not counted.
+        bits: Bits of each weight, 1 to 8.
+    """
+    sizes: dict[int, list[int]] = {}
+    total = 0
+    for name, shape in shapes.items():
+        if len(shape) > 1:
+            sizes.setdefault(bits[name], []).append(prod(shape))
+            total += 8 * len(shape) if bits[name] < 8 else prod(shape)
+    constants: dict[str, int] = {}
+    for width_bits, each in sizes.items():
+        if width_bits == 8:
+            continue
+        padding = -sum(each) % 8
+        total += (sum(each) + padding) * width_bits // 8
+        runs = len(each) + bool(padding)
+        total += 8 * runs if runs > 1 else 0
+        constants |= {"flat": 8, f"base{width_bits}": 4}
+        offset = 0
+        for width in (width for width in (4, 2, 1) if width_bits & width):
+            constants |= {f"shifts{width}": 8 // width, f"modulus{width}": 1}
+            if offset:
+                constants[f"times{offset}"] = 4
+            offset += width
+    return total + sum(constants.values())
 
 
 def _weights(view: GraphView) -> list[tuple[str, int | None]]:

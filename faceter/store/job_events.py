@@ -35,7 +35,7 @@ class JobEvent:
 
     | event | data | when |
     |---|---|---|
-    | `status` | the whole job (`Job`) | it was queued, taken up, or handed back because its worker died or stopped |
+    | `status` | the whole job (`Job`) | queued, taken up, handed back (its worker died or stopped) or asked to end |
     | `progress` | `Progress` | it got on, at most about twice a second |
     | `end` | the whole job (`Job`) | it succeeded, failed or was canceled; always the last event |
     | `heartbeat` | none | nothing was told for a while; it has no id and is not replayed |

@@ -10,8 +10,10 @@ from rq.utils import parse_composite_key
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
+from faceter.store import job_checkpoints
+from faceter.store.job_leases import server_time
 from faceter.store.job_records import ACTIVE_KEY, INDEX_KEY, job_key, rq_queue
-from faceter.store.job_steps import lose, server_time
+from faceter.store.job_steps import lose
 
 _WAITING_KEY: Final = "faceter:jobs:in-between"
 _OLDEST: Final = 100
@@ -48,6 +50,7 @@ def reap(redis: Redis, settings: Settings) -> list[str]:
                 reaped.append(job_id)
     _requeue_the_stuck(redis, settings)
     _forget_the_expired(redis)
+    job_checkpoints.release_orphans(redis)
     for registry in (FinishedJobRegistry, FailedJobRegistry):
         registry(queue=queue).cleanup()
     worker_registration.clean_worker_registry(queue)

@@ -1,8 +1,9 @@
 """The job record: an RQ job, read as the `Job` both sides know."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import TypeAdapter
 from redis import Redis
@@ -31,6 +32,9 @@ LEASE: Final = "lease"
 
 ENDED_BY: Final = "ended_by"
 """Field of the job's hash: id of the execution that ended it."""
+
+CHECKPOINT: Final = "checkpoint"
+"""Field of the job's hash: SHA-256 of its checkpoint's blob, while it is queued or running."""
 
 _SPECIFICATION: TypeAdapter[JobSpecification] = TypeAdapter(JobSpecification)
 
@@ -86,6 +90,12 @@ def load(redis: Redis, job_ids: Sequence[str]) -> list[Job | None]:
     return [None if job is None else to_job(job) for job in found]
 
 
+def is_ending(redis: Redis, job_id: str) -> bool:
+    """Return whether the job was asked to end soon and keep the best it has."""
+    text = cast(bytes | None, redis.hget(job_key(job_id), "meta"))
+    return bool(text and json.loads(text).get("ending", False))
+
+
 def _required(moment: datetime | None) -> datetime:
     if moment is None:
         raise ValueError("an RQ job without a time of creation")
@@ -112,6 +122,7 @@ def to_job(job: RQJob) -> Job:
         ended_at=job.ended_at if status.ended else None,
         attempts=meta.get("attempts", 0),
         progress=None if progress is None else Progress.model_validate(progress),
+        ending=meta.get("ending", False),
         specification=specification,
         result=result,
         error=_error(job) if status is JobStatus.FAILED else None,

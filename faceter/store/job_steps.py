@@ -12,7 +12,7 @@ Leases are dated by the clock of the store, so the clocks of the hosts need not 
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from redis import Redis
 from redis.client import Pipeline
@@ -25,22 +25,24 @@ from faceter.contracts.base import Provenance
 from faceter.contracts.errors import FaceterError, Problem, ProblemKind
 from faceter.contracts.jobs import Job, JobResult, JobSpecification, Progress
 from faceter.contracts.settings import Settings
-from faceter.store import job_statistics
+from faceter.store import job_checkpoints, job_statistics
 from faceter.store.connection import transact
 from faceter.store.job_events import queue_event, stream_key
-from faceter.store.job_records import ACTIVE_KEY, ENDED_BY, LEASE, fetch, index, job_key, rq_queue, to_job
+from faceter.store.job_leases import LeaseLostError as LeaseLostError
+from faceter.store.job_leases import check_lease, fields, meta_of, server_time
+from faceter.store.job_records import (
+    ACTIVE_KEY,
+    CHECKPOINT,
+    ENDED_BY,
+    LEASE,
+    fetch,
+    index,
+    job_key,
+    rq_queue,
+    to_job,
+)
 
 _ENDED: Final = (RQStatus.FINISHED, RQStatus.FAILED, RQStatus.STOPPED, RQStatus.CANCELED)
-
-
-class LeaseLostError(Exception):
-    """The job is no longer this execution's: it was canceled, ended or given to another worker."""
-
-
-def server_time(connection: Redis | Pipeline) -> float:
-    """Return the store's own time, seconds since 1970."""
-    seconds, microseconds = connection.time()
-    return seconds + microseconds / 1e6
 
 
 def enqueue(redis: Redis, settings: Settings, specification: JobSpecification, job_id: str, function: str) -> Job:
@@ -89,12 +91,12 @@ def claim(redis: Redis, job: RQJob, worker_name: str, lease_seconds: float) -> E
     queue = rq_queue(redis)
 
     def body(pipeline: Pipeline) -> Execution | None:
-        status, lease = _fields(pipeline, job.id, "status", LEASE)
+        status, lease = fields(pipeline, job.id, "status", LEASE)
         mine = [execution for execution in made if execution.id == lease]
         if mine:
             return mine[0]
         now = server_time(pipeline)
-        meta = _meta(pipeline, job.id)
+        meta = meta_of(pipeline, job.id)
         pipeline.multi()
         pipeline.lrem(queue.intermediate_queue_key, 0, job.id)
         if status != RQStatus.QUEUED:
@@ -117,7 +119,7 @@ def renew(redis: Redis, execution: Execution, lease_seconds: float) -> bool:
     queue = rq_queue(redis)
 
     def body(pipeline: Pipeline) -> bool:
-        (lease,) = _fields(pipeline, execution.job_id, LEASE)
+        (lease,) = fields(pipeline, execution.job_id, LEASE)
         now = server_time(pipeline)
         pipeline.multi()
         if lease != execution.id:
@@ -138,8 +140,8 @@ def record_progress(redis: Redis, execution: Execution, progress: Progress) -> N
     """
 
     def body(pipeline: Pipeline) -> None:
-        _check_lease(pipeline, execution)
-        meta = _meta(pipeline, execution.job_id)
+        check_lease(pipeline, execution)
+        meta = meta_of(pipeline, execution.job_id)
         pipeline.multi()
         meta["progress"] = progress.model_dump(mode="json")
         pipeline.hset(job_key(execution.job_id), "meta", json.dumps(meta))
@@ -172,7 +174,7 @@ def succeed(
         if _is_done(pipeline, execution, RQStatus.FINISHED):
             pipeline.multi()
             return
-        _check_lease(pipeline, execution)
+        check_lease(pipeline, execution)
         job = fetch(redis, execution.job_id)
         now = server_time(pipeline)
         pipeline.multi()
@@ -208,7 +210,7 @@ def fail(redis: Redis, execution: Execution, problem: Problem, trace: str = "") 
         if _is_done(pipeline, execution, RQStatus.FAILED):
             pipeline.multi()
             return
-        _check_lease(pipeline, execution)
+        check_lease(pipeline, execution)
         job = fetch(redis, execution.job_id)
         now = server_time(pipeline)
         pipeline.multi()
@@ -231,7 +233,7 @@ def hand_back(redis: Redis, execution: Execution) -> bool:
     """
 
     def body(pipeline: Pipeline) -> bool:
-        (lease,) = _fields(pipeline, execution.job_id, LEASE)
+        (lease,) = fields(pipeline, execution.job_id, LEASE)
         if lease != execution.id:
             pipeline.multi()
             return False
@@ -266,7 +268,7 @@ def lose(
     queue = rq_queue(redis)
 
     def body(pipeline: Pipeline) -> bool:
-        (lease,) = _fields(pipeline, execution.job_id, LEASE)
+        (lease,) = fields(pipeline, execution.job_id, LEASE)
         until = pipeline.zscore(_started_key(queue), execution.composite_key)
         now = server_time(pipeline)
         renewed = expired_at is not None and until is not None and until > expired_at
@@ -296,48 +298,67 @@ def cancel(redis: Redis, job_id: str) -> Job:
     Raises:
         FaceterError: `NOT_FOUND`; `JOB_ENDED` if it was over already.
     """
-    queue = rq_queue(redis)
 
     def body(pipeline: Pipeline) -> Job:
-        job = fetch(redis, job_id)
-        status = job.get_status(refresh=False)
-        if status in _ENDED:
-            raise FaceterError(
-                ProblemKind.JOB_ENDED, f"The job {job_id!r} is over ({to_job(job).status}); there is nothing to cancel."
-            )
-        (lease,) = _fields(pipeline, job_id, LEASE)
-        now = server_time(pipeline)
+        return _cancel(pipeline, _going_on(redis, job_id, "cancel"))
+
+    return transact(redis, body, job_key(job_id))
+
+
+def request_end(redis: Redis, job_id: str) -> Job:
+    """Ask a job to end soon and keep the best it has; it stays asked, should its worker die meanwhile.
+
+    A queued job has nothing to keep and is canceled, unless it has a checkpoint of an earlier attempt.
+
+    Returns:
+        The job: ``ending``, or canceled.
+
+    Raises:
+        FaceterError: `NOT_FOUND`; `JOB_ENDED` if it was over already.
+    """
+
+    def body(pipeline: Pipeline) -> Job:
+        job = _going_on(redis, job_id, "end")
+        (checkpoint,) = fields(pipeline, job_id, CHECKPOINT)
+        if job.get_status(refresh=False) != RQStatus.STARTED and checkpoint is None:
+            return _cancel(pipeline, job)
         pipeline.multi()
-        pipeline.lrem(queue.key, 0, job_id)
-        pipeline.lrem(queue.intermediate_queue_key, 0, job_id)
-        execution = None if lease is None else Execution(lease, job_id, redis, job.worker_name or "")
-        _mark_ended(job, RQStatus.CANCELED, now)
-        job.save(pipeline=pipeline, include_meta=False, include_result=False)
-        _end(pipeline, job, execution)
+        if not job.meta.get("ending"):
+            job.meta["ending"] = True
+            pipeline.hset(job.key, "meta", json.dumps(job.meta))
+            queue_event(pipeline, job_id, "status", to_job(job))
         return to_job(job)
 
     return transact(redis, body, job_key(job_id))
 
 
-def _fields(pipeline: Pipeline, job_id: str, *names: str) -> list[str | None]:
-    values = cast(list[bytes | None], pipeline.hmget(job_key(job_id), list(names)))
-    return [None if value is None else value.decode() for value in values]
+def _going_on(redis: Redis, job_id: str, verb: str) -> RQJob:
+    job = fetch(redis, job_id)
+    if job.get_status(refresh=False) in _ENDED:
+        raise FaceterError(
+            ProblemKind.JOB_ENDED, f"The job {job_id!r} is over ({to_job(job).status}); there is nothing to {verb}."
+        )
+    return job
 
 
-def _meta(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
-    (text,) = _fields(pipeline, job_id, "meta")
-    return cast(dict[str, Any], json.loads(text)) if text else {}
-
-
-def _check_lease(pipeline: Pipeline, execution: Execution) -> None:
-    (lease,) = _fields(pipeline, execution.job_id, LEASE)
-    if lease != execution.id:
-        raise LeaseLostError(f"job {execution.job_id} is no longer this execution's")
+def _cancel(pipeline: Pipeline, job: RQJob) -> Job:
+    """Queue the job's end on ``pipeline``, which watches it."""
+    queue = rq_queue(job.connection)
+    (lease,) = fields(pipeline, job.id, LEASE)
+    now = server_time(pipeline)
+    pipeline.multi()
+    pipeline.lrem(queue.key, 0, job.id)
+    pipeline.lrem(queue.intermediate_queue_key, 0, job.id)
+    execution = None if lease is None else Execution(lease, job.id, job.connection, job.worker_name or "")
+    _mark_ended(job, RQStatus.CANCELED, now)
+    job.save(pipeline=pipeline, include_meta=False, include_result=False)
+    _end(pipeline, job, execution)
+    return to_job(job)
 
 
 def _is_done(pipeline: Pipeline, execution: Execution, status: RQStatus) -> bool:
     """Return whether this very step went through before, and only its answer was lost."""
-    stands, ended_by = _fields(pipeline, execution.job_id, "status", ENDED_BY)
+    stands, ended_by = fields(pipeline, execution.job_id, "status", ENDED_BY)
     return stands == status and ended_by == execution.id
 
 
@@ -365,6 +386,7 @@ def _end(pipeline: Pipeline, job: RQJob, execution: Execution | None) -> None:
     seconds = job.result_ttl or job.failure_ttl or -1
     pipeline.hset(job.key, mapping={"meta": json.dumps(job.meta), ENDED_BY: "" if execution is None else execution.id})
     pipeline.srem(ACTIVE_KEY, job.id)
+    job_checkpoints.queue_end(pipeline, job)
     _release(pipeline, job, execution)
     record = to_job(job)
     queue_event(pipeline, job.id, "end", record)

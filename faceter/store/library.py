@@ -1,42 +1,50 @@
 """The library: models and data sets, and the files they share."""
 
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, Final, Protocol, Self, TypeVar, cast
 
 from redis import Redis
 from redis.client import Pipeline
 from redis.lock import Lock
 
+from faceter.contracts.base import StoredFile
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
+from faceter.store.blob_references import LOOSE_KEY, RELEASED, queue_reference, queue_release, references_key
 from faceter.store.blobs import BlobStore, StoredBlob
 from faceter.store.connection import connect, store_errors
 from faceter.store.records import Record, Records
 
 _LOCK_SECONDS: Final = 120
-_HOLD_SECONDS: Final = 24 * 3600
-_LOOSE_KEY: Final = "faceter:blobs:loose"
+_LOOSE_SECONDS: Final = 24 * 3600
 
 
-class _Filed(Record, Protocol):
-    """A record that stands for one blob."""
+class Filed(Record, Protocol):
+    """A record that stands for one blob, and may have further files."""
 
     @property
     def sha256(self) -> str:
         """The blob."""
 
+    @property
+    def files(self) -> Mapping[str, StoredFile]:
+        """The further files, by name."""
 
-R = TypeVar("R", bound=_Filed)
+
+R = TypeVar("R", bound=Filed)
 
 
 class Library:
     """Models and data sets with their files; equal files are one blob, which goes when its last record goes.
 
-    A blob's references are a set of record ids. Between `store_blob` and `add_model` or `add_dataset` (which may be
-    hours in a job) the blob is *held*, so that deleting another record of the same content does not take it away.
-    Holds run out after a day, and `sweep` deletes what a dead process left behind.
+    A record refers to its file and to each of its further files; a job refers to its checkpoint. A blob's references
+    are the set of their ids. Between `store_blob` and `add_model` or `add_dataset` (which may be hours in a job) the
+    blob is *held*, once for each call, so that deleting another record of the same content does not take it away.
+    Holds run out a day after the longest job would have ended, and `sweep` deletes what a dead process left behind.
 
     Args:
         settings: Say which Redis and which blob store.
@@ -44,6 +52,7 @@ class Library:
 
     def __init__(self, settings: Settings) -> None:
         self.redis: Redis = connect(settings)
+        self._hold_seconds = settings.job_timeout_seconds + _LOOSE_SECONDS
         self.blobs = BlobStore(settings.resolved_blob_url, settings.data_dir / "blob-cache")
         self.models: Records[Model] = Records(self.redis, "models", Model)
         self.datasets: Records[Dataset] = Records(self.redis, "datasets", Dataset, noun="data set")
@@ -68,8 +77,8 @@ class Library:
         with self.blobs.stage(source) as staged:
             with self._lock(staged.sha256), self.redis.pipeline() as pipeline:
                 pipeline.incr(self._holds(staged.sha256))
-                pipeline.expire(self._holds(staged.sha256), _HOLD_SECONDS)
-                pipeline.zadd(_LOOSE_KEY, {staged.sha256: time.time()})
+                pipeline.expire(self._holds(staged.sha256), self._hold_seconds)
+                pipeline.zadd(LOOSE_KEY, {staged.sha256: time.time()})
                 pipeline.execute()
             try:
                 return self.blobs.commit(staged)
@@ -86,29 +95,33 @@ class Library:
 
     @store_errors()
     def add_model(self, model: Model) -> Model:
-        """Keep a model whose file was stored with `store_blob`; its hold becomes a reference.
+        """Keep a model whose files were stored with `store_blob`, each once; their holds become references.
 
         Raises:
-            FaceterError: `BLOB_MISSING` if the file is not in the store.
+            FaceterError: `BLOB_MISSING` if one of the files is not in the store; then nothing is changed.
         """
         return self._add(self.models, model)
 
     @store_errors()
     def add_dataset(self, dataset: Dataset) -> Dataset:
-        """Keep a data set whose file was stored with `store_blob`; its hold becomes a reference.
+        """Keep a data set whose files were stored with `store_blob`, each once; their holds become references.
 
         Raises:
-            FaceterError: `BLOB_MISSING` if the file is not in the store.
+            FaceterError: `BLOB_MISSING` if one of the files is not in the store; then nothing is changed.
         """
         return self._add(self.datasets, dataset)
 
     def queue_model(self, pipeline: Pipeline, model: Model) -> None:
-        """Queue `add_model` on ``pipeline``, for a transaction that does more than this; its file must be held."""
+        """Queue `add_model` on ``pipeline``, for a transaction that does more than this; its files must be held."""
         self._queue_add(pipeline, self.models, model)
+
+    def queue_dataset(self, pipeline: Pipeline, dataset: Dataset) -> None:
+        """Queue `add_dataset` on ``pipeline``, for a transaction that does more than this; its files must be held."""
+        self._queue_add(pipeline, self.datasets, dataset)
 
     @store_errors()
     def delete_model(self, id: str) -> None:
-        """Delete a model, and its file if no other record has the same.
+        """Delete a model, and those of its files that no other record has.
 
         Raises:
             FaceterError: `NOT_FOUND`.
@@ -117,7 +130,7 @@ class Library:
 
     @store_errors()
     def delete_dataset(self, id: str) -> None:
-        """Delete a data set, and its file if no other record has the same.
+        """Delete a data set, and those of its files that no other record has.
 
         Raises:
             FaceterError: `NOT_FOUND`.
@@ -126,27 +139,40 @@ class Library:
 
     @store_errors()
     def references(self, sha256: str) -> set[str]:
-        """Return the ids of the records whose file this blob is."""
-        members = self.redis.smembers(self._references(sha256))
+        """Return the ids of the records and jobs that refer to this blob."""
+        members = self.redis.smembers(references_key(sha256))
         return {member.decode() if isinstance(member, bytes) else member for member in members}
 
     @store_errors()
     def sweep(self) -> int:
-        """Delete blobs that were stored more than a day ago and never taken into a record; return how many."""
-        swept = 0
-        loose = cast(list[bytes], self.redis.zrangebyscore(_LOOSE_KEY, 0, time.time() - _HOLD_SECONDS))
-        for raw in loose:
+        """Delete blobs that were let go, or stored more than a day ago and never referred to; return how many."""
+        return self._delete_loose(time.time() - _LOOSE_SECONDS) + self.blobs.sweep()
+
+    @store_errors()
+    def delete_released(self) -> int:
+        """Delete the blobs that were let go, such as the checkpoints of ended jobs; return how many."""
+        return self._delete_loose(RELEASED)
+
+    def _delete_loose(self, until: float) -> int:
+        """Delete what is loose since then, but for what someone is busy with, or died over: its turn comes later."""
+        deleted = 0
+        for raw in cast(list[bytes], self.redis.zrangebyscore(LOOSE_KEY, RELEASED, until)):
             sha256 = raw.decode()
-            with self._lock(sha256):
-                swept += self._delete_if_loose(sha256)
-        return swept + self.blobs.sweep()
+            lock = self._lock(sha256)
+            if lock.acquire(blocking=False):
+                try:
+                    deleted += self._delete_if_loose(sha256)
+                finally:
+                    lock.release()
+        return deleted
 
     def _add(self, records: Records[R], record: R) -> R:
-        with self._lock(record.sha256):
-            if not self.blobs.exists(record.sha256):
-                raise FaceterError(
-                    ProblemKind.BLOB_MISSING, f"The file {record.sha256} was not stored, or has been deleted since."
-                )
+        with self._locked(files_of(record)):
+            for sha256 in files_of(record):
+                if not self.blobs.exists(sha256):
+                    raise FaceterError(
+                        ProblemKind.BLOB_MISSING, f"The file {sha256} was not stored, or has been deleted since."
+                    )
             with self.redis.pipeline() as pipeline:
                 self._queue_add(pipeline, records, record)
                 pipeline.execute()
@@ -154,50 +180,60 @@ class Library:
 
     def _queue_add(self, pipeline: Pipeline, records: Records[R], record: R) -> None:
         records.queue_add(pipeline, record)
-        pipeline.sadd(self._references(record.sha256), record.id)
-        self._let_go(pipeline, record.sha256)
-        pipeline.zrem(_LOOSE_KEY, record.sha256)
+        for sha256 in files_of(record):
+            queue_reference(pipeline, sha256, record.id)
+            self._let_go(pipeline, sha256)
 
     def _delete(self, records: Records[R], id: str) -> None:
-        sha256 = records.get(id).sha256
-        with self._lock(sha256):
+        files = set(files_of(records.get(id)))
+        with self._locked(files):
             with self.redis.pipeline() as pipeline:
                 records.queue_delete(pipeline, id)
-                pipeline.srem(self._references(sha256), id)
-                pipeline.zadd(_LOOSE_KEY, {sha256: time.time()}, nx=True)
+                for sha256 in files:
+                    queue_release(pipeline, sha256, id)
                 deleted = pipeline.execute()[0]
+            for sha256 in files:
+                self._delete_if_loose(sha256)
             if not deleted:
                 raise records.not_found(id)
-            self._delete_if_loose(sha256)
 
     def _delete_if_loose(self, sha256: str) -> bool:
         """Delete the blob unless something needs it; the caller has its lock."""
         with self.redis.pipeline() as pipeline:
-            pipeline.scard(self._references(sha256))
+            pipeline.scard(references_key(sha256))
             pipeline.get(self._holds(sha256))
             references, holds = pipeline.execute()
         if references:
-            self.redis.zrem(_LOOSE_KEY, sha256)
+            self.redis.zrem(LOOSE_KEY, sha256)
             return False
         if int(holds or 0) > 0:
             return False
         self.blobs.delete(sha256)
-        self.redis.zrem(_LOOSE_KEY, sha256)
+        self.redis.zrem(LOOSE_KEY, sha256)
         return True
 
     def _let_go(self, connection: Redis | Pipeline, sha256: str) -> None:
         connection.eval(_DECREMENT_TO_ZERO, 1, self._holds(sha256))
 
+    @contextmanager
+    def _locked(self, files: Iterable[str]) -> Iterator[None]:
+        """Lock several blobs, in one order everywhere, so that nobody waits in a circle."""
+        with ExitStack() as stack:
+            for sha256 in sorted(set(files)):
+                stack.enter_context(self._lock(sha256))
+            yield
+
     def _lock(self, sha256: str) -> Lock:
         return Lock(self.redis, f"faceter:blob:{sha256}:lock", timeout=_LOCK_SECONDS, sleep=0.01)
 
     @staticmethod
-    def _references(sha256: str) -> str:
-        return f"faceter:blob:{sha256}:references"
-
-    @staticmethod
     def _holds(sha256: str) -> str:
         return f"faceter:blob:{sha256}:holds"
+
+
+def files_of(record: Filed) -> list[str]:
+    """Return the blobs of a record, one that it has twice twice."""
+    return [record.sha256, *(file.sha256 for file in record.files.values())]
 
 
 _DECREMENT_TO_ZERO: Final = """

@@ -7,10 +7,15 @@ from io import BytesIO
 import httpx
 import pytest
 
+from faceter.contracts.base import StoredFile, new_id, utc_now
+from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.settings import Settings
+from faceter.store.library import Library
 from tests.app.test_problems import problem
 from tests.app.uploads import add_dataset, add_model, archive, detection, images, picture, post_dataset
+
+SHEET = picture(seed=5)
 
 Watch = Callable[[], AbstractContextManager[None]]
 
@@ -50,6 +55,77 @@ def test_list_and_filters(api: httpx.Client) -> None:
     page = api.get("/v1/datasets?limit=1").json()
     assert ids(f"limit=1&cursor={page['next_cursor']}") == [first]
     problem(api.get("/v1/datasets?kind=poems"), ProblemKind.INVALID_REQUEST)
+
+
+def made(library: Library, kind: DatasetKind = DatasetKind.IMAGES) -> Dataset:
+    """Keep a data set as a job makes one."""
+    content, sheet = library.store_blob(b"inputs"), library.store_blob(SHEET)
+    return library.add_dataset(
+        Dataset(
+            id=new_id("dts"),
+            name="inputs of naïve net",
+            kind=kind,
+            created_at=utc_now(),
+            sha256=content.sha256,
+            bytes=content.bytes,
+            samples=1,
+            derived_from="mdl_origin",
+            files={"contact-sheet.png": StoredFile(sha256=sheet.sha256, bytes=sheet.bytes, media_type="image/png")},
+        )
+    )
+
+
+def test_those_made_from_a_model(api: httpx.Client, library: Library) -> None:
+    add_dataset(api, images())
+    dataset = made(library)
+    (listed,) = api.get("/v1/datasets?derived_from=mdl_origin").json()["items"]
+    assert listed["id"] == dataset.id
+    assert listed["links"]["derived_from"] == "/v1/models/mdl_origin"
+    assert api.get("/v1/datasets?derived_from=mdl_other").json()["items"] == []
+
+
+def test_a_contact_sheet(api: httpx.Client, library: Library, settings: Settings) -> None:
+    dataset = api.get(f"/v1/datasets/{made(library).id}").json()
+    address = dataset["links"]["contact-sheet.png"]
+    assert address == f"{dataset['links']['self']}/files/contact-sheet.png"
+    response = api.get(address)
+    assert response.content == SHEET
+    assert response.headers["content-type"] == "image/png"
+    assert "inputs of na_ve net-contact-sheet.png" in response.headers["content-disposition"]
+    assert response.headers["etag"] == f'"{dataset["files"]["contact-sheet.png"]["sha256"]}"'
+    assert api.delete(dataset["links"]["self"]).status_code == 204
+    problem(api.get(address), ProblemKind.NOT_FOUND)
+    assert not [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()]
+
+
+def test_a_file_that_is_not_there(api: httpx.Client, library: Library) -> None:
+    address = f"/v1/datasets/{made(library).id}/files"
+    problem(api.get(f"{address}/..%2Fcontent"), ProblemKind.NOT_FOUND)
+    for name in ("curves.png", "Contact-Sheet.png", "%00"):
+        assert "It has contact-sheet.png." in problem(api.get(f"{address}/{name}"), ProblemKind.NOT_FOUND).detail
+    plain = add_dataset(api, images())
+    document = problem(api.get(f"/v1/datasets/{plain['id']}/files/contact-sheet.png"), ProblemKind.NOT_FOUND)
+    assert "no further files" in document.detail
+    problem(api.get("/v1/datasets/dts_unknown/files/contact-sheet.png"), ProblemKind.NOT_FOUND)
+
+
+@pytest.mark.parametrize("kind", list(DatasetKind))
+def test_the_file_of_each_kind_has_its_ending_and_media_type(
+    api: httpx.Client, library: Library, kind: DatasetKind
+) -> None:
+    response = api.get(f"/v1/datasets/{made(library, kind).id}/content")
+    assert response.content == b"inputs"
+    suffix, media_type = (
+        (".npz", "application/octet-stream") if kind is DatasetKind.SIGNALS else (".zip", "application/zip")
+    )
+    assert response.headers["content-type"] == media_type
+    assert f'filename="inputs of na_ve net{suffix}"' in response.headers["content-disposition"]
+
+
+def test_a_file_that_is_lost(api: httpx.Client, library: Library) -> None:
+    dataset = made(library)
+    library.blobs.delete(dataset.files["contact-sheet.png"].sha256)
+    problem(api.get(f"/v1/datasets/{dataset.id}/files/contact-sheet.png"), ProblemKind.BLOB_MISSING)
 
 
 def test_delete(api: httpx.Client, settings: Settings) -> None:

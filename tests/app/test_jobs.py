@@ -1,13 +1,24 @@
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from redis import Redis
 
+from app import services
+from faceter.contracts.base import utc_now
 from faceter.contracts.errors import ProblemKind
+from faceter.contracts.jobs import JobResult, Progress, Training
+from faceter.contracts.settings import Settings
+from faceter.store import job_steps
+from faceter.store.library import Library
+from tests.app.queue.test_checkpoints import save
+from tests.app.queue.worker_side import claimed
 from tests.app.test_problems import problem
 from tests.app.uploads import add_model
+from tests.workers.processes import eventually
 
 
 @pytest.fixture
@@ -60,6 +71,75 @@ def test_cancel(api: httpx.Client, job: dict[str, Any]) -> None:
     problem(api.delete(address), ProblemKind.JOB_ENDED)
 
 
+def test_a_queued_job_has_nothing_to_keep(api: httpx.Client, job: dict[str, Any]) -> None:
+    address = job["links"]["self"]
+    canceled = api.delete(f"{address}?keep=best")
+    assert canceled.status_code == 200
+    assert canceled.json()["status"] == "canceled"
+    assert api.get(address).json() == canceled.json()
+    problem(api.delete(f"{address}?keep=best"), ProblemKind.JOB_ENDED)
+
+
+def test_a_running_job_is_asked_to_keep_the_best(api: httpx.Client, redis: Redis, job: dict[str, Any]) -> None:
+    execution = claimed(redis, job["id"])
+    address = job["links"]["self"]
+    for _ in range(2):
+        asked = api.delete(f"{address}?keep=best")
+        assert asked.status_code == 202
+        assert (asked.json()["status"], asked.json()["ending"]) == ("running", True)
+        assert api.get(address).json() == asked.json()
+    result = JobResult(model_id="mdl_made", dataset_id="dts_made", url="/v1/models/mdl_made")
+    job_steps.succeed(redis, execution, result)
+    done = api.get(address).json()
+    assert (done["status"], done["result"]["dataset_id"]) == ("succeeded", "dts_made")
+    assert done["links"]["dataset"] == "/v1/datasets/dts_made"
+
+
+@pytest.mark.parametrize("keep", ["all", "", "BEST"])
+def test_only_the_best_can_be_kept(api: httpx.Client, job: dict[str, Any], keep: str) -> None:
+    document = problem(api.delete(f"{job['links']['self']}?keep={keep}"), ProblemKind.INVALID_REQUEST)
+    assert [error.field for error in document.errors] == ["keep"]
+    assert api.get(job["links"]["self"]).json() == job
+
+
+def test_the_checkpoint_of_a_canceled_job_goes_though_there_is_no_worker(
+    start_server: Callable[[Settings], httpx.Client],
+    settings: Settings,
+    redis: Redis,
+    library: Library,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(services, "_REAP_SECONDS", 0.05)
+    api = start_server(settings)
+    job = api.post(f"/v1/models/{add_model(api)['id']}/quantizations", json={}).json()
+    sha256 = save(library, claimed(redis, job["id"]), b"step 1")
+    time.sleep(0.2)
+    assert library.blobs.exists(sha256)
+    api.delete(job["links"]["self"])
+    eventually(lambda: not library.blobs.exists(sha256))
+
+
+def test_losses_come_with_the_events(api: httpx.Client, redis: Redis, job: dict[str, Any]) -> None:
+    execution = claimed(redis, job["id"])
+    training = Training(phase="tuning", step=40, losses={"kl": 0.5}, agreement=0.9, accuracy=0.8)
+    said = Progress(step="tuning", fraction=0.4, eta_seconds=12.5, training=training, updated_at=utc_now())
+    job_steps.record_progress(redis, execution, said)
+    assert api.get(job["links"]["self"]).json()["progress"]["training"] == training.model_dump(mode="json")
+    api.delete(job["links"]["self"])
+    with api.stream("GET", job["links"]["events"]) as response:
+        (told,) = [json.loads(event["data"]) for event in events(response) if event["event"] == "progress"]
+    assert Progress.model_validate(told) == said
+
+
+def test_rerun_of_a_job_with_a_target(api: httpx.Client) -> None:
+    request = {"target": {"max_bytes": 1000}, "max_steps": 10}
+    job = api.post(f"/v1/models/{add_model(api)['id']}/quantizations", json=request).json()
+    api.delete(job["links"]["self"])
+    response = api.post(job["links"]["rerun"])
+    assert response.status_code == 202, response.text
+    assert response.json()["specification"] == job["specification"]
+
+
 def test_rerun(api: httpx.Client, job: dict[str, Any]) -> None:
     problem(api.post(job["links"]["rerun"]), ProblemKind.JOB_NOT_ENDED)
     api.delete(job["links"]["self"])
@@ -99,6 +179,7 @@ def test_unknown_jobs(api: httpx.Client, path: str) -> None:
 
 
 def test_unknown_jobs_are_neither_canceled_nor_rerun(api: httpx.Client) -> None:
+    problem(api.delete("/v1/jobs/job_unknown?keep=best"), ProblemKind.NOT_FOUND)
     problem(api.delete("/v1/jobs/job_unknown"), ProblemKind.NOT_FOUND)
     problem(api.post("/v1/jobs/job_unknown/rerun"), ProblemKind.NOT_FOUND)
 

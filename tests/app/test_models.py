@@ -9,12 +9,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from faceter.contracts.base import StoredFile, new_id, utc_now
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.models import Model
+from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.quantizations import Tuning
 from faceter.contracts.settings import Settings
+from faceter.store.library import Library
 from tests.app.test_problems import problem
 from tests.app.uploads import LABELS, METADATA, add_model, post_model
 from tests.engines import graphs
+from tests.engines.reports import report_of
+
+CURVES = json.dumps([{"step": 1, "losses": {"kl": 0.5}}]).encode()
 
 Watch = Callable[[], AbstractContextManager[None]]
 
@@ -33,6 +39,66 @@ def test_upload(api: httpx.Client) -> None:
     assert api.get(response.headers["location"]).json() == response.json()
     for link in ("self", "content", "graph"):
         assert api.get(model.links[link]).status_code == 200
+
+
+def tuned(library: Library) -> Model:
+    """Keep a model as a job that tunes makes one."""
+    weights, curves = library.store_blob(graphs.classifier()), library.store_blob(CURVES)
+    tuning = Tuning(
+        path="inputs distilled from BatchNorm statistics",
+        steps=1,
+        seconds=1,
+        phases=[],
+        ended_by="request",
+        kept_step=1,
+        synthetic_dataset="dts_inputs",
+    )
+    return library.add_model(
+        Model(
+            id=new_id("mdl"),
+            name="naïve net",
+            created_at=utc_now(),
+            sha256=weights.sha256,
+            bytes=weights.bytes,
+            metadata=ModelMetadata(),
+            inputs=[],
+            outputs=[],
+            opset=20,
+            parameters=1,
+            quantization=report_of("plain").model_copy(update={"tuning": tuning}),
+            files={"curves.json": StoredFile(sha256=curves.sha256, bytes=curves.bytes, media_type="application/json")},
+        )
+    )
+
+
+def test_the_curves_of_a_tuned_model(api: httpx.Client, library: Library, settings: Settings) -> None:
+    model = api.get(f"/v1/models/{tuned(library).id}").json()
+    assert model["links"]["synthetic_dataset"] == "/v1/datasets/dts_inputs"
+    address = model["links"]["curves.json"]
+    assert address == f"{model['links']['self']}/files/curves.json"
+    response = api.get(address)
+    assert response.content == CURVES
+    assert response.headers["content-type"] == "application/json"
+    assert "na_ve net-curves.json" in response.headers["content-disposition"]
+    etag = response.headers["etag"]
+    assert etag == f'"{hashlib.sha256(CURVES).hexdigest()}"'
+    assert api.get(address, headers={"If-None-Match": etag}).status_code == 304
+    part = api.get(address, headers={"Range": "bytes=2-5"})
+    assert (part.status_code, part.content) == (206, CURVES[2:6])
+    assert api.head(address).headers["content-length"] == str(len(CURVES))
+    assert api.delete(model["links"]["self"]).status_code == 204
+    problem(api.get(address), ProblemKind.NOT_FOUND)
+    assert not [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()]
+
+
+def test_a_file_that_is_not_there_names_those_that_are(api: httpx.Client, library: Library) -> None:
+    address = f"/v1/models/{tuned(library).id}/files"
+    problem(api.get(f"{address}/..%2Fcontent"), ProblemKind.NOT_FOUND)
+    for name in ("trade-off.png", "CURVES.JSON", "%F0%9F%A6%A4", "%00"):
+        assert "It has curves.json." in problem(api.get(f"{address}/{name}"), ProblemKind.NOT_FOUND).detail
+    document = problem(api.get(f"/v1/models/{add_model(api)['id']}/files/curves.json"), ProblemKind.NOT_FOUND)
+    assert "no further files" in document.detail
+    problem(api.get("/v1/models/mdl_unknown/files/curves.json"), ProblemKind.NOT_FOUND)
 
 
 def test_upload_without_name_or_metadata(api: httpx.Client) -> None:

@@ -5,7 +5,11 @@ from typing import Any
 import httpx
 import pytest
 
+from app.quantization_checks import check_said, check_settings
 from faceter.contracts.errors import ProblemKind
+from faceter.contracts.jobs import Progress
+from faceter.contracts.quantizations import QuantizationRequest
+from faceter.contracts.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,7 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "GET /v1/models/{model_id}",
         "DELETE /v1/models/{model_id}",
         "GET /v1/models/{model_id}/content",
+        "GET /v1/models/{model_id}/files/{name}",
         "GET /v1/models/{model_id}/graph",
         "POST /v1/models/{model_id}/predict",
         "POST /v1/models/{model_id}/quantizations",
@@ -41,6 +46,7 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "GET /v1/datasets/{dataset_id}",
         "DELETE /v1/datasets/{dataset_id}",
         "GET /v1/datasets/{dataset_id}/content",
+        "GET /v1/datasets/{dataset_id}/files/{name}",
         "GET /v1/jobs",
         "GET /v1/jobs/{job_id}",
         "DELETE /v1/jobs/{job_id}",
@@ -145,10 +151,40 @@ def test_every_kind_of_a_requests_problem_is_listed_somewhere(document: dict[str
         ProblemKind.WORKER_LOST,
         ProblemKind.JOB_TIMEOUT,
         ProblemKind.OUT_OF_MEMORY,
+        ProblemKind.TUNING_DIVERGED,
         ProblemKind.METHOD_NOT_ALLOWED,
         ProblemKind.NOT_ACCEPTABLE,
     }
     assert {kind.type for kind in ProblemKind} - listed == {kind.type for kind in of_jobs_and_protocol}
+
+
+def test_examples_of_quantizations_are_requests_of_their_own(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/models/{model_id}/quantizations"]["post"]
+    examples = operation["requestBody"]["content"]["application/json"]["examples"]
+    assert len(examples) >= 4
+    for name, example in examples.items():
+        assert example["summary"], name
+        request = QuantizationRequest.model_validate(example["value"])
+        check_said(request)
+        check_settings(request, Settings(_env_file=None))
+
+
+def test_events_show_a_job_that_trains(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/jobs/{job_id}/events"]["get"]
+    events = operation["responses"]["200"]["content"]["text/event-stream"]["example"].split("\n\n")
+    (progress,) = [event for event in events if "event: progress" in event]
+    shown = Progress.model_validate_json(progress.partition("data: ")[2])
+    assert shown.training is not None
+    assert shown.training.losses
+    assert shown.eta_seconds
+
+
+def test_ending_a_job_is_described(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/jobs/{job_id}"]["delete"]
+    assert {"200", "202"} <= set(operation["responses"])
+    (keep,) = [parameter for parameter in operation["parameters"] if parameter["name"] == "keep"]
+    assert "best" in keep["description"]
+    assert operation["responses"]["202"]["content"]["application/json"]["schema"]["$ref"].endswith("/Job")
 
 
 def test_creating_posts_take_an_idempotency_key(document: dict[str, Any]) -> None:

@@ -38,14 +38,19 @@ def test_a_request_becomes_a_job(api: httpx.Client) -> None:
     job = Job.model_validate_json(response.text)
     assert response.headers["location"] == f"/v1/jobs/{job.id}"
     assert (job.kind, job.status, job.specification.model_id) == ("quantization", "queued", model["id"])
-    assert job.specification.request.model_dump(mode="json") == request
+    assert job.specification.request.model_dump(mode="json", exclude_unset=True).items() >= request.items()
     assert api.get(response.headers["location"]).json() == response.json()
 
 
 def test_everything_has_a_default(api: httpx.Client) -> None:
-    job = ask(api, add_model(api)).json()
-    assert job["specification"]["request"]["method"] == "rq"
-    assert job["specification"]["request"]["weight_bits"] == 8
+    request = ask(api, add_model(api)).json()["specification"]["request"]
+    assert (request["method"], request["weight_bits"], request["activation_bits"]) == ("auto", 8, 8)
+    assert (request["max_minutes"], request["max_steps"], request["target"], request["resume"]) == (
+        None,
+        None,
+        None,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,29 @@ def test_everything_has_a_default(api: httpx.Client) -> None:
         ({"evaluation_dataset": "dts_unknown"}, "evaluation_dataset"),
         ({"calibration_dataset": ""}, "calibration_dataset"),
         ({"evaluation_dataset": ""}, "evaluation_dataset"),
+        ({"method": "ft"}, "calibration_dataset"),
+        ({"method": "ft", "calibration_dataset": None}, "calibration_dataset"),
+        ({"max_minutes": 0}, "max_minutes"),
+        ({"max_minutes": -3}, "max_minutes"),
+        ({"max_minutes": "six"}, "max_minutes"),
+        ({"max_minutes": 1e9}, "max_minutes"),
+        ({"max_steps": 0}, "max_steps"),
+        ({"max_steps": -1}, "max_steps"),
+        ({"max_steps": 1.5}, "max_steps"),
+        ({"max_steps": 10**9}, "max_steps"),
+        ({"max_steps": 10, "max_minutes": 1}, "max_steps"),
+        ({"method": "rq", "max_minutes": 1}, "max_minutes"),
+        ({"method": "dfq", "max_steps": 1}, "max_steps"),
+        ({"method": "aciq", "target": {"max_drop": 1}}, "target"),
+        ({"target": {"max_drop": 1}, "weight_bits": 8}, "weight_bits"),
+        ({"target": {"max_bytes": 99}, "activation_bits": 4}, "activation_bits"),
+        ({"target": {}}, "target"),
+        ({"target": {"max_drop": 1, "max_bytes": 99}}, "target"),
+        ({"target": {"max_drop": 0}}, "target.max_drop"),
+        ({"target": {"max_drop": 101}}, "target.max_drop"),
+        ({"target": {"max_bytes": 0}}, "target.max_bytes"),
+        ({"target": 4}, "target"),
+        ({"resume": "perhaps"}, "resume"),
     ],
 )
 def test_bad_requests_name_the_field_and_make_no_job(
@@ -78,6 +106,133 @@ def test_bad_requests_name_the_field_and_make_no_job(
     with unchanged():
         document = problem(ask(api, model, **request_), ProblemKind.INVALID_REQUEST)
     assert [error.field for error in document.errors] == [field]
+
+
+@pytest.mark.parametrize("number", ["Infinity", "NaN", "1e400"])
+@pytest.mark.parametrize("body", ['{"max_minutes": %s}', '{"target": {"max_drop": %s}}'])
+def test_numbers_without_an_end_are_refused(api: httpx.Client, unchanged: Watch, body: str, number: str) -> None:
+    address = f"/v1/models/{add_model(api)['id']}/quantizations"
+    with unchanged():
+        response = api.post(address, content=body % number, headers={"Content-Type": "application/json"})
+        problem(response, ProblemKind.INVALID_REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"max_minutes": 0}, "max_minutes: Input should be greater than 0"),
+        ({"max_minutes": 721}, "720 minutes at most"),
+        ({"max_steps": 1_000_001}, "1,000,000 steps at most"),
+        ({"method": "ft"}, "use auto"),
+        ({"method": "rq", "max_steps": 9}, "zeroq, gdfq, zaq, ft or auto"),
+        ({"target": {}}, "give either max_drop or max_bytes"),
+    ],
+)
+def test_refusals_say_what_to_do(api: httpx.Client, request_: dict[str, Any], words: str) -> None:
+    assert words in problem(ask(api, add_model(api), **request_), ProblemKind.INVALID_REQUEST).detail
+
+
+def test_tuning_may_not_take_longer_than_a_job(
+    start_server: Callable[[Settings], httpx.Client], settings: Settings
+) -> None:
+    api = start_server(settings.model_copy(update={"job_timeout_seconds": 600, "max_tuning_steps": 50}))
+    model = add_model(api)
+    assert "10 minutes" in problem(ask(api, model, max_minutes=10.5), ProblemKind.INVALID_REQUEST).detail
+    assert "50 steps" in problem(ask(api, model, max_steps=51), ProblemKind.INVALID_REQUEST).detail
+    assert ask(api, model, max_minutes=10).status_code == 202
+    assert ask(api, model, max_steps=50).status_code == 202
+
+
+@pytest.mark.parametrize("target", [{"max_drop": 1}, {"max_bytes": 1000}])
+def test_a_target_instead_of_bits(api: httpx.Client, target: dict[str, Any]) -> None:
+    request = ask(api, add_model(api), target=target, max_minutes=1).json()["specification"]["request"]
+    assert request["target"] == {"max_drop": None, "max_bytes": None} | target
+
+
+def with_batch_norm(axis: str = "width") -> bytes:
+    """Return a convolution with BatchNormalization for pictures whose width may vary if ``axis`` is not a number."""
+    return graphs.model(
+        [
+            helper.make_node("Conv", ["image", "w"], ["c"], pads=[1, 1, 1, 1]),
+            helper.make_node("BatchNormalization", ["c", "gamma", "beta", "mean", "var"], ["n"]),
+            helper.make_node("GlobalAveragePool", ["n"], ["p"]),
+            helper.make_node("Flatten", ["p"], ["logits"]),
+        ],
+        {"image": (TensorProto.FLOAT, ["batch", 3, 8, int(axis) if axis.isdigit() else axis])},
+        {"logits": (TensorProto.FLOAT, ["batch", 3])},
+        {
+            "w": np.ones((3, 3, 3, 3), np.float32),
+            **{name: np.ones(3, np.float32) for name in ("gamma", "beta", "mean", "var")},
+        },
+    )
+
+
+@pytest.mark.parametrize("method", ["zeroq", "gdfq"])
+def test_methods_that_need_batch_norm(api: httpx.Client, unchanged: Watch, method: str) -> None:
+    model = add_model(api)
+    with unchanged():
+        document = problem(ask(api, model, method=method), ProblemKind.METHOD_NOT_APPLICABLE)
+    assert [error.field for error in document.errors] == ["method"]
+    assert "BatchNormalization" in document.detail
+    assert "rq, dfq, aciq, zaq, ft or auto" in document.detail
+    assert (document.model_extra or {})["methods"] == ["rq", "dfq", "aciq", "zaq", "ft", "auto"]
+    assert ask(api, add_model(api, with_batch_norm("8")), method=method).status_code == 202
+
+
+@pytest.mark.parametrize("task", ["object-detection", "other", "image-translation"])
+def test_gdfq_is_for_classifiers(api: httpx.Client, unchanged: Watch, task: str) -> None:
+    model = add_model(api, with_batch_norm("8"), metadata={**METADATA, "task": task})
+    with unchanged():
+        document = problem(ask(api, model, method="gdfq"), ProblemKind.METHOD_NOT_APPLICABLE)
+    assert task in document.detail
+    works = (document.model_extra or {})["methods"]
+    assert works == ["rq", "dfq", "aciq", "zeroq", "zaq", "ft", "auto"]
+    for method in set(works) - {"ft"}:
+        assert ask(api, model, method=method).status_code == 202
+
+
+@pytest.mark.parametrize("method", ["auto", "zeroq", "gdfq", "zaq"])
+def test_tuning_needs_sizes(api: httpx.Client, unchanged: Watch, method: str) -> None:
+    metadata = {"task": "image-classification", "labels": LABELS}
+    model = add_model(api, with_batch_norm("width"), metadata=metadata)
+    with unchanged():
+        document = problem(ask(api, model, method=method), ProblemKind.METHOD_NOT_APPLICABLE)
+    for word in ("axis 3", "(width)", "'image'", "preprocessing.size", "rq, dfq or aciq"):
+        assert word in document.detail
+    assert ask(api, model, method="rq").status_code == 202
+    assert ask(api, add_model(api, with_batch_norm("width")), method=method).status_code == 202
+    assert ask(api, add_model(api, with_batch_norm("8"), metadata=metadata), method=method).status_code == 202
+
+
+def signal_classifier(length: int | str | None) -> bytes:
+    """Return a classifier of signals [batch, 1, length]."""
+    return graphs.model(
+        [
+            helper.make_node("Conv", ["signal", "w"], ["c"]),
+            helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+            helper.make_node("Flatten", ["p"], ["logits"]),
+        ],
+        {"signal": (TensorProto.FLOAT, ["batch", 1, length])},
+        {"logits": (TensorProto.FLOAT, ["batch", 2])},
+        {"w": np.ones((2, 1, 5), np.float32)},
+    )
+
+
+@pytest.mark.parametrize(("length", "taken"), [(64, True), ("length", False), (None, False)])
+def test_signals_need_a_length(api: httpx.Client, length: int | str | None, taken: bool) -> None:
+    model = add_model(api, signal_classifier(length), metadata={"task": "signal-classification"})
+    response = ask(api, model)
+    if taken:
+        assert response.status_code == 202
+    else:
+        document = problem(response, ProblemKind.METHOD_NOT_APPLICABLE)
+        assert "axis 2" in document.detail
+        assert "None" not in document.detail
+
+
+def test_fine_tuning_on_ones_own_pictures(api: httpx.Client) -> None:
+    dataset = add_dataset(api, images())["id"]
+    assert ask(api, add_model(api), method="ft", calibration_dataset=dataset, max_steps=5).status_code == 202
 
 
 def test_an_unknown_model(api: httpx.Client, unchanged: Watch) -> None:

@@ -8,7 +8,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import READERS, check, open_dataset
-from faceter.datasets.pictures import spread
+from faceter.datasets.samples import spread
 from tests.datasets.archives import picture, write_zip
 
 SETTINGS = Settings(_env_file=None)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import onnx
 import pytest
 from redis import Redis
@@ -20,7 +21,9 @@ from redis import Redis
 from app.queue import JobQueue
 from app.services import _REAP_SECONDS
 from faceter.contracts.settings import LogFormat, Settings
+from faceter.datasets.signals import signals_file
 from faceter.graphs.describe import is_quantized
+from tests.app.test_quantizations import signal_classifier
 from tests.app.uploads import LABELS, add_dataset, add_model, images, picture
 from tests.workers.long_tasks import job_that
 from tests.workers.processes import ROOT, WorkerProcess, eventually
@@ -121,6 +124,30 @@ def test_from_an_upload_to_a_served_quantized_model(api: httpx.Client, settings:
     assert api.post(small["links"]["predict"], files={"file": ("a.png", picture())}).status_code == 200
     jobs = api.get("/metrics").text
     assert 'faceter_job_duration_seconds_count{kind="quantization",status="succeeded"} 1.0' in jobs
+
+
+def test_signals_too(api: httpx.Client, settings: Settings, tmp_path: Path) -> None:
+    signals, classes = np.random.default_rng(0).normal(size=(40, 1, 64)), ["calm", "lively"]
+    metadata = {"task": "signal-classification", "labels": classes}
+    model = add_model(api, signal_classifier(64), metadata=metadata)
+    dataset = add_dataset(api, signals_file(signals, np.arange(40) % 2, classes), "signals")["id"]
+    request = {"method": "rq", "calibration_dataset": dataset, "evaluation_dataset": dataset}
+    job = api.post(f"/v1/models/{model['id']}/quantizations", json=request).json()
+    with WorkerProcess(settings, tmp_path / "worker.log", whole=True) as worker:
+        ended = _events(api, job["links"]["events"])[-1][1]
+        assert ended["status"] == "succeeded", (ended, worker.said())
+
+    small = api.get(ended["links"]["result"]).json()
+    (quality,) = small["quantization"]["quality"]
+    assert (quality["metric"], quality["samples"]) == ("top1", 40)
+    answers = [
+        api.post(link, json={"inputs": {"signal": signals.tolist()}}).json()["predictions"]
+        for link in (model["links"]["predict"], small["links"]["predict"])
+    ]
+    right = [
+        sum(answer["label"] == classes[row % 2] for row, answer in enumerate(answered)) / 40 for answered in answers
+    ]
+    assert right == pytest.approx([quality["before"], quality["after"]])
 
 
 def _events(api: httpx.Client, address: str) -> list[tuple[str, dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """Jobs through real workers on a real Valkey server, while processes die and stop and the store comes and goes."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -11,13 +12,14 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from app.queue import JobQueue
+from app.queue import JobEvent, JobQueue
 from faceter.contracts.base import Provenance
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, JobStatus, QuantizationJob
 from faceter.contracts.settings import Settings
+from faceter.store import job_checkpoints
 from faceter.store.connection import connect
-from faceter.store.library import Library
+from faceter.store.library import Library, files_of
 from tests.conftest import start_valkey, use_up
 from tests.workers.long_tasks import job_that
 from tests.workers.processes import WorkerProcess, alive, cancels, eventually
@@ -60,6 +62,15 @@ def has(queue: JobQueue, job: Job, status: JobStatus, seconds: float = 20) -> Jo
     found = eventually(look, seconds)
     assert found is not None
     return found
+
+
+def _events(queue: JobQueue, job: Job) -> list[JobEvent]:
+    """Return all that was told of a job that has ended."""
+
+    async def collect() -> list[JobEvent]:
+        return [event async for event in queue.events(job.id)]
+
+    return asyncio.run(collect())
 
 
 def horse_of(begun: Path, attempt: int = 1) -> int:
@@ -144,6 +155,99 @@ def test_a_job_whose_worker_is_killed_is_taken_up_by_another(
     start()
     assert has(queue, job, JobStatus.SUCCEEDED).attempts == 2
     assert library.models.count() == 1
+
+
+def steps_of(queue: JobQueue, job: Job) -> int:
+    """Return how many steps a tuning job says it has taken."""
+    progress = queue.get(job.id).progress
+    return 0 if progress is None or progress.training is None else progress.training.step
+
+
+def is_resting(queue: JobQueue, job: Job) -> bool:
+    """Return whether a tuning job has come to where it waits for its end."""
+    progress = queue.get(job.id).progress
+    return progress is not None and progress.step == "resting"
+
+
+def blobs_in(settings: Settings) -> set[str]:
+    folder = Path(settings.resolved_blob_url)
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def made_from(library: Library, done: Job) -> set[str]:
+    """Return the files of what a job made."""
+    assert done.result is not None
+    records = library.models.get(done.result.model_id or ""), library.datasets.get(done.result.dataset_id or "")
+    return {sha256 for record in records for sha256 in files_of(record)}
+
+
+def test_a_killed_workers_job_goes_on_from_its_checkpoint(
+    queue: JobQueue, start: Start, library: Library, settings: Settings, tmp_path: Path
+) -> None:
+    first = start()
+    job = queue.enqueue(job_that("tunes", tmp_path / "begun", 30, 10))
+    horse = horse_of(tmp_path / "begun")
+    eventually(lambda: is_resting(queue, job))
+    first.kill()
+    eventually(lambda: not alive(horse))
+    assert library.blobs.read(job_checkpoints.find(queue._redis, job.id) or "") == b"10"
+    start()
+    done = has(queue, job, JobStatus.SUCCEEDED)
+    assert done.attempts == 2
+    assert done.result is not None
+    events = [event.data["step"] for event in _events(queue, job) if event.data and event.event == "progress"]
+    assert "from step 10" in events
+    assert library.blobs.read(library.models.get(done.result.model_id or "").sha256) == b"the model after step 30"
+    eventually(lambda: blobs_in(settings) == made_from(library, done))
+
+
+def test_a_killed_workers_canceled_job_leaves_no_checkpoint(
+    queue: JobQueue, start: Start, library: Library, settings: Settings, tmp_path: Path
+) -> None:
+    worker = start()
+    job = queue.enqueue(job_that("tunes", tmp_path / "begun", 30, 3))
+    horse = horse_of(tmp_path / "begun")
+    eventually(lambda: is_resting(queue, job))
+    worker.kill()
+    eventually(lambda: not alive(horse))
+    assert blobs_in(settings)
+    queue.cancel(job.id)
+    start()
+    eventually(lambda: blobs_in(settings) == set())
+    assert library.models.count() == 0
+
+
+def test_a_running_job_that_is_asked_to_keep_the_best_ends_early_with_it(
+    queue: JobQueue, start: Start, library: Library, settings: Settings, tmp_path: Path
+) -> None:
+    start()
+    job = queue.enqueue(job_that("tunes", tmp_path / "begun", 100_000))
+    eventually(lambda: steps_of(queue, job) >= 5)
+    asked = queue.request_end(job.id)
+    assert (asked.status, asked.ending) == (JobStatus.RUNNING, True)
+    done = has(queue, job, JobStatus.SUCCEEDED)
+    assert done.ending
+    assert done.result is not None
+    made = library.blobs.read(library.models.get(done.result.model_id or "").sha256).decode()
+    assert 5 <= int(made.removeprefix("the model after step ")) < 100_000
+    eventually(lambda: blobs_in(settings) == made_from(library, done))
+
+
+def test_a_job_asked_to_keep_the_best_whose_worker_dies_is_ended_by_the_next(
+    queue: JobQueue, start: Start, library: Library, tmp_path: Path
+) -> None:
+    first = start()
+    job = queue.enqueue(job_that("tunes", tmp_path / "begun", 100_000))
+    eventually(lambda: steps_of(queue, job) >= 5)
+    assert first.stop() == 0
+    asked = queue.request_end(job.id)
+    assert (asked.status, asked.ending) == (JobStatus.QUEUED, True)
+    kept = int(library.blobs.read(job_checkpoints.find(queue._redis, job.id) or ""))
+    start()
+    done = has(queue, job, JobStatus.SUCCEEDED)
+    assert done.result is not None
+    made = library.models.get(done.result.model_id or "")
+    assert library.blobs.read(made.sha256) == f"the model after step {kept}".encode()
 
 
 def test_a_job_whose_last_worker_dies_fails_though_none_is_left(

@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import pytest
 
-from faceter.graphs.fold import fold_batch_norms
+from faceter.graphs.fold import fold_batch_norms, has_batch_norm
 from tests.graphs.builders import Array, GraphBuilder, constants, residual_net, run
 
 
@@ -26,6 +26,23 @@ def test_residual_net() -> None:
     assert len(folded.statistics) == 2
     assert model.SerializeToString() == before
     assert_same_function(model, folded.model, image=normal(3, 3, 16, 16))
+
+
+def test_a_model_has_batch_norm_where_folding_finds_statistics() -> None:
+    model = residual_net()
+    assert has_batch_norm(model)
+    assert not has_batch_norm(fold_batch_norms(model).model)
+    training = residual_net()
+    for norm in training.graph.node:
+        if norm.op_type == "BatchNormalization":
+            norm.attribute.append(onnx.helper.make_attribute("training_mode", 1))
+    measured = residual_net()
+    for norm in measured.graph.node:
+        if norm.op_type == "BatchNormalization":
+            norm.input[3] = measured.graph.input[0].name
+    for other in (training, measured):
+        assert not has_batch_norm(other)
+        assert fold_batch_norms(other).statistics == {}
 
 
 def test_statistics_are_those_of_the_tensor_before_the_activation() -> None:

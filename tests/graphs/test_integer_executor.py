@@ -10,7 +10,7 @@ from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
-from faceter.datasets.pictures import spread
+from faceter.datasets.samples import spread
 from faceter.graphs.integer_executor import IntegerExecutor
 from faceter.graphs.layouts import apply_layout, layouts
 from faceter.graphs.packing import pack_weights

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.graphs.packing import PREFIX, is_packed, pack_weights, unpack_weights, weight_bytes
+from faceter.graphs.packing import PREFIX, is_packed, pack_weights, packed_bytes, unpack_weights, weight_bytes
 from faceter.graphs.qdq import write_qdq
 from tests.graphs.builders import Array, constants, optimized_operators, residual_net, run, run_optimized
 from tests.graphs.min_max import min_max_plan
@@ -75,6 +75,19 @@ def test_weights_take_their_bits(bits: int) -> None:
     assert weight_bytes(of_codes(codes)) == codes.size
     assert codes.size * bits / 8 <= weight_bytes(packed) <= codes.size * bits / 8 + 100
     assert len(packed.SerializeToString()) <= codes.size * bits / 8 + 4000
+
+
+@given(st.lists(st.tuples(st.integers(1, 8), st.integers(2, 40), st.integers(1, 9)), min_size=1, max_size=5))
+def test_bytes_are_known_before_there_are_codes(weights: list[tuple[int, int, int]]) -> None:
+    rng = np.random.default_rng(0)
+    codes = []
+    for bits, rows, columns in weights:
+        each = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (rows, columns)).astype(np.int8)
+        each[0, 0] = -(2 ** (bits - 1))
+        codes.append(each)
+    shapes = {f"w{index}": each.shape for index, each in enumerate(codes)}
+    foretold = packed_bytes(shapes, {f"w{index}": bits for index, (bits, _, _) in enumerate(weights)})
+    assert weight_bytes(pack_weights(of_codes(*codes))) == foretold
 
 
 def test_channels_of_different_bits_take_their_own() -> None:

@@ -10,16 +10,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 from redis import Redis
 
-from faceter.contracts.base import new_id, utc_now
+from faceter.contracts.base import StoredFile, new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Model, ModelMetadata
 from faceter.contracts.settings import Settings
+from faceter.store.blob_references import queue_release
 from faceter.store.blobs import StoredBlob
-from faceter.store.library import Library
+from faceter.store.library import Library, files_of
 
 
-def model(blob: StoredBlob, id: str | None = None) -> Model:
+def file(blob: StoredBlob) -> StoredFile:
+    return StoredFile(sha256=blob.sha256, bytes=blob.bytes, media_type="image/png")
+
+
+def model(blob: StoredBlob, id: str | None = None, /, **files: StoredBlob) -> Model:
     return Model(
         id=id or new_id("mdl"),
         name="resnet20",
@@ -31,10 +36,11 @@ def model(blob: StoredBlob, id: str | None = None) -> Model:
         outputs=[],
         opset=20,
         parameters=0,
+        files={name: file(further) for name, further in files.items()},
     )
 
 
-def dataset(blob: StoredBlob) -> Dataset:
+def dataset(blob: StoredBlob, **files: StoredBlob) -> Dataset:
     return Dataset(
         id=new_id("dts"),
         name="digits",
@@ -43,7 +49,12 @@ def dataset(blob: StoredBlob) -> Dataset:
         sha256=blob.sha256,
         bytes=blob.bytes,
         samples=1,
+        files={name: file(further) for name, further in files.items()},
     )
+
+
+def files_in(settings: Settings) -> list[Path]:
+    return [path for path in Path(settings.resolved_blob_url).rglob("*") if path.is_file()]
 
 
 def test_equal_files_are_one_blob_that_goes_with_its_last_record(library: Library) -> None:
@@ -90,6 +101,71 @@ def test_a_record_of_a_file_that_is_not_there_is_refused(library: Library) -> No
     assert library.models.count() == 0
 
 
+def test_further_files_come_and_go_with_their_record(library: Library, redis: Redis, settings: Settings) -> None:
+    curves, sheet = library.store_blob(b"curves"), library.store_blob(b"sheet")
+    tuned = library.add_model(model(library.store_blob(b"weights"), curves=curves))
+    inputs = library.add_dataset(dataset(library.store_blob(b"inputs"), sheet=sheet))
+    assert library.references(curves.sha256) == {tuned.id}
+    assert library.references(sheet.sha256) == {inputs.id}
+    assert library.models.get(tuned.id).files == tuned.files
+    library.delete_model(tuned.id)
+    assert [library.blobs.exists(blob.sha256) for blob in (curves, sheet)] == [False, True]
+    library.delete_dataset(inputs.id)
+    assert files_in(settings) == []
+    assert redis.keys("*") == []
+
+
+def test_records_that_share_a_further_file_share_a_blob(library: Library) -> None:
+    shared = library.store_blob(b"shared")
+    first = library.add_model(model(library.store_blob(b"one"), picture=shared))
+    second = library.add_dataset(dataset(library.store_blob(b"two"), sheet=library.store_blob(b"shared")))
+    third = library.add_model(model(library.store_blob(b"shared")))
+    for delete, id in (
+        (library.delete_model, first.id),
+        (library.delete_model, third.id),
+    ):
+        delete(id)
+        assert library.blobs.read(shared.sha256) == b"shared"
+    library.delete_dataset(second.id)
+    assert not library.blobs.exists(shared.sha256)
+
+
+def test_a_record_may_have_one_content_several_times(library: Library, redis: Redis) -> None:
+    blobs = [library.store_blob(b"same") for _ in range(3)]
+    record = library.add_model(model(blobs[0], a=blobs[1], b=blobs[2]))
+    library.delete_model(record.id)
+    assert not library.blobs.exists(blobs[0].sha256)
+    assert redis.keys("*") == []
+
+
+def test_a_record_is_refused_whole_if_one_of_its_files_is_not_there(library: Library) -> None:
+    weights, curves = library.store_blob(b"weights"), library.store_blob(b"curves")
+    with pytest.raises(FaceterError) as missing:
+        library.add_model(model(weights, curves=curves, lost=StoredBlob("0" * 64, 1)))
+    assert missing.value.kind is ProblemKind.BLOB_MISSING
+    assert "0" * 64 in missing.value.detail
+    assert library.models.count() == 0
+    assert library.references(weights.sha256) == set()
+    assert library.add_model(model(weights, curves=curves)).files
+
+
+def test_a_job_publishes_models_and_data_sets_in_one_transaction(library: Library) -> None:
+    weights, curves = library.store_blob(b"weights"), library.store_blob(b"curves")
+    inputs, sheet = library.store_blob(b"inputs"), library.store_blob(b"sheet")
+    made, tuned_on = model(weights, curves=curves), dataset(inputs, sheet=sheet)
+    with library.redis.pipeline() as pipeline:
+        library.queue_model(pipeline, made)
+        library.queue_dataset(pipeline, tuned_on)
+        assert (library.models.count(), library.datasets.count()) == (0, 0)
+        pipeline.execute()
+    assert library.models.get(made.id) == made
+    assert library.datasets.get(tuned_on.id) == tuned_on
+    for blob in (weights, curves, inputs, sheet):
+        library.store_blob(library.blobs.read(blob.sha256))
+        library.discard_blob(blob.sha256)
+        assert library.blobs.exists(blob.sha256)
+
+
 def test_what_is_not_there_cannot_be_deleted(library: Library) -> None:
     for delete in (library.delete_model, library.delete_dataset):
         with pytest.raises(FaceterError) as missing:
@@ -122,6 +198,22 @@ def test_files_nobody_took_are_swept_after_a_day(library: Library, monkeypatch: 
     assert library.sweep() == 0
 
 
+def test_a_file_that_someone_died_over_holds_nobody_up(library: Library, redis: Redis) -> None:
+    stuck, other = library.store_blob(b"stuck"), library.store_blob(b"other")
+    for blob in (stuck, other):
+        redis.delete(f"faceter:blob:{blob.sha256}:holds")
+        with redis.pipeline() as pipeline:
+            queue_release(pipeline, blob.sha256, "job_of_old")
+            pipeline.execute()
+    lock = library._lock(stuck.sha256)
+    assert lock.acquire()
+    assert (library.delete_released(), library.sweep()) == (1, 0)
+    assert library.blobs.exists(stuck.sha256)
+    lock.release()
+    assert library.delete_released() == 1
+    assert not library.blobs.exists(stuck.sha256)
+
+
 def test_threads_that_add_and_delete_one_content_never_lose_a_file_in_use(settings: Settings) -> None:
     failures: list[Exception] = []
 
@@ -147,7 +239,32 @@ def test_threads_that_add_and_delete_one_content_never_lose_a_file_in_use(settin
     for thread in threads:
         thread.join()
     assert failures == []
-    assert [path for path in Path(settings.resolved_blob_url).rglob("*") if path.is_file()] == []
+    assert files_in(settings) == []
+
+
+def test_threads_whose_records_share_files_crosswise_neither_lose_one_nor_wait_for_ever(settings: Settings) -> None:
+    failures: list[Exception] = []
+
+    def come_and_go(contents: list[bytes]) -> None:
+        with Library(settings) as library:
+            for _ in range(10):
+                try:
+                    first, *rest = [library.store_blob(content) for content in contents]
+                    record = library.add_model(model(first, None, **{f"file-{n}": blob for n, blob in enumerate(rest)}))
+                    for blob, content in zip([first, *rest], contents, strict=True):
+                        assert library.blobs.read(blob.sha256) == content
+                    library.delete_model(record.id)
+                except Exception as error:
+                    failures.append(error)
+
+    orders = [[b"a", b"b", b"c"], [b"c", b"b", b"a"], [b"b", b"a"], [b"c", b"a", b"a"]]
+    threads = [threading.Thread(target=come_and_go, args=(contents,)) for contents in orders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert files_in(settings) == []
 
 
 def test_one_record_deleted_by_many_is_deleted_once(library: Library, settings: Settings) -> None:
@@ -199,10 +316,15 @@ def test_any_history_keeps_exactly_the_files_that_are_needed(library: Library, r
         def add(self, blob: StoredBlob) -> Model:
             return library.add_model(model(blob))
 
+        @rule(target=models, blob=consumes(held), further=consumes(held))
+        def add_with_a_file(self, blob: StoredBlob, further: StoredBlob) -> Model:
+            return library.add_model(model(blob, further=further))
+
         @rule(record=consumes(models))
         def delete(self, record: Model) -> None:
             library.delete_model(record.id)
-            self.needed[record.sha256] -= 1
+            for sha256 in files_of(record):
+                self.needed[sha256] -= 1
 
         @invariant()
         def files_are_those_needed(self) -> None:

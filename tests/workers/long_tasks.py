@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from faceter.contracts.base import Provenance, utc_now
+from faceter.contracts.base import Provenance, StoredFile, utc_now
+from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.jobs import JobResult, QuantizationJob
+from faceter.contracts.jobs import JobResult, QuantizationJob, Training
 from faceter.contracts.models import Model, ModelMetadata
 from faceter.contracts.quantizations import QuantizationRequest
 from workers.progress import JobContext, run_task
@@ -42,6 +43,8 @@ def do(context: JobContext, specification: QuantizationJob) -> JobResult:
         case "begins-and-sleeps":
             begin(context, Path(arguments[0]))
             sleep(context, 600)
+        case "tunes":
+            return tune(context, Path(arguments[0]), *map(int, arguments[1:]))
         case "kills-itself":
             os.kill(os.getpid(), signal.SIGKILL)
         case "kills-itself-once":
@@ -74,9 +77,42 @@ def sleep(context: JobContext, seconds: float) -> None:
         time.sleep(0.02)
 
 
-def make_model(context: JobContext) -> JobResult:
-    content = b"the model of " + context.job_id.encode()
-    blob = context.store_blob(content)
+def tune(context: JobContext, log: Path, steps: int, pause_after: int | None = None) -> JobResult:
+    """Take steps, keeping a checkpoint of each, until there were enough or someone asks for the best so far.
+
+    The first attempt rests after step ``pause_after``, for a test to end it there.
+    """
+    first = begin(context, log) == 1
+    step = int(context.load_checkpoint() or 0)
+    context.progress(f"from step {step}", step / steps)
+    while step < steps and not context.stop_requested():
+        step += 1
+        context.save_checkpoint(str(step).encode())
+        context.progress("tuning", step / steps, Training(phase="tuning", step=step, losses={"kl": 1 / step}))
+        if first and step == pause_after:
+            context.progress("resting", step / steps)
+            time.sleep(600)
+        time.sleep(0.02)
+    inputs, sheet = context.store_blob(b"inputs of " + context.job_id.encode()), context.store_blob(b"a contact sheet")
+    context.add_dataset(
+        Dataset(
+            id=context.new_id("dts"),
+            name="made",
+            kind=DatasetKind.IMAGES,
+            created_at=utc_now(),
+            sha256=inputs.sha256,
+            bytes=inputs.bytes,
+            samples=1,
+            derived_from="mdl_0000000000000000test",
+            files={"contact-sheet.png": StoredFile(sha256=sheet.sha256, bytes=sheet.bytes, media_type="image/png")},
+        )
+    )
+    made = make_model(context, f"the model after step {step}".encode())
+    return made.model_copy(update={"dataset_id": context.new_id("dts")})
+
+
+def make_model(context: JobContext, content: bytes | None = None) -> JobResult:
+    blob = context.store_blob(content or b"the model of " + context.job_id.encode())
     return context.add_model(
         Model(
             id=context.new_id("mdl"),

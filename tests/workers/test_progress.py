@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -10,9 +11,10 @@ from rq.timeouts import JobTimeoutException
 
 from app.queue import JobQueue
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.jobs import JobResult, JobStatus, Progress, QuantizationJob
+from faceter.contracts.jobs import Job, JobResult, JobStatus, Progress, QuantizationJob, Training
 from faceter.contracts.settings import Settings
 from faceter.store import job_records, job_steps
+from faceter.store.blobs import StoredBlob
 from faceter.store.job_events import stream_key
 from faceter.store.library import Library
 from tests.workers.long_tasks import do, job_that, quantization
@@ -47,6 +49,10 @@ def entered(context: JobContext) -> Iterator[JobContext]:
     token = progress._current.set(context)
     yield context
     progress._current.reset(token)
+
+
+def files(library: Library) -> list[Path]:
+    return [path for path in library.blobs._staging.parent.rglob("*") if path.is_file()]
 
 
 def told(redis: Redis, context: JobContext) -> list[Progress]:
@@ -84,6 +90,18 @@ def test_the_time_left_is_told_from_the_time_taken(redis: Redis, context: JobCon
     assert [progress.eta_seconds for progress in told(redis, context)] == [None, 30.0, 0.0]
 
 
+def test_the_time_left_of_a_job_that_goes_on_counts_from_its_checkpoint(
+    redis: Redis, context: JobContext, clock: Clock
+) -> None:
+    context.save_checkpoint(b"1")
+    clock.now += 100
+    assert context.load_checkpoint() == b"1"
+    for step, seconds, fraction in (("going on", 5, 0.5), ("a quarter more", 10, 0.75), ("all", 10, 1.0)):
+        clock.now += seconds
+        context.progress(step, fraction)
+    assert [progress.eta_seconds for progress in told(redis, context)] == [None, 10.0, 0.0]
+
+
 @pytest.mark.parametrize(("said", "kept"), [((0.5, 0.2), 0.5), ((1.7,), 1.0), ((-3.0,), 0.0)])
 def test_progress_never_falls_nor_leaves_its_range(
     redis: Redis, context: JobContext, said: tuple[float, ...], kept: float
@@ -102,6 +120,132 @@ def test_the_progress_of_a_canceled_job_stops_it(redis: Redis, settings: Setting
     JobQueue(redis, settings).cancel(context.job_id)
     with pytest.raises(job_steps.LeaseLostError):
         context.progress("evaluating", 0.5)
+
+
+def test_losses_and_agreement_ride_along(redis: Redis, settings: Settings, context: JobContext) -> None:
+    training = Training(phase="tuning", step=40, losses={"kl": 0.5}, agreement=0.9)
+    context.progress("tuning", 0.25, training)
+    context.progress("evaluating", 0.5)
+    assert [progress.training for progress in told(redis, context)] == [training, None]
+    context.progress("tuning on", 0.6, training=training)
+    seen = JobQueue(redis, settings).get(context.job_id).progress
+    assert seen is not None
+    assert seen.training == training
+
+
+def test_losses_that_json_cannot_say_are_left_out(redis: Redis, settings: Settings, context: JobContext) -> None:
+    losses = {"kl": float("nan"), "features": float("inf"), "bias": 0.5}
+    context.progress("tuning", 0.25, Training(phase="tuning", step=40, losses=losses))
+    seen = JobQueue(redis, settings).get(context.job_id)
+    assert seen.progress is not None
+    assert seen.progress.training is not None
+    assert seen.progress.training.losses == {"bias": 0.5}
+    assert Job.model_validate_json(seen.model_dump_json()) == seen
+
+
+def test_the_store_is_asked_once_a_second_whether_to_stop(
+    redis: Redis, settings: Settings, context: JobContext, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def is_ending(redis: Redis, job_id: str) -> bool:
+        asked.append(clock.now)
+        return job_records.is_ending(redis, job_id)
+
+    monkeypatch.setattr(progress, "job_records", SimpleNamespace(is_ending=is_ending))
+    for n in range(30):
+        clock.now = 100 + n * 0.1
+        assert not context.stop_requested()
+    assert len(asked) == 3
+    JobQueue(redis, settings).request_end(context.job_id)
+    assert not context.stop_requested()
+    clock.now += 1
+    assert [context.stop_requested() for _ in range(3)] == [True] * 3
+    clock.now += 60
+    assert context.stop_requested()
+    assert len(asked) == 4
+
+
+def test_a_checkpoint_is_there_for_the_next_attempt_and_goes_with_the_job(
+    redis: Redis, settings: Settings, library: Library, context: JobContext, clock: Clock
+) -> None:
+    assert context.load_checkpoint() is None
+    for step in (b"1", b"2", b"2", b"3"):
+        context.save_checkpoint(step)
+        assert context.load_checkpoint() == step
+    assert len(files(library)) == 1
+    job_steps.lose(redis, settings, context._execution, FaceterError(ProblemKind.WORKER_LOST, "gone"))
+    again = job_steps.claim(redis, job_records.fetch(redis, context.job_id), "another", 60)
+    assert again is not None
+    following = JobContext(settings, library, redis, again, clock)
+    assert following.load_checkpoint() == b"3"
+    with pytest.raises(job_steps.LeaseLostError):
+        context.save_checkpoint(b"4")
+    assert following.load_checkpoint() == b"3"
+    following.succeed(JobResult(url="/v1/models/mdl_none"))
+    following.discard()
+    assert files(library) == []
+    assert following.load_checkpoint() is None
+
+
+def test_a_checkpoint_of_a_canceled_job_is_refused(
+    redis: Redis, settings: Settings, library: Library, context: JobContext
+) -> None:
+    context.save_checkpoint(b"1")
+    JobQueue(redis, settings).cancel(context.job_id)
+    with pytest.raises(job_steps.LeaseLostError):
+        context.save_checkpoint(b"2")
+    context.discard()
+    assert files(library) == []
+
+
+@pytest.mark.parametrize("kind", [ProblemKind.STORAGE_FULL, ProblemKind.STORE_UNAVAILABLE])
+def test_a_job_goes_on_though_its_checkpoint_cannot_be_kept(
+    library: Library,
+    context: JobContext,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: ProblemKind,
+) -> None:
+    def refuse(staged: object) -> StoredBlob:
+        raise FaceterError(kind, "no room")
+
+    context.save_checkpoint(b"1")
+    with monkeypatch.context() as patch:
+        patch.setattr(library.blobs, "commit", refuse)
+        context.save_checkpoint(b"2")
+    assert "goes on without a new checkpoint: no room" in caplog.text
+    assert context.load_checkpoint() == b"1"
+    context.save_checkpoint(b"3")
+    assert context.load_checkpoint() == b"3"
+    assert len(files(library)) == 1
+
+
+def test_a_checkpoint_whose_file_is_lost_is_none(
+    library: Library, context: JobContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    context.save_checkpoint(b"1")
+    for file in files(library):
+        file.unlink()
+    assert context.load_checkpoint() is None
+    assert "begins anew" in caplog.text
+
+
+def test_a_model_and_a_data_set_appear_together_and_what_neither_has_goes(
+    library: Library, entered: JobContext, tmp_path: Path
+) -> None:
+    unused = entered.store_blob(b"a picture nobody wanted")
+    result = JobResult.model_validate(quantization(job_that("tunes", tmp_path / "begun", 3).model_dump(mode="json")))
+    assert (library.models.count(), library.datasets.count()) == (0, 0)
+    entered.succeed(result)
+    entered.discard()
+    made, inputs = library.models.get(result.model_id or ""), library.datasets.get(result.dataset_id or "")
+    sheet = inputs.files["contact-sheet.png"].sha256
+    assert {path.name for path in files(library)} == {made.sha256, inputs.sha256, sheet}
+    assert not library.blobs.exists(unused.sha256)
+    library.delete_model(made.id)
+    library.delete_dataset(inputs.id)
+    assert files(library) == []
 
 
 def test_what_a_job_made_is_seen_when_it_succeeds(
@@ -127,7 +271,7 @@ def test_what_a_canceled_job_made_is_never_seen_and_its_files_go(
         entered.succeed(result)
     entered.discard()
     assert library.models.count() == 0
-    assert not any(path.is_file() for path in library.blobs._staging.parent.rglob("*"))
+    assert files(library) == []
 
 
 def test_every_attempt_makes_the_same_id(context: JobContext) -> None:

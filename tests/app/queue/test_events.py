@@ -131,6 +131,7 @@ def test_while_the_store_is_away_everything_says_so_and_then_works_again(short_p
             lambda: queue.get(job.id),
             lambda: queue.page(1),
             lambda: queue.cancel(job.id),
+            lambda: queue.request_end(job.id),
             lambda: queue.jobs_using("mdl_any"),
             queue.reap,
             queue.statistics,

@@ -83,7 +83,7 @@ def test_a_job_is_run_again(queue: JobQueue, redis: Redis) -> None:
 
 @pytest.mark.parametrize("id", ["job_none", "", "job:1", "ünïcode", "a b"])
 def test_an_unknown_job_is_not_found(queue: JobQueue, id: str) -> None:
-    for call in (queue.get, queue.cancel, queue.rerun):
+    for call in (queue.get, queue.cancel, queue.request_end, queue.rerun):
         with pytest.raises(FaceterError) as error:
             call(id)
         assert error.value.kind is ProblemKind.NOT_FOUND

@@ -1,0 +1,378 @@
+"""Data sets of kind ``signals``: an ``.npz`` of signals, with classes and moments of interest or without."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from faceter.contracts.base import check_name
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.models import TensorSpec
+from faceter.contracts.settings import Settings
+from faceter.datasets.arrays import ArrayArchive, ArrayHeader, Rows, invalid
+from faceter.datasets.samples import Batch, DatasetSummary, ProgressFunction, first_few
+from faceter.vision.boxes import FloatArray, IntArray
+
+SIGNALS, LABELS, CLASSES, CONCEPTS, CONCEPT_NAMES = ARRAYS = (
+    "signals",
+    "labels",
+    "classes",
+    "concepts",
+    "concept_names",
+)
+"""The arrays of the file: [N, channels, length], [N], [K], [N, length] and [J]."""
+
+_RANK = 3
+_FLOATS = ("float16", "float32", "float64")
+_MOST_CLASSES = 100_000
+_MAX_LABEL_BYTES = 1 << 28
+_MAX_NAME_BYTES = 1 << 26
+_MAX_SIGNAL_BYTES = 1 << 26
+_BLOCK_BYTES = 1 << 23
+
+
+class SignalsDataset:
+    """Signals of one shape, in the order of the file, read only when asked for.
+
+    ``signals`` [N, channels, length] are floats. ``labels`` [N], if there are any, number the classes from 0;
+    ``classes`` [K] names them, and without names they are called "0", "1", … and mean the model's first, second, …
+    output. ``concepts`` [N, length] say what is there at each moment: 0 for nothing, k for the k-th of
+    ``concept_names``. At most a few signals and the labels are in memory at any time. Reading is safe from several
+    threads at once.
+
+    Args:
+        archive: The arrays; closed together with the data set.
+
+    Raises:
+        FaceterError: ``INVALID_DATASET`` naming the array at fault.
+    """
+
+    def __init__(self, archive: ArrayArchive) -> None:
+        self._archive = archive
+        names = archive.names
+        if SIGNALS not in names:
+            raise invalid(f"There is no array '{SIGNALS}', only {first_few(names) if names else 'other files'}.")
+        self._headers = {name: archive.header(name) for name in ARRAYS if name in names}
+        self._signals = _checked_signals(self._headers[SIGNALS])
+        self.notes: list[str] = [*archive.notes]
+        strangers = [name for name in names if name not in ARRAYS] + archive.others
+        if strangers:
+            self.notes.append(f"passed over, not known: {first_few(strangers)}")
+        self.labels: IntArray | None = self._read_labels()
+        """int64 [N]: class of each signal; None if there are none."""
+        self.numbered = CLASSES not in names
+        """Whether classes have no names, and so are numbered as the model's outputs are."""
+        self.classes: list[str] = self._read_classes()
+        """Names of the classes; empty if the signals are not labelled."""
+        self.concept_names: list[str] = self._read_concept_names()
+        """Names of the concepts, the first of which is number 1; empty if there are none."""
+
+    @classmethod
+    def open(cls, path: Path, settings: Settings) -> Self:
+        """Open the data set in an ``.npz``, without reading its signals.
+
+        Raises:
+            FaceterError: If the file is not safe, or has not the form of this kind.
+        """
+        archive = ArrayArchive(path, settings)
+        try:
+            return cls(archive)
+        except BaseException:
+            archive.close()
+            raise
+
+    def __len__(self) -> int:
+        return self._signals.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels and length of each signal."""
+        _, channels, length = self._signals.shape
+        return channels, length
+
+    def verify(self, progress: ProgressFunction | None = None) -> DatasetSummary:
+        """Read every value once, one block after the other, and say what the data set holds.
+
+        Args:
+            progress: Is told the fraction done.
+
+        Raises:
+            FaceterError: ``INVALID_DATASET`` naming the first value that cannot be, or that the file is damaged.
+        """
+        for start, values in self._blocks(self._signals, progress):
+            _check_finite(values, start)
+        if CONCEPTS in self._headers:
+            for start, values in self._blocks(self._headers[CONCEPTS]):
+                _check_numbers(values, CONCEPTS, len(self.concept_names) + 1, f"'{CONCEPT_NAMES}' allow", start)
+        return self.summary()
+
+    def summary(self) -> DatasetSummary:
+        """Say how many signals there are, in all and of each class."""
+        counts = [] if self.labels is None else np.bincount(self.labels, minlength=len(self.classes)).tolist()
+        return DatasetSummary(
+            samples=len(self),
+            classes=list(self.classes),
+            class_counts=dict(zip(self.classes, counts, strict=True)),
+            notes=list(self.notes),
+        )
+
+    def sample_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
+        """Return the class of each signal, numbered in the order of the model's labels.
+
+        Args:
+            model_labels: The model's labels; without them the file's own numbers are taken.
+
+        Returns:
+            int64 [N], or None if the signals are not labelled.
+
+        Raises:
+            FaceterError: ``DATASET_MISMATCH`` naming the classes that are none of the labels.
+        """
+        if self.labels is None or model_labels is None:
+            return self.labels
+        known = range(len(model_labels)) if self.numbered else {label: i for i, label in enumerate(model_labels)}
+        numbers = [_position(known, number, name) for number, name in enumerate(self.classes)]
+        used = np.unique(self.labels).tolist()
+        strangers = [self.classes[number] for number in used if numbers[number] < 0]
+        if strangers:
+            raise FaceterError(
+                ProblemKind.DATASET_MISMATCH,
+                f"Classes that are no labels of the model: {first_few(strangers)}. "
+                f"Its labels are {first_few(list(model_labels))}"
+                + (f", numbered 0 to {len(model_labels) - 1}." if self.numbered else "."),
+            )
+        numbered: IntArray = np.array(numbers, np.int64)[self.labels]
+        return numbered
+
+    def labels_for(self, model_labels: Sequence[str] | None) -> list[int] | None:
+        """Return ``sample_labels(model_labels)`` as a list."""
+        labels = self.sample_labels(model_labels)
+        return None if labels is None else [int(label) for label in labels]
+
+    def input_of(self, inputs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return the input of a model that the signals fit.
+
+        Args:
+            inputs: The model's inputs.
+
+        Raises:
+            FaceterError: ``DATASET_MISMATCH``, with both shapes, if there is none, or another one beside it.
+        """
+        channels, length = self.shape
+        if len(inputs) == 1 and len(inputs[0].shape) == _RANK and inputs[0].dtype in _FLOATS:
+            sizes = zip(inputs[0].shape[1:], self.shape, strict=True)
+            if all(takes == has or not isinstance(takes, int) for takes, has in sizes):
+                return inputs[0]
+        takes = ", ".join(f"'{spec.name}' {spec.dtype} {_shown(spec.shape)}" for spec in inputs)
+        raise FaceterError(
+            ProblemKind.DATASET_MISMATCH,
+            f"The signals are [{channels}, {length}] (channels, length), so they are for a model with one input "
+            f"[N, {channels}, {length}] of floats; this one takes {takes}.",
+        )
+
+    def batches(
+        self, batch: int, *, model_labels: Sequence[str] | None = None, indices: Sequence[int] | None = None
+    ) -> Iterator[Batch]:
+        """Yield signals as a model's input, in order, one batch in memory at a time; the last may be smaller.
+
+        The file is read once if the indices rise, and once more wherever a batch goes back.
+
+        Args:
+            batch: Signals at a time.
+            model_labels: The model's labels, in whose order classes are numbered; the data set's own if not given.
+            indices: Which signals, in this order; all if not given.
+
+        Raises:
+            FaceterError: ``DATASET_MISMATCH`` if a class of the data set is none of the model's.
+        """
+        labels = self.sample_labels(model_labels)
+        chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
+        rows = self._archive.rows(self._signals)
+        for part in np.array_split(chosen, range(batch, len(chosen), batch)) if len(chosen) else []:
+            if part.min() < rows.next:
+                rows = self._archive.rows(self._signals)
+            yield Batch(self._taken(rows, part), part, None if labels is None else labels[part])
+
+    def concepts(self, index: int) -> IntArray | None:
+        """Return what is there at each moment of a signal, int64 [length], or None where nothing is said."""
+        if CONCEPTS not in self._headers:
+            return None
+        rows = self._archive.rows(self._headers[CONCEPTS])
+        rows.skip_to(index)
+        return np.asarray(rows.take(1)[0], np.int64)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._archive.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _taken(self, rows: Rows, part: IntArray) -> FloatArray:
+        """Return rows of ``signals`` as float32, read in rising order."""
+        wanted, places = np.unique(part, return_inverse=True)
+        taken = np.empty((len(wanted), *self.shape), np.float32)
+        for run in np.split(np.arange(len(wanted)), np.flatnonzero(np.diff(wanted) > 1) + 1):
+            rows.skip_to(int(wanted[run[0]]))
+            taken[run] = rows.take(len(run))
+        return taken[places]
+
+    def _blocks(
+        self, header: ArrayHeader, progress: ProgressFunction | None = None
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield all rows of an array in blocks of a few MiB, each with the index of its first row."""
+        total = header.shape[0]
+        one = int(np.prod(header.shape[1:])) * header.dtype.itemsize
+        size = max(1, _BLOCK_BYTES // one)
+        rows = self._archive.rows(header)
+        for start in range(0, total, size):
+            yield start, rows.take(min(size, total - start))
+            if progress is not None:
+                progress(rows.next / total)
+        rows.finish()
+
+    def _read_labels(self) -> IntArray | None:
+        header = self._headers.get(LABELS)
+        if header is None:
+            return None
+        _check_integers(header, (len(self),), "one whole number for each signal")
+        labels: NDArray[Any] = self._archive.read(header, max_bytes=_MAX_LABEL_BYTES)
+        _check_numbers(labels, LABELS, _MOST_CLASSES, "labels are")
+        return np.asarray(labels, np.int64)
+
+    def _read_classes(self) -> list[str]:
+        named = None if self.numbered else self._read_names(CLASSES)
+        if self.labels is None:
+            if named is not None:
+                self.notes.append(f"passed over, there are no '{LABELS}': '{CLASSES}'")
+            return []
+        if named is None:
+            return [str(number) for number in range(int(self.labels.max()) + 1)]
+        _check_numbers(self.labels, LABELS, len(named), f"'{CLASSES}' names")
+        return named
+
+    def _read_concept_names(self) -> list[str]:
+        named = self._read_names(CONCEPT_NAMES) if CONCEPT_NAMES in self._headers else None
+        header = self._headers.get(CONCEPTS)
+        if header is None:
+            if named is not None:
+                self.notes.append(f"passed over, there are no '{CONCEPTS}': '{CONCEPT_NAMES}'")
+            return []
+        if named is None:
+            raise invalid(f"'{CONCEPTS}' needs '{CONCEPT_NAMES}', the k-th of which says what the number k means.")
+        _check_integers(header, (len(self), self.shape[1]), "one whole number for each moment of each signal")
+        _check_order(header)
+        return named
+
+    def _read_names(self, name: str) -> list[str]:
+        header = self._headers[name]
+        if len(header.shape) != 1 or header.dtype.kind not in "US":
+            raise invalid(f"'{name}' must be a list of text, [K]; it is {header.described}.")
+        if not 1 <= header.shape[0] <= _MOST_CLASSES:
+            raise invalid(f"'{name}' holds {header.shape[0]:,} names; it must be 1 to {_MOST_CLASSES:,}.")
+        values = self._archive.read(header, max_bytes=_MAX_NAME_BYTES)
+        names: list[str] = []
+        for index in range(len(values)):
+            try:
+                text = values[index]
+                names.append(check_name(text.decode() if isinstance(text, bytes) else str(text)))
+            except ValueError as error:
+                raise invalid(f"{name}[{index}] is not a name of 1 to 200 printable characters.") from error
+        if len(set(names)) < len(names):
+            twice, _ = Counter(names).most_common(1)[0]
+            raise invalid(f"'{name}' names '{twice}' twice.")
+        return names
+
+
+def signals_file(
+    signals: ArrayLike, labels: Sequence[int] | IntArray | None = None, classes: Sequence[str] | None = None
+) -> bytes:
+    """Return signals as the file of a data set; equal arguments give equal bytes.
+
+    Args:
+        signals: [N, channels, length]; kept as float32.
+        labels: Class of each signal, [N].
+        classes: Names of the classes, [K].
+    """
+    arrays: dict[str, NDArray[Any]] = {SIGNALS: np.ascontiguousarray(signals, np.float32)}
+    if labels is not None:
+        arrays[LABELS] = np.asarray(labels, np.int64)
+    if classes is not None:
+        arrays[CLASSES] = np.asarray(classes, np.str_)
+    file = BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def _position(known: range | dict[str, int], number: int, name: str) -> int:
+    if isinstance(known, range):
+        return number if number in known else -1
+    return known.get(name, -1)
+
+
+def _checked_signals(header: ArrayHeader) -> ArrayHeader:
+    if header.dtype.name not in _FLOATS:
+        raise invalid(
+            f"'{SIGNALS}' must be float16, float32 or float64; it is {header.dtype.name}. Save it as "
+            "signals.astype('float32')."
+        )
+    if len(header.shape) != _RANK:
+        raise invalid(
+            f"'{SIGNALS}' must be [N, channels, length]; it is {list(header.shape)}. Signals of one channel are "
+            "[N, 1, length]."
+        )
+    if 0 in header.shape:
+        raise invalid(f"'{SIGNALS}' is empty: {list(header.shape)}.")
+    _, channels, length = header.shape
+    if channels * length * header.dtype.itemsize > _MAX_SIGNAL_BYTES:
+        raise invalid(
+            f"One signal has {channels} × {length} values of {header.dtype.itemsize} bytes; at most "
+            f"{_MAX_SIGNAL_BYTES:,} bytes are taken. Cut signals into shorter ones."
+        )
+    _check_order(header)
+    return header
+
+
+def _check_order(header: ArrayHeader) -> None:
+    if header.fortran:
+        raise invalid(
+            f"'{header.name}' is saved in Fortran order, in which signals cannot be read one after the other. Save it "
+            f"as numpy.ascontiguousarray({header.name})."
+        )
+
+
+def _check_integers(header: ArrayHeader, shape: tuple[int, ...], what: str) -> None:
+    if header.shape != shape:
+        raise invalid(f"'{header.name}' must be {what}, {list(shape)}; it is {list(header.shape)}.")
+    if header.dtype.kind not in "iu":
+        raise invalid(f"'{header.name}' must be {what}; it is {header.dtype.name}.")
+
+
+def _check_finite(values: NDArray[Any], start: int) -> None:
+    with np.errstate(over="ignore"):
+        wrong = np.argwhere(~np.isfinite(values.astype(np.float32)))
+    if len(wrong):
+        sample, channel, moment = wrong[0].tolist()
+        value = float(values[sample, channel, moment])
+        said = f"{value:g}, beyond float32" if np.isfinite(value) else f"{value:g}"
+        raise invalid(f"{SIGNALS}[{start + sample}, {channel}, {moment}] is {said}; every value must be finite.")
+
+
+def _check_numbers(values: NDArray[Any], name: str, count: int, who: str, start: int = 0) -> None:
+    """See that values are whole numbers from 0 to ``count`` − 1."""
+    wrong = np.argwhere((values < 0) | (values >= count))
+    if len(wrong):
+        first = wrong[0].tolist()
+        place = ", ".join(str(index) for index in (start + first[0], *first[1:]))
+        raise invalid(f"{name}[{place}] is {values[tuple(first)]}, but {who} 0 to {count - 1}.")
+
+
+def _shown(shape: Sequence[int | str | None]) -> str:
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
