@@ -31,9 +31,10 @@ from faceter.contracts.quantizations import Granularity, QuantizationMethod, Qua
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
 from faceter.export_torch import export
-from workers.quantization.pipeline import Data, quantize
+from workers.quantization.data import Data
+from workers.quantization.pipeline import quantize
 
-METHODS = tuple(QuantizationMethod)
+METHODS = tuple(method for method in QuantizationMethod if not method.tuned)
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip

@@ -25,7 +25,7 @@ from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
-from faceter.datasets.pictures import spread
+from faceter.datasets.samples import spread
 from faceter.engines.base import LoadedModel
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
@@ -119,12 +119,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model = onnx.load_model_from_string(content)
     specs = input_specs(model)
     name = specs[0].name
-    folded = fold_batch_norms(canonicalize(model))
+    canonical = canonicalize(model)
+    folded = fold_batch_norms(canonical)
     prepared = Prepared(
+        original=canonical,
         model=folded.model,
         statistics=folded.statistics,
         inputs=specs,
-        preprocessing=ModelMetadata(preprocessing=PREPROCESSING).preprocessing,
+        metadata=ModelMetadata(preprocessing=PREPROCESSING),
         batches=[{name: images}],
         source=Source.CALIBRATION,
     )

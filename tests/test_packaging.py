@@ -251,7 +251,8 @@ class TestProject:
         # Asked for where it is installed; its absence is seen to.
         assert _imported("app", "faceter", "workers") - {"botocore"} <= needed
         assert _imported("examples") <= needed | extras["examples"]
-        assert _imported("tests", "benchmarks") <= needed | extras["dev"]
+        assert _imported("tests") <= needed | extras["dev"]
+        assert _imported("benchmarks") <= needed | extras["dev"] | extras["benchmarks"]
         assert extras["examples"] | extras["s3"] <= extras["dev"]
         # Found by name: a form parser by Starlette.
         assert needed - _imported("app", "faceter", "workers") == {"python-multipart"}

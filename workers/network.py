@@ -152,6 +152,11 @@ class OnnxModule(nn.Module):
             raise KeyError(f"{name} is not a parameter of the graph")
         return value
 
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Return every parameter by its ONNX name, in the order of the initializers."""
+        named = ((name, self.tensor(name)) for name in self._state_names)
+        return {name: value for name, value in named if isinstance(value, nn.Parameter)}
+
     def tensor(self, name: str) -> Tensor:
         """Return an initializer, parameter or buffer, by its ONNX name.
 

@@ -2,31 +2,110 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ModelMetadata, Preprocessing, Task, TensorSpec
+from faceter.contracts.models import ModelMetadata, Preprocessing, TensorSpec
 from faceter.datasets.detection import DetectionDataset
+from faceter.datasets.grading import GRADED_BY, check_classes
 from faceter.datasets.images import ImagesDataset
+from faceter.datasets.kinds import AnyDataset
+from faceter.datasets.samples import Batch as DatasetBatch
+from faceter.datasets.signals import SignalsDataset
 from faceter.vision.metadata import image_input
 from faceter.vision.preprocess import Placement
 from workers.quantization.noise import Batch, concrete_shape, noise_batches
-
-PictureData = ImagesDataset | DetectionDataset
 
 MOST_CALIBRATION_SAMPLES = 512
 NOISE_SAMPLES = 64
 COMPARED_ON_NOISE = 256
 _BYTES_IN_MEMORY = 256 * 2**20
+_TUNING_BYTES = 2**30
 _BATCH_BYTES = 16 * 2**20
 _MOST_IN_BATCH = 64
+
+
+class InputData(Protocol):
+    """A data set as one model's input."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model's input."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input, the batch left out."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int, indices: Sequence[int]) -> Iterator[DatasetBatch]:
+        """Yield ``size`` inputs at a time, as the dtype that the model takes; labels are left out."""
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    data: ImagesDataset | DetectionDataset
+    preprocessing: Preprocessing
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.preprocessing.channels, *self.preprocessing.size)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batches(self, size: int, indices: Sequence[int]) -> Iterator[DatasetBatch]:
+        return self.data.batches(self.preprocessing, size, indices=indices)
+
+
+@dataclass(frozen=True)
+class _Signals:
+    data: SignalsDataset
+    spec: TensorSpec
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batches(self, size: int, indices: Sequence[int]) -> Iterator[DatasetBatch]:
+        for batch in self.data.batches(size, indices=indices):
+            yield replace(batch, inputs=batch.inputs.astype(self.spec.dtype, copy=False))
+
+
+def as_input(data: AnyDataset, metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> InputData:
+    """Return a data set as the input of a model.
+
+    Args:
+        data: The data set.
+        metadata: The model's.
+        inputs: What the model takes.
+        field: The field of the request that names the data set.
+
+    Raises:
+        FaceterError: ``DATASET_MISMATCH`` if the model takes something else.
+    """
+    if not isinstance(data, SignalsDataset):
+        return _Pictures(data, *picture_input(metadata, inputs, field))
+    try:
+        return _Signals(data, data.input_of(inputs))
+    except FaceterError as error:
+        raise error.at(field) from error
 
 
 @dataclass(frozen=True)
@@ -36,7 +115,7 @@ class Sample:
     Args:
         inputs: Arrays by input name, batch first.
         labels: Class of each input, [B]; None where there are none.
-        placements: Where each picture lies in its input; empty for noise.
+        placements: Where each picture lies in its input; empty for all else.
         count: How many of the rows count; the rest fill up a batch of fixed size.
     """
 
@@ -48,11 +127,14 @@ class Sample:
 
 def batch_size(inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None) -> tuple[int, bool]:
     """Return how many inputs to run at a time, and whether the model fixes that number."""
+    return _batch_size(inputs, sum(math.prod(concrete_shape(spec, preprocessing, 1)) for spec in inputs))
+
+
+def _batch_size(inputs: Sequence[TensorSpec], values: int) -> tuple[int, bool]:
     for spec in inputs:
         if spec.shape and isinstance(spec.shape[0], int):
             return spec.shape[0], True
-    one = sum(int(np.prod(concrete_shape(spec, preprocessing, 1))) * 4 for spec in inputs)
-    return int(np.clip(_BATCH_BYTES // max(one, 1), 1, _MOST_IN_BATCH)), False
+    return int(np.clip(_BATCH_BYTES // max(values * 4, 1), 1, _MOST_IN_BATCH)), False
 
 
 def picture_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> tuple[Preprocessing, str]:
@@ -72,7 +154,7 @@ def picture_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: 
     return metadata.preprocessing, image_input(metadata.preprocessing, inputs).name
 
 
-def check_evaluation(metadata: ModelMetadata, kind: DatasetKind, data: PictureData, classes: int | None) -> None:
+def check_evaluation(metadata: ModelMetadata, kind: DatasetKind, data: AnyDataset, classes: int | None) -> None:
     """See that a data set can grade a model.
 
     Args:
@@ -85,51 +167,63 @@ def check_evaluation(metadata: ModelMetadata, kind: DatasetKind, data: PictureDa
         FaceterError: ``WRONG_DATASET_KIND`` or ``DATASET_MISMATCH``, saying what is needed.
     """
     field = "evaluation_dataset"
-    wanted = {Task.IMAGE_CLASSIFICATION: DatasetKind.IMAGES, Task.OBJECT_DETECTION: DatasetKind.DETECTION}
-    if wanted.get(metadata.task, kind) is not kind:
+    wanted = GRADED_BY.get(metadata.task)
+    if wanted is None:
+        return
+    if wanted is not kind:
         raise FaceterError(
             ProblemKind.WRONG_DATASET_KIND,
-            f"A model for {metadata.task} is evaluated on a data set of kind {wanted[metadata.task]}, not {kind}.",
+            f"A model for {metadata.task} is evaluated on a data set of kind {wanted}, not {kind}.",
             field=field,
         )
-    if metadata.task is Task.OBJECT_DETECTION and isinstance(data, DetectionDataset):
-        data.labels_for(metadata.labels)
-    if metadata.task is not Task.IMAGE_CLASSIFICATION or not isinstance(data, ImagesDataset):
-        return
-    if data.labels_for(metadata.labels) is None:
+    if data.labels_for(None) is None:
+        lack = "class folders" if kind is DatasetKind.IMAGES else "labels"
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
-            "The evaluation data set has no class folders, so accuracy cannot be measured on it.",
+            f"The evaluation data set has no {lack}, so accuracy cannot be measured on it.",
             field=field,
         )
-    if metadata.labels is None and classes is not None and len(data.classes) != classes:
-        raise FaceterError(
-            ProblemKind.DATASET_MISMATCH,
-            f"The evaluation data set has {len(data.classes)} classes and the model {classes}. Upload the model with "
-            "its labels, so that classes can be told apart by name.",
-            field=field,
-        )
+    try:
+        check_classes(data, metadata.labels, classes)
+    except FaceterError as error:
+        raise error.at(field) from error
 
 
 def calibration_batches(
-    data: PictureData, metadata: ModelMetadata, inputs: Sequence[TensorSpec], seed: int
+    data: AnyDataset, metadata: ModelMetadata, inputs: Sequence[TensorSpec], seed: int
 ) -> list[Batch]:
-    """Return seeded pictures of a data set as the model's input, at most 512 and 256 MiB of them.
+    """Return seeded samples of a data set as the model's input, at most 512 and 256 MiB of them.
 
     Raises:
-        FaceterError: ``DATASET_MISMATCH`` if the model does not take pictures.
+        FaceterError: ``DATASET_MISMATCH`` if the model takes something else.
     """
-    preprocessing, name = picture_input(metadata, inputs, "calibration_dataset")
-    size, fixed = batch_size(inputs, preprocessing)
-    one = int(np.prod(concrete_shape(inputs[0], preprocessing, 1))) * 4
-    count = min(len(data), MOST_CALIBRATION_SAMPLES, max(1, _BYTES_IN_MEMORY // one))
-    chosen = np.sort(np.random.default_rng(seed).choice(len(data), count, replace=False))
-    batches: list[Batch] = [
-        {name: batch.inputs} for batch in data.batches(preprocessing, size, indices=chosen.tolist())
-    ]
-    if fixed and batches[-1][name].shape[0] < size:
+    source = as_input(data, metadata, inputs, "calibration_dataset")
+    values = math.prod(source.shape)
+    size, fixed = _batch_size(inputs, values)
+    count = min(len(source), MOST_CALIBRATION_SAMPLES, max(1, _BYTES_IN_MEMORY // (values * 4)))
+    chosen = np.sort(np.random.default_rng(seed).choice(len(source), count, replace=False))
+    batches: list[Batch] = [{source.name: batch.inputs} for batch in source.batches(size, chosen.tolist())]
+    if fixed and batches[-1][source.name].shape[0] < size:
         batches[-1] = filled(batches[-1], size)
     return batches
+
+
+def tuning_inputs(
+    data: AnyDataset | None, metadata: ModelMetadata, inputs: Sequence[TensorSpec], seed: int
+) -> NDArray[np.float32]:
+    """Return seeded samples of a data set as the model's input, [N, …], at most 1 GiB of them; none without data.
+
+    Raises:
+        FaceterError: ``DATASET_MISMATCH`` if the model takes something else.
+    """
+    if data is None:
+        return np.empty(0, np.float32)
+    source = as_input(data, metadata, inputs, "calibration_dataset")
+    values = math.prod(source.shape)
+    size, _ = _batch_size(inputs, values)
+    count = min(len(source), max(1, _TUNING_BYTES // (values * 4)))
+    chosen = np.sort(np.random.default_rng(seed).choice(len(source), count, replace=False))
+    return np.concatenate([batch.inputs for batch in source.batches(size, chosen.tolist())]).astype(np.float32)
 
 
 def filled(batch: Batch, size: int) -> Batch:
@@ -157,31 +251,33 @@ class Comparison:
         batches: The inputs, one batch in memory at a time.
     """
 
-    source: Literal["evaluation", "calibration", "noise"]
+    source: Literal["evaluation", "calibration", "synthetic", "noise"]
     samples: int
     batches: Iterator[Sample]
 
 
-def picture_comparison(
-    data: PictureData,
+def data_comparison(
+    data: AnyDataset,
     source: Literal["evaluation", "calibration"],
     metadata: ModelMetadata,
     inputs: Sequence[TensorSpec],
+    chosen: Sequence[int] | None = None,
 ) -> Comparison:
-    """Compare on all pictures of a data set; labels come with those of an evaluation data set only."""
-    preprocessing, name = picture_input(metadata, inputs, f"{source}_dataset")
-    size, fixed = batch_size(inputs, preprocessing)
-    labelled = source == "evaluation" and metadata.task is Task.IMAGE_CLASSIFICATION
+    """Compare on the chosen samples of a data set, or all; labels come with an evaluation data set only."""
+    as_inputs = as_input(data, metadata, inputs, f"{source}_dataset")
+    size, fixed = _batch_size(inputs, math.prod(as_inputs.shape))
+    labelled = source == "evaluation" and metadata.task in GRADED_BY
+    indices = range(len(as_inputs)) if chosen is None else chosen
 
     def batches() -> Iterator[Sample]:
-        labels = data.picture_labels(metadata.labels) if labelled else None
-        for batch in data.batches(preprocessing, size, indices=range(len(data))):
-            rows: Batch = {name: batch.inputs}
-            chosen = None if labels is None else labels[batch.indices]
+        labels = data.sample_labels(metadata.labels) if labelled else None
+        for batch in as_inputs.batches(size, indices):
+            rows: Batch = {as_inputs.name: batch.inputs}
+            right = None if labels is None else labels[batch.indices]
             count = len(batch.indices)
-            yield Sample(filled(rows, size) if fixed else rows, chosen, batch.placements, count)
+            yield Sample(filled(rows, size) if fixed else rows, right, batch.placements, count)
 
-    return Comparison(source, len(data), batches())
+    return Comparison(source, len(indices), batches())
 
 
 def noise_comparison(
@@ -197,3 +293,39 @@ def noise_comparison(
             yield Sample(batch, None, (), len(next(iter(batch.values()))))
 
     return Comparison("noise", samples, batches())
+
+
+def held_out_comparison(
+    held_out: NDArray[np.float32],
+    source: Literal["calibration", "synthetic"],
+    metadata: ModelMetadata,
+    inputs: Sequence[TensorSpec],
+) -> Comparison:
+    """Compare on inputs that were held out of tuning.
+
+    Args:
+        held_out: The inputs, [N, …].
+        source: Where they come from.
+        metadata: The model's.
+        inputs: Its one input.
+    """
+    size, fixed = batch_size(inputs, metadata.preprocessing)
+    name = inputs[0].name
+    dtype = np.dtype(inputs[0].dtype)
+
+    def batches() -> Iterator[Sample]:
+        for start in range(0, len(held_out), size):
+            rows: Batch = {name: held_out[start : start + size].astype(dtype)}
+            count = len(rows[name])
+            yield Sample(filled(rows, size) if fixed else rows, None, (), count)
+
+    return Comparison(source, len(held_out), batches())
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data sets of a job, opened."""
+
+    calibration: AnyDataset | None = None
+    evaluation: AnyDataset | None = None
+    records: dict[str, Dataset] = field(default_factory=dict)

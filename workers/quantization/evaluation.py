@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from faceter.contracts.models import DetectionDecoding, ModelMetadata, Task
 from faceter.contracts.quantizations import Agreement, Quality
 from faceter.datasets.detection import DetectionDataset
+from faceter.datasets.kinds import AnyDataset
 from faceter.datasets.mean_average_precision import mean_average_precision
 from faceter.engines.base import LoadedModel
 from faceter.vision.boxes import Boxes, agreement_f1
 from faceter.vision.detection import decode_to_pictures, for_evaluation
 from faceter.vision.metadata import class_output
 from faceter.vision.preprocess import Placement
-from workers.quantization.data import Comparison, PictureData, Sample
+from workers.quantization.data import Comparison, Sample
 
 _CLASSIFYING = (Task.IMAGE_CLASSIFICATION, Task.TEXT_PAIR_CLASSIFICATION, Task.SIGNAL_CLASSIFICATION)
 
@@ -49,7 +50,7 @@ def compare(
     after: LoadedModel,
     comparison: Comparison,
     metadata: ModelMetadata,
-    data: PictureData | None = None,
+    data: AnyDataset | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[Agreement, list[Quality]]:
     """Run two models on the same inputs, one batch in memory at a time.
@@ -128,7 +129,7 @@ def _decoded(
     return decode_to_pictures(outputs, decoding, size, placements, clip=False)
 
 
-def _quality(counts: _Counts, boxes: _Detections, metadata: ModelMetadata, data: PictureData | None) -> list[Quality]:
+def _quality(counts: _Counts, boxes: _Detections, metadata: ModelMetadata, data: AnyDataset | None) -> list[Quality]:
     if counts.labelled:
         before, after = (right / counts.labelled for right in counts.right)
         return [Quality(metric="top1", before=before, after=after, samples=counts.labelled)]

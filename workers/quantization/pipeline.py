@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import onnx
 
@@ -16,12 +15,15 @@ from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import JobResult, QuantizationJob
 from faceter.contracts.models import Model, ModelMetadata, TensorSpec
-from faceter.contracts.quantizations import Latency, QuantizationReport, QuantizationRequest
+from faceter.contracts.quantizations import (
+    Agreement,
+    QuantizationMethod,
+    QuantizationReport,
+    QuantizationRequest,
+    TradeOff,
+)
 from faceter.contracts.settings import Settings
-from faceter.datasets.detection import DetectionDataset
-from faceter.datasets.images import ImagesDataset
-from faceter.datasets.kinds import open_dataset
-from faceter.engines.base import LoadedModel
+from faceter.datasets.kinds import AnyDataset, open_dataset
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
 from faceter.graphs.canonical import canonicalize
@@ -32,52 +34,35 @@ from faceter.graphs.layouts import apply_layout
 from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
 from faceter.graphs.view import opset_of
-from faceter.store.blobs import StoredBlob
-from faceter.store.library import Library
 from faceter.vision.metadata import class_output
 from workers.host import compute_device, describe_device, processor_count, processor_name, torch_threads
 from workers.quantization import layouts, report
+from workers.quantization.artifacts import report_files, synthetic_dataset, with_dataset
+from workers.quantization.context import Context, JobHooks
 from workers.quantization.data import (
-    Comparison,
-    PictureData,
+    Data,
     batch_size,
     calibration_batches,
     check_evaluation,
-    noise_comparison,
     noise_in_memory,
-    picture_comparison,
+    tuning_inputs,
 )
 from workers.quantization.evaluation import compare
-from workers.quantization.methods import methods
-from workers.quantization.noise import Batch, noise_batches
+from workers.quantization.measurement import comparison, latencies, slower, timed_batch
+from workers.quantization.methods import methods, tuned_methods
+from workers.quantization.mixed.grading import grade_of
 from workers.quantization.prepared import Prepared
+from workers.quantization.probe import accuracy_probe
 from workers.quantization.statistics import Source
-from workers.quantization.timing import interleaved
+from workers.quantization.target import reach, settled, settled_bits, target_notes
+from workers.quantization.tuned import TunedOutcome, default_minutes, tune, untuned
+from workers.quantization.tuning.inputs import searchable
+from workers.quantization.tuning.loop import Hooks, NoHooks
 
-_MEASURED_BATCH = 32
 _VERSIONS = ("torch", "onnx", "onnxruntime", "numpy")
 _BATCHES_FOR_NOISE = 2
 
 Progress = Callable[[str, float], None]
-
-
-class Context(Protocol):
-    """What a quantization needs of its job; ``workers.progress.JobContext`` has it."""
-
-    settings: Settings
-    library: Library
-
-    def new_id(self, prefix: str) -> str:
-        """Return the id of what the job makes."""
-
-    def progress(self, step: str, fraction: float) -> None:
-        """Say how far the job is."""
-
-    def store_blob(self, source: bytes) -> StoredBlob:
-        """Keep a file the job made."""
-
-    def add_model(self, model: Model) -> JobResult:
-        """Hand over a model the job made."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +72,7 @@ class Quantized:
     Args:
         content: The ONNX file: the plain layout, weights packed.
         report: How it was made, and what it lost.
+        made: What a tuned method made on the way.
         inputs: What it takes.
         outputs: What it gives.
         opset: Version of the standard operator set.
@@ -95,19 +81,11 @@ class Quantized:
 
     content: bytes
     report: QuantizationReport
+    made: TunedOutcome
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     opset: int
     parameters: int
-
-
-@dataclass(frozen=True)
-class Data:
-    """The data sets of a job, opened."""
-
-    calibration: PictureData | None = None
-    evaluation: PictureData | None = None
-    records: dict[str, Dataset] = field(default_factory=dict)
 
 
 def quantize_model(context: Context, specification: QuantizationJob) -> JobResult:
@@ -120,16 +98,21 @@ def quantize_model(context: Context, specification: QuantizationJob) -> JobResul
     Raises:
         FaceterError: Whatever keeps the model from being quantized, in words to act on.
     """
-    request = specification.request
+    request = with_budget(specification.request)
     context.progress("reading the model", 0.01)
     model = context.library.models.get(specification.model_id)
     content = context.library.blobs.read(model.sha256)
+    hooks = JobHooks(context, resume=request.resume)
     with _data(context, request) as data:
-        made = quantize(content, model.metadata, request, data, context.settings, context.progress)
+        made = quantize(content, model.metadata, request, data, context.settings, context.progress, hooks)
     context.progress("storing the quantized model", 0.98)
     blob = context.store_blob(made.content)
     inputs = {"model": model.sha256, **{role: record.sha256 for role, record in data.records.items()}}
-    return context.add_model(
+    origin = provenance(request, inputs)
+    dataset = synthetic_dataset(context, model, made.made, origin)
+    if dataset is not None:
+        context.add_dataset(dataset)
+    result = context.add_model(
         Model(
             id=context.new_id("mdl"),
             name=request.name or _name(model.name, request),
@@ -142,10 +125,12 @@ def quantize_model(context: Context, specification: QuantizationJob) -> JobResul
             opset=made.opset,
             parameters=made.parameters,
             derived_from=model.id,
-            quantization=made.report,
-            provenance=provenance(request, inputs),
+            quantization=with_dataset(made.report, dataset),
+            provenance=origin,
+            files=report_files(context, made.report, made.made),
         )
     )
+    return result if dataset is None else result.model_copy(update={"dataset_id": dataset.id})
 
 
 def quantize(
@@ -155,6 +140,7 @@ def quantize(
     data: Data,
     settings: Settings,
     progress: Progress = lambda step, fraction: None,
+    hooks: Hooks | None = None,
 ) -> Quantized:
     """Quantize a model and report on it; nothing is stored.
 
@@ -165,11 +151,13 @@ def quantize(
         data: Data sets to calibrate and evaluate on.
         settings: Limits, and the threads that predictions are served with.
         progress: Told the step and the share of the whole done.
+        hooks: The job's, for a tuned method.
 
     Raises:
-        FaceterError: ``ALREADY_QUANTIZED``, ``NOTHING_TO_QUANTIZE``, ``UNSUPPORTED_OPERATOR``, or that the data do
-        not fit.
+        FaceterError: ``ALREADY_QUANTIZED``, ``NOTHING_TO_QUANTIZE``, ``UNSUPPORTED_OPERATOR``, that the data or the
+        method do not fit, or that tuning failed.
     """
+    request = settled_bits(request)
     original = load_model(content, max_bytes=settings.max_model_bytes)
     if is_quantized(original):
         raise FaceterError(
@@ -191,23 +179,26 @@ def quantize(
             progress=_within(progress, "measuring activations", 0.05, 0.25),
         )
         progress(f"quantizing by {request.method.value}", 0.05)
-        outcome = methods[request.method](prepared, request)
+        made = _carried_out(prepared, request, data, hooks or NoHooks())
+        outcome = made.outcome
         tensors = report.tensor_reports(
             outcome.plan, prepared.batches[:_BATCHES_FOR_NOISE], _within(progress, "measuring each tensor", 0.3, 0.35)
         )
     progress("choosing the fastest layout", 0.35)
     plain = write_qdq(outcome.plan)
     packed = pack_weights(plain)
-    made = packed.SerializeToString()
+    content_made = packed.SerializeToString()
     engine = OnnxRuntimeEngine()
-    single = _timed_batch(original, specs, metadata, request.seed, 1)
-    served = layouts.choose(made, engine, single, threads=settings.inference_threads, saturates=sums_saturate(engine))
+    single = timed_batch(original, specs, metadata, request.seed, 1)
+    served = layouts.choose(
+        content_made, engine, single, threads=settings.inference_threads, saturates=sums_saturate(engine)
+    )
     before = engine.load(content, threads=processor_count())
-    after = engine.load(made, threads=processor_count(), layout=served.layout)
+    after = engine.load(content_made, threads=processor_count(), layout=served.layout)
     agreement, quality = compare(
         before,
         after,
-        _comparison(original, specs, metadata, request, data),
+        comparison(original, specs, metadata, request, data, made),
         metadata,
         data.evaluation,
         _within(progress, "comparing with the original", 0.4, 0.9),
@@ -216,23 +207,36 @@ def quantize(
     after.close()
     progress("measuring speed", 0.9)
     original_model = engine.load(content, threads=settings.inference_threads)
-    latency = _latencies(original_model, served.loaded, original, specs, metadata, request.seed, settings)
+    latency = latencies(original_model, served.loaded, original, specs, metadata, request.seed, settings)
     original_model.close()
     served.loaded.close()
+    size = report.sizes(content, outcome.plan, packed, apply_layout(plain, served.layout))
+    trade_off = None
+    if made.reached is not None and request.target is not None:
+        trade_off = settled(made.reached, request.target, grade_of(agreement, quality), size)
     return Quantized(
-        content=made,
+        content=content_made,
         report=QuantizationReport(
             settings=request,
             tensors=tensors,
             float_layers=report.float_layers(outcome.plan),
             agreement=agreement,
             quality=quality,
-            size=report.sizes(content, outcome.plan, packed, apply_layout(plain, served.layout)),
+            size=size,
             energy=report.energy(original, outcome.plan),
             latency=latency,
             layouts=served.choices,
-            notes=[*outcome.notes, *served.notes, *_slower(latency), *_notes(request, prepared, metadata, data)],
+            tuning=made.tuning,
+            trade_off=trade_off,
+            notes=[
+                *target_notes(request.target, trade_off, size),
+                *outcome.notes,
+                *served.notes,
+                *slower(latency),
+                *_notes(request, prepared, metadata, data, agreement, trade_off),
+            ],
         ),
+        made=made,
         inputs=specs,
         outputs=output_specs(packed),
         opset=opset_of(packed),
@@ -240,12 +244,32 @@ def quantize(
     )
 
 
+def with_budget(request: QuantizationRequest) -> QuantizationRequest:
+    """Return a request with its budget filled in."""
+    if not request.method.tuned or request.max_steps is not None or request.max_minutes is not None:
+        return request
+    return request.model_copy(update={"max_minutes": default_minutes(request)})
+
+
+def _carried_out(prepared: Prepared, request: QuantizationRequest, data: Data, hooks: Hooks) -> TunedOutcome:
+    """Return what the method makes of the network."""
+    if request.method in methods:
+        return TunedOutcome(methods[request.method](prepared, request))
+    method = tuned_methods[request.method]
+    if request.target is not None:
+        return reach(method, prepared, request, request.target, data, hooks, accuracy_probe(data.evaluation, prepared))
+    if request.method is QuantizationMethod.AUTO and not searchable(prepared):
+        reason = "Nothing was tuned: the model's inputs are no float numbers that could be searched, so it was rounded."
+        return untuned(method.start(prepared, request), reason)
+    return tune(method, prepared, request, hooks, accuracy_probe(data.evaluation, prepared))
+
+
 def prepare(
     original: onnx.ModelProto,
     metadata: ModelMetadata,
     *,
     seed: int,
-    calibration: PictureData | None = None,
+    calibration: AnyDataset | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Prepared:
     """Return a checked model ready for a method: canonical, BatchNorm folded, with calibration data or noise.
@@ -258,19 +282,22 @@ def prepare(
         progress: Told the share of the measuring done.
     """
     specs = input_specs(original)
-    folded = fold_batch_norms(canonicalize(original))
+    canonical = canonicalize(original)
+    folded = fold_batch_norms(canonical)
     if calibration is not None:
         batches = calibration_batches(calibration, metadata, specs, seed)
     else:
         batches = noise_in_memory(original, specs, metadata.preprocessing, seed)
     return Prepared(
+        original=canonical,
         model=folded.model,
         statistics=folded.statistics,
         inputs=specs,
-        preprocessing=metadata.preprocessing,
+        metadata=metadata,
         batches=batches,
         source=Source.NOISE if calibration is None else Source.CALIBRATION,
         progress=progress,
+        tuning_inputs=lambda: tuning_inputs(calibration, metadata, specs, seed),
     )
 
 
@@ -296,7 +323,7 @@ def provenance(request: QuantizationRequest, inputs: dict[str, str]) -> Provenan
 @contextmanager
 def _data(context: Context, request: QuantizationRequest) -> Iterator[Data]:
     """Open the data sets a request names."""
-    opened: dict[str, ImagesDataset | DetectionDataset] = {}
+    opened: dict[str, AnyDataset] = {}
     records: dict[str, Dataset] = {}
     with ExitStack() as stack:
         for role in ("calibration_dataset", "evaluation_dataset"):
@@ -311,54 +338,22 @@ def _data(context: Context, request: QuantizationRequest) -> Iterator[Data]:
         yield Data(opened.get("calibration_dataset"), opened.get("evaluation_dataset"), records)
 
 
-def _comparison(
-    original: onnx.ModelProto,
-    specs: list[TensorSpec],
-    metadata: ModelMetadata,
+def _notes(
     request: QuantizationRequest,
-    data: Data,
-) -> Comparison:
-    if data.evaluation is not None:
-        return picture_comparison(data.evaluation, "evaluation", metadata, specs)
-    if data.calibration is not None:
-        return picture_comparison(data.calibration, "calibration", metadata, specs)
-    return noise_comparison(original, specs, metadata.preprocessing, request.seed)
-
-
-def _timed_batch(
-    original: onnx.ModelProto, specs: list[TensorSpec], metadata: ModelMetadata, seed: int, size: int
-) -> Batch:
-    return next(noise_batches(original, specs, metadata.preprocessing, samples=size, batch=size, seed=seed))
-
-
-def _latencies(
-    before: LoadedModel,
-    after: LoadedModel,
-    original: onnx.ModelProto,
-    specs: list[TensorSpec],
+    prepared: Prepared,
     metadata: ModelMetadata,
-    seed: int,
-    settings: Settings,
-) -> list[Latency]:
-    fixed_size, fixed = batch_size(specs, metadata.preprocessing)
-    measured = []
-    for size in [fixed_size] if fixed else [1, _MEASURED_BATCH]:
-        batch = _timed_batch(original, specs, metadata, seed, size)
-        (before_ms, after_ms), runs = interleaved([before, after], batch)
-        measured.append(
-            Latency(batch=size, before_ms=before_ms, after_ms=after_ms, threads=settings.inference_threads, runs=runs)
-        )
-    return measured
-
-
-def _notes(request: QuantizationRequest, prepared: Prepared, metadata: ModelMetadata, data: Data) -> list[str]:
+    data: Data,
+    agreement: Agreement,
+    trade_off: TradeOff | None,
+) -> list[str]:
+    bits = [request.weight_bits] if trade_off is None else trade_off.points[trade_off.chosen].bits.values()
+    each = f"{min(bits)} bits" if min(bits) == max(bits) else f"from {min(bits)} to {max(bits)} bits each"
     notes = [
-        f"Weights of every layer, the first and the last included, have {request.weight_bits} bits; activations that "
-        f"enter a layer and residual sums have {request.activation_bits}; the network's input, summands and outputs "
-        "have 8.",
+        f"Weights of every layer, the first and the last included, have {each}; activations that enter a layer and "
+        f"residual sums have {request.activation_bits}; the network's input, summands and outputs have 8.",
         f"Signal-to-noise of activations was measured on {prepared.source.value}.",
     ]
-    if data.evaluation is None and data.calibration is None:
+    if agreement.source == "noise":
         notes.append(
             "No data were given: agreement was measured on seeded noise, on which networks are less sure of their "
             "answers than on real inputs."
@@ -368,17 +363,8 @@ def _notes(request: QuantizationRequest, prepared: Prepared, metadata: ModelMeta
     return notes
 
 
-def _slower(latency: list[Latency]) -> list[str]:
-    return [
-        f"On this host the quantized model is slower than the original at batch {item.batch}: {item.after_ms:.2f} ms a "
-        f"call against {item.before_ms:.2f} ms. Its layers may be too small to make up for quantizing between them."
-        for item in latency
-        if item.after_ms > item.before_ms
-    ]
-
-
-def _graded(metadata: ModelMetadata, data: PictureData) -> bool:
-    return data.picture_labels(metadata.labels) is not None or metadata.detection is not None
+def _graded(metadata: ModelMetadata, data: AnyDataset) -> bool:
+    return data.sample_labels(metadata.labels) is not None or metadata.detection is not None
 
 
 def _one_by_one(specs: list[TensorSpec], metadata: ModelMetadata) -> bool:
@@ -395,4 +381,5 @@ def _within(progress: Progress, step: str, start: float, end: float) -> Callable
 
 
 def _name(model_name: str, request: QuantizationRequest) -> str:
-    return f"{model_name[:180]}-{request.method.value}-w{request.weight_bits}a{request.activation_bits}"
+    bits = "mixed" if request.target is not None else f"w{request.weight_bits}a{request.activation_bits}"
+    return f"{model_name[:180]}-{request.method.value}-{bits}"

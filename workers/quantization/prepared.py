@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import NodeProto
 
-from faceter.contracts.models import Preprocessing, TensorSpec
+from faceter.contracts.models import ModelMetadata, Preprocessing, TensorSpec
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.fold import BatchNormStatistics
 from faceter.graphs.qdq import QuantizationPlan, Sites, quantizable
@@ -22,22 +24,31 @@ class Prepared:
     """A network ready to be quantized.
 
     Args:
-        model: Canonical float model with BatchNorm folded.
+        original: Canonical float model with BatchNorm as it came.
+        model: The same with BatchNorm folded.
         statistics: BatchNorm's β and γ, by the tensor they describe.
         inputs: The model's inputs.
-        preprocessing: How pictures become its input, if it takes pictures.
+        metadata: What it is for, and how pictures become its input if it takes pictures.
         batches: Calibration data, or noise where there are none.
         source: Which of the two.
         progress: Called with the share of the method's work done.
+        tuning_inputs: Loads the calibration data to tune on, float32 [N, …]; nothing where there are none.
     """
 
+    original: onnx.ModelProto
     model: onnx.ModelProto
     statistics: Mapping[str, BatchNormStatistics]
     inputs: Sequence[TensorSpec]
-    preprocessing: Preprocessing | None
+    metadata: ModelMetadata
     batches: Sequence[Batch]
     source: Source
     progress: Callable[[float], None] = lambda _: None
+    tuning_inputs: Callable[[], NDArray[np.float32]] = lambda: np.empty(0, np.float32)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How pictures become the model's input, if it takes pictures."""
+        return self.metadata.preprocessing
 
     @property
     def calibrated(self) -> bool:

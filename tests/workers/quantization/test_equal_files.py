@@ -15,8 +15,9 @@ from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
 from tests.graphs.builders import residual_net
 from tests.workers.quantization.networks import prepared_for, request_for
+from workers.quantization.data import Data
 from workers.quantization.methods import methods
-from workers.quantization.pipeline import Data, quantize
+from workers.quantization.pipeline import quantize
 
 
 def digest(method: QuantizationMethod) -> str:

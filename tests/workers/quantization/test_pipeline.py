@@ -16,14 +16,14 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Activation, DetectionDecoding, ModelMetadata, Preprocessing, Task
 from faceter.contracts.quantizations import QuantizationMethod
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import open_dataset
+from faceter.datasets.kinds import AnyDataset, open_dataset
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import is_quantized
 from faceter.graphs.packing import is_packed
 from tests.graphs.builders import GraphBuilder, residual_net
 from tests.workers.quantization.networks import PREPROCESSING, Digits, accuracy, outputs_of, request_for
-from workers.quantization.data import PictureData
-from workers.quantization.pipeline import Data, Quantized, provenance, quantize
+from workers.quantization.data import Data
+from workers.quantization.pipeline import Quantized, provenance, quantize
 
 SETTINGS = Settings(_env_file=None)
 LABELS = [str(digit) for digit in range(10)]
@@ -46,7 +46,7 @@ def record(kind: DatasetKind = DatasetKind.IMAGES) -> Dataset:
     return Dataset(id="dts_test", name="digits", kind=kind, created_at=utc_now(), sha256="0" * 64, bytes=1, samples=120)
 
 
-def evaluating(data: PictureData, kind: DatasetKind = DatasetKind.IMAGES) -> Data:
+def evaluating(data: AnyDataset, kind: DatasetKind = DatasetKind.IMAGES) -> Data:
     return Data(evaluation=data, records={"evaluation_dataset": record(kind)})
 
 

@@ -1,0 +1,229 @@
+"""A small 1-D residual network that tells rhythms in a simulated ECG, and the signals it is trained and tested on.
+
+``python -m benchmarks.ecg_network FOLDER`` makes ``ecg.onnx``, ``metadata.json``, ``train.npz`` and ``test.npz`` (data
+sets of kind `signals`) there in a few minutes, and prints what the methods without tuning keep of the network.
+Recordings come from ``ecg_simulate`` of neurokit2 (``pip install neurokit2``), which solves the equations of McSharry
+et al. 2003 (doi 10.1109/TBME.2003.808805). Seeded; equal machines make equal files.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.post_training import print_table, report_on
+from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.quantizations import Granularity, QuantizationMethod
+from faceter.datasets.signals import signals_file
+from faceter.export_torch import export
+
+RATE = 100
+LENGTH = 512
+INPUT = "signal"
+MODEL, METADATA, TRAIN, TEST = "ecg.onnx", "metadata.json", "train.npz", "test.npz"
+METHODS = (QuantizationMethod.RQ, QuantizationMethod.DFQ, QuantizationMethod.ACIQ)
+
+TRAIN_RECORDINGS, TEST_RECORDINGS = 160, 120
+EPOCHS = 30
+_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How fast a heart beats, in beats a minute, and by what share of that its rate varies."""
+
+    rate: tuple[float, float]
+    variation: tuple[float, float]
+
+
+RHYTHMS = {
+    "slow": Rhythm((38, 57), (0.01, 0.04)),
+    "normal": Rhythm((60, 95), (0.01, 0.04)),
+    "fast": Rhythm((100, 150), (0.01, 0.04)),
+    "irregular": Rhythm((55, 110), (0.14, 0.22)),
+}
+"""The classes. Five seconds of an irregular heart may look regular, so that no network is right every time."""
+
+Floats = NDArray[np.float32]
+Classes = NDArray[np.int64]
+
+
+def recording(rhythm: Rhythm, rng: np.random.Generator) -> Floats:
+    """Return a minute of ECG at 100 Hz, float32 [6000], in which a beat is about 1 high."""
+    from neurokit2 import ecg_simulate
+
+    rate = rng.uniform(*rhythm.rate)
+    signal = ecg_simulate(
+        duration=_SECONDS + 1,
+        sampling_rate=RATE,
+        heart_rate=rate,
+        heart_rate_std=rate * rng.uniform(*rhythm.variation),
+        noise=0,
+        random_state=int(rng.integers(2**31)),
+    )
+    return np.asarray(signal, np.float32)[: _SECONDS * RATE]
+
+
+def worn(windows: Floats, rng: np.random.Generator) -> Floats:
+    """Return windows [N, LENGTH] as an electrode on a moving person gives them: with gain, drift, hum and noise."""
+    count = len(windows)
+    seconds = np.arange(LENGTH) / RATE
+
+    def each(low: float, high: float) -> NDArray[np.float64]:
+        return rng.uniform(low, high, (count, 1))
+
+    drift = each(0, 0.4) * np.sin(2 * np.pi * (each(0.1, 0.6) * seconds + each(0, 1)))
+    hum = each(0, 0.1) * np.sin(2 * np.pi * (each(10, 40) * seconds + each(0, 1)))
+    noise = each(0.02, 0.3) * rng.normal(size=windows.shape)
+    return np.asarray(each(0.7, 1.4) * windows + drift + hum + noise, np.float32)
+
+
+def make_signals(recordings: int, seed: int, stride: int = LENGTH) -> tuple[Floats, Classes]:
+    """Return signals [N, 1, LENGTH], one from every ``stride`` values of each recording, and their classes [N]."""
+    rng = np.random.default_rng(seed)
+    signals, classes = [], []
+    for index in range(recordings):
+        number = index % len(RHYTHMS)
+        minute = recording(list(RHYTHMS.values())[number], rng)
+        windows = np.lib.stride_tricks.sliding_window_view(minute, LENGTH)[::stride]
+        signals.append(worn(windows, rng)[:, None])
+        classes += [number] * len(windows)
+    return np.concatenate(signals), np.array(classes, np.int64)
+
+
+class Block(nn.Module):
+    """Two convolutions of width 5 with BatchNorm, and a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(inputs, outputs, 5, stride, 2, bias=False)
+        self.first_norm = nn.BatchNorm1d(outputs)
+        self.second = nn.Conv1d(outputs, outputs, 5, 1, 2, bias=False)
+        self.second_norm = nn.BatchNorm1d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv1d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm1d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, inputs, L] to [N, outputs, L / stride]."""
+        y = functional.relu(self.first_norm(self.first(x)))
+        return functional.relu(self.second_norm(self.second(y)) + self.shortcut(x))
+
+
+class EcgNetwork(nn.Module):
+    """ResNet (He et al. 2015, arXiv 1512.03385) in one dimension: a stem, six blocks and a linear layer."""
+
+    def __init__(self, classes: int = len(RHYTHMS)) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv1d(1, 16, 9, 2, 4, bias=False), nn.BatchNorm1d(16), nn.ReLU())
+        blocks = [Block(16, 16, 2), Block(16, 16, 1), Block(16, 32, 2), Block(32, 32, 1), Block(32, 64, 2)]
+        self.blocks = nn.Sequential(*blocks, Block(64, 64, 1))
+        self.classifier = nn.Linear(64, classes)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Return logits [N, classes] of signals [N, 1, LENGTH]."""
+        pooled = functional.adaptive_avg_pool1d(self.blocks(self.stem(signal)), 1).flatten(1)
+        logits: Tensor = self.classifier(pooled)
+        return logits
+
+
+def train(signals: Floats, classes: Classes, *, epochs: int = EPOCHS, seed: int = 0) -> EcgNetwork:
+    """Train for ``epochs`` with AdamW and one cycle of the learning rate, on signals with gain and noise at random."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    network = EcgNetwork()
+    x, y = torch.from_numpy(signals), torch.from_numpy(classes)
+    batch = 128
+    steps = len(x) // batch
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=epochs * steps)
+    network.train()
+    for _ in range(epochs):
+        order = torch.randperm(len(x), generator=generator)
+        for step in range(steps):
+            chosen = order[step * batch : (step + 1) * batch]
+            gain = torch.empty(batch, 1, 1).uniform_(0.8, 1.25, generator=generator)
+            noise = 0.05 * torch.randn(batch, 1, LENGTH, generator=generator)
+            loss = functional.cross_entropy(network(gain * x[chosen] + noise), y[chosen], label_smoothing=0.05)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    return network.eval()
+
+
+def exported(network: EcgNetwork) -> onnx.ModelProto:
+    """Return the network as ONNX, BatchNorm kept; its input is ``signal`` [batch, 1, LENGTH]."""
+    return export(network, [1, 1, LENGTH], input_name=INPUT)
+
+
+def metadata() -> ModelMetadata:
+    """Return what is said about the network on upload."""
+    return ModelMetadata(task=Task.SIGNAL_CLASSIFICATION, labels=list(RHYTHMS))
+
+
+def make(folder: Path, *, seed: int = 0) -> None:
+    """Make the network and its data sets in a folder, but for files that are there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / TRAIN).exists():
+        signals, classes = make_signals(TRAIN_RECORDINGS, seed, LENGTH // 2)
+        (folder / TRAIN).write_bytes(signals_file(signals, classes, list(RHYTHMS)))
+    if not (folder / TEST).exists():
+        signals, classes = make_signals(TEST_RECORDINGS, seed + 1000)
+        (folder / TEST).write_bytes(signals_file(signals, classes, list(RHYTHMS)))
+    if not (folder / MODEL).exists():
+        with np.load(folder / TRAIN) as data:
+            network = train(data["signals"], data["labels"], seed=seed)
+        (folder / MODEL).write_bytes(exported(network).SerializeToString())
+    (folder / METADATA).write_text(metadata().model_dump_json(indent=2, exclude_none=True) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path, help="where the network and its data sets are made, or are already")
+    folder = parser.parse_args().folder
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    make(folder)
+    print(f"made in {time.monotonic() - started:.0f} s\n")
+    content = (folder / MODEL).read_bytes()
+
+    def rows() -> list[list[str]]:
+        found = []
+        for bits in (8, 4):
+            for method in METHODS:
+                report = report_on(
+                    content,
+                    metadata(),
+                    folder / TEST,
+                    DatasetKind.SIGNALS,
+                    method=method,
+                    bits=bits,
+                    granularity=Granularity.CHANNEL,
+                )
+                (quality,) = report.quality
+                agreement = report.agreement.top1 or 0.0
+                found.append(
+                    [
+                        f"W{bits}A{bits}",
+                        method.value,
+                        f"{100 * quality.before:.1f}",
+                        f"{100 * quality.after:.1f}",
+                        f"{100 * agreement:.1f}",
+                    ]
+                )
+        return found
+
+    print_table(["bits", "method", "float accuracy %", "accuracy %", "agreement %"], rows())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""Laws that hold for every method that trains after rounding."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from faceter.contracts.quantizations import QuantizationMethod
+from faceter.graphs.qdq import QuantizationPlan
+from tests.workers.quantization.networks import Digits, one_thread, outputs_of, request_for, served
+from tests.workers.quantization.tuning.methods_at_work import (
+    CLASSIFIER,
+    PICTURES,
+    SIGNALS,
+    Interrupted,
+    Ran,
+    Recording,
+    begun,
+    bits_of,
+    digest,
+    every_method,
+    float_network,
+    light,
+    prepared_for,
+    run,
+    signal_network,
+    without_batch_norm,
+)
+from workers.quantization.prepared import Prepared
+from workers.quantization.simulate import SimulatedNetwork
+from workers.quantization.tuned import tune
+from workers.quantization.tuning import loop
+from workers.quantization.tuning.budget import Budget
+from workers.quantization.tuning.loop import NoHooks
+
+STEPS = 14
+FEW_BITS = {"weight_bits": 2, "activation_bits": 3, "seed": 5}
+"""Bits that `auto` and `ft` go down to in three stages."""
+
+every = pytest.mark.parametrize("method", every_method)
+without_batch_norm_too = pytest.mark.parametrize(
+    "method", [QuantizationMethod.ZAQ, QuantizationMethod.FT, QuantizationMethod.AUTO]
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def network(digits: Digits) -> Prepared:
+    """A trained network with BatchNorm, and inputs of its user's own."""
+    return prepared_for(digits.model, CLASSIFIER, digits.calibration[:64])
+
+
+@pytest.fixture(scope="module")
+def whole(network: Prepared) -> dict[QuantizationMethod, Ran]:
+    """An uninterrupted run of every method, with few bits."""
+    return {method: run(method, network, STEPS, **FEW_BITS) for method in every_method}
+
+
+@every
+def test_a_zero_budget_gives_the_network_after_rounding_alone(method: QuantizationMethod, network: Prepared) -> None:
+    request = request_for(method=method, weight_bits=4, activation_bits=5)
+    made = tune(light(method), network, request, NoHooks(), lambda session: lambda _: None, Budget(steps=0))
+    assert digest(made.outcome.plan) == digest(light(method).start(network, request).plan)
+    assert made.tuning is not None
+    assert (made.tuning.steps, made.tuning.kept_step) == (0, 0)
+    assert any("rounding alone" in note for note in made.outcome.notes)
+
+
+@every
+def test_the_float_network_and_its_batch_norm_are_untouched(method: QuantizationMethod, network: Prepared) -> None:
+    files = [model.SerializeToString() for model in (network.model, network.original)]
+    trainer, start = begun(method, network, request_for(method=method, **FEW_BITS))
+    parameters = float_network(trainer)
+    before = digest(start)
+    loop.run(trainer, start, Budget(steps=STEPS))
+    assert [model.SerializeToString() for model in (network.model, network.original)] == files
+    assert float_network(trainer) == parameters
+    assert digest(start) == before
+
+
+@every
+def test_weights_and_steps_are_trained(method: QuantizationMethod, whole: dict[QuantizationMethod, Ran]) -> None:
+    """All the laws here would hold for a method that did nothing."""
+    ran = whole[method]
+    request = request_for(method=method, **FEW_BITS)
+    assert digest(light(method).start(ran.trainer.session.prepared, request).plan) != ran.files[1]
+    assert ran.tuned.tuning.steps == STEPS
+    assert sum(phase.steps for phase in ran.tuned.tuning.phases) == STEPS
+
+
+@every
+def test_equal_seeds_and_steps_give_equal_files_and_other_seeds_others(
+    method: QuantizationMethod, network: Prepared, whole: dict[QuantizationMethod, Ran]
+) -> None:
+    again = run(method, network, STEPS, **FEW_BITS)
+    assert again.files == whole[method].files
+    assert [point.losses for point in again.tuned.curves] == [point.losses for point in whole[method].tuned.curves]
+    other = run(method, network, STEPS, **(FEW_BITS | {"seed": 6}))
+    assert other.files[1] != whole[method].files[1]
+
+
+@every
+@pytest.mark.parametrize("killed_after", [3, 7, 11])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    method: QuantizationMethod, killed_after: int, network: Prepared, whole: dict[QuantizationMethod, Ran]
+) -> None:
+    hooks = Recording(every=2, killed_after=killed_after)
+    with pytest.raises(Interrupted):
+        run(method, network, STEPS, hooks, **FEW_BITS)
+    again = Recording(every=2, checkpoint=hooks.checkpoint)
+    resumed = run(method, network, STEPS, again, **FEW_BITS)
+    assert len(again.told) == STEPS - killed_after // 2 * 2, "it went on from the last checkpoint"
+    expected = whole[method]
+    assert resumed.files == expected.files
+    assert resumed.tuned.tuning.resumed == 1
+    timeless = {"seconds": True, "phases": {"__all__": {"seconds"}}, "resumed": True}
+    assert resumed.tuned.tuning.model_dump(exclude=timeless) == expected.tuned.tuning.model_dump(exclude=timeless)
+    assert [point.model_dump(exclude={"seconds"}) for point in resumed.tuned.curves] == [
+        point.model_dump(exclude={"seconds"}) for point in expected.tuned.curves
+    ]
+    for made, wanted in (
+        (resumed.tuned.synthetic, expected.tuned.synthetic),
+        (resumed.tuned.held_out, expected.tuned.held_out),
+    ):
+        assert (made is None) == (wanted is None)
+        assert made is None or wanted is None or torch.equal(made, wanted)
+
+
+@every
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (6, 5), (4, 4), (3, 8), (8, 2), (2, 2)])
+def test_every_weight_and_activation_has_the_bits_asked_for(
+    method: QuantizationMethod, weight_bits: int, activation_bits: int, granularity: str, network: Prepared
+) -> None:
+    ran = run(
+        method,
+        network,
+        6,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        weight_granularity=granularity,
+    )
+    layers = {node.output[0] for node in network.model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")}
+    assert ran.trainer.ready
+    for plan in (ran.tuned.plan, ran.trainer.student.plan()):
+        assert bits_of(plan) == {"weights": {weight_bits}, "full": {activation_bits}, "input": {8}}
+        assert len(plan.weights) == len(layers), "no layer is left in float"
+        assert len(plan.activations) == len(plan.sites.activations)
+        per_channel = {quantizer.axis is not None for quantizer in plan.weights.values()}
+        assert per_channel == {granularity == "channel"}
+
+
+@every
+def test_what_is_served_equals_the_simulated_network(
+    method: QuantizationMethod, whole: dict[QuantizationMethod, Ran], digits: Digits
+) -> None:
+    inputs = digits.pictures[:128]
+    for plan in (whole[method].tuned.plan, whole[method].trainer.student.plan()):
+        simulated = SimulatedNetwork(plan).run({"image": inputs})
+        [expected] = simulated.values()
+        answers = served(plan, inputs)
+        alike = np.isclose(answers, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()).all(axis=1)
+        assert alike.mean() > 0.9, "but for codes that are rounding ties"
+
+
+@every
+def test_what_is_trained_is_what_is_served(
+    method: QuantizationMethod, whole: dict[QuantizationMethod, Ran], digits: Digits
+) -> None:
+    """The network in the loop leaves out that biases are rounded to int32 codes, and may compute in bfloat16."""
+    ran = whole[method]
+    inputs = torch.from_numpy(digits.pictures[:128])
+    with torch.no_grad():
+        [expected] = ran.trainer.student(ran.trainer.session.arranged(inputs)).values()
+    answers = torch.from_numpy(served(ran.trainer.student.plan(), digits.pictures[:128]))
+    assert (answers.argmax(1) == expected.argmax(1)).float().mean() > 0.95
+
+
+@every
+def test_inputs_made_are_held_out_or_shown_but_never_the_users(
+    method: QuantizationMethod, whole: dict[QuantizationMethod, Ran]
+) -> None:
+    tuned = whole[method].tuned
+    space = whole[method].trainer.session.space
+    assert space is not None
+    assert (tuned.synthetic is None) == (method is QuantizationMethod.FT)
+    if tuned.synthetic is not None:
+        assert tuned.synthetic.shape[1:] == (1, 8, 8)
+        assert torch.equal(space.clamp(tuned.synthetic), tuned.synthetic), "pixels from black to white"
+
+
+@without_batch_norm_too
+def test_a_network_without_batch_norm(method: QuantizationMethod, digits: Digits) -> None:
+    network = prepared_for(without_batch_norm(digits.model), CLASSIFIER, digits.calibration[:64])
+    assert not network.statistics
+    ran = run(method, network, 8, weight_bits=4, activation_bits=4)
+    assert bits_of(ran.trainer.student.plan())["weights"] == {4}
+    assert ran.tuned.tuning.agreement is not None
+
+
+@every
+def test_a_network_for_signals(method: QuantizationMethod) -> None:
+    signals = np.random.default_rng(0).normal(size=(32, 2, 24)).astype(np.float32)
+    ran = run(method, prepared_for(signal_network(), SIGNALS, signals), 8, weight_bits=4, activation_bits=4)
+    assert ran.trainer.ready
+    assert ran.tuned.tuning.agreement is not None
+    if ran.tuned.synthetic is not None:
+        assert ran.tuned.synthetic.shape[1:] == (2, 24)
+
+
+@without_batch_norm_too
+def test_a_network_with_several_outputs(method: QuantizationMethod) -> None:
+    """One that gives boxes and a mask, and integers that nothing can be learned from."""
+    from tests.workers.quantization.mixed.networks import two_headed
+
+    pictures = np.random.default_rng(0).normal(size=(24, 3, 16, 16)).astype(np.float32)
+    ran = run(method, prepared_for(two_headed(), PICTURES, pictures), 8, weight_bits=4, activation_bits=4)
+    assert ran.trainer.session.heads.others == ("boxes", "mask")
+    assert ran.tuned.tuning.agreement is not None
+    assert [value.name for value in ran.tuned.plan.model.graph.output] == ["boxes", "mask", "best"]
+
+
+@without_batch_norm_too
+def test_a_network_of_a_single_layer(method: QuantizationMethod) -> None:
+    from tests.graphs.builders import GraphBuilder
+
+    net = GraphBuilder(["batch", 2, 6])
+    net.add("Flatten", net.last)
+    net.add("Gemm", net.last, net.weight(3, 12), transB=1)
+    signals = np.random.default_rng(0).normal(size=(24, 2, 6)).astype(np.float32)
+    ran = run(method, prepared_for(net.build(), SIGNALS, signals), 8, weight_bits=4, activation_bits=4)
+    assert bits_of(ran.trainer.student.plan())["weights"] == {4}
+
+
+def plain(plan: QuantizationPlan) -> onnx.ModelProto:
+    return plan.model
+
+
+@every
+def test_learning_goes_on_in_the_network_that_was_uploaded(
+    method: QuantizationMethod, whole: dict[QuantizationMethod, Ran], digits: Digits
+) -> None:
+    """The plan's float model stays near the uploaded one: values are tuned, nothing is built anew."""
+    inputs = digits.pictures[:64]
+    before = outputs_of(whole[method].trainer.session.prepared.model, inputs)
+    after = outputs_of(plain(whole[method].tuned.plan), inputs)
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.5

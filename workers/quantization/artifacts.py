@@ -1,0 +1,167 @@
+"""What a tuned quantization leaves beside its model: curves, and the synthetic inputs as a data set."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import TypeAdapter
+
+from faceter.contracts.base import Provenance, StoredFile, utc_now
+from faceter.contracts.datasets import Dataset, DatasetKind
+from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.quantizations import CurvePoint, QuantizationReport
+from faceter.datasets.kinds import check
+from workers.pictures.contact_sheet import picture_sheet, signal_sheet
+from workers.pictures.curves import curves_png
+from workers.pictures.pixels import Pixels, to_pixels
+from workers.pictures.trade_off import trade_off_png
+from workers.quantization.context import Context
+from workers.quantization.tuned import TunedOutcome
+
+CURVES = "curves.json"
+CURVES_PICTURE = "curves.png"
+TRADE_OFF_PICTURE = "trade-off.png"
+CONTACT_SHEET = "contact-sheet.png"
+
+_MOST_BYTES = 256 * 2**20
+_MOST_SAMPLES = 2048
+_ON_SHEET = 64
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+Inputs = NDArray[np.float32]
+
+
+def report_files(context: Context, report: QuantizationReport, made: TunedOutcome) -> dict[str, StoredFile]:
+    """Keep the curves and pictures that belong to a model; return them by name.
+
+    Args:
+        context: The job.
+        report: The model's.
+        made: What the method made.
+    """
+    files: dict[str, StoredFile] = {}
+    if made.curves:
+        points = list(made.curves)
+        text = TypeAdapter(list[CurvePoint]).dump_json(points)
+        files[CURVES] = _stored(context, text, "application/json")
+        files[CURVES_PICTURE] = _stored(context, curves_png(points), "image/png")
+    if report.trade_off is not None:
+        files[TRADE_OFF_PICTURE] = _stored(context, trade_off_png(report.trade_off), "image/png")
+    return files
+
+
+def synthetic_dataset(context: Context, model: Model, made: TunedOutcome, provenance: Provenance) -> Dataset | None:
+    """Keep the inputs that were made as a data set with a contact sheet; return it, None if there are none.
+
+    Pictures lie in class folders where the float network classifies. They are rounded to 8 bits. Inputs that are
+    neither pictures nor signals [N, C, L] have no kind of data set yet.
+
+    Args:
+        context: The job.
+        model: The float model.
+        made: What the method made.
+        provenance: That of the quantized model.
+    """
+    if made.synthetic is None or not len(made.synthetic):
+        return None
+    inputs, labels = _spread(made.synthetic, made.labels)
+    names = None if labels is None else class_names(labels, model.metadata)
+    if model.metadata.preprocessing is not None and inputs.ndim == 4:
+        pixels = to_pixels(inputs, model.metadata.preprocessing)
+        kind, content = DatasetKind.IMAGES, picture_archive(pixels, names)
+        sheet = picture_sheet(pixels[:_ON_SHEET], None if names is None else names[:_ON_SHEET])
+    elif inputs.ndim == 3:
+        kind, content = DatasetKind.SIGNALS, signal_archive(inputs, labels)
+        sheet = signal_sheet(inputs[:_ON_SHEET], None if names is None else names[:_ON_SHEET])
+    else:
+        return None
+    blob = context.store_blob(content)
+    found = check(context.library.blobs.path(blob.sha256), kind, context.settings)
+    return Dataset(
+        id=context.new_id("dts"),
+        name=f"{model.name[:180]}-synthetic",
+        kind=kind,
+        created_at=utc_now(),
+        sha256=blob.sha256,
+        bytes=blob.bytes,
+        samples=found.samples,
+        classes=found.classes,
+        class_counts=found.class_counts,
+        notes=[f"made from the model alone: {made.tuning.path if made.tuning else 'no data'}", *found.notes],
+        derived_from=model.id,
+        provenance=provenance,
+        files={CONTACT_SHEET: _stored(context, sheet, "image/png")},
+    )
+
+
+def with_dataset(report: QuantizationReport, dataset: Dataset | None) -> QuantizationReport:
+    """Return a report that names the data set made."""
+    if dataset is None or report.tuning is None:
+        return report
+    tuning = report.tuning.model_copy(update={"synthetic_dataset": dataset.id})
+    return report.model_copy(update={"tuning": tuning})
+
+
+def class_names(labels: NDArray[np.int64], metadata: ModelMetadata) -> list[str]:
+    """Return the name of each label: the model's own where it has them, else its number."""
+    if metadata.labels is None or labels.max(initial=0) >= len(metadata.labels):
+        return [str(label) for label in labels]
+    return [metadata.labels[label] for label in labels]
+
+
+def picture_archive(pixels: Pixels, names: Sequence[str] | None) -> bytes:
+    """Return a zip of pictures as PNG, in class folders where there are names that can name a folder.
+
+    Args:
+        pixels: uint8 [N, 3 or 1, H, W].
+        names: The class of each.
+    """
+    in_folders = names is not None and len(set(names)) > 1 and all(_names_folder(name) for name in names)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for index, picture in enumerate(pixels):
+            image = Image.fromarray(
+                picture[0] if len(picture) == 1 else np.ascontiguousarray(picture.transpose(1, 2, 0))
+            )
+            file = io.BytesIO()
+            image.save(file, "PNG")
+            folder = f"{names[index]}/" if in_folders and names is not None else ""
+            archive.writestr(zipfile.ZipInfo(f"{folder}{index:05d}.png", _EPOCH), file.getvalue())
+    return buffer.getvalue()
+
+
+def signal_archive(signals: Inputs, labels: NDArray[np.int64] | None) -> bytes:
+    """Return signals [N, C, L] and their labels as the file of a data set of signals."""
+    arrays: dict[str, NDArray[np.generic]] = {"signals": signals}
+    if labels is not None:
+        arrays["labels"] = labels
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, values in arrays.items():
+            file = io.BytesIO()
+            np.lib.format.write_array(file, values, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), file.getvalue())
+    return buffer.getvalue()
+
+
+def _spread(inputs: Inputs, labels: NDArray[np.int64] | None) -> tuple[Inputs, NDArray[np.int64] | None]:
+    """Return at most 2048 inputs and 256 MiB, spread over all there are."""
+    most = max(1, min(_MOST_SAMPLES, _MOST_BYTES // max(1, inputs[0].nbytes)))
+    if len(inputs) <= most:
+        return inputs, labels
+    chosen = np.linspace(0, len(inputs) - 1, most).astype(int)
+    return inputs[chosen], None if labels is None else labels[chosen]
+
+
+def _names_folder(name: str) -> bool:
+    return name not in ("", ".", "..") and not set(name) & set('/\\:*?"<>|') and name.isprintable() and name[0] != "."
+
+
+def _stored(context: Context, content: bytes, media_type: str) -> StoredFile:
+    blob = context.store_blob(content)
+    return StoredFile(sha256=blob.sha256, bytes=blob.bytes, media_type=media_type)

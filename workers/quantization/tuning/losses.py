@@ -1,0 +1,121 @@
+"""How far the quantized network Q is from the float network P, for any outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.graphs.describe import output_specs
+from faceter.graphs.qdq import Sites
+from faceter.graphs.view import GraphView
+from faceter.vision.metadata import class_output
+
+_CLASSIFYING = (Task.IMAGE_CLASSIFICATION, Task.TEXT_PAIR_CLASSIFICATION, Task.SIGNAL_CLASSIFICATION)
+_TINY = 1e-12
+
+Outputs = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The outputs that two networks are compared by.
+
+    Args:
+        logits: The tensor of class scores before any softmax, [N, K]; None where the network does not classify.
+        others: Every other float output.
+    """
+
+    logits: str | None
+    others: tuple[str, ...]
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.others if self.logits is None else (self.logits, *self.others)
+
+
+def find_heads(model: onnx.ModelProto, metadata: ModelMetadata) -> Heads:
+    """Return the outputs to compare, the input of a last softmax in place of its output.
+
+    Args:
+        model: The canonical float model.
+        metadata: What it is for.
+    """
+    specs = [spec for spec in output_specs(model) if spec.dtype.startswith("float")]
+    names = [spec.name for spec in specs]
+    if metadata.task not in _CLASSIFYING or not specs:
+        return Heads(None, tuple(names))
+    chosen = class_output(metadata, output_specs(model)).name
+    maker = GraphView(model).producer.get(chosen)
+    logits = maker.input[0] if maker is not None and maker.op_type in ("Softmax", "LogSoftmax") else chosen
+    return Heads(logits, tuple(name for name in names if name != chosen))
+
+
+def feature_tensors(model: onnx.ModelProto, sites: Sites) -> list[str]:
+    """Return the tensors that stand for what the network has worked out at several depths.
+
+    These are the results of residual additions, after their ReLU; where there are none, every activation that enters a
+    convolution or matrix product.
+    """
+    view = GraphView(model)
+    sums = []
+    for site in sites.activations:
+        for name in site.tensors:
+            maker = view.producer.get(name)
+            if maker is not None and maker.op_type in ("Relu", "Clip"):
+                maker = view.producer.get(maker.input[0])
+            if maker is not None and maker.op_type == "Add":
+                sums.append(name)
+    if len(sums) > 1:
+        return sums
+    return [name for site in sites.activations if site.role == "full" for name in site.tensors]
+
+
+def kl_divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """Return KL(softmax(P) ‖ softmax(Q)), the mean over the batch.
+
+    Args:
+        teacher: Class scores of P, [N, K] (or [N, …, K] with classes last).
+        student: Those of Q.
+    """
+    log_p, log_q = (functional.log_softmax(scores.float(), -1).flatten(0, -2) for scores in (teacher, student))
+    return functional.kl_div(log_q, log_p, log_target=True, reduction="batchmean")
+
+
+def relative_error(teacher: Tensor, student: Tensor) -> Tensor:
+    """Return ‖Q − P‖² / ‖P‖² over a whole batch."""
+    wanted = teacher.float()
+    return (student.float() - wanted).square().mean() / wanted.square().mean().clamp_min(_TINY)
+
+
+def output_divergence(heads: Heads, teacher: Outputs, student: Outputs) -> Tensor:
+    """Return the mean over outputs: KL of class scores, relative squared error of others."""
+    parts = [relative_error(teacher[name], student[name]) for name in heads.others]
+    if heads.logits is not None:
+        parts.append(kl_divergence(teacher[heads.logits], student[heads.logits]))
+    return torch.stack(parts).mean()
+
+
+def feature_divergence(tensors: Sequence[str], teacher: Outputs, student: Outputs) -> Tensor:
+    """Return the mean over tensors of the relative squared error; 0 where there are none."""
+    if not tensors:
+        return torch.zeros(())
+    return torch.stack([relative_error(teacher[name], student[name]) for name in tensors]).mean()
+
+
+def agreement(heads: Heads, teacher: Outputs, student: Outputs) -> float:
+    """Return the share of equal first classes or, for other outputs, 1 − ‖Q − P‖ / ‖P‖ and not below 0.
+
+    Outputs of Q that are not finite agree in nothing.
+    """
+    if heads.logits is not None:
+        same = teacher[heads.logits].argmax(-1) == student[heads.logits].argmax(-1)
+        return float(same.float().mean())
+    errors = torch.stack([relative_error(teacher[name], student[name]) for name in heads.others]).sqrt()
+    return float((1 - errors.nan_to_num(nan=torch.inf)).clamp_min(0).mean())

@@ -1,0 +1,108 @@
+"""A quantized network that can be trained: the float network of a plan with a learned quantizer on every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import partial
+
+import onnx
+from torch import Tensor, nn
+
+from faceter.graphs.batch import with_free_batch
+from faceter.graphs.qdq import QuantizationPlan, bias_quantizers
+from faceter.graphs.view import GraphView, node_name
+from workers.network import OnnxModule, Replacement
+from workers.quantization.tuning.quantizers import LearnedQuantizer, rounded_bias
+
+
+class QuantizedNetwork(nn.Module):
+    """The quantized network Q of a plan, in float, with gradients for weights, biases and steps.
+
+    Weights, activations and biases are rounded as they are where it is served.
+
+    Args:
+        plan: Where it starts; not changed.
+        learned_steps: Whether steps are trained (LSQ), or weights and biases alone (straight-through).
+    """
+
+    def __init__(self, plan: QuantizationPlan, *, learned_steps: bool = True) -> None:
+        super().__init__()
+        self._plan = plan
+        self.network = OnnxModule(with_free_batch(plan.model))
+        view = GraphView(plan.model)
+        self._weights = {
+            name: LearnedQuantizer(quantizer, len(view.tensor(name).dims), learned=learned_steps)
+            for name, quantizer in plan.weights.items()
+        }
+        self._activations = {
+            name: LearnedQuantizer(quantizer, 0, learned=learned_steps) for name, quantizer in plan.activations.items()
+        }
+        self._replace: dict[str, Replacement] = dict(self._weights)
+        for site in plan.sites.activations:
+            if site.name in self._activations:
+                self._replace.update(dict.fromkeys(site.tensors, self._activations[site.name]))
+        self._replace.update(self._biases(plan, view))
+        self.weight_quantizers = nn.ModuleList(self._weights.values())
+        self.activation_quantizers = nn.ModuleList(self._activations.values())
+
+    def _biases(self, plan: QuantizationPlan, view: GraphView) -> dict[str, Replacement]:
+        """Return the rounding of every bias that integer kernels add, by the bias's name."""
+        nodes = {node_name(node): node for node in view.graph.node}
+        found: dict[str, Replacement] = {}
+        for item in bias_quantizers(plan):
+            node = nodes[item.layer]
+            site = plan.sites.activation(node.input[0])
+            if site is not None and len(view.consumers[item.bias]) == 1:
+                quantizers = {"source": self._activations[site.name], "weight": self._weights[node.input[1]]}
+                found[item.bias] = partial(rounded_bias, **quantizers)
+        return found
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs, in the graph's order."""
+        return self.network.outputs
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor] | Tensor,
+        *,
+        watch: Collection[str] = (),
+        outputs: Collection[str] | None = None,
+    ) -> dict[str, Tensor]:
+        """Run the quantized network; see :meth:`OnnxModule.forward`. Watched tensors are seen quantized."""
+        found: dict[str, Tensor] = self.network(inputs, watch=watch, outputs=outputs, replace=self._replace)
+        return found
+
+    def values(self) -> list[nn.Parameter]:
+        """Return weights, biases and whatever else the float network had trained."""
+        return list(self.network.trainable().values())
+
+    def weight_quantizers_by_name(self) -> dict[str, LearnedQuantizer]:
+        """Return the quantizer of each weight, by the weight's name."""
+        return dict(self._weights)
+
+    def weight_steps(self) -> list[nn.Parameter]:
+        """Return the steps of the weights' quantizers."""
+        return [quantizer.step for quantizer in self._weights.values()]
+
+    def activation_steps(self) -> list[nn.Parameter]:
+        """Return the steps of the activations' quantizers."""
+        return [quantizer.step for quantizer in self._activations.values()]
+
+    def model(self) -> onnx.ModelProto:
+        """Return the float model with the tuned values."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self._plan.model)
+        view = GraphView(model)
+        for name, parameter in self.network.trainable().items():
+            view.replace_initializer(name, parameter.detach().cpu().numpy())
+        return model
+
+    def plan(self) -> QuantizationPlan:
+        """Return the plan as it stands now: the model with tuned values, and the steps."""
+        return QuantizationPlan(
+            self.model(),
+            {name: made.quantizer() for name, made in self._weights.items()},
+            {name: made.quantizer() for name, made in self._activations.items()},
+            self._plan.sites,
+        )

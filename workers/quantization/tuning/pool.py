@@ -1,0 +1,54 @@
+"""The inputs a network is tuned on, some of them held out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from workers.quantization.tuning.augmentation import augment
+from workers.quantization.tuning.session import Session
+
+_HELD_OUT_EVERY = 8
+_MOST_HELD_OUT = 512
+
+
+class Pool:
+    """Inputs to draw batches from; every eighth is held out, at most 512 of those are used.
+
+    Of fewer than eight none can be spared: all of them are drawn from, and held out at once.
+
+    Args:
+        session: Its device and seed.
+        inputs: [N, …], kept where they are; batches are brought to the device.
+        batch: Inputs drawn at a time.
+        mixed: The share of a batch that becomes a mix of two inputs.
+
+    Attributes:
+        random: What batches are drawn with.
+        held_out: Inputs that are never drawn, unless there are fewer than eight.
+    """
+
+    def __init__(self, session: Session, inputs: Tensor, batch: int, mixed: float) -> None:
+        self.random = session.random("tuning")
+        self._session = session
+        self._batch = batch
+        self._mixed = mixed
+        held = torch.arange(len(inputs)) % _HELD_OUT_EVERY == 0
+        if len(inputs) < _HELD_OUT_EVERY:
+            held[:] = False
+        self.held_out = session.arranged(inputs[held][:_MOST_HELD_OUT]) if held.any() else session.arranged(inputs)
+        kept = inputs[~held]
+        self._inputs = kept.pin_memory() if session.device.type == "cuda" and not kept.is_cuda else kept
+
+    @property
+    def sample(self) -> Tensor:
+        """One batch, always the same: for measuring activations."""
+        return self._session.arranged(self._inputs[: self._batch])
+
+    def draw(self) -> Tensor:
+        """Return a random batch, varied, on the device."""
+        chosen = torch.randint(len(self._inputs), (self._batch,), generator=self.random)
+        x = self._session.arranged(self._inputs[chosen.to(self._inputs.device)])
+        space = self._session.space
+        pictures = space is not None and space.pictures
+        return self._session.arranged(augment(x, self.random, pictures=pictures, mixed=self._mixed))

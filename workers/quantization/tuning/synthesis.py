@@ -1,0 +1,192 @@
+"""Inputs made from the float network alone, batch after batch, by gradient on the inputs themselves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from workers.quantization.tuning.augmentation import augment
+from workers.quantization.tuning.checkpoints import State
+from workers.quantization.tuning.inputs import InputSpace
+from workers.quantization.tuning.losses import output_divergence
+from workers.quantization.tuning.moments import channel_moments
+from workers.quantization.tuning.network import QuantizedNetwork
+from workers.quantization.tuning.scenes import scenes
+from workers.quantization.tuning.session import Session
+
+_TINY = 1e-8
+_ALIVE = 0.01
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Settings of synthesis.
+
+    Args:
+        batch: Inputs made together; they share the statistics.
+        iterations: Adam's steps on each batch.
+        rate: How far Adam moves a value per step, in deviations of the input.
+        classes: Factor of the cross-entropy to random labels, for a network that classifies.
+        carried: How much of an input of the batch before is mixed into the beginning of each.
+        disagreement: Factor of the divergence between P and Q, sought where there are no BatchNorm statistics.
+    """
+
+    batch: int = 256
+    iterations: int = 30
+    rate: float = 0.1
+    classes: float = 0.1
+    disagreement: float = 1.0
+    carried: float = 0.5
+
+
+class Synthesis:
+    """Batches of inputs, one at a time, each begun from procedural pictures and fitted to what P expects.
+
+    With BatchNorm statistics: the mean and deviation of every normalized channel are brought to those that P was
+    trained with, each in units of that deviation, so that all layers count alike. Without: inputs are sought on which
+    the rounded network Q answers otherwise than P. A network that classifies is also asked for random classes.
+
+    Args:
+        session: Has P.
+        adversary: Q, for a network without statistics.
+        objective: Settings.
+    """
+
+    def __init__(self, session: Session, space: InputSpace, adversary: QuantizedNetwork, objective: Objective) -> None:
+        self.session = session
+        self.space = space
+        self.objective = objective
+        self.made: list[Tensor] = []
+        self._adversary = adversary
+        self._random = session.random("synthesis")
+        self._statistics = {
+            name: (
+                torch.from_numpy(np.asarray(item.beta)).to(session.device),
+                torch.from_numpy(np.asarray(item.gamma)).clamp_min(_TINY).to(session.device),
+                torch.from_numpy(np.asarray(item.gamma) > _ALIVE * np.median(item.gamma)).to(session.device),
+            )
+            for name, item in session.prepared.statistics.items()
+        }
+        self._scale = 1.0 if space.low is None or space.high is None else float((space.high - space.low).mean()) / 4
+        self._done = 0
+        self._begin()
+
+    @property
+    def path(self) -> str:
+        """Where the inputs come from, for the report."""
+        if self._statistics:
+            return "inputs distilled from BatchNorm statistics"
+        return "adversarial inputs, the model holding no BatchNorm statistics"
+
+    def step(self, rate: float) -> dict[str, Tensor]:
+        """Take one step on the batch in work; returns its losses.
+
+        Args:
+            rate: Factor on the learning rate.
+        """
+        cosine = 0.5 * (1 + math.cos(math.pi * self._done / self.objective.iterations))
+        self._optimizer.param_groups[0]["lr"] = rate * self.objective.rate * self._scale * (0.05 + 0.95 * cosine)
+        x = augment(self._x, self._random, pictures=self.space.pictures, mixed=0.0)
+        losses = self._losses(self.session.arranged(x))
+        total = torch.stack([losses[name] * factor for name, factor in self._factors().items() if name in losses]).sum()
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(total)
+        self._optimizer.step()
+        with torch.no_grad():
+            self._x.copy_(self.space.clamp(self._x))
+        self._done += 1
+        if self._done >= self.objective.iterations:
+            self.made.append(self._x.detach().clone())
+            self._begin()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def pool(self) -> Tensor:
+        """Return all inputs made; the batch in work, as it is, if there is no other."""
+        return torch.cat(self.made) if self.made else self._x.detach().clone()
+
+    def _factors(self) -> dict[str, float]:
+        return {"statistics": 1.0, "classes": self.objective.classes, "disagreement": -self.objective.disagreement}
+
+    def _losses(self, x: Tensor) -> dict[str, Tensor]:
+        heads = self.session.heads
+        found = self.session.run(self.session.teacher, x, list(self._statistics))
+        losses = {}
+        if self._statistics:
+            losses["statistics"] = self._distance(found)
+        else:
+            losses["disagreement"] = output_divergence(heads, found, self.session.run(self._adversary, x))
+        if heads.logits is not None and found[heads.logits].ndim == 2:
+            scores = found[heads.logits].float()
+            losses["classes"] = functional.cross_entropy(scores, self._labels % scores.shape[1])
+        return losses
+
+    def _distance(self, found: dict[str, Tensor]) -> Tensor:
+        """Return the mean over channels and layers of ((μ − β) / γ)² + (σ / γ − 1)².
+
+        Channels that are all but constant are passed over: there is nothing in them but rounding.
+        """
+        parts = []
+        for name, (beta, gamma, alive) in self._statistics.items():
+            mean, variance = channel_moments(found[name])
+            deviation = variance.add(1e-8).sqrt()
+            distances = ((mean - beta) / gamma).square() + (deviation / gamma - 1).square()
+            parts.append(torch.where(alive, distances, 0.0).sum() / alive.sum().clamp_min(1))
+        return torch.stack(parts).mean()
+
+    def _begin(self) -> None:
+        """Begin another batch."""
+        count = len(self.made[-1]) if self.made else min(self.objective.batch, self.session.most)
+        seed = int(torch.randint(0, 2**31, (), generator=self._random))
+        x = beginnings(self.space, count, seed).to(self.session.device)
+        if self.made:
+            others = torch.randperm(count, generator=self._random).to(x.device)
+            carried = augment(self.made[-1][others], self._random, pictures=self.space.pictures, mixed=0.0)
+            x = (1 - self.objective.carried) * x + self.objective.carried * carried
+        self._x = self.session.arranged(x).requires_grad_(True)
+        self._labels = torch.randint(0, 2**31, (count,), generator=self._random).to(self.session.device)
+        self._optimizer = torch.optim.Adam([self._x], lr=self.objective.rate, betas=(0.5, 0.9))
+        self._done = 0
+
+    def state(self) -> State:
+        """Return everything that later steps depend on."""
+        return {
+            "made": list(self.made),
+            "x": self._x.detach(),
+            "labels": self._labels,
+            "optimizer": self._optimizer.state_dict(),
+            "random": self._random.get_state(),
+            "done": self._done,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what :meth:`state` returned."""
+        device = self.session.device
+        self.made = [x.to(device) for x in state["made"]]
+        self._x = self.session.arranged(state["x"].clone()).requires_grad_(True)
+        self._labels = state["labels"].to(device)
+        self._optimizer = torch.optim.Adam([self._x], lr=self.objective.rate, betas=(0.5, 0.9))
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._random.set_state(state["random"])
+        self._done = state["done"]
+
+
+def beginnings(space: InputSpace, count: int, seed: int) -> Tensor:
+    """Return inputs to begin from, [count, …]: procedural pictures and 1/f noise by halves, N(0, 1) for others.
+
+    Args:
+        space: Where inputs lie.
+        count: How many.
+        seed: Equal seeds give equal inputs.
+    """
+    if not space.pictures:
+        return space.noise(count, seed).float()
+    half = count // 2
+    channels, height, width = space.shape
+    painted = torch.from_numpy(scenes(count - half, channels, height, width, np.random.default_rng(seed)))
+    painted = space.from_unit(painted.to(space.low.device if space.low is not None else "cpu"))
+    return torch.cat([painted, space.noise(half, seed).to(painted.device)]) if half else painted
