@@ -24,8 +24,9 @@ from faceter import tether
 from faceter.export_torch import export
 
 DATA_DIR = Path(os.environ.get("FACETER_DATA_DIR") or "faceter-data") / "quickstart"
-METHODS = ("rq", "dfq")
-BITS = (8, 4)
+RUNS = (("rq", 8), ("rq", 4), ("rq", 2), ("auto", 2))
+TUNING_MINUTES = 0.5
+SHEET = "synthetic-digits.png"
 _STARTUP_SECONDS = 90.0
 _SHADES = " .:-=+*#%@"
 
@@ -85,8 +86,9 @@ def walk(client: httpx.Client, url: str) -> None:
     )
     _say(f"   {url}/v1/datasets/{dataset['id']}   {dataset['samples']} pictures in {len(dataset['classes'])} classes")
 
-    _say("4. Quantize it without any training data")
-    quantized = [quantize(client, model["id"], dataset["id"], method, bits) for bits in BITS for method in METHODS]
+    _say("4. Quantize it without any training data: rounded, and at 2 bits tuned too, on pictures made from the model")
+    quantized = [quantize(client, model["id"], dataset["id"], method, bits) for method, bits in RUNS]
+    sheet = keep_sheet(client, quantized[-1])
 
     _say("5. Ask the smallest one about a digit it has never seen")
     smallest = min(quantized, key=lambda made: int(made["quantization"]["size"]["packed"]))
@@ -96,6 +98,7 @@ def walk(client: httpx.Client, url: str) -> None:
     _say(f"\nDocs, to try every call in the browser: {url}/docs")
     for made in [model, *quantized]:
         _say(f"  {made['name']:<16} {url}/v1/models/{made['id']}   (download: …/content)")
+    _say(f"The pictures it was tuned on, made from the model alone: {sheet}")
 
 
 def quantize(client: httpx.Client, model_id: str, dataset_id: str, method: str, bits: int) -> dict[str, Any]:
@@ -108,6 +111,8 @@ def quantize(client: httpx.Client, model_id: str, dataset_id: str, method: str, 
         "evaluation_dataset": dataset_id,
         "name": name,
     }
+    if method == "auto":
+        request["max_minutes"] = TUNING_MINUTES
     job = _checked(client.post(f"/v1/models/{model_id}/quantizations", json=request))
     began = time.monotonic()
     end: dict[str, Any] = {}
@@ -120,6 +125,17 @@ def quantize(client: httpx.Client, model_id: str, dataset_id: str, method: str, 
         raise QuickstartError(f"job {job['id']} did not succeed: {json.dumps(end.get('error'))}")
     _progress(name, 1.0, f"done in {time.monotonic() - began:.1f} s", last=True)
     return _checked(client.get(end["result"]["url"]))
+
+
+def keep_sheet(client: httpx.Client, tuned: dict[str, Any]) -> Path:
+    """Keep the contact sheet of the inputs a model was tuned on; return where."""
+    dataset = tuned["quantization"]["tuning"]["synthetic_dataset"]
+    answer = client.get(f"/v1/datasets/{dataset}/files/contact-sheet.png")
+    if answer.is_error:
+        _checked(answer)
+    path = DATA_DIR / SHEET
+    path.write_bytes(answer.content)
+    return path
 
 
 def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any]]]:

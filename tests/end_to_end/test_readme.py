@@ -83,12 +83,13 @@ def test_quickstart_goes_from_nothing_to_a_table(tmp_path: Path) -> None:
     command = f"{_block('scripts/quickstart').strip()} --port {port}"
     done = _bash(command, FACETER_DATA_DIR=str(tmp_path / "data"))
     assert done.returncode == 0, done.stderr + done.stdout
-    rows = re.findall(r"^(rq|dfq|aciq) +(W\dA\d) +([\d.]+)% +([\d,]+) B +([\d.]+) ms", done.stdout, re.MULTILINE)
-    assert len({row[0] for row in rows}) == 2
-    assert sorted(row[1] for row in rows) == ["W4A4", "W4A4", "W8A8", "W8A8"]
+    rows = re.findall(r"^(rq|auto) +(W\dA\d) +([\d.]+)% +([\d,]+) B +([\d.]+) ms", done.stdout, re.MULTILINE)
+    assert [row[:2] for row in rows] == [("rq", "W8A8"), ("rq", "W4A4"), ("rq", "W2A2"), ("auto", "W2A2")]
     (before,) = re.findall(r"^float +32 +([\d.]+)%", done.stdout, re.MULTILINE)
-    for _, bits, accuracy, _, _ in rows:
-        assert float(accuracy) > (float(before) - 1 if bits == "W8A8" else 50), done.stdout
+    rounded_to_8, _, rounded_to_2, tuned = (float(row[2]) for row in rows)
+    assert rounded_to_8 > float(before) - 1, done.stdout
+    assert tuned > rounded_to_2, done.stdout
+    assert (tmp_path / "data" / "quickstart" / "synthetic-digits.png").read_bytes().startswith(b"\x89PNG")
     assert f"http://127.0.0.1:{port}/docs" in done.stdout
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/healthz")

@@ -27,7 +27,7 @@ from workers.quantization.tuning.inputs import require_input_space
 from workers.quantization.tuning.loop import Losses, Trainer
 from workers.quantization.tuning.pool import Pool
 from workers.quantization.tuning.session import Session
-from workers.quantization.tuning.synthesis import Objective, Synthesis
+from workers.quantization.tuning.synthesis import Objective, Synthesis, beginnings
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Automatic:
         synthesis_share: The share of the budget spent on making inputs.
         batch: Inputs per step of tuning.
         mixed: The share of each batch that is a mix of two inputs.
+        plain: Inputs tuned on that are procedural, as a share of those that were made.
         objective: Settings of making inputs.
         recipe: Settings of tuning.
     """
@@ -45,6 +46,7 @@ class Automatic:
     synthesis_share: float = 0.35
     batch: int = 128
     mixed: float = 0.5
+    plain: float = 0.25
     objective: Objective = field(default_factory=Objective)
     recipe: Recipe = field(default_factory=Recipe)
 
@@ -67,6 +69,7 @@ class _Automatic(Trainer):
         prepared = session.prepared
         space = session.space or require_input_space(prepared.model, prepared.inputs, prepared.preprocessing)
         self._settings = settings
+        self._space = space
         adversary = session.student(start, learned_steps=False)
         self._synthesis = Synthesis(session, space, adversary.requires_grad_(False), settings.objective)
         self._distillation = Distillation(session, start, settings.recipe)
@@ -116,6 +119,13 @@ class _Automatic(Trainer):
         self.student = self._distillation.student
 
     def _gathered(self) -> Pool:
+        made = self._synthesis.pool()
+        count = int(len(made) * self._settings.plain)
         return Pool(
-            self.session, self._synthesis.pool(), self.session.affordable(self._settings.batch), self._settings.mixed
+            self.session,
+            made,
+            self.session.affordable(self._settings.batch),
+            self._settings.mixed,
+            extra=beginnings(self._space, count, self.session.request.seed) if count else None,
+            hard=True,
         )

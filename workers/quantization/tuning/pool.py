@@ -1,4 +1,4 @@
-"""The inputs a network is tuned on, some of them held out."""
+"""The inputs a network is tuned on, and those held out of tuning."""
 
 from __future__ import annotations
 
@@ -15,20 +15,30 @@ _MOST_HELD_OUT = 512
 class Pool:
     """Inputs to draw batches from; every eighth is held out, at most 512 of those are used.
 
-    Of fewer than eight none can be spared: all of them are drawn from, and held out at once.
-
     Args:
         session: Its device and seed.
         inputs: [N, …], kept where they are; batches are brought to the device.
         batch: Inputs drawn at a time.
         mixed: The share of a batch that becomes a mix of two inputs.
+        extra: Further inputs to draw from, none of them held out.
+        hard: Whether what is held out is mixed too, two and two: made inputs are such that the float network is sure of
+            them, and any network agrees on those.
 
     Attributes:
         random: What batches are drawn with.
-        held_out: Inputs that are never drawn, unless there are fewer than eight.
+        held_out: Inputs that are never drawn.
     """
 
-    def __init__(self, session: Session, inputs: Tensor, batch: int, mixed: float) -> None:
+    def __init__(
+        self,
+        session: Session,
+        inputs: Tensor,
+        batch: int,
+        mixed: float,
+        *,
+        extra: Tensor | None = None,
+        hard: bool = False,
+    ) -> None:
         self.random = session.random("tuning")
         self._session = session
         self._batch = batch
@@ -36,19 +46,27 @@ class Pool:
         held = torch.arange(len(inputs)) % _HELD_OUT_EVERY == 0
         if len(inputs) < _HELD_OUT_EVERY:
             held[:] = False
-        self.held_out = session.arranged(inputs[held][:_MOST_HELD_OUT]) if held.any() else session.arranged(inputs)
+        held_out = inputs[held][:_MOST_HELD_OUT] if held.any() else inputs
+        if hard:
+            held_out = augment(held_out, session.random("held out"), pictures=self._pictures, mixed=1.0)
+        self.held_out = session.arranged(held_out)
         kept = inputs[~held]
+        self._first = session.arranged(kept[:batch])
+        kept = kept if extra is None else torch.cat([kept, extra.to(kept.device)])
         self._inputs = kept.pin_memory() if session.device.type == "cuda" and not kept.is_cuda else kept
 
     @property
     def sample(self) -> Tensor:
         """One batch, always the same: for measuring activations."""
-        return self._session.arranged(self._inputs[: self._batch])
+        return self._first
 
     def draw(self) -> Tensor:
         """Return a random batch, varied, on the device."""
         chosen = torch.randint(len(self._inputs), (self._batch,), generator=self.random)
         x = self._session.arranged(self._inputs[chosen.to(self._inputs.device)])
+        return self._session.arranged(augment(x, self.random, pictures=self._pictures, mixed=self._mixed))
+
+    @property
+    def _pictures(self) -> bool:
         space = self._session.space
-        pictures = space is not None and space.pictures
-        return self._session.arranged(augment(x, self.random, pictures=pictures, mixed=self._mixed))
+        return space is not None and space.pictures
