@@ -27,7 +27,7 @@ def map_difference(teacher: Array, student: Array) -> float:
     first, second = relation_map(teacher), relation_map(student)
     total, count = 0.0, 0
     for a, b in zip(first.ravel(), second.ravel(), strict=True):
-        total += abs(a - b)
+        total += abs(float(a) - float(b))
         count += 1
     return total / count
 
@@ -38,7 +38,9 @@ def output_discrepancy(teacher: Sequence[Array], student: Sequence[Array]) -> fl
     means = []
     for n in range(samples):
         distances = [
-            abs(p - q) for a, b in zip(teacher, student, strict=True) for p, q in zip(a[n].flat, b[n].flat, strict=True)
+            abs(float(p) - float(q))
+            for a, b in zip(teacher, student, strict=True)
+            for p, q in zip(a[n].flat, b[n].flat, strict=True)
         ]
         means.append(sum(distances) / len(distances))
     return sum(means) / samples

@@ -16,6 +16,7 @@ from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.models import Model, ModelMetadata
 from faceter.contracts.quantizations import CurvePoint, QuantizationReport
 from faceter.datasets.kinds import check
+from faceter.datasets.signals import signals_file
 from workers.pictures.contact_sheet import picture_sheet, signal_sheet
 from workers.pictures.curves import curves_png
 from workers.pictures.pixels import Pixels, to_pixels
@@ -76,7 +77,7 @@ def synthetic_dataset(context: Context, model: Model, made: TunedOutcome, proven
         kind, content = DatasetKind.IMAGES, picture_archive(pixels, names)
         sheet = picture_sheet(pixels[:_ON_SHEET], None if names is None else names[:_ON_SHEET])
     elif inputs.ndim == 3:
-        kind, content = DatasetKind.SIGNALS, signal_archive(inputs, labels)
+        kind, content = DatasetKind.SIGNALS, signals_file(inputs, labels, classes_of(labels, model.metadata))
         sheet = signal_sheet(inputs[:_ON_SHEET], None if names is None else names[:_ON_SHEET])
     else:
         return None
@@ -107,11 +108,18 @@ def with_dataset(report: QuantizationReport, dataset: Dataset | None) -> Quantiz
     return report.model_copy(update={"tuning": tuning})
 
 
+def classes_of(labels: NDArray[np.int64] | None, metadata: ModelMetadata) -> list[str] | None:
+    """Return the names of the model's classes; None if it has none for some label, or the same one twice."""
+    names = metadata.labels
+    if labels is None or names is None or labels.max(initial=0) >= len(names) or len(set(names)) < len(names):
+        return None
+    return names
+
+
 def class_names(labels: NDArray[np.int64], metadata: ModelMetadata) -> list[str]:
     """Return the name of each label: the model's own where it has them, else its number."""
-    if metadata.labels is None or labels.max(initial=0) >= len(metadata.labels):
-        return [str(label) for label in labels]
-    return [metadata.labels[label] for label in labels]
+    names = classes_of(labels, metadata)
+    return [str(label) if names is None else names[label] for label in labels]
 
 
 def picture_archive(pixels: Pixels, names: Sequence[str] | None) -> bytes:
@@ -132,20 +140,6 @@ def picture_archive(pixels: Pixels, names: Sequence[str] | None) -> bytes:
             image.save(file, "PNG")
             folder = f"{names[index]}/" if in_folders and names is not None else ""
             archive.writestr(zipfile.ZipInfo(f"{folder}{index:05d}.png", _EPOCH), file.getvalue())
-    return buffer.getvalue()
-
-
-def signal_archive(signals: Inputs, labels: NDArray[np.int64] | None) -> bytes:
-    """Return signals [N, C, L] and their labels as the file of a data set of signals."""
-    arrays: dict[str, NDArray[np.generic]] = {"signals": signals}
-    if labels is not None:
-        arrays["labels"] = labels
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, values in arrays.items():
-            file = io.BytesIO()
-            np.lib.format.write_array(file, values, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), file.getvalue())
     return buffer.getvalue()
 
 

@@ -13,7 +13,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -62,9 +62,15 @@ class Automatic:
         """Return the method at work."""
         return _Automatic(self, session, start)
 
+    def trainer_on(self, session: Session, start: QuantizationPlan, made: Tensor) -> Trainer:
+        """Return the method at work on inputs that it made before, [N, …], and so without making any."""
+        return _Automatic(replace(self, synthesis_share=0.0), session, start, made)
+
 
 class _Automatic(Trainer):
-    def __init__(self, settings: Automatic, session: Session, start: QuantizationPlan) -> None:
+    def __init__(
+        self, settings: Automatic, session: Session, start: QuantizationPlan, made: Tensor | None = None
+    ) -> None:
         super().__init__(session)
         prepared = session.prepared
         space = session.space or require_input_space(prepared.model, prepared.inputs, prepared.preprocessing)
@@ -73,7 +79,8 @@ class _Automatic(Trainer):
         adversary = session.student(start, learned_steps=False)
         self._synthesis = Synthesis(session, space, adversary.requires_grad_(False), settings.objective)
         self._distillation = Distillation(session, start, settings.recipe)
-        self._pool: Pool | None = None
+        self._made = made
+        self._pool: Pool | None = None if made is None else self._gathered()
         self.student = self._distillation.student
         self.path = self._synthesis.path
 
@@ -100,7 +107,7 @@ class _Automatic(Trainer):
         return None if self._pool is None else self._pool.held_out
 
     def synthetic(self) -> Tensor | None:
-        return self._synthesis.pool()
+        return self._synthesis.pool() if self._made is None else self._made
 
     def state(self) -> State:
         return {
@@ -119,7 +126,7 @@ class _Automatic(Trainer):
         self.student = self._distillation.student
 
     def _gathered(self) -> Pool:
-        made = self._synthesis.pool()
+        made = self._synthesis.pool() if self._made is None else self._made
         count = int(len(made) * self._settings.plain)
         return Pool(
             self.session,

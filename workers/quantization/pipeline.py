@@ -259,7 +259,7 @@ def _carried_out(prepared: Prepared, request: QuantizationRequest, data: Data, h
     if request.target is not None:
         return reach(method, prepared, request, request.target, data, hooks, accuracy_probe(data.evaluation, prepared))
     if request.method is QuantizationMethod.AUTO and not searchable(prepared):
-        reason = "Nothing was tuned: the model's inputs are no float numbers that could be searched, so it was rounded."
+        reason = "Nothing was tuned: that takes a single input and an output of float values. The network was rounded."
         return untuned(method.start(prepared, request), reason)
     return tune(method, prepared, request, hooks, accuracy_probe(data.evaluation, prepared))
 

@@ -42,7 +42,7 @@ from workers.quantization.mixed.grading import Grade, Grader
 from workers.quantization.mixed.inputs import Gathered, gather
 from workers.quantization.mixed.pareto import packed_frontier
 from workers.quantization.mixed.shares import Shares
-from workers.quantization.mixed.tries import Network, Tuner
+from workers.quantization.mixed.tries import MakesTrainer, Network, Tuner
 from workers.quantization.mixed.weighing import batches_of, weigh
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.rq import RawQuantization
@@ -186,17 +186,26 @@ class _Run:
         found = self.gathered
         batches = list(prepared.batches)
         if found is not None and not prepared.calibrated:
-            batches = batches_of(found.tuning, prepared.inputs[0])
+            batches = batches_of(found.weighing, prepared.inputs[0])
         weighed = weigh(self.session, self.base, batches, self.parts, self.shares)
         source = "calibration" if prepared.calibrated else "noise" if found is None else "synthetic"
         self.notes.append(f"How much the bits of each weight matter was measured on {weighed.samples} {source} inputs.")
         frontier = packed_frontier(weight_shapes(self.base), weighed.divergence, predict=weighed.predict)
-        method = self.method
-        if found is not None and isinstance(method, Automatic | FineTuning):
-            self.session.prepared = replace(prepared, tuning_inputs=lambda: found.tuning)
-            if isinstance(method, Automatic):
-                method = FineTuning(method.batch, method.mixed, method.recipe)
-        return Tuner(method, self.session, self.base, frontier, self.parts, self.accuracy(self.session))
+        return Tuner(self._trainer(), self.session, self.base, frontier, self.parts, self.accuracy(self.session))
+
+    def _trainer(self) -> MakesTrainer | None:
+        """Return what makes the method that tunes: on the inputs that are there, if it does not make its own."""
+        method, found = self.method, self.gathered
+        if method is None or found is None:
+            return None
+        if isinstance(method, FineTuning):
+            rest = found.tuning.float().cpu().contiguous().numpy()
+            self.session.prepared = replace(self.session.prepared, tuning_inputs=lambda: rest)
+            return replace(method, recipe=replace(method.recipe, from_start=True)).trainer
+        if isinstance(method, Automatic):
+            automatic = replace(method, recipe=replace(method.recipe, from_start=True))
+            return lambda session, start: automatic.trainer_on(session, start, found.tuning)
+        return method.trainer
 
     def _by_bytes(self, tuner: Tuner, most: int) -> tuple[QuantizationPlan, Reached, Network]:
         choice = choose_by_bytes(tuner.frontier, most)
@@ -245,7 +254,7 @@ class _Run:
     def _outcome(self, tuner: Tuner, network: Network, *, is_compiled: bool) -> TunedOutcome:
         found, last = self.gathered, tuner.last
         if found is None:
-            self.notes.append("Nothing was tuned: the model's inputs are no float numbers that could be searched.")
+            self.notes.append("Nothing was tuned: that takes a single input and an output of float values.")
             return TunedOutcome(Outcome(self.base))
         if tuner.tunes and network.step == 0:
             self.notes.append("Tuning found nothing better than rounding alone; the rounded network was kept.")

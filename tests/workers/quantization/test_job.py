@@ -109,7 +109,7 @@ def test_a_job_makes_a_model_with_a_report_and_its_provenance(
 
 def test_a_name_that_was_asked_for_is_given(redis: Redis, settings: Settings, library: Library, digits: Digits) -> None:
     model = stored_model(library, digits, classifier())
-    specification = QuantizationJob(model_id=model.id, request=request_for(name="small digits"))
+    specification = QuantizationJob(model_id=model.id, request=request_for(method="rq", name="small digits"))
     context = started(redis, settings, library, specification)
     context.succeed(quantize_model(context, specification))
     assert library.models.get(context.new_id("mdl")).name == "small digits"

@@ -33,7 +33,7 @@ WITHOUT_CORRECTIONS: dict[QuantizationMethod, dict[str, bool]] = {
 }
 """Settings by which a method changes the float network by nothing that is not exact."""
 
-every_method = pytest.mark.parametrize("method", QuantizationMethod)
+every_method = pytest.mark.parametrize("method", list(methods))
 every_granularity = pytest.mark.parametrize("granularity", Granularity)
 few = settings(max_examples=12, derandomize=True)
 

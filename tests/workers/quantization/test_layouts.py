@@ -24,7 +24,7 @@ def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def file_of(bits: int, seed: int = 0) -> bytes:
-    request = request_for(weight_bits=bits, activation_bits=bits)
+    request = request_for(method="rq", weight_bits=bits, activation_bits=bits)
     plan = methods[request.method](prepared_for(residual_net(seed)), request).plan
     return bytes(pack_weights(write_qdq(plan)).SerializeToString())
 

@@ -9,7 +9,7 @@ from faceter.contracts.quantizations import Granularity, QuantizationMethod
 from faceter.graphs.qdq import write_qdq
 from tests.graphs.builders import residual_net, run_optimized, with_outputs
 from tests.workers.quantization.networks import prepared_for, request_for, served
-from workers.quantization.methods import methods
+from workers.quantization.methods import methods, tuned_methods
 from workers.quantization.noise import Batch
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.simulate import SimulatedNetwork
@@ -25,10 +25,11 @@ def outcome(method: QuantizationMethod, seed: int, **fields: object) -> Outcome:
 
 
 def test_every_method_of_the_contract_is_there() -> None:
-    assert set(methods) == set(QuantizationMethod)
+    assert set(methods) | set(tuned_methods) == set(QuantizationMethod)
+    assert set(tuned_methods) == {method for method in QuantizationMethod if method.tuned}
 
 
-@pytest.mark.parametrize("method", QuantizationMethod)
+@pytest.mark.parametrize("method", list(methods))
 @pytest.mark.parametrize("bits", [8, 4, 2])
 @pytest.mark.parametrize("granularity", Granularity)
 def test_what_is_served_equals_the_simulated_network(
@@ -57,13 +58,13 @@ def test_what_is_served_equals_the_simulated_network(
     assert alike.mean() > 0.9
 
 
-@pytest.mark.parametrize("method", QuantizationMethod)
+@pytest.mark.parametrize("method", list(methods))
 def test_equal_seeds_make_equal_plans(method: QuantizationMethod) -> None:
     plans = [methods[method](prepared_for(residual_net(2), seed=3), request_for(weight_bits=4)).plan for _ in range(2)]
     assert write_qdq(plans[0]).SerializeToString() == write_qdq(plans[1]).SerializeToString()
 
 
-@pytest.mark.parametrize("method", QuantizationMethod)
+@pytest.mark.parametrize("method", list(methods))
 def test_calibration_data_are_used_where_given(method: QuantizationMethod) -> None:
     small: list[Batch] = [{"image": 0.01 * np.random.default_rng(0).normal(size=(8, 3, 16, 16)).astype(np.float32)}]
     made = methods[method](prepared_for(residual_net(0), batches=small), request_for())

@@ -23,6 +23,7 @@ from faceter.graphs.packing import is_packed
 from tests.graphs.builders import GraphBuilder, residual_net
 from tests.workers.quantization.networks import PREPROCESSING, Digits, accuracy, outputs_of, request_for
 from workers.quantization.data import Data
+from workers.quantization.methods import methods
 from workers.quantization.pipeline import Quantized, provenance, quantize
 
 SETTINGS = Settings(_env_file=None)
@@ -59,10 +60,11 @@ def classifier(labels: list[str] | None = None) -> ModelMetadata:
 
 
 def run_on(model: onnx.ModelProto, metadata: ModelMetadata, data: Data | None = None, **fields: object) -> Quantized:
-    return quantize(model.SerializeToString(), metadata, request_for(**fields), data or Data(), SETTINGS)
+    request = request_for(**{"method": "rq", **fields})
+    return quantize(model.SerializeToString(), metadata, request, data or Data(), SETTINGS)
 
 
-@pytest.mark.parametrize("method", QuantizationMethod)
+@pytest.mark.parametrize("method", list(methods))
 def test_a_quantized_classifier_and_its_report(method: QuantizationMethod, digits: Digits, tmp_path: Path) -> None:
     steps: list[tuple[str, float]] = []
     path = digits_zip(tmp_path, digits)
@@ -147,7 +149,7 @@ def test_progress_only_goes_forward_when_activations_are_measured() -> None:
     quantize(
         residual_net(0).SerializeToString(),
         ModelMetadata(preprocessing=Preprocessing(size=[16, 16])),
-        request_for(),
+        request_for(method="rq"),
         Data(),
         SETTINGS,
         lambda step, fraction: steps.append((step, fraction)),

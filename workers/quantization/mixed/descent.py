@@ -12,7 +12,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.quantizations import TradeOffPoint
 from workers.quantization.mixed.choice import Choice, Reached, search, start_of
 from workers.quantization.mixed.grading import Grader
-from workers.quantization.mixed.policy import Try, between, near_enough, next_loss
+from workers.quantization.mixed.policy import Try, between, foretold, near_enough, next_loss
 from workers.quantization.mixed.shares import Shares
 from workers.quantization.mixed.tries import Network, Tuner
 
@@ -60,7 +60,7 @@ class Descent:
         else:
             self._sought(self._allowed, most)
         if not self._tries and self._parts.stopped:
-            self._after_rounding(self._foretold(self._allowed))
+            self._after_rounding(self._predicted(self._allowed))
         return self._best()
 
     def _tune(self, most: int) -> None:
@@ -68,8 +68,8 @@ class Descent:
         loss = self._shares.expected * self._allowed
         for number, share in enumerate(self._shares.tunings):
             if number == len(self._decided):
-                sought = self._sought(loss, most)
-                index = between(self._tuner.frontier, sought, self._seen(), self._allowed, self._shares.resolution)
+                wanted = self._further(loss) if number else self._sought(loss, most)
+                index = between(self._tuner.frontier, wanted, self._seen(), self._allowed, self._shares.resolution)
                 if index is None or self._parts.stop_requested() or (number and self._parts.left < 1):
                     return
                 self._decided.append(index)
@@ -90,8 +90,10 @@ class Descent:
                 raise
             self.notes.append(f"A further try, with other bits, was given up. {error.detail}")
             return False
+        tell = self._parts.aside("measuring", 0.0)
         self._after_rounding(index)
         made = replace(made, grade=self._grader(self._tuner.plan(made)).after)
+        tell(1.0)
         self._tries.append(made)
         self._parts.kept["tries"].append(vars(made))
         return True
@@ -106,7 +108,7 @@ class Descent:
     def _sought(self, loss: float, most: int) -> int:
         """Return the smallest point that loses no more than ``loss`` after rounding, as far as it can be told."""
         tell = self._parts.aside("searching", self._shares.searching)
-        first = self._foretold(loss)
+        first = self._predicted(loss)
         told = 0
 
         def measure(point: TradeOffPoint) -> float:
@@ -125,7 +127,11 @@ class Descent:
         tell(1.0)
         return index
 
-    def _foretold(self, loss: float) -> int:
+    def _further(self, loss: float) -> int:
+        """Return the smallest point that should lose no more than ``loss`` after rounding by what was measured."""
+        return foretold(self._tuner.frontier, self._rounded, self._original - loss)
+
+    def _predicted(self, loss: float) -> int:
         first = start_of(self._tuner.frontier, 1.0 - loss)
         return len(self._tuner.frontier) // 2 if first is None else first
 

@@ -13,7 +13,9 @@ from faceter.graphs.qdq import QuantizationPlan
 from workers.quantization.auto import Automatic
 from workers.quantization.ft import FineTuning
 from workers.quantization.mixed.assignment import with_weight_bits
+from workers.quantization.mixed.sensitivity import MOST_SAMPLES
 from workers.quantization.mixed.shares import Shares
+from workers.quantization.tuning.augmentation import augment
 from workers.quantization.tuning.making import InputMaker
 from workers.quantization.tuning.method import TunedMethod
 from workers.quantization.tuning.parts import Parts
@@ -31,12 +33,14 @@ class Gathered:
     Args:
         path: Where they come from, for the report.
         tuning: What is tuned on or, where a method makes its own, nothing but weighed on; [N, …].
-        held_out: What is measured on and nothing else, [M, …]; None if nothing was set apart.
-        made: All of them, on the device, if they were made.
+        weighing: What layers are weighed on, [M, …]: some of these.
+        held_out: What is measured on and nothing else, [K, …]; None if nothing was set apart.
+        made: All of them, if they were made.
     """
 
     path: str
-    tuning: Inputs
+    tuning: Tensor
+    weighing: Inputs
     held_out: Inputs | None
     made: Tensor | None
 
@@ -52,6 +56,9 @@ def gather(
 ) -> Gathered:
     """Return the calibration data for `ft`, else inputs made as `auto` makes them, in a first part of the budget.
 
+    Inputs that were made are mixed, two and two, to be weighed and measured on: the float network is sure of each by
+    itself, and so nearly any network agrees.
+
     Args:
         method: Which is to tune.
         session: Has the float network.
@@ -66,12 +73,17 @@ def gather(
     else:
         path, made = _made(method, session, base, parts, shares)
         inputs = made
+    random, pictures = session.random("inputs to measure on"), session.space is not None and session.space.pictures
     held_out = None
     if hold_out:
         apart = torch.arange(len(inputs)) % (4 if isinstance(method, Automatic | FineTuning) else 2) == 0
-        held_out = _array(inputs[apart][:_MOST_HELD_OUT])
+        chosen = inputs[apart][:_MOST_HELD_OUT]
+        held_out = _array(chosen if made is None else augment(chosen, random, pictures=pictures, mixed=1.0))
         inputs = inputs if apart.all() else inputs[~apart]
-    return Gathered(path, _array(inputs), held_out, made)
+    weighing = inputs[:MOST_SAMPLES]
+    if made is not None:
+        weighing = augment(weighing, random, pictures=pictures, mixed=1.0)
+    return Gathered(path, inputs, _array(weighing), held_out, made)
 
 
 def _made(

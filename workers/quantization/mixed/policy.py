@@ -7,16 +7,19 @@ and from what is left of it after tuning the next try follows in proportion.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from workers.quantization.mixed.pareto import Frontier
+from workers.quantization.mixed.sensitivity import isotonic
 
 _AIMED_AT = 0.8
 _NEAR = 0.7
 _LARGEST_MOVE = 4.0
 _LARGEST_STEP = 1.15
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,25 @@ def next_loss(last: Try, allowed: float) -> float:
     left = max(last.tuned, allowed / 100)
     factor = min(max(_AIMED_AT * allowed / left, 1 / _LARGEST_MOVE), _LARGEST_MOVE)
     return max(last.rounded, allowed / 2) * factor
+
+
+def foretold(frontier: Frontier, measured: Mapping[int, float], least: float) -> int:
+    """Return the smallest point that should be as good as ``least`` by what was measured of others.
+
+    Between points measured quality is taken to be linear in log Σ Ω, and never to fall with size. Of points smaller
+    than all of these nothing is known, so none of them is returned; nor is it known that any does if the largest point
+    is.
+
+    Args:
+        frontier: All points.
+        measured: Quality by index, of one point at least.
+        least: What to reach.
+    """
+    known = sorted(measured)
+    logarithms = -np.log(np.maximum(frontier.sensitivity, _TINY))
+    grades = isotonic(np.array([measured[index] for index in known], np.float64))
+    enough = np.flatnonzero(np.interp(logarithms, logarithms[known], grades) >= least)
+    return max(int(enough[0]), known[0]) if len(enough) else len(frontier) - 1
 
 
 def near_enough(last: Try, allowed: float) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from faceter.graphs.qdq import QuantizationPlan
 from workers.quantization.mixed.assignment import with_weight_bits
 from workers.quantization.mixed.pareto import Frontier
 from workers.quantization.tuning.checkpoints import State
-from workers.quantization.tuning.loop import Accuracy, Tuned
-from workers.quantization.tuning.method import TunedMethod
+from workers.quantization.tuning.loop import Accuracy, Trainer, Tuned
 from workers.quantization.tuning.parts import Parts
 from workers.quantization.tuning.session import Session
+
+MakesTrainer = Callable[[Session, QuantizationPlan], Trainer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Tuner:
     """Makes networks of points.
 
     Args:
-        method: Which tunes.
+        trainer: Makes the method that tunes, as it stands before its first step; None if nothing is to be tuned.
         session: Has the float network.
         base: Its quantizers; weights get others.
         frontier: The points.
@@ -52,7 +54,7 @@ class Tuner:
 
     def __init__(
         self,
-        method: TunedMethod | None,
+        trainer: MakesTrainer | None,
         session: Session,
         base: QuantizationPlan,
         frontier: Frontier,
@@ -62,7 +64,7 @@ class Tuner:
         self.frontier = frontier
         self.parts = parts
         self.last: Tuned | None = None
-        self._method = method
+        self._trainer = trainer
         self._session = session
         self._base = base
         self._accuracy = accuracy
@@ -70,7 +72,7 @@ class Tuner:
     @property
     def tunes(self) -> bool:
         """Whether there is a method to tune by."""
-        return self._method is not None
+        return self._trainer is not None
 
     def plan(self, network: Network) -> QuantizationPlan:
         """Return the plan of a network."""
@@ -89,13 +91,12 @@ class Tuner:
             share: The share of what is left of the budget.
             before: The network whose weights to begin with; the float network if not given.
         """
-        assert self._method is not None
+        assert self._trainer is not None
         start = self.plan(Network(index))
         if before is not None:
             start = with_weight_bits(replace(self._base, model=self.plan(before).model), self.frontier[index].bits)
         began = self.parts.budget.taken
-        trainer = self._method.trainer(self._session, start)
-        self.last = tuned = self.parts.run(trainer, start, share, self._accuracy)
+        self.last = tuned = self.parts.run(self._trainer(self._session, start), start, share, self._accuracy)
         kept = tuned.tuning.kept_step
         step = began + kept if kept else before.step if before is not None else 0
         state = self._session.student(tuned.plan, learned_steps=False).state_dict()

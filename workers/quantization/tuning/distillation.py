@@ -35,6 +35,7 @@ class Recipe:
         last: The share of the last stage, where there are several.
         warm: The share of a stage in which rates rise.
         floor: What rates fall to at its end, as a share.
+        from_start: Whether it begins with the weights of the rounded network that it is given, and not the float ones.
     """
 
     value_rate: float = 0.015
@@ -43,6 +44,7 @@ class Recipe:
     last: float = 0.5
     warm: float = 0.03
     floor: float = 0.0
+    from_start: bool = False
 
 
 class Distillation:
@@ -132,7 +134,8 @@ class Distillation:
 
     def _enter(self, index: int, sample: Tensor) -> None:
         """Begin a stage from the student as it stands."""
-        model = self.student.model() if self._index >= 0 else self.session.prepared.model
+        begun = self._index >= 0 or self.recipe.from_start
+        model = self.student.model() if begun else self.session.prepared.model
         self._index = index
         found = activation_quantizers(self.session, sample, self.stage.activation_bits)
         self.student = self._student(self._rounded(model, found))
@@ -156,7 +159,7 @@ class Distillation:
         whatever = {
             site.name: activation_quantizer(0.0, 1.0, site.bits(bits)) for site in self._start.sites.activations
         }
-        return self._rounded(self.session.prepared.model, whatever)
+        return self._rounded(self._start.model if self.recipe.from_start else self.session.prepared.model, whatever)
 
     def _student(self, plan: QuantizationPlan) -> QuantizedNetwork:
         return self.session.student(plan, learned_steps=True)

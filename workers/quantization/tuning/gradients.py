@@ -35,4 +35,4 @@ def limit_gradient(parameters: Sequence[nn.Parameter], share: float) -> Tensor:
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
+    return torch.stack([tensor.square().sum() for tensor in tensors]).sum().sqrt()

@@ -14,6 +14,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Preprocessing, TensorSpec
 from workers.quantization.noise import concrete_shape, noise_batches, takes_pictures
 from workers.quantization.prepared import Prepared
+from workers.quantization.tuning.losses import find_heads
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,9 @@ def input_space(
 
 
 def searchable(prepared: Prepared) -> bool:
-    """Whether inputs can be made for a network by gradient."""
-    return input_space(prepared.model, prepared.inputs, prepared.preprocessing) is not None
+    """Whether inputs can be made for a network by gradient, and something be learned from its answers."""
+    heads = find_heads(prepared.model, prepared.metadata)
+    return bool(heads.tensors) and input_space(prepared.model, prepared.inputs, prepared.preprocessing) is not None
 
 
 def require_input_space(

@@ -41,20 +41,27 @@ class Heads:
 
 
 def find_heads(model: onnx.ModelProto, metadata: ModelMetadata) -> Heads:
-    """Return the outputs to compare, the input of a last softmax in place of its output.
+    """Return the outputs to compare, the input of a last softmax in place of its output, and that of an ArgMax too.
 
     Args:
         model: The canonical float model.
         metadata: What it is for.
     """
-    specs = [spec for spec in output_specs(model) if spec.dtype.startswith("float")]
-    names = [spec.name for spec in specs]
-    if metadata.task not in _CLASSIFYING or not specs:
-        return Heads(None, tuple(names))
+    view = GraphView(model)
+    names = []
+    for spec in output_specs(model):
+        maker = view.producer.get(spec.name)
+        if spec.dtype.startswith("float"):
+            names.append(spec.name)
+        elif maker is not None and maker.op_type == "ArgMax":
+            names.append(maker.input[0])
+    names = list(dict.fromkeys(names))
     chosen = class_output(metadata, output_specs(model)).name
-    maker = GraphView(model).producer.get(chosen)
+    if metadata.task not in _CLASSIFYING or chosen not in names:
+        return Heads(None, tuple(names))
+    maker = view.producer.get(chosen)
     logits = maker.input[0] if maker is not None and maker.op_type in ("Softmax", "LogSoftmax") else chosen
-    return Heads(logits, tuple(name for name in names if name != chosen))
+    return Heads(logits, tuple(name for name in names if name not in (chosen, logits)))
 
 
 def feature_tensors(model: onnx.ModelProto, sites: Sites) -> list[str]:

@@ -1,8 +1,8 @@
 """Giving every channel of a rounded network the mean and the deviation back that it has in the float network.
 
 Rounding to few bits changes what a channel gives on average and how much it varies, and a deep network multiplies that.
-Both can be put right exactly, layer by layer, without touching a code: the deviation in the weight's step, the mean in
-the bias.
+Both can be put right, layer by layer, without touching a weight's code: the deviation in the weight and its step alike,
+the mean in the bias.
 
 References:
     Finkelstein, Almog, Grobman, "Fighting Quantization Bias With Bias", 2019, arXiv 1906.03193 (the mean).
@@ -50,6 +50,8 @@ def match_moments(session: Session, student: QuantizedNetwork, x: Tensor) -> Non
         if quantizer.step.numel() == bias.numel():
             alive = (variance > _ALIVE * variance.max()) & (spread > 0)
             factor = torch.where(alive, (variance / spread).sqrt().clamp(_LEAST, _MOST), factor)
-            quantizer.step.mul_(factor.reshape(quantizer.step.shape))
+            spread_out = factor.reshape(quantizer.step.shape)
+            quantizer.step.mul_(spread_out)
+            values[layer.weight].mul_(spread_out)
         flat = bias.view(-1)
-        flat.copy_(wanted - factor * (given - flat))
+        flat.copy_(wanted - factor * (given - student.bias(str(layer.bias)).view(-1)))

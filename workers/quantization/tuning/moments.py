@@ -15,14 +15,14 @@ class _Moments(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
-        total, squares = kernels.channel_sums(rows)
+        total, squares = kernels.channel_sums(rows.detach())
         mean = total / len(rows)
         ctx.save_for_backward(rows, mean)
         return mean, (squares / len(rows) - mean.square()).clamp_min(0.0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        rows, mean = ctx.saved_tensors
+        rows, mean = (saved.detach() for saved in ctx.saved_tensors)
         factor = 2 * grads[1] / len(rows)
         return kernels.scaled(rows, factor, grads[0] / len(rows) - factor * mean)
 

@@ -41,11 +41,12 @@ class QuantizedNetwork(nn.Module):
         for site in plan.sites.activations:
             if site.name in self._activations:
                 self._replace.update(dict.fromkeys(site.tensors, self._activations[site.name]))
-        self._replace.update(self._biases(plan, view))
+        self._biases = self._roundings(plan, view)
+        self._replace.update(self._biases)
         self.weight_quantizers = nn.ModuleList(self._weights.values())
         self.activation_quantizers = nn.ModuleList(self._activations.values())
 
-    def _biases(self, plan: QuantizationPlan, view: GraphView) -> dict[str, Replacement]:
+    def _roundings(self, plan: QuantizationPlan, view: GraphView) -> dict[str, Replacement]:
         """Return the rounding of every bias that integer kernels add, by the bias's name."""
         nodes = {node_name(node): node for node in view.graph.node}
         found: dict[str, Replacement] = {}
@@ -53,8 +54,8 @@ class QuantizedNetwork(nn.Module):
             node = nodes[item.layer]
             site = plan.sites.activation(node.input[0])
             if site is not None and len(view.consumers[item.bias]) == 1:
-                quantizers = {"source": self._activations[site.name], "weight": self._weights[node.input[1]]}
-                found[item.bias] = partial(rounded_bias, **quantizers)
+                source, weight = self._activations[site.name], self._weights[node.input[1]]
+                found[item.bias] = partial(rounded_bias, source=source, weight=weight)
         return found
 
     @property
@@ -72,6 +73,11 @@ class QuantizedNetwork(nn.Module):
         """Run the quantized network; see :meth:`OnnxModule.forward`. Watched tensors are seen quantized."""
         found: dict[str, Tensor] = self.network(inputs, watch=watch, outputs=outputs, replace=self._replace)
         return found
+
+    def bias(self, name: str) -> Tensor:
+        """Return a bias as it is added, rounded where integer kernels add it."""
+        value = self.network.parameter(name)
+        return self._biases[name](value) if name in self._biases else value
 
     def values(self) -> list[nn.Parameter]:
         """Return weights, biases and whatever else the float network had trained."""

@@ -15,6 +15,8 @@ _MOST_HELD_OUT = 512
 class Pool:
     """Inputs to draw batches from; every eighth is held out, at most 512 of those are used.
 
+    Of fewer than eight none can be spared: all of them are drawn from, and held out at once.
+
     Args:
         session: Its device and seed.
         inputs: [N, …], kept where they are; batches are brought to the device.
@@ -26,7 +28,7 @@ class Pool:
 
     Attributes:
         random: What batches are drawn with.
-        held_out: Inputs that are never drawn.
+        held_out: Inputs that are never drawn, unless there are fewer than eight.
     """
 
     def __init__(

@@ -33,11 +33,11 @@ class _LearnedStep(torch.autograd.Function):
         ctx.save_for_backward(x, step, low, high, pull)
         if step.ndim:
             return quantize(x, step, low, high)
-        return shaped(kernels.quantize(flat(x), step, low, high), x)
+        return shaped(kernels.quantize(flat(x.detach()), step.detach(), low, high), x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, step, low, high, pull = ctx.saved_tensors
+        x, step, low, high, pull = (saved.detach() for saved in ctx.saved_tensors)
         if step.ndim:
             passed, products = gradient_parts(grads[0], x, step, low, high)
             return passed, _sum_to(products, step) * pull, None, None, None

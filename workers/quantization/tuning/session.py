@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.batch import with_free_batch
 from faceter.graphs.qdq import QuantizationPlan
@@ -48,6 +49,9 @@ class Session:
         prepared: The network.
         request: What is asked for.
         device: Where to compute.
+
+    Raises:
+        FaceterError: ``METHOD_NOT_APPLICABLE`` if there is no output to compare; ``OUT_OF_MEMORY``.
     """
 
     def __init__(self, prepared: Prepared, request: QuantizationRequest, device: torch.device) -> None:
@@ -57,6 +61,13 @@ class Session:
         found = input_space(prepared.model, prepared.inputs, prepared.preprocessing)
         self.space: InputSpace | None = None if found is None else found.to(device)
         self.heads = find_heads(prepared.model, prepared.metadata)
+        if not self.heads.tensors:
+            raise FaceterError(
+                ProblemKind.METHOD_NOT_APPLICABLE,
+                "This method tunes a network towards the original's answers, and so needs a model with an output of "
+                "float values. rq, dfq and aciq work for any.",
+                field="method",
+            )
         self.sites = prepared.sites()
         self.features = feature_tensors(prepared.model, self.sites)
         self.chunk: int | None = None
@@ -100,7 +111,7 @@ class Session:
     def run(self, network: Network, x: Tensor, watch: Collection[str] = ()) -> dict[str, Tensor]:
         """Run a network in the session's precision, in chunks where it wants a fixed batch.
 
-        The last chunk is filled up by repeating inputs where need be, and what comes of those is left out again.
+        The last chunk is filled up by repeating its own inputs where need be, and what comes of those is left out.
 
         Args:
             network: P or Q.
@@ -112,8 +123,8 @@ class Session:
         """
         wanted = list(dict.fromkeys([*self.heads.tensors, *watch]))
         chunk, count = self.chunk or len(x), len(x)
-        if count % chunk:
-            x = x[torch.arange(count + -count % chunk, device=x.device) % count]
+        if last := count % chunk:
+            x = torch.cat([x, x[count - last :][torch.arange(chunk - last, device=x.device) % last]])
         with self.precision.autocast():
             parts: list[dict[str, Tensor]] = [network(part, watch=wanted, outputs=[]) for part in torch.split(x, chunk)]
         if len(parts) == 1 and len(x) == count:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.workers.quantization.mixed.test_choice import frontier_of
 from workers.quantization.mixed.pareto import Frontier
-from workers.quantization.mixed.policy import Try, between, near_enough, next_loss
+from workers.quantization.mixed.policy import Try, between, foretold, near_enough, next_loss
 
 SIZES = list(range(10_000, 40_000, 500))
 
@@ -27,6 +27,19 @@ def test_it_moves_to_the_right_side_and_by_a_factor_of_4_at_most(rounded: float,
     if tuned < 0.7 * allowed:
         assert loss > scale
         assert not near_enough(last, allowed)
+
+
+def test_between_points_measured_quality_is_linear_in_the_logarithm_of_sensitivity() -> None:
+    """Here Ω is 100 / size, so half way in quality is at the geometric mean of the sizes."""
+    frontier = frontier_of(SIZES)
+    sizes = frontier.weight_bytes
+    measured = {0: 0.2, 59: 0.8}
+    at = foretold(frontier, measured, 0.5)
+    assert sizes[at - 1] < np.sqrt(sizes[0] * sizes[59]) <= sizes[at]
+    assert foretold(frontier, measured, 0.8) == 59
+    assert foretold(frontier, measured, 0.9) == 59, "as good as it gets"
+    assert foretold(frontier, {20: 0.5, 59: 0.8}, 0.1) == 20, "of smaller ones nothing is known"
+    assert foretold(frontier, {0: 0.5, 20: 0.3, 59: 0.8}, 0.4) == 0, "a fall is taken for noise"
 
 
 def test_near_enough_is_met_with_most_of_what_may_be_lost() -> None:

@@ -21,6 +21,7 @@ from faceter.graphs.qdq import QuantizationPlan, write_qdq
 from tests.graphs.builders import GraphBuilder
 from tests.workers.quantization.networks import PREPROCESSING, Floats, request_for
 from workers.quantization.methods import tuned_methods
+from workers.quantization.noise import Batch
 from workers.quantization.pipeline import prepare
 from workers.quantization.prepared import Prepared
 from workers.quantization.statistics import Source
@@ -37,7 +38,7 @@ CLASSIFIER = ModelMetadata(task=Task.IMAGE_CLASSIFICATION, preprocessing=PREPROC
 _LIGHT: dict[QuantizationMethod, dict[str, Any]] = {
     QuantizationMethod.ZEROQ: {"batch": 16, "iterations": 3, "rate": 0.02},
     QuantizationMethod.GDFQ: {"batch": 16, "latent": 16, "width": 16, "rate": 0.02},
-    QuantizationMethod.ZAQ: {"batch": 16, "latent": 16, "width": 16, "student_steps": 2, "rounds": 2},
+    QuantizationMethod.ZAQ: {"batch": 16, "latent": 16, "width": 16, "student_steps": 2, "rounds": 2, "rate": 0.02},
     QuantizationMethod.FT: {"batch": 16},
     QuantizationMethod.AUTO: {"batch": 16, "objective": Objective(batch=24, iterations=2)},
 }
@@ -65,7 +66,7 @@ def prepared_for(
     prepared = prepare(model, metadata, seed=0)
     if calibration is None:
         return prepared
-    batches = [{prepared.inputs[0].name: calibration}]
+    batches: list[Batch] = [{prepared.inputs[0].name: calibration}]
     return replace(prepared, batches=batches, source=Source.CALIBRATION, tuning_inputs=lambda: calibration)
 
 
@@ -137,7 +138,7 @@ def run(
     return Ran(loop.run(trainer, start, Budget(steps=steps), hooks or NoHooks()), trainer)
 
 
-class Interrupted(Exception):
+class KilledError(Exception):
     """What a worker that is killed raises here."""
 
 
@@ -172,7 +173,7 @@ class Recording(NoHooks):
 
     def stop_requested(self) -> bool:
         if self._steps == self._killed_after:
-            raise Interrupted
+            raise KilledError
         return self._steps == self._stop_after
 
     def checkpoint_due(self) -> bool:
@@ -185,9 +186,9 @@ class Recording(NoHooks):
         return self.checkpoint
 
 
-def float_network(trainer: Trainer) -> dict[str, str]:
+def float_network(session: Session) -> dict[str, str]:
     """Return a digest of everything in the float network P, buffers included."""
-    values = trainer.session.teacher.state_dict()
+    values = session.teacher.state_dict()
     return {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in values.items()}
 
 
@@ -199,5 +200,3 @@ def bits_of(plan: QuantizationPlan) -> Mapping[str, set[int]]:
     for site in plan.sites.activations:
         found.setdefault(site.role, set()).add(plan.activations[site.name].bits)
     return found
-
-

@@ -1,23 +1,24 @@
 """Laws that hold for every method that trains after rounding."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 
 from faceter.contracts.quantizations import QuantizationMethod
-from faceter.graphs.qdq import QuantizationPlan
-from tests.workers.quantization.networks import Digits, one_thread, outputs_of, request_for, served
+from tests.graphs.builders import GraphBuilder
+from tests.workers.quantization.mixed.networks import two_headed
+from tests.workers.quantization.networks import Digits, Floats, one_thread, request_for, served
 from tests.workers.quantization.tuning.methods_at_work import (
     CLASSIFIER,
+    CPU,
     PICTURES,
     SIGNALS,
-    Interrupted,
+    KilledError,
     Ran,
     Recording,
-    begun,
     bits_of,
     digest,
     every_method,
@@ -31,12 +32,12 @@ from tests.workers.quantization.tuning.methods_at_work import (
 from workers.quantization.prepared import Prepared
 from workers.quantization.simulate import SimulatedNetwork
 from workers.quantization.tuned import tune
-from workers.quantization.tuning import loop
 from workers.quantization.tuning.budget import Budget
 from workers.quantization.tuning.loop import NoHooks
+from workers.quantization.tuning.session import Session
 
 STEPS = 14
-FEW_BITS = {"weight_bits": 2, "activation_bits": 3, "seed": 5}
+FEW_BITS: dict[str, Any] = {"weight_bits": 2, "activation_bits": 3, "seed": 5}
 """Bits that `auto` and `ft` go down to in three stages."""
 
 every = pytest.mark.parametrize("method", every_method)
@@ -57,8 +58,18 @@ def network(digits: Digits) -> Prepared:
     return prepared_for(digits.model, CLASSIFIER, digits.calibration[:64])
 
 
+def models(network: Prepared) -> list[bytes]:
+    return [model.SerializeToString() for model in (network.model, network.original)]
+
+
 @pytest.fixture(scope="module")
-def whole(network: Prepared) -> dict[QuantizationMethod, Ran]:
+def files(network: Prepared) -> list[bytes]:
+    """The float network, as it was before any run."""
+    return models(network)
+
+
+@pytest.fixture(scope="module")
+def whole(network: Prepared, files: list[bytes]) -> dict[QuantizationMethod, Ran]:
     """An uninterrupted run of every method, with few bits."""
     return {method: run(method, network, STEPS, **FEW_BITS) for method in every_method}
 
@@ -74,15 +85,12 @@ def test_a_zero_budget_gives_the_network_after_rounding_alone(method: Quantizati
 
 
 @every
-def test_the_float_network_and_its_batch_norm_are_untouched(method: QuantizationMethod, network: Prepared) -> None:
-    files = [model.SerializeToString() for model in (network.model, network.original)]
-    trainer, start = begun(method, network, request_for(method=method, **FEW_BITS))
-    parameters = float_network(trainer)
-    before = digest(start)
-    loop.run(trainer, start, Budget(steps=STEPS))
-    assert [model.SerializeToString() for model in (network.model, network.original)] == files
-    assert float_network(trainer) == parameters
-    assert digest(start) == before
+def test_the_float_network_and_its_batch_norm_are_untouched(
+    method: QuantizationMethod, network: Prepared, files: list[bytes], whole: dict[QuantizationMethod, Ran]
+) -> None:
+    assert models(network) == files
+    session = whole[method].trainer.session
+    assert float_network(session) == float_network(Session(network, session.request, CPU))
 
 
 @every
@@ -107,12 +115,12 @@ def test_equal_seeds_and_steps_give_equal_files_and_other_seeds_others(
 
 
 @every
-@pytest.mark.parametrize("killed_after", [3, 7, 11])
+@pytest.mark.parametrize("killed_after", [3, 9])
 def test_a_resumed_run_equals_an_uninterrupted_one(
     method: QuantizationMethod, killed_after: int, network: Prepared, whole: dict[QuantizationMethod, Ran]
 ) -> None:
     hooks = Recording(every=2, killed_after=killed_after)
-    with pytest.raises(Interrupted):
+    with pytest.raises(KilledError):
         run(method, network, STEPS, hooks, **FEW_BITS)
     again = Recording(every=2, checkpoint=hooks.checkpoint)
     resumed = run(method, network, STEPS, again, **FEW_BITS)
@@ -120,7 +128,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     expected = whole[method]
     assert resumed.files == expected.files
     assert resumed.tuned.tuning.resumed == 1
-    timeless = {"seconds": True, "phases": {"__all__": {"seconds"}}, "resumed": True}
+    timeless: dict[str, Any] = {"seconds": True, "phases": {"__all__": {"seconds"}}, "resumed": True}
     assert resumed.tuned.tuning.model_dump(exclude=timeless) == expected.tuned.tuning.model_dump(exclude=timeless)
     assert [point.model_dump(exclude={"seconds"}) for point in resumed.tuned.curves] == [
         point.model_dump(exclude={"seconds"}) for point in expected.tuned.curves
@@ -134,8 +142,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 
 @every
-@pytest.mark.parametrize("granularity", ["channel", "tensor"])
-@pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (6, 5), (4, 4), (3, 8), (8, 2), (2, 2)])
+@pytest.mark.parametrize(
+    ("weight_bits", "activation_bits", "granularity"),
+    [(8, 8, "channel"), (4, 5, "channel"), (3, 8, "tensor"), (2, 2, "channel")],
+)
 def test_every_weight_and_activation_has_the_bits_asked_for(
     method: QuantizationMethod, weight_bits: int, activation_bits: int, granularity: str, network: Prepared
 ) -> None:
@@ -150,11 +160,17 @@ def test_every_weight_and_activation_has_the_bits_asked_for(
     layers = {node.output[0] for node in network.model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")}
     assert ran.trainer.ready
     for plan in (ran.tuned.plan, ran.trainer.student.plan()):
-        assert bits_of(plan) == {"weights": {weight_bits}, "full": {activation_bits}, "input": {8}}
+        assert bits_of(plan) == {"weights": {weight_bits}, "full": {activation_bits}, "wide": {8}, "input": {8}}
         assert len(plan.weights) == len(layers), "no layer is left in float"
         assert len(plan.activations) == len(plan.sites.activations)
         per_channel = {quantizer.axis is not None for quantizer in plan.weights.values()}
         assert per_channel == {granularity == "channel"}
+
+
+def share_alike(answers: Floats, expected: Floats) -> float:
+    """Return the share of inputs that two networks answer alike; a rounding tie may make all that follows differ."""
+    close = np.isclose(answers, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    return float(close.all(axis=1).mean())
 
 
 @every
@@ -165,22 +181,19 @@ def test_what_is_served_equals_the_simulated_network(
     for plan in (whole[method].tuned.plan, whole[method].trainer.student.plan()):
         simulated = SimulatedNetwork(plan).run({"image": inputs})
         [expected] = simulated.values()
-        answers = served(plan, inputs)
-        alike = np.isclose(answers, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()).all(axis=1)
-        assert alike.mean() > 0.9, "but for codes that are rounding ties"
+        assert share_alike(served(plan, inputs), expected) > 0.9
 
 
 @every
 def test_what_is_trained_is_what_is_served(
     method: QuantizationMethod, whole: dict[QuantizationMethod, Ran], digits: Digits
 ) -> None:
-    """The network in the loop leaves out that biases are rounded to int32 codes, and may compute in bfloat16."""
-    ran = whole[method]
-    inputs = torch.from_numpy(digits.pictures[:128])
+    """The network in the loop rounds what the served one rounds, biases included."""
+    student = whole[method].trainer.student
+    inputs = digits.pictures[:128]
     with torch.no_grad():
-        [expected] = ran.trainer.student(ran.trainer.session.arranged(inputs)).values()
-    answers = torch.from_numpy(served(ran.trainer.student.plan(), digits.pictures[:128]))
-    assert (answers.argmax(1) == expected.argmax(1)).float().mean() > 0.95
+        [expected] = student(torch.from_numpy(inputs)).values()
+    assert share_alike(served(student.plan(), inputs), expected.numpy()) > 0.9
 
 
 @every
@@ -218,8 +231,6 @@ def test_a_network_for_signals(method: QuantizationMethod) -> None:
 @without_batch_norm_too
 def test_a_network_with_several_outputs(method: QuantizationMethod) -> None:
     """One that gives boxes and a mask, and integers that nothing can be learned from."""
-    from tests.workers.quantization.mixed.networks import two_headed
-
     pictures = np.random.default_rng(0).normal(size=(24, 3, 16, 16)).astype(np.float32)
     ran = run(method, prepared_for(two_headed(), PICTURES, pictures), 8, weight_bits=4, activation_bits=4)
     assert ran.trainer.session.heads.others == ("boxes", "mask")
@@ -229,26 +240,9 @@ def test_a_network_with_several_outputs(method: QuantizationMethod) -> None:
 
 @without_batch_norm_too
 def test_a_network_of_a_single_layer(method: QuantizationMethod) -> None:
-    from tests.graphs.builders import GraphBuilder
-
     net = GraphBuilder(["batch", 2, 6])
     net.add("Flatten", net.last)
     net.add("Gemm", net.last, net.weight(3, 12), transB=1)
     signals = np.random.default_rng(0).normal(size=(24, 2, 6)).astype(np.float32)
     ran = run(method, prepared_for(net.build(), SIGNALS, signals), 8, weight_bits=4, activation_bits=4)
     assert bits_of(ran.trainer.student.plan())["weights"] == {4}
-
-
-def plain(plan: QuantizationPlan) -> onnx.ModelProto:
-    return plan.model
-
-
-@every
-def test_learning_goes_on_in_the_network_that_was_uploaded(
-    method: QuantizationMethod, whole: dict[QuantizationMethod, Ran], digits: Digits
-) -> None:
-    """The plan's float model stays near the uploaded one: values are tuned, nothing is built anew."""
-    inputs = digits.pictures[:64]
-    before = outputs_of(whole[method].trainer.session.prepared.model, inputs)
-    after = outputs_of(plain(whole[method].tuned.plan), inputs)
-    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.5

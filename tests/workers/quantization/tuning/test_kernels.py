@@ -1,0 +1,169 @@
+"""The inner loops: what they compute, in any memory format, and compiled."""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from faceter.graphs.quantizer import asymmetric
+from tests.workers.quantization.networks import one_thread
+from workers.quantization.tuning import kernels as module
+from workers.quantization.tuning.kernels import (
+    channel_sums,
+    compiled,
+    compiler,
+    dense_like,
+    flat,
+    gradient_parts,
+    gradients,
+    kernels,
+    quantize,
+    scaled,
+    shaped,
+)
+from workers.quantization.tuning.moments import channel_moments
+from workers.quantization.tuning.quantizers import LearnedQuantizer
+
+CPU = torch.device("cpu")
+STEP, LOW, HIGH = (torch.tensor(value) for value in (0.37, -2.0, 5.0))
+
+torch_warns_of_itself = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+def drawn(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@dtypes
+def test_quantizing_computes_in_float32_and_answers_in_its_own_dtype(dtype: torch.dtype) -> None:
+    x = drawn(200, dtype=dtype)
+    made = quantize(x, STEP, LOW, HIGH)
+    values = x.float().numpy()
+    expected = np.clip(np.rint(values / np.float32(0.37)), -2, 5) * np.float32(0.37)
+    assert made.dtype is dtype
+    torch.testing.assert_close(made, torch.from_numpy(expected).to(dtype), rtol=0, atol=0)
+
+
+@dtypes
+def test_gradients_are_one_inside_the_clamp_and_sum_up_in_float32(dtype: torch.dtype) -> None:
+    x, upstream = drawn(300, dtype=dtype), drawn(300, dtype=dtype, seed=1)
+    passed, total = gradients(upstream, x, STEP, LOW, HIGH)
+    by_value, products = gradient_parts(upstream, x, STEP, LOW, HIGH)
+    codes = x.double() / 0.37
+    inside = (codes >= -2) & (codes <= 5)
+    torch.testing.assert_close(passed, torch.where(inside, upstream, 0), rtol=0, atol=0)
+    torch.testing.assert_close(by_value, passed, rtol=0, atol=0)
+    slopes = torch.where(inside, codes.round() - codes, codes.clamp(-2, 5))
+    torch.testing.assert_close(products.double(), upstream.double() * slopes, rtol=1e-4, atol=1e-5)
+    assert total.dtype is torch.float32
+    assert float(total) == pytest.approx(float((upstream.double() * slopes).sum()), rel=1e-4)
+
+
+@dtypes
+def test_columns_are_summed_and_scaled(dtype: torch.dtype) -> None:
+    rows = drawn(64, 5, dtype=dtype)
+    total, squares = channel_sums(rows)
+    torch.testing.assert_close(total.double(), rows.double().sum(0), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(squares.double(), rows.double().square().sum(0), rtol=1e-5, atol=1e-5)
+    factor, shift = drawn(5, seed=2), drawn(5, seed=3)
+    made = scaled(rows, factor, shift)
+    assert made.dtype is dtype
+    torch.testing.assert_close(made, (rows.float() * factor + shift).to(dtype), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 6), (3, 1, 5, 6), (3, 4, 1, 1), (7, 4), (2, 3, 9), (2, 3, 4, 2, 2), ()])
+def test_a_flat_tensor_takes_its_shape_and_memory_format_again(shape: tuple[int, ...]) -> None:
+    x = drawn(*shape)
+    for values in [x] if x.ndim != 4 else [x, x.contiguous(memory_format=torch.channels_last)]:
+        line = flat(values)
+        assert line.ndim == 1
+        assert line.data_ptr() == values.data_ptr(), "no copy"
+        back = shaped(line, values)
+        assert torch.equal(back, values)
+        assert back.stride() == values.stride()
+
+
+def test_gradients_that_lie_otherwise_are_brought_into_order() -> None:
+    x = drawn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    upstream = drawn(2, 3, 4, 5, seed=1)
+    arranged = dense_like(upstream, x)
+    assert torch.equal(arranged, upstream)
+    assert torch.equal(shaped(flat(arranged), x), upstream)
+    sliced = drawn(2, 3, 4, 8)[:, :, :, ::2]
+    assert torch.equal(shaped(flat(sliced), sliced), sliced)
+    assert dense_like(x, sliced).is_contiguous()
+
+
+def results() -> list[Tensor]:
+    """Return what every kernel computes, in both dtypes and memory formats, and at several sizes."""
+    made = []
+    quantizer = asymmetric(-0.8, 1.9, 4)
+    for dtype in (torch.float32, torch.bfloat16):
+        for shape in ((2, 3, 4, 5), (4, 8, 6, 6)):
+            for memory_format in (torch.contiguous_format, torch.channels_last):
+                x = drawn(*shape, dtype=dtype).contiguous(memory_format=memory_format).detach().requires_grad_(True)
+                learned = LearnedQuantizer(quantizer, 4)
+                out = learned(x)
+                mean, variance = channel_moments(out)
+                (out.float().square().sum() + (mean * variance).sum()).backward()
+                assert x.grad is not None
+                assert learned.step.grad is not None
+                made += [out.detach(), x.grad, learned.step.grad, mean.detach(), variance.detach()]
+    return made
+
+
+@torch_warns_of_itself
+@pytest.mark.skipif(compiler() is None, reason="the host has no C++ compiler, and so nothing is compiled on it")
+def test_compiled_kernels_compute_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    expected = results()
+    before = vars(kernels).copy()
+    with caplog.at_level(logging.WARNING), compiled(True, CPU) as is_compiled:
+        assert is_compiled, caplog.text
+        assert kernels.quantize is not before["quantize"]
+        for made, wanted in zip(results(), expected, strict=True):
+            torch.testing.assert_close(made, wanted, rtol=2e-2 if made.dtype is torch.bfloat16 else 1e-4, atol=1e-4)
+    assert vars(kernels) == before
+
+
+def test_nothing_is_compiled_unasked_or_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = vars(kernels).copy()
+    with compiled(False, CPU) as is_compiled:
+        assert not is_compiled
+        assert vars(kernels) == before
+    monkeypatch.setattr(module, "compiler", lambda: None)
+    with compiled(True, CPU) as is_compiled:
+        assert not is_compiled
+        assert vars(kernels) == before
+
+
+@torch_warns_of_itself
+def test_a_compiler_that_fails_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(device: torch.device) -> None:
+        raise RuntimeError("no space left on device")
+
+    monkeypatch.setattr(module, "compiler", lambda: "g++")
+    monkeypatch.setattr(module, "_try_out", broken)
+    before = vars(kernels).copy()
+    with caplog.at_level(logging.WARNING), compiled(True, CPU) as is_compiled:
+        assert not is_compiled
+        assert vars(kernels) == before
+    assert "no space left on device" in caplog.text
+
+
+def test_what_fails_in_the_block_is_not_taken_for_the_compilers_fault() -> None:
+    before = vars(kernels).copy()
+    with pytest.raises(RuntimeError, match="of the work"), compiled(False, CPU):
+        raise RuntimeError("of the work")
+    assert vars(kernels) == before

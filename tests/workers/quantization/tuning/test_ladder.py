@@ -1,0 +1,58 @@
+"""The stages on the way down in bits."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.quantization.tuning.ladder import Stage, stages
+
+bits = st.integers(2, 8)
+
+
+def pairs(made: list[Stage]) -> list[tuple[int, int]]:
+    return [(stage.weight_bits, stage.activation_bits) for stage in made]
+
+
+@given(weight_bits=bits, activation_bits=bits, last=st.floats(0.05, 1.0), mixed=st.booleans())
+def test_stages_go_down_to_what_is_asked_for_and_cover_the_whole(
+    weight_bits: int, activation_bits: int, last: float, mixed: bool
+) -> None:
+    made = stages(weight_bits, activation_bits, last=last, mixed=mixed)
+    assert pairs(made)[-1] == (weight_bits, activation_bits)
+    assert pairs(made)[0] == (max(4, weight_bits), max(4, activation_bits))
+    assert (made[0].start, made[-1].end) == (0.0, 1.0)
+    for before, after in pairwise(made):
+        assert before.end == after.start
+        assert before.start <= before.end
+        assert after.weight_bits <= before.weight_bits
+        assert after.activation_bits <= before.activation_bits
+        assert before.weight_bits - after.weight_bits + before.activation_bits - after.activation_bits in (1, 2)
+    if len(made) > 1:
+        assert made[-1].end - made[-1].start == pytest.approx(last)
+        early = {round(stage.end - stage.start, 9) for stage in made[:-1]}
+        assert len(early) == 1
+    assert all(stage.mixed is mixed for stage in made)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ((8, 8), [(8, 8)]),
+        ((4, 6), [(4, 6)]),
+        ((3, 3), [(4, 4), (3, 3)]),
+        ((2, 2), [(4, 4), (3, 3), (2, 3), (2, 2)]),
+        ((2, 4), [(4, 4), (3, 4), (2, 4)]),
+        ((8, 2), [(8, 4), (8, 3), (8, 2)]),
+    ],
+)
+def test_the_way_down(asked: tuple[int, int], expected: list[tuple[int, int]]) -> None:
+    assert pairs(stages(*asked, last=0.5)) == expected
+
+
+def test_a_stage_tells_its_name_and_how_far_it_is() -> None:
+    stage = Stage(3, 8, 0.25, 0.75)
+    assert stage.name == "tuning W3A8"
+    assert Stage(3, 8, 0.25, 0.75, mixed=True).name == "tuning W3+A8"
+    assert [stage.within(fraction) for fraction in (0.0, 0.25, 0.5, 0.75, 1.0)] == [0.0, 0.0, 0.5, 1.0, 1.0]

@@ -1,0 +1,115 @@
+import pytest
+import torch
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+from tests.workers.quantization.networks import Digits, request_for
+from tests.workers.quantization.tuning.methods_at_work import (
+    CLASSIFIER,
+    CPU,
+    PICTURES,
+    SIGNALS,
+    prepared_for,
+    signal_network,
+    without_batch_norm,
+)
+from workers.quantization.tuning.losses import output_divergence
+from workers.quantization.tuning.session import Session
+from workers.quantization.zeroq import DistilledQuantization, DistilledTrainer
+
+
+def at_work(digits: Digits, **settings: object) -> DistilledTrainer:
+    method = DistilledQuantization(**{"batch": 32, "iterations": 40, **settings})  # type: ignore[arg-type]
+    prepared = prepared_for(digits.model)
+    request = request_for(method="zeroq", weight_bits=4, activation_bits=4)
+    session = Session(prepared, request, CPU)
+    return method.trainer(session, method.start(prepared, request).plan)
+
+
+def test_distillation_approaches_the_statistics_of_batch_norm(digits: Digits) -> None:
+    trainer = at_work(digits)
+    losses = [{name: float(value) for name, value in trainer.distill().items()} for _ in range(40)]
+    assert losses[-1]["statistics"] < 0.2 * losses[0]["statistics"]
+    assert trainer.iteration == 0, "another batch has been begun"
+    made = trainer.synthetic()
+    assert made is not None
+    assert made.shape == (32, 1, 8, 8)
+
+
+def test_the_first_batch_is_held_out_and_the_rest_tuned_on(digits: Digits) -> None:
+    trainer = at_work(digits, iterations=2, synthesis=0.5)
+    for step in range(7):
+        trainer.step(step / 14)
+    assert trainer.held_out() is None
+    finished = trainer.synthetic()
+    assert finished is not None
+    assert len(finished) == 3 * 32
+    trainer.step(0.5)
+    held_out = trainer.held_out()
+    assert held_out is not None
+    assert trainer.held_out() is held_out
+    assert torch.equal(held_out.cpu(), finished[:32])
+    assert trainer.pool is not None
+    assert torch.equal(trainer.pool[:64].cpu(), finished[32:])
+    assert len(trainer.pool) == 3 * 32, "the batch in work was half done"
+
+
+def test_of_a_single_batch_half_is_held_out(digits: Digits) -> None:
+    trainer = at_work(digits)
+    trainer.distill()
+    trainer.begin_tuning()
+    held_out = trainer.held_out()
+    assert held_out is not None
+    assert trainer.pool is not None
+    assert len(held_out) == len(trainer.pool) == 16
+    assert not torch.equal(held_out, trainer.pool)
+
+
+def test_ranges_are_the_least_and_largest_values_on_what_was_distilled(digits: Digits) -> None:
+    trainer = at_work(digits, iterations=10)
+    for _ in range(30):
+        trainer.distill()
+    trainer.begin_tuning()
+    session, plan = trainer.session, trainer.student.plan()
+    assert trainer.pool is not None
+    sites = [site for site in plan.sites.activations if site.role == "full"]
+    with torch.no_grad():
+        seen = session.teacher(trainer.pool, watch=[name for site in sites for name in site.tensors])
+    assert sites
+    for site in sites:
+        quantizer = plan.activations[site.name]
+        high = max(float(seen[name].max()) for name in site.tensors)
+        low = min(0.0, *(float(seen[name].min()) for name in site.tensors))
+        assert float(quantizer.scale) * 15 == pytest.approx(high - low, rel=1e-4)
+
+
+def test_tuning_brings_the_quantized_network_nearer(digits: Digits) -> None:
+    trainer = at_work(digits, iterations=20, rate=0.01)
+    for _ in range(60):
+        trainer.distill()
+    trainer.begin_tuning()
+    session, held_out = trainer.session, trainer.held_out()
+    assert held_out is not None
+
+    def divergence() -> float:
+        with torch.no_grad():
+            given = session.run(trainer.student, held_out)
+        return float(output_divergence(session.heads, session.ask_teacher(held_out), given))
+
+    before = divergence()
+    for step in range(60):
+        assert trainer.phase == "tuning"
+        trainer.step(0.5 + step / 120)
+    assert divergence() < 0.8 * before
+
+
+def test_a_network_without_batch_norm_is_refused(digits: Digits) -> None:
+    with pytest.raises(FaceterError, match="zaq, auto, ft, rq, dfq and aciq") as caught:
+        DistilledQuantization().check(prepared_for(without_batch_norm(digits.model)))
+    assert caught.value.kind is ProblemKind.METHOD_NOT_APPLICABLE
+    assert caught.value.errors[0].field == "method"
+
+
+def test_networks_with_batch_norm_are_taken_whatever_they_are_for(digits: Digits) -> None:
+    DistilledQuantization().check(prepared_for(digits.model, CLASSIFIER))
+    DistilledQuantization().check(prepared_for(digits.model, PICTURES))
+    DistilledQuantization().check(prepared_for(signal_network(), SIGNALS))
