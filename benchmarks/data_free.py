@@ -112,9 +112,12 @@ def subject(network: str, data: Path, kept: Path) -> Subject:
         content = export(trained(data, kept / "depthwise.pt"), [1, 3, 32, 32]).SerializeToString()
         return Subject(content, classifier(MEAN, STD), cifar / "test.zip", DatasetKind.IMAGES, cifar / "train.zip")
     if network == "ecg":
-        from benchmarks.ecg_network import subject as ecg
+        from benchmarks import ecg_network as ecg
 
-        return Subject(*ecg(kept))
+        folder = kept / "ecg"
+        ecg.make(folder)
+        content = (folder / ecg.MODEL).read_bytes()
+        return Subject(content, ecg.metadata(), folder / ecg.TEST, DatasetKind.SIGNALS, folder / ecg.TRAIN)
     preprocessing = Preprocessing(size=[352, 352], channel_order=ChannelOrder.BGR)
     metadata = ModelMetadata(task=Task.OBJECT_DETECTION, preprocessing=preprocessing, detection=DECODING)
     photographs = data / "detection" / "indoor.zip"

@@ -38,8 +38,8 @@ TRAIN_RECORDINGS, TEST_RECORDINGS = 160, 120
 EPOCHS = 30
 _SECONDS = 60
 _PATIENCE = 15.0
-"""A recording takes less than 1 s, but ecg_simulate of neurokit2 0.2.13 never ends for about one in 500, in which a beat
-falls on the very last of its internal samples; another one is made instead."""
+"""A recording takes less than 1 s, but ecg_simulate of neurokit2 0.2.13 never ends for about one in 500, in which a
+beat falls on the very last of its internal samples; another one is made instead."""
 
 
 @dataclass(frozen=True)

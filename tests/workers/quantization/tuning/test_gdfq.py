@@ -33,7 +33,7 @@ def test_the_generator_learns_to_make_inputs_of_a_class(digits: Digits) -> None:
         return float(scores.gather(1, labels.unsqueeze(1)).mean())
 
     before = confidence()
-    losses = [trainer.train_generator() for _ in range(100)]
+    losses = [trainer.train_generator() for _ in range(250)]
     assert before < 0.15
     assert confidence() > before + 0.15
     assert float(losses[-1]["statistics"]) < 0.7 * float(losses[0]["statistics"])
