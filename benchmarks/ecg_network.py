@@ -54,7 +54,7 @@ RHYTHMS = {
     "slow": Rhythm((38, 57), (0.01, 0.04)),
     "normal": Rhythm((60, 95), (0.01, 0.04)),
     "fast": Rhythm((100, 150), (0.01, 0.04)),
-    "irregular": Rhythm((55, 110), (0.14, 0.22)),
+    "irregular": Rhythm((55, 110), (0.10, 0.20)),
 }
 """The classes. Five seconds of an irregular heart may look regular, so that no network is right every time."""
 
