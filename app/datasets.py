@@ -1,7 +1,6 @@
 """Data sets: checking and keeping an upload, listing, deleting. Nothing here knows of HTTP."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -9,7 +8,7 @@ from pydantic import Field
 
 from app.files import file_links
 from app.queue import JobQueue
-from app.uses import check_unused, holding
+from app.uses import check_unused, holding, lent
 from faceter.contracts.base import Contract, Page, new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
@@ -116,20 +115,13 @@ class Datasets:
         """
         return self._library.datasets.get(id)
 
-    @contextmanager
-    def using(self, id: str) -> Iterator[Dataset]:
-        """Lend a data set for work on its files.
+    def using(self, id: str) -> AbstractContextManager[Dataset]:
+        """Lend a data set for work on its files; see `app.uses.lent`.
 
         Raises:
             FaceterError: `NOT_FOUND`, also if a file is gone in the block because the data set was deleted meanwhile.
         """
-        dataset = self.get(id)
-        try:
-            yield dataset
-        except FaceterError as error:
-            if error.kind is ProblemKind.BLOB_MISSING:
-                self.get(id)
-            raise
+        return lent(self.get, id)
 
     def page(self, limit: int, cursor: str | None, wanted: DatasetFilter) -> Page[Dataset]:
         """Return one page of the data sets wanted, newest first.

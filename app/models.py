@@ -2,8 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -14,7 +13,7 @@ from app.files import file_links
 from app.problems import field_problems, invalid_request
 from app.queue import JobQueue
 from app.sessions import SessionCache
-from app.uses import check_unused, holding
+from app.uses import check_unused, holding, lent
 from faceter.contracts.base import Contract, Page, new_id, utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.graphs import Graph
@@ -140,20 +139,13 @@ class Models:
             content = self._library.blobs.read(model.sha256)
         return describe(load_model(content, max_bytes=len(content)))
 
-    @contextmanager
-    def using(self, id: str) -> Iterator[Model]:
-        """Lend a model for work on its file.
+    def using(self, id: str) -> AbstractContextManager[Model]:
+        """Lend a model for work on its file; see `app.uses.lent`.
 
         Raises:
             FaceterError: `NOT_FOUND`, also if the file is gone in the block because the model was deleted meanwhile.
         """
-        model = self.get(id)
-        try:
-            yield model
-        except FaceterError as error:
-            if error.kind is ProblemKind.BLOB_MISSING:
-                self.get(id)
-            raise
+        return lent(self.get, id)
 
     def delete(self, id: str) -> None:
         """Delete a model; models made from it stay.

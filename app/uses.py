@@ -1,8 +1,8 @@
-"""Keeps a resource from being deleted while a job that reads it is being made."""
+"""Sees to resources while they are used: held while a job that reads them is made, lent while their files are read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from redis import Redis
 from redis.exceptions import LockError
@@ -15,6 +15,8 @@ from faceter.store.connection import store_errors
 _LOCK_SECONDS: Final = 30
 _WAIT_SECONDS: Final = 10
 _MOST_NAMED: Final = 5
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -40,6 +42,26 @@ def holding(redis: Redis, ids: Iterable[str]) -> Iterator[None]:
                     )
             stack.callback(_release, lock)
         yield
+
+
+@contextmanager
+def lent(get: Callable[[str], T], id: str) -> Iterator[T]:
+    """Lend a record for work on its files.
+
+    Args:
+        get: Returns the record of an id, or raises `NOT_FOUND`.
+        id: Which.
+
+    Raises:
+        FaceterError: `NOT_FOUND`, also if a file is gone in the block because the record was deleted meanwhile.
+    """
+    record = get(id)
+    try:
+        yield record
+    except FaceterError as error:
+        if error.kind is ProblemKind.BLOB_MISSING:
+            get(id)
+        raise
 
 
 def _release(lock: Lock) -> None:

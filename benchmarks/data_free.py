@@ -18,9 +18,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from benchmarks.fastestdet import DECODING
-from benchmarks.post_training import classifier, print_table, trained
-from faceter.contracts.base import utc_now
-from faceter.contracts.datasets import Dataset, DatasetKind
+from benchmarks.post_training import classifier, print_table, record_of, trained
+from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing, Task
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.contracts.settings import Settings
@@ -142,18 +141,7 @@ def measured(row: Row, found: Subject) -> dict[str, object]:
         **dict.fromkeys(wanted, "dts_benchmark"),
     )
     opened = {role: open_dataset(path, kind, settings) for role, (path, kind) in wanted.items()}
-    records = {
-        role: Dataset(
-            id="dts_benchmark",
-            name=path.name,
-            kind=kind,
-            created_at=utc_now(),
-            sha256="0" * 64,
-            bytes=path.stat().st_size,
-            samples=len(opened[role]),
-        )
-        for role, (path, kind) in wanted.items()
-    }
+    records = {role: record_of(path, kind, len(opened[role])) for role, (path, kind) in wanted.items()}
     data = Data(opened.get("calibration_dataset"), opened["evaluation_dataset"], records)
     started = time.monotonic()
     report = quantize(found.content, found.metadata, request, data, settings).report

@@ -61,19 +61,24 @@ def report_on(
     )
     settings = Settings(_env_file=None)
     with open_dataset(dataset, kind, settings) as data:
-        record = Dataset(
-            id="dts_benchmark",
-            name=dataset.name,
-            kind=kind,
-            created_at=utc_now(),
-            sha256="0" * 64,
-            bytes=dataset.stat().st_size,
-            samples=len(data),
-        )
+        record = record_of(dataset, kind, len(data))
         made = quantize(
             content, metadata, request, Data(evaluation=data, records={"evaluation_dataset": record}), settings
         )
     return made.report
+
+
+def record_of(path: Path, kind: DatasetKind, samples: int) -> Dataset:
+    """Return the record of a data set that is in no library."""
+    return Dataset(
+        id="dts_benchmark",
+        name=path.name,
+        kind=kind,
+        created_at=utc_now(),
+        sha256="0" * 64,
+        bytes=path.stat().st_size,
+        samples=samples,
+    )
 
 
 def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

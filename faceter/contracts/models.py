@@ -20,6 +20,11 @@ class Task(StrEnum):
     SIGNAL_CLASSIFICATION = "signal-classification"
     OTHER = "other"
 
+    @property
+    def classifies(self) -> bool:
+        """Whether an answer is one class of several."""
+        return self in (self.IMAGE_CLASSIFICATION, self.TEXT_PAIR_CLASSIFICATION, self.SIGNAL_CLASSIFICATION)
+
 
 class ResizeRule(StrEnum):
     """How a picture comes to the model's size."""

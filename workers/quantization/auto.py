@@ -21,6 +21,7 @@ from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
 from workers.quantization.aciq import AnalyticClipping
 from workers.quantization.prepared import Outcome, Prepared
+from workers.quantization.tuning.batches import space_of
 from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.distillation import Distillation, Recipe
 from workers.quantization.tuning.inputs import require_input_space
@@ -72,8 +73,7 @@ class _Automatic(Trainer):
         self, settings: Automatic, session: Session, start: QuantizationPlan, made: Tensor | None = None
     ) -> None:
         super().__init__(session)
-        prepared = session.prepared
-        space = session.space or require_input_space(prepared.model, prepared.inputs, prepared.preprocessing)
+        space = space_of(session)
         self._settings = settings
         self._space = space
         adversary = session.student(start, learned_steps=False)

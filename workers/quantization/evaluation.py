@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from faceter.contracts.models import DetectionDecoding, ModelMetadata, Task
+from faceter.contracts.models import DetectionDecoding, ModelMetadata
 from faceter.contracts.quantizations import Agreement, Quality
 from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.kinds import AnyDataset
@@ -19,8 +19,6 @@ from faceter.vision.detection import decode_to_pictures, for_evaluation
 from faceter.vision.metadata import class_output
 from faceter.vision.preprocess import Placement
 from workers.quantization.data import Comparison, Sample
-
-_CLASSIFYING = (Task.IMAGE_CLASSIFICATION, Task.TEXT_PAIR_CLASSIFICATION, Task.SIGNAL_CLASSIFICATION)
 
 Outputs = dict[str, NDArray[np.generic]]
 
@@ -67,7 +65,7 @@ def compare(
         The agreement of the two, and the quality of each where there is evaluation data.
     """
     output = class_output(metadata, before.outputs).name
-    classifies = metadata.task in _CLASSIFYING
+    classifies = metadata.task.classifies
     counts, boxes = _Counts(), _Detections()
     for sample in comparison.batches:
         answers = [_first(model.run(sample.inputs), sample.count) for model in (before, after)]

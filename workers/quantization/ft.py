@@ -58,7 +58,6 @@ class _FineTuning(Trainer):
     def __init__(self, settings: FineTuning, session: Session, start: QuantizationPlan) -> None:
         super().__init__(session)
         self.path = "the calibration data"
-        self._settings = settings
         inputs = session.prepared.tuning_inputs()
         self._pool = Pool(session, torch.from_numpy(inputs), session.affordable(settings.batch), settings.mixed)
         self._distillation = Distillation(session, start, settings.recipe)

@@ -26,7 +26,6 @@ from workers.quantization.tuning.batch_norm import NormalizedNetwork, require_ba
 from workers.quantization.tuning.batches import space_of
 from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.generated import GeneratorTrainer
-from workers.quantization.tuning.generators import seeded_generator
 from workers.quantization.tuning.gradients import limit_gradient
 from workers.quantization.tuning.inputs import require_input_space
 from workers.quantization.tuning.loop import Losses
@@ -114,26 +113,7 @@ class GenerativeTrainer(GeneratorTrainer):
         self.logits = session.heads.logits
         space = space_of(session)
         classes = session.ask_teacher(session.arranged(space.noise(space.fixed or 1, 0)))[self.logits].shape[-1]
-        seed = session.random("generator").initial_seed()
-        generator = session.place(
-            seeded_generator(seed, space, latent=settings.latent, width=settings.width, classes=classes)
-        )
-        student = session.student(start, learned_steps=False)
-        super().__init__(
-            session,
-            student,
-            generator,
-            torch.optim.Adam(generator.parameters(), lr=settings.generator_rate),
-            torch.optim.SGD(
-                student.values(),
-                lr=settings.rate,
-                momentum=settings.momentum,
-                weight_decay=settings.weight_decay,
-                nesterov=True,
-            ),
-            batch=settings.batch,
-            held_out_at=settings.held_out_at,
-        )
+        super().__init__(session, settings, start, classes=classes, nesterov=True)
         self.normalized = NormalizedNetwork(session)
         self._warm = False
         self._made_last: dict[str, Tensor] | None = None

@@ -143,6 +143,12 @@ def channel_moments(
     return moments
 
 
+def as_array(values: Tensor) -> NDArray[np.float32]:
+    """Return a float tensor, wherever it is and however it lies in memory, as a float32 array."""
+    found: NDArray[np.float32] = values.float().cpu().contiguous().numpy()
+    return found
+
+
 def as_tensors(batch: Batch, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """Return a batch of arrays as torch tensors on a device."""
     return {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in batch.items()}

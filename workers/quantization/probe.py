@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from faceter.datasets.kinds import AnyDataset
+from faceter.datasets.samples import spread
 from workers.quantization.data import data_comparison
 from workers.quantization.prepared import Prepared
 from workers.quantization.tuned import AccuracyOf
@@ -44,12 +45,11 @@ def accuracy_probe(data: AnyDataset | None, prepared: Prepared) -> AccuracyOf:
 
 def _samples(data: AnyDataset, prepared: Prepared) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return samples spread over the data and their labels; None if there are no labels."""
-    inputs, labels, count = [], [], 0
-    chosen = np.unique(np.linspace(0, len(data) - 1, _MOST_SAMPLES).astype(int))
-    for sample in data_comparison(data, "evaluation", prepared.metadata, prepared.inputs, chosen.tolist()).batches:
+    inputs, labels = [], []
+    chosen = spread(len(data), _MOST_SAMPLES)
+    for sample in data_comparison(data, "evaluation", prepared.metadata, prepared.inputs, chosen).batches:
         if sample.labels is None:
             return None
         inputs.append(np.asarray(sample.inputs[prepared.inputs[0].name])[: sample.count])
         labels.append(np.asarray(sample.labels, np.int64))
-        count += sample.count
     return torch.from_numpy(np.concatenate(inputs)), torch.from_numpy(np.concatenate(labels))

@@ -44,6 +44,7 @@ from workers.quantization.mixed.pareto import packed_frontier
 from workers.quantization.mixed.shares import Shares
 from workers.quantization.mixed.tries import MakesTrainer, Network, Tuner
 from workers.quantization.mixed.weighing import batches_of, weigh
+from workers.quantization.observation import as_array
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuned import AccuracyOf, TunedOutcome, budget_of, teacher_labels, worth_compiling
@@ -199,7 +200,7 @@ class _Run:
         if method is None or found is None:
             return None
         if isinstance(method, FineTuning):
-            rest = found.tuning.float().cpu().contiguous().numpy()
+            rest = as_array(found.tuning)
             self.session.prepared = replace(self.session.prepared, tuning_inputs=lambda: rest)
             return replace(method, recipe=replace(method.recipe, from_start=True)).trainer
         if isinstance(method, Automatic):
@@ -277,12 +278,12 @@ class _Run:
         )
         held_out = found.held_out
         if held_out is None and last is not None and last.held_out is not None:
-            held_out = last.held_out.float().cpu().contiguous().numpy()
+            held_out = as_array(last.held_out)
         return TunedOutcome(
             Outcome(self.base),
             tuning,
             tuple(self.parts.curves),
-            synthetic=None if made is None else made.float().cpu().contiguous().numpy(),
+            synthetic=None if made is None else as_array(made),
             labels=None if made is None else teacher_labels(self.session, made),
             held_out=held_out,
         )

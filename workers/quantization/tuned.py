@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from faceter.contracts.quantizations import CurvePoint, QuantizationRequest, Tuning
 from workers.host import compute_device
 from workers.quantization.mixed.choice import Reached
+from workers.quantization.observation import as_array
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.tuning import loop
 from workers.quantization.tuning.budget import Budget
@@ -100,9 +101,9 @@ def tune(
         outcome=Outcome(tuned.plan, [*start.notes, *_notes(tuned.tuning)]),
         tuning=tuned.tuning.model_copy(update={"compiled": is_compiled}),
         curves=tuple(tuned.curves),
-        synthetic=None if tuned.synthetic is None else tuned.synthetic.float().cpu().contiguous().numpy(),
+        synthetic=None if tuned.synthetic is None else as_array(tuned.synthetic),
         labels=None if tuned.synthetic is None else teacher_labels(session, tuned.synthetic),
-        held_out=None if tuned.held_out is None else tuned.held_out.float().cpu().contiguous().numpy(),
+        held_out=None if tuned.held_out is None else as_array(tuned.held_out),
     )
 
 

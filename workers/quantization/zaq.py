@@ -29,7 +29,6 @@ from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.batches import space_of
 from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.generated import GeneratorTrainer
-from workers.quantization.tuning.generators import seeded_generator
 from workers.quantization.tuning.gradients import limit_gradient
 from workers.quantization.tuning.inputs import require_input_space
 from workers.quantization.tuning.loop import Losses
@@ -119,21 +118,7 @@ class AdversarialTrainer(GeneratorTrainer):
 
     def __init__(self, settings: AdversarialQuantization, session: Session, start: QuantizationPlan) -> None:
         self.settings = settings
-        space = space_of(session)
-        seed = session.random("generator").initial_seed()
-        generator = session.place(seeded_generator(seed, space, latent=settings.latent, width=settings.width))
-        student = session.student(start, learned_steps=False)
-        super().__init__(
-            session,
-            student,
-            generator,
-            torch.optim.Adam(generator.parameters(), lr=settings.generator_rate),
-            torch.optim.SGD(
-                student.values(), lr=settings.rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-            ),
-            batch=settings.batch,
-            held_out_at=settings.held_out_at,
-        )
+        super().__init__(session, settings, start)
         self.layers = compared_layers(session, settings.layers)
         self.weights = LayerWeights(len(self.layers), settings.decay)
 

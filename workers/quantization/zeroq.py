@@ -19,8 +19,7 @@ from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
-from workers.quantization.affine import activation_quantizer
-from workers.quantization.calibration import activation_statistics
+from workers.quantization.calibration import activation_statistics, min_max_quantizers
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.rq import RawQuantization
 from workers.quantization.statistics import Source
@@ -197,7 +196,6 @@ class DistilledTrainer(Trainer):
             "optimizer": self.optimizer.state_dict(),
             "random": self._random.get_state(),
             "order": self._order.get_state(),
-            "rate": self.rate,
         }
 
     def restore(self, state: State) -> None:
@@ -215,7 +213,6 @@ class DistilledTrainer(Trainer):
         self.optimizer.load_state_dict(state["optimizer"])
         self._random.set_state(state["random"])
         self._order.set_state(state["order"])
-        self.rate = state["rate"]
 
     def _begin_batch(self) -> None:
         self._take_batch(torch.randn(self.batch, *self.space.shape, generator=self._random))
@@ -247,13 +244,5 @@ class DistilledTrainer(Trainer):
         batches = [{name: part.numpy()} for part in torch.split(inputs.cpu().contiguous()[whole], size)]
         measured = replace(self.session.prepared, model=self.start.model, batches=batches, source=Source.CALIBRATION)
         statistics = activation_statistics(measured, self.start.sites)
-        activations = {
-            site.name: activation_quantizer(
-                min(statistics[tensor].low for tensor in site.tensors),
-                max(statistics[tensor].high for tensor in site.tensors),
-                self.start.activations[site.name].bits,
-            )
-            for site in self.start.sites.activations
-            if site.name in self.start.activations
-        }
+        activations = min_max_quantizers(self.start.sites, statistics, self.session.request.activation_bits)
         return replace(self.start, activations=activations)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from faceter.contracts.models import TensorSpec
 from faceter.contracts.quantizations import Agreement, Quality, QuantizationRequest
 from faceter.datasets.detection import DetectionDataset
+from faceter.datasets.samples import spread
 from faceter.engines.base import Array, Interrupt, LoadedModel
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
@@ -117,7 +116,7 @@ def _inputs(
     evaluation = data.evaluation
     if evaluation is None or isinstance(evaluation, DetectionDataset) or len(evaluation) <= MOST_SAMPLES:
         return lambda: comparison(prepared.original, specs, prepared.metadata, request, data, made)
-    chosen = np.linspace(0, len(evaluation) - 1, MOST_SAMPLES).astype(int).tolist()
+    chosen = spread(len(evaluation), MOST_SAMPLES)
     return lambda: data_comparison(evaluation, "evaluation", prepared.metadata, specs, chosen)
 
 

@@ -15,6 +15,7 @@ from workers.quantization.ft import FineTuning
 from workers.quantization.mixed.assignment import with_weight_bits
 from workers.quantization.mixed.sensitivity import MOST_SAMPLES
 from workers.quantization.mixed.shares import Shares
+from workers.quantization.observation import as_array
 from workers.quantization.tuning.augmentation import augment
 from workers.quantization.tuning.making import InputMaker
 from workers.quantization.tuning.method import TunedMethod
@@ -78,12 +79,12 @@ def gather(
     if hold_out:
         apart = torch.arange(len(inputs)) % (4 if isinstance(method, Automatic | FineTuning) else 2) == 0
         chosen = inputs[apart][:_MOST_HELD_OUT]
-        held_out = _array(chosen if made is None else augment(chosen, random, pictures=pictures, mixed=1.0))
+        held_out = as_array(chosen if made is None else augment(chosen, random, pictures=pictures, mixed=1.0))
         inputs = inputs if apart.all() else inputs[~apart]
     weighing = inputs[:MOST_SAMPLES]
     if made is not None:
         weighing = augment(weighing, random, pictures=pictures, mixed=1.0)
-    return Gathered(path, inputs, _array(weighing), held_out, made)
+    return Gathered(path, inputs, as_array(weighing), held_out, made)
 
 
 def _made(
@@ -98,7 +99,3 @@ def _made(
         parts.run(maker, few, shares.synthesis if isinstance(method, Automatic) else shares.inputs)
         parts.kept["inputs"] = maker.synthetic()
     return maker.path, session.arranged(parts.kept["inputs"])
-
-
-def _array(inputs: Tensor) -> Inputs:
-    return np.asarray(inputs.float().cpu().contiguous().numpy())

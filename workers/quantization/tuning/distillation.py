@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from workers.quantization.tuning.losses import feature_divergence, output_diverg
 from workers.quantization.tuning.matching import match_moments
 from workers.quantization.tuning.network import QuantizedNetwork
 from workers.quantization.tuning.rounding import activation_quantizers, rounded
+from workers.quantization.tuning.schedules import cosine
 from workers.quantization.tuning.session import Session
 
 _SMALLEST = 1e-3
@@ -182,10 +182,7 @@ class Distillation:
     def _schedule(self, done: float, rate: float) -> None:
         """Set the rates: up in a line, then down in half a cosine."""
         warm = self.recipe.warm
-        if done < warm:
-            share = (done + 0.1 * warm) / (1.1 * warm)
-        else:
-            share = 0.5 * (1 + math.cos(math.pi * (done - warm) / (1 - warm)))
+        share = (done + 0.1 * warm) / (1.1 * warm) if done < warm else cosine((done - warm) / (1 - warm))
         share = self.recipe.floor + (1 - self.recipe.floor) * share
         for group in self._optimizer.param_groups:
             group["lr"] = group["rate"] * share * rate

@@ -4,23 +4,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from workers.quantization.tuning.batches import batch_of
+from faceter.graphs.qdq import QuantizationPlan
+from workers.quantization.tuning.batches import batch_of, space_of
 from workers.quantization.tuning.checkpoints import State
-from workers.quantization.tuning.generators import Generator
+from workers.quantization.tuning.generators import seeded_generator
 from workers.quantization.tuning.inputs import InputSpace
 from workers.quantization.tuning.loop import Trainer
-from workers.quantization.tuning.network import QuantizedNetwork
 from workers.quantization.tuning.session import Session
 
 _HELD_OUT = 512
 _HELD_OUT_VALUES = 2**24
 _SYNTHETIC = 1024
 _SYNTHETIC_VALUES = 2**26
+
+
+class GeneratorSettings(Protocol):
+    """What the settings of every method with a generator have."""
+
+    @property
+    def batch(self) -> int:
+        """Inputs in a batch, for a small network; see :func:`batch_of`."""
+
+    @property
+    def latent(self) -> int:
+        """Size of z."""
+
+    @property
+    def width(self) -> int:
+        """Channels of the generator's first convolutions."""
+
+    @property
+    def generator_rate(self) -> float:
+        """Learning rate of G (Adam)."""
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of Q (SGD)."""
+
+    @property
+    def momentum(self) -> float:
+        """Its momentum."""
+
+    @property
+    def weight_decay(self) -> float:
+        """Its weight decay."""
+
+    @property
+    def held_out_at(self) -> Sequence[float]:
+        """The shares of the budget at which inputs are held out."""
 
 
 class GeneratorTrainer(Trainer):
@@ -37,34 +73,39 @@ class GeneratorTrainer(Trainer):
 
     Args:
         session: What it works with.
-        student: Q.
-        generator: G.
-        generator_optimizer: Its optimizer.
-        optimizer: That of Q.
-        batch: Inputs in a batch, for a small network; see :func:`batch_of`.
-        held_out_at: The shares of the budget at which inputs are held out.
+        settings: The method's.
+        start: The network after rounding alone.
+        classes: Classes that inputs are made for; None where they are made from noise alone.
+        nesterov: Whether Q's momentum is Nesterov's.
     """
 
     def __init__(
         self,
         session: Session,
-        student: QuantizedNetwork,
-        generator: Generator,
-        generator_optimizer: Optimizer,
-        optimizer: Optimizer,
+        settings: GeneratorSettings,
+        start: QuantizationPlan,
         *,
-        batch: int,
-        held_out_at: Sequence[float],
+        classes: int | None = None,
+        nesterov: bool = False,
     ) -> None:
         super().__init__(session)
-        self.student = student
-        self.generator = generator
-        self.generator_optimizer = generator_optimizer
-        self.optimizer = optimizer
+        self.student = session.student(start, learned_steps=False)
+        seed = session.random("generator").initial_seed()
+        self.generator = session.place(
+            seeded_generator(seed, space_of(session), latent=settings.latent, width=settings.width, classes=classes)
+        )
+        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), lr=settings.generator_rate)
+        self.optimizer = torch.optim.SGD(
+            self.student.values(),
+            lr=settings.rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=nesterov,
+        )
         self.steps = 0
         self.generator_steps = 0
-        self.batch = batch_of(session, batch)
-        self._moments = held_out_at
+        self.batch = batch_of(session, settings.batch)
+        self._moments = settings.held_out_at
         self._passed = 0
         self._held_out: Tensor | None = None
         self._random = session.random("generated inputs")
@@ -117,7 +158,6 @@ class GeneratorTrainer(Trainer):
             "held_out": self._held_out,
             "random": self._random.get_state(),
             "apart": self._apart.get_state(),
-            "rate": self.rate,
         }
 
     def restore(self, state: State) -> None:
@@ -131,7 +171,6 @@ class GeneratorTrainer(Trainer):
         self._held_out = None if state["held_out"] is None else self.session.arranged(state["held_out"])
         self._random.set_state(state["random"])
         self._apart.set_state(state["apart"])
-        self.rate = state["rate"]
 
     def _made(self, count: int, source: torch.Generator) -> tuple[Tensor, Tensor | None]:
         z, labels = self.noise(count, source)

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.models import ModelMetadata
 from faceter.graphs.describe import output_specs
 from faceter.graphs.qdq import Sites
 from faceter.graphs.view import GraphView
 from faceter.vision.metadata import class_output
 
-_CLASSIFYING = (Task.IMAGE_CLASSIFICATION, Task.TEXT_PAIR_CLASSIFICATION, Task.SIGNAL_CLASSIFICATION)
 _TINY = 1e-12
 
 Outputs = Mapping[str, Tensor]
@@ -57,7 +56,7 @@ def find_heads(model: onnx.ModelProto, metadata: ModelMetadata) -> Heads:
             names.append(maker.input[0])
     names = list(dict.fromkeys(names))
     chosen = class_output(metadata, output_specs(model)).name
-    if metadata.task not in _CLASSIFYING or chosen not in names:
+    if not metadata.task.classifies or chosen not in names:
         return Heads(None, tuple(names))
     maker = view.producer.get(chosen)
     logits = maker.input[0] if maker is not None and maker.op_type in ("Softmax", "LogSoftmax") else chosen

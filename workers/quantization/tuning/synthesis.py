@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from workers.quantization.tuning.losses import output_divergence
 from workers.quantization.tuning.moments import channel_moments
 from workers.quantization.tuning.network import QuantizedNetwork
 from workers.quantization.tuning.scenes import scenes
+from workers.quantization.tuning.schedules import cosine, set_rate
 from workers.quantization.tuning.session import Session
 
 _TINY = 1e-8
@@ -89,8 +89,8 @@ class Synthesis:
         Args:
             rate: Factor on the learning rate.
         """
-        cosine = 0.5 * (1 + math.cos(math.pi * self._done / self.objective.iterations))
-        self._optimizer.param_groups[0]["lr"] = rate * self.objective.rate * self._scale * (0.05 + 0.95 * cosine)
+        share = 0.05 + 0.95 * cosine(self._done / self.objective.iterations)
+        set_rate(self._optimizer, rate * self.objective.rate * self._scale * share)
         x = augment(self._x, self._random, pictures=self.space.pictures, mixed=0.0)
         losses = self._losses(self.session.arranged(x))
         total = torch.stack([losses[name] * factor for name, factor in self._factors().items() if name in losses]).sum()

@@ -1,6 +1,5 @@
 """Distillation, stage by stage, in steps that are in proportion to what they move."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from faceter.graphs.qdq import QuantizationPlan
 from faceter.graphs.quantizer import Array
 from faceter.graphs.view import GraphView
 from tests.graphs.builders import GraphBuilder
-from tests.workers.quantization.networks import Digits, one_thread, request_for
+from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import (
     CLASSIFIER,
     CPU,
@@ -33,12 +32,6 @@ from workers.quantization.tuning.precision import Precision
 from workers.quantization.tuning.session import Session
 
 FEW: dict[str, Any] = {"weight_bits": 2, "activation_bits": 2}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The inner loops: what they compute, in any memory format, and compiled."""
 
 import logging
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import torch
 from torch import Tensor
 
 from faceter.graphs.quantizer import asymmetric
-from tests.workers.quantization.networks import one_thread
 from workers.quantization.tuning import kernels as module
 from workers.quantization.tuning.kernels import (
     channel_sums,
@@ -32,12 +30,6 @@ STEP, LOW, HIGH = (torch.tensor(value) for value in (0.37, -2.0, 5.0))
 
 torch_warns_of_itself = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 def drawn(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:

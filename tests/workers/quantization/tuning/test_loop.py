@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from torch import Tensor
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.quantizations import CurvePoint
 from faceter.graphs.qdq import QuantizationPlan
-from tests.workers.quantization.networks import one_thread, request_for
+from tests.workers.quantization.networks import request_for
 from tests.workers.quantization.tuning.methods_at_work import (
     CPU,
     SIGNALS,
@@ -30,12 +30,6 @@ from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.loop import Losses, Trainer, Tuned
 from workers.quantization.tuning.network import QuantizedNetwork
 from workers.quantization.tuning.session import Session
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

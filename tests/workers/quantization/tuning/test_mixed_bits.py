@@ -1,6 +1,5 @@
 """Distillation of networks whose weights have bits of their own, and from weights that were tuned before."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from onnx import numpy_helper
 
 from faceter.graphs.qdq import QuantizationPlan
-from tests.workers.quantization.networks import Digits, one_thread, request_for
+from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import CPU, prepared_for
 from workers.quantization.mixed.assignment import with_weight_bits
 from workers.quantization.prepared import Prepared
@@ -20,12 +19,6 @@ from workers.quantization.tuning.ladder import stages
 from workers.quantization.tuning.session import Session
 
 BITS = (2, 8, 3, 5, 4, 6)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

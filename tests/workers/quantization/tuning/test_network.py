@@ -1,7 +1,5 @@
 """The network that is trained: the one that is served, with gradients."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,7 @@ from faceter.graphs.qdq import QuantizationPlan, write_qdq
 from faceter.graphs.view import GraphView
 from tests.graphs.builders import GraphBuilder, residual_net
 from tests.workers.quantization.mixed.networks import two_headed
-from tests.workers.quantization.networks import one_thread, request_for
+from tests.workers.quantization.networks import request_for
 from tests.workers.quantization.tuning.methods_at_work import (
     PICTURES,
     SIGNALS,
@@ -22,12 +20,6 @@ from workers.quantization.aciq import AnalyticClipping
 from workers.quantization.rq import RawQuantization
 from workers.quantization.simulate import SimulatedNetwork
 from workers.quantization.tuning.network import QuantizedNetwork
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 def plans() -> dict[str, QuantizationPlan]:

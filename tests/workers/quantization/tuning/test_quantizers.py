@@ -1,7 +1,6 @@
 """Quantizers with learned steps, against the paper's equations and against the quantizers they begin from."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,16 +11,8 @@ from hypothesis import strategies as st
 
 from faceter.graphs.quantizer import Array, Quantizer, asymmetric, symmetric
 from tests.references.learned_step import slope_of_value, step_gradient
-from tests.workers.quantization.networks import one_thread
 from workers.quantization.affine import activation_quantizer, channel_weight_quantizer
 from workers.quantization.tuning.quantizers import LearnedQuantizer, rounded_bias
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
-
 
 CHANNELS = 5
 VARIED = np.array([2, 3, 8, 4, 2])

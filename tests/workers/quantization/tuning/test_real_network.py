@@ -4,7 +4,6 @@ The network is ResNet-20 at W4A4 with one scale per weight tensor, where roundin
 seconds of tuning are then told from chance on 256 pictures. What they reach in minutes is for benchmarks to say.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from faceter.contracts.quantizations import QuantizationMethod
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
 from faceter.graphs.qdq import QuantizationPlan
-from tests.workers.quantization.networks import Floats, one_thread, outputs_of, request_for, served
+from tests.workers.quantization.networks import Floats, outputs_of, request_for, served
 from workers.quantization.methods import methods, tuned_methods
 from workers.quantization.noise import Batch
 from workers.quantization.pipeline import prepare
@@ -42,12 +41,6 @@ BRIEF: dict[QuantizationMethod, tuple[int, dict[str, Any]]] = {
     QuantizationMethod.AUTO: (30, {"batch": 24, "objective": Objective(batch=64, iterations=10)}),
 }
 """Steps, and settings for a run of so few."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Steps of least squared error, against a search that tries them all."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from faceter.contracts.quantizations import Granularity
 from faceter.graphs.quantizer import Array, Quantizer
-from tests.workers.quantization.networks import Digits, one_thread, request_for
+from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import CPU, prepared_for
 from workers.quantization.affine import activation_quantizer, min_max_weight_quantizer
 from workers.quantization.prepared import Prepared
@@ -20,12 +19,6 @@ from workers.quantization.tuning.session import Session
 
 SHARES = [1 - index / 40 for index in range(33)]
 """From all of the range down to a fifth of it."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 def squared_error(quantizer: Quantizer, values: Array) -> float:

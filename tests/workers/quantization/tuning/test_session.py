@@ -1,7 +1,5 @@
 """What a method works with: networks in any batch, seeds, devices."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 import pytest
@@ -11,18 +9,12 @@ from onnx import TensorProto
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata
 from tests.graphs.builders import GraphBuilder, residual_net, run
-from tests.workers.quantization.networks import one_thread, request_for
+from tests.workers.quantization.networks import request_for
 from tests.workers.quantization.tuning.methods_at_work import CPU, PICTURES, SIGNALS, prepared_for, signal_network
 from tests.workers.quantization.tuning.test_losses import integer_output
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.inputs import searchable
 from workers.quantization.tuning.session import Session
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 def fixed(batch: int, *, mixing: bool = False) -> onnx.ModelProto:

@@ -1,11 +1,9 @@
 """Inputs made from the float network alone: they come to fit what it expects, and are the same for equal seeds."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
-from tests.workers.quantization.networks import Digits, one_thread, request_for
+from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import (
     CLASSIFIER,
     CPU,
@@ -19,12 +17,6 @@ from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.checkpoints import dump, load
 from workers.quantization.tuning.session import Session
 from workers.quantization.tuning.synthesis import Objective, Synthesis, beginnings
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Laws that hold for every method that trains after rounding."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from faceter.contracts.quantizations import QuantizationMethod
 from tests.graphs.builders import GraphBuilder
 from tests.workers.quantization.mixed.networks import two_headed
-from tests.workers.quantization.networks import Digits, Floats, one_thread, request_for, served
+from tests.workers.quantization.networks import Digits, Floats, request_for, served
 from tests.workers.quantization.tuning.methods_at_work import (
     CLASSIFIER,
     CPU,
@@ -44,12 +43,6 @@ every = pytest.mark.parametrize("method", every_method)
 without_batch_norm_too = pytest.mark.parametrize(
     "method", [QuantizationMethod.ZAQ, QuantizationMethod.FT, QuantizationMethod.AUTO]
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Evaluation data are looked at and change nothing: the file is the same with them and without."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,12 @@ import pytest
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.quantizations import QuantizationMethod
 from faceter.datasets.kinds import open_dataset
-from tests.workers.quantization.networks import Digits, one_thread, request_for
+from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.test_pipeline import SETTINGS, classifier, digits_zip, record
 from tests.workers.quantization.tuning.methods_at_work import Recording, every_method, light
 from workers.quantization.data import Data
 from workers.quantization.methods import tuned_methods
 from workers.quantization.pipeline import Quantized, quantize
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.mark.parametrize("method", every_method)
