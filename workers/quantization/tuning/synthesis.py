@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from workers.quantization.tuning.augmentation import augment
+from workers.quantization.tuning.batches import batch_of
 from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.inputs import InputSpace
 from workers.quantization.tuning.losses import output_divergence
@@ -28,7 +29,7 @@ class Objective:
     """Settings of synthesis.
 
     Args:
-        batch: Inputs made together; they share the statistics.
+        batch: Inputs made together, for a small network (see `batch_of`); they share the statistics.
         iterations: Adam's steps on each batch.
         rate: How far Adam moves a value per step, in deviations of the input.
         classes: Factor of the cross-entropy to random labels, for a network that classifies.
@@ -140,7 +141,7 @@ class Synthesis:
 
     def _begin(self) -> None:
         """Begin another batch."""
-        count = len(self.made[-1]) if self.made else min(self.objective.batch, self.session.most)
+        count = len(self.made[-1]) if self.made else batch_of(self.session, self.objective.batch)
         seed = int(torch.randint(0, 2**31, (), generator=self._random))
         x = beginnings(self.space, count, seed).to(self.session.device)
         if self.made:
