@@ -116,9 +116,11 @@ def quantize(client: httpx.Client, model_id: str, dataset_id: str, method: str, 
     job = _checked(client.post(f"/v1/models/{model_id}/quantizations", json=request))
     began = time.monotonic()
     end: dict[str, Any] = {}
+    step = ""
     for event, document in events(client, f"/v1/jobs/{job['id']}/events"):
-        if event == "progress":
-            _progress(name, document["fraction"], document["step"])
+        if event == "progress" and (sys.stdout.isatty() or document["step"] != step):
+            step = document["step"]
+            _progress(name, document["fraction"], step)
         elif event == "end":
             end = document
     if end.get("status") != "succeeded":
