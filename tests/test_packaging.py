@@ -59,7 +59,7 @@ def _names(requirements: list[str]) -> set[str]:
 
 
 def _imported(*rooms: str) -> set[str]:
-    """Return the distributions whose modules the rooms' files import."""
+    """Return the distributions whose modules the rooms' files import; for one not installed, its module's name."""
     trees = [ast.parse(path.read_text()) for room in rooms for path in (_ROOT / room).rglob("*.py")]
     modules: set[str] = set()
     for node in itertools.chain.from_iterable(map(ast.walk, trees)):
@@ -70,7 +70,9 @@ def _imported(*rooms: str) -> set[str]:
     ours = {"app", "benchmarks", "examples", "faceter", "tests", "workers"}
     tops = {"google.protobuf" if name.startswith("google.protobuf") else name.partition(".")[0] for name in modules}
     providers = {**packages_distributions(), "google.protobuf": ["protobuf"]}
-    return {canonicalize_name(providers[top][0]) for top in tops - ours if top not in sys.stdlib_module_names}
+    return {
+        canonicalize_name(providers.get(top, [top])[0]) for top in tops - ours if top not in sys.stdlib_module_names
+    }
 
 
 class TestCompose:
