@@ -14,6 +14,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -28,7 +29,7 @@ from workers.quantization.tuning.inputs import require_input_space
 from workers.quantization.tuning.loop import Losses, Trainer
 from workers.quantization.tuning.pool import Pool
 from workers.quantization.tuning.session import Session
-from workers.quantization.tuning.synthesis import Objective, Synthesis, beginnings
+from workers.quantization.tuning.synthesis import Objective, Synthesis
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Automatic:
         synthesis_share: The share of the budget spent on making inputs.
         batch: Inputs per step of tuning.
         mixed: The share of each batch that is a mix of two inputs.
-        plain: Inputs tuned on that are procedural, as a share of those that were made.
+        pasted: The share that gets a part of another input.
         objective: Settings of making inputs.
         recipe: Settings of tuning.
     """
@@ -47,9 +48,11 @@ class Automatic:
     synthesis_share: float = 0.35
     batch: int = 128
     mixed: float = 0.5
-    plain: float = 0.25
+    pasted: float = 0.25
     objective: Objective = field(default_factory=Objective)
     recipe: Recipe = field(default_factory=Recipe)
+
+    equalizes: ClassVar[bool] = True
 
     def check(self, prepared: Prepared) -> None:
         """See that inputs can be made."""
@@ -75,7 +78,6 @@ class _Automatic(Trainer):
         super().__init__(session)
         space = space_of(session)
         self._settings = settings
-        self._space = space
         adversary = session.student(start, learned_steps=False)
         self._synthesis = Synthesis(session, space, adversary.requires_grad_(False), settings.objective)
         self._distillation = Distillation(session, start, settings.recipe)
@@ -127,12 +129,11 @@ class _Automatic(Trainer):
 
     def _gathered(self) -> Pool:
         made = self._synthesis.pool() if self._made is None else self._made
-        count = int(len(made) * self._settings.plain)
         return Pool(
             self.session,
             made,
             self.session.affordable(self._settings.batch),
             self._settings.mixed,
-            extra=beginnings(self._space, count, self.session.request.seed) if count else None,
+            pasted=self._settings.pasted,
             hard=True,
         )

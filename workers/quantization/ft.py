@@ -6,6 +6,7 @@ The tuning is that of `auto`, on real inputs in place of made ones; labels are n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,12 +30,16 @@ class FineTuning:
     Args:
         batch: Inputs per step.
         mixed: The share of each batch that is a mix of two inputs.
+        pasted: The share that gets a part of another input.
         recipe: Settings of tuning.
     """
 
     batch: int = 128
     mixed: float = 0.5
+    pasted: float = 0.25
     recipe: Recipe = field(default_factory=Recipe)
+
+    equalizes: ClassVar[bool] = True
 
     def check(self, prepared: Prepared) -> None:
         """See that there are inputs to tune on."""
@@ -59,7 +64,8 @@ class _FineTuning(Trainer):
         super().__init__(session)
         self.path = "the calibration data"
         inputs = session.prepared.tuning_inputs()
-        self._pool = Pool(session, torch.from_numpy(inputs), session.affordable(settings.batch), settings.mixed)
+        batch = session.affordable(settings.batch)
+        self._pool = Pool(session, torch.from_numpy(inputs), batch, settings.mixed, pasted=settings.pasted)
         self._distillation = Distillation(session, start, settings.recipe)
         self.student = self._distillation.student
 

@@ -12,6 +12,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -70,6 +71,8 @@ class GenerativeQuantization:
     clip: float = 0.1
     milestones: tuple[float, ...] = (0.25, 0.5, 0.75)
     held_out_at: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6)
+
+    equalizes: ClassVar[bool] = False
 
     def check(self, prepared: Prepared) -> None:
         """See that the network has BatchNorm and class scores.

@@ -53,11 +53,13 @@ from workers.quantization.methods import methods, tuned_methods
 from workers.quantization.mixed.grading import grade_of
 from workers.quantization.prepared import Prepared
 from workers.quantization.probe import accuracy_probe
+from workers.quantization.scaling import evenly_scaled
 from workers.quantization.statistics import Source
 from workers.quantization.target import reach, settled, settled_bits, target_notes
 from workers.quantization.tuned import TunedOutcome, default_minutes, tune, untuned
 from workers.quantization.tuning.inputs import searchable
 from workers.quantization.tuning.loop import Hooks, NoHooks
+from workers.quantization.tuning.method import TunedMethod
 
 _VERSIONS = ("torch", "onnx", "onnxruntime", "numpy")
 _BATCHES_FOR_NOISE = 2
@@ -256,6 +258,13 @@ def _carried_out(prepared: Prepared, request: QuantizationRequest, data: Data, h
     if request.method in methods:
         return TunedOutcome(methods[request.method](prepared, request))
     method = tuned_methods[request.method]
+    prepared, notes = evenly_scaled(prepared, request, method.start) if method.equalizes else (prepared, [])
+    return _tuned(method, prepared, request, data, hooks).noted(notes)
+
+
+def _tuned(
+    method: TunedMethod, prepared: Prepared, request: QuantizationRequest, data: Data, hooks: Hooks
+) -> TunedOutcome:
     if request.target is not None:
         return reach(method, prepared, request, request.target, data, hooks, accuracy_probe(data.evaluation, prepared))
     if request.method is QuantizationMethod.AUTO and not searchable(prepared):

@@ -51,6 +51,10 @@ class TunedOutcome:
     held_out: NDArray[np.float32] | None = None
     reached: Reached | None = None
 
+    def noted(self, notes: list[str]) -> TunedOutcome:
+        """Return the same with notes before those there are."""
+        return replace(self, outcome=replace(self.outcome, notes=[*notes, *self.outcome.notes]))
+
 
 def budget_of(request: QuantizationRequest) -> Budget:
     """Return the budget asked for, or one that goes with the bits."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -83,6 +84,8 @@ class AdversarialQuantization:
     decay: float = 0.9
     layers: int = 12
     held_out_at: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7)
+
+    equalizes: ClassVar[bool] = False
 
     def check(self, prepared: Prepared) -> None:
         """See that the network's inputs can be made by gradient.

@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -61,6 +62,8 @@ class DistilledQuantization:
     momentum: float = 0.9
     weight_decay: float = 0.0
     clip: float = 0.1
+
+    equalizes: ClassVar[bool] = False
 
     def check(self, prepared: Prepared) -> None:
         """See that the network has BatchNorm.

@@ -177,7 +177,7 @@ class Distillation:
         for step in (*self.student.weight_steps(), *self.student.activation_steps()):
             rate = self.recipe.step_rate * float(step.detach().mean())
             groups.append({"params": [step], "lr": rate, "rate": rate})
-        return torch.optim.Adam(groups, betas=(0.9, 0.99))
+        return torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)
 
     def _schedule(self, done: float, rate: float) -> None:
         """Set the rates: up in a line, then down in half a cosine."""

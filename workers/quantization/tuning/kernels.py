@@ -57,6 +57,23 @@ def gradient_parts(grad: Tensor, x: Tensor, step: Tensor, low: Tensor, high: Ten
     return (wide * inside).to(grad.dtype), wide * (clamped.round() - torch.where(inside, codes, 0.0))
 
 
+def row_gradients(grad: Tensor, x: Tensor, step: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Do as :func:`gradients` for ``x`` [R, M] with a step for each row, [R, 1]; returns the sums as [R, 1]."""
+    passed, products = gradient_parts(grad, x, step, low, high)
+    return passed, products.sum(1, keepdim=True)
+
+
+def squares(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Σ (q − p)² and Σ p² over two tensors of one shape, both float32 []."""
+    given, wanted = student.float(), teacher.float()
+    return (given - wanted).square().sum(), wanted.square().sum()
+
+
+def difference(student: Tensor, teacher: Tensor, factor: Tensor) -> Tensor:
+    """Return (q − p) · factor for two tensors of one shape and float32 [], in the dtype of ``student``."""
+    return ((student.float() - teacher.float()) * factor).to(student.dtype)
+
+
 def channel_sums(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sum and the sum of squares of every column of ``x`` [M, C], each float32 [C]."""
     wide = x.float()
@@ -74,6 +91,9 @@ class Kernels:
 
     quantize: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = quantize
     gradients: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = gradients
+    row_gradients: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = row_gradients
+    squares: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = squares
+    difference: Callable[[Tensor, Tensor, Tensor], Tensor] = difference
     channel_sums: Callable[[Tensor], tuple[Tensor, Tensor]] = channel_sums
     scaled: Callable[[Tensor, Tensor, Tensor], Tensor] = scaled
 
@@ -86,6 +106,16 @@ def flat(x: Tensor) -> Tensor:
     if x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
         return x.permute(0, 2, 3, 1).reshape(-1)
     return x.reshape(-1)
+
+
+def rows(x: Tensor, like: Tensor) -> Tensor | None:
+    """Return ``x`` as [R, M] where ``like`` has one number for each of R entries of the first axis, a view; else None.
+
+    Values lie in a row as they lie in memory.
+    """
+    if x.ndim < 2 or like.ndim != x.ndim or like.numel() != len(x) or like.shape[0] != len(x):
+        return None
+    return flat(x).view(len(x), -1)
 
 
 def shaped(values: Tensor, like: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
@@ -12,7 +12,13 @@ from workers.quantization.tuning.session import Session
 
 
 class TunedMethod(Protocol):
-    """Settings of a method that trains the network after rounding."""
+    """Settings of a method that trains the network after rounding.
+
+    Attributes:
+        equalizes: Whether it begins by equalizing the ranges of channels where that helps (see `scaling`).
+    """
+
+    equalizes: ClassVar[bool]
 
     def check(self, prepared: Prepared) -> None:
         """See that the method works for a network, before any work.

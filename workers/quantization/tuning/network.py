@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import partial
 
+import numpy as np
 import onnx
 from torch import Tensor, nn
 
@@ -13,6 +14,18 @@ from faceter.graphs.qdq import QuantizationPlan, bias_quantizers
 from faceter.graphs.view import GraphView, node_name
 from workers.network import OnnxModule, Replacement
 from workers.quantization.tuning.quantizers import LearnedQuantizer, rounded_bias
+
+
+def _clamped_by_quantizers(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
+    """Return the model without each ReLU whose quantizer has no code below that of zero, and so does the same."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    quantizers = {name: plan.activations[site.name] for site in plan.sites.activations for name in site.tensors}
+    for node in made.graph.node:
+        quantizer = quantizers.get(node.output[0])
+        if node.op_type == "Relu" and quantizer is not None and np.all(quantizer.zero_point == quantizer.qmin):
+            node.op_type = "Identity"
+    return made
 
 
 class QuantizedNetwork(nn.Module):
@@ -28,7 +41,7 @@ class QuantizedNetwork(nn.Module):
     def __init__(self, plan: QuantizationPlan, *, learned_steps: bool = True) -> None:
         super().__init__()
         self._plan = plan
-        self.network = OnnxModule(with_free_batch(plan.model))
+        self.network = OnnxModule(_clamped_by_quantizers(with_free_batch(plan.model), plan))
         view = GraphView(plan.model)
         self._weights = {
             name: LearnedQuantizer(quantizer, len(view.tensor(name).dims), learned=learned_steps)

@@ -22,7 +22,7 @@ class Pool:
         inputs: [N, …], kept where they are; batches are brought to the device.
         batch: Inputs drawn at a time.
         mixed: The share of a batch that becomes a mix of two inputs.
-        extra: Further inputs to draw from, none of them held out.
+        pasted: The share of a batch that gets a part of another input.
         hard: Whether what is held out is mixed too, two and two: made inputs are such that the float network is sure of
             them, and any network agrees on those.
 
@@ -38,13 +38,14 @@ class Pool:
         batch: int,
         mixed: float,
         *,
-        extra: Tensor | None = None,
+        pasted: float = 0.0,
         hard: bool = False,
     ) -> None:
         self.random = session.random("tuning")
         self._session = session
         self._batch = batch
         self._mixed = mixed
+        self._pasted = pasted
         held = torch.arange(len(inputs)) % _HELD_OUT_EVERY == 0
         if len(inputs) < _HELD_OUT_EVERY:
             held[:] = False
@@ -54,7 +55,6 @@ class Pool:
         self.held_out = session.arranged(held_out)
         kept = inputs[~held]
         self._first = session.arranged(kept[:batch])
-        kept = kept if extra is None else torch.cat([kept, extra.to(kept.device)])
         self._inputs = kept.pin_memory() if session.device.type == "cuda" and not kept.is_cuda else kept
 
     @property
@@ -66,7 +66,8 @@ class Pool:
         """Return a random batch, varied, on the device."""
         chosen = torch.randint(len(self._inputs), (self._batch,), generator=self.random)
         x = self._session.arranged(self._inputs[chosen.to(self._inputs.device)])
-        return self._session.arranged(augment(x, self.random, pictures=self._pictures, mixed=self._mixed))
+        varied = augment(x, self.random, pictures=self._pictures, mixed=self._mixed, pasted=self._pasted)
+        return self._session.arranged(varied)
 
     @property
     def _pictures(self) -> bool:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from faceter.graphs.quantizer import Quantizer
-from workers.quantization.tuning.kernels import dense_like, flat, gradient_parts, kernels, quantize, shaped
+from workers.quantization.tuning.kernels import dense_like, flat, gradient_parts, kernels, quantize, rows, shaped
 
 _SMALLEST_STEP = float(np.finfo(np.float32).tiny)
 _MOST_CODES = float(2**30)
@@ -31,18 +31,32 @@ class _LearnedStep(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, low: Tensor, high: Tensor, pull: Tensor) -> Tensor:
         ctx.save_for_backward(x, step, low, high, pull)
-        if step.ndim:
+        if not step.ndim:
+            return shaped(kernels.quantize(flat(x.detach()), step.detach(), low, high), x)
+        lines = rows(x.detach(), step)
+        if lines is None:
             return quantize(x, step, low, high)
-        return shaped(kernels.quantize(flat(x.detach()), step.detach(), low, high), x)
+        return shaped(kernels.quantize(lines, *map(_column, (step, low, high))).view(-1), x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, step, low, high, pull = (saved.detach() for saved in ctx.saved_tensors)
-        if step.ndim:
-            passed, products = gradient_parts(grads[0], x, step, low, high)
+        grad = dense_like(grads[0], x)
+        if not step.ndim:
+            passed, total = kernels.gradients(flat(grad), flat(x), step, low, high)
+            return shaped(passed, x), total * pull, None, None, None
+        lines = rows(x, step)
+        if lines is None:
+            passed, products = gradient_parts(grad, x, step, low, high)
             return passed, _sum_to(products, step) * pull, None, None, None
-        passed, total = kernels.gradients(flat(dense_like(grads[0], x)), flat(x), step, low, high)
-        return shaped(passed, x), total * pull, None, None, None
+        passed, total = kernels.row_gradients(flat(grad).view_as(lines), lines, *map(_column, (step, low, high)))
+        return shaped(passed.view(-1), x), total.reshape(step.shape) * pull, None, None, None
+
+
+def _column(values: Tensor) -> Tensor:
+    """Return one number per row as [R, 1]; a single number as it is."""
+    values = values.detach()
+    return values.reshape(-1, 1) if values.ndim else values
 
 
 def _sum_to(values: Tensor, like: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Objective:
         batch: Inputs made together, for a small network (see `batch_of`); they share the statistics.
         iterations: Adam's steps on each batch.
         rate: How far Adam moves a value per step, in deviations of the input.
-        classes: Factor of the cross-entropy to random labels, for a network that classifies.
+        classes: Factor of the divergence from random targets, for a network that classifies.
         carried: How much of an input of the batch before is mixed into the beginning of each.
         disagreement: Factor of the divergence between P and Q, sought where there are no BatchNorm statistics.
     """
@@ -40,7 +40,7 @@ class Objective:
     batch: int = 256
     iterations: int = 30
     rate: float = 0.1
-    classes: float = 0.1
+    classes: float = 0.03
     disagreement: float = 1.0
     carried: float = 0.5
 
@@ -50,7 +50,10 @@ class Synthesis:
 
     With BatchNorm statistics: the mean and deviation of every normalized channel are brought to those that P was
     trained with, each in units of that deviation, so that all layers count alike. Without: inputs are sought on which
-    the rounded network Q answers otherwise than P. A network that classifies is also asked for random classes.
+    the rounded network Q answers otherwise than P.
+
+    A network that classifies is also asked for random answers: one class, and up to half of another. Inputs that it is
+    sure of teach little about where its classes meet, and real ones are not such.
 
     Args:
         session: Has P.
@@ -123,8 +126,18 @@ class Synthesis:
             losses["disagreement"] = output_divergence(heads, found, self.session.run(self._adversary, x))
         if heads.logits is not None and found[heads.logits].ndim == 2:
             scores = found[heads.logits].float()
-            losses["classes"] = functional.cross_entropy(scores, self._labels % scores.shape[1])
+            wanted = self._targets(scores.shape[1])
+            losses["classes"] = functional.kl_div(scores.log_softmax(-1), wanted, reduction="batchmean")
         return losses
+
+    def _targets(self, classes: int) -> Tensor:
+        """Return the probabilities asked for, [N, classes]: 1 − λ for one class and λ for another, λ = u² / 2."""
+        first, other = self._labels % classes, 1 + self._others % max(classes - 1, 1)
+        rows = torch.arange(len(first), device=first.device)
+        wanted = torch.zeros(len(first), classes, device=first.device)
+        wanted[rows, first] = 1 - self._shares
+        wanted[rows, (first + other) % classes] += self._shares
+        return wanted
 
     def _distance(self, found: dict[str, Tensor]) -> Tensor:
         """Return the mean over channels and layers of ((μ − β) / γ)² + (σ / γ − 1)².
@@ -149,8 +162,9 @@ class Synthesis:
             carried = augment(self.made[-1][others], self._random, pictures=self.space.pictures, mixed=0.0)
             x = (1 - self.objective.carried) * x + self.objective.carried * carried
         self._x = self.session.arranged(x).requires_grad_(True)
-        self._labels = torch.randint(0, 2**31, (count,), generator=self._random).to(self.session.device)
-        self._optimizer = torch.optim.Adam([self._x], lr=self.objective.rate, betas=(0.5, 0.9))
+        self._labels, self._others = torch.randint(0, 2**31, (2, count), generator=self._random).to(x.device)
+        self._shares = torch.rand(count, generator=self._random).square().mul(0.5).to(x.device)
+        self._optimizer = torch.optim.Adam([self._x], lr=self.objective.rate, betas=(0.5, 0.9), fused=True)
         self._done = 0
 
     def state(self) -> State:
@@ -159,6 +173,8 @@ class Synthesis:
             "made": list(self.made),
             "x": self._x.detach(),
             "labels": self._labels,
+            "others": self._others,
+            "shares": self._shares,
             "optimizer": self._optimizer.state_dict(),
             "random": self._random.get_state(),
             "done": self._done,
@@ -169,8 +185,8 @@ class Synthesis:
         device = self.session.device
         self.made = [x.to(device) for x in state["made"]]
         self._x = self.session.arranged(state["x"].clone()).requires_grad_(True)
-        self._labels = state["labels"].to(device)
-        self._optimizer = torch.optim.Adam([self._x], lr=self.objective.rate, betas=(0.5, 0.9))
+        self._labels, self._others, self._shares = (state[name].to(device) for name in ("labels", "others", "shares"))
+        self._optimizer = torch.optim.Adam([self._x], lr=self.objective.rate, betas=(0.5, 0.9), fused=True)
         self._optimizer.load_state_dict(state["optimizer"])
         self._random.set_state(state["random"])
         self._done = state["done"]

@@ -1,5 +1,6 @@
 """Batches made more of: of the same shape, within the same range, equal for equal seeds."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,12 +18,15 @@ def seeded(seed: int = 0) -> torch.Generator:
     count=st.integers(1, 7),
     sides=st.lists(st.integers(1, 40), min_size=0, max_size=3),
     mixed=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    pasted=st.sampled_from([0.0, 0.5, 1.0]),
     seed=st.integers(0, 99),
 )
-def test_shape_dtype_and_range_stay_and_seeds_decide(count: int, sides: list[int], mixed: float, seed: int) -> None:
+def test_shape_dtype_and_range_stay_and_seeds_decide(
+    count: int, sides: list[int], mixed: float, pasted: float, seed: int
+) -> None:
     x = torch.rand(count, 3, *sides, generator=seeded(seed)) * 4 - 1
     before = x.clone()
-    made = augment(x, seeded(seed), pictures=len(sides) == 2, mixed=mixed)
+    made = augment(x, seeded(seed), pictures=len(sides) == 2, mixed=mixed, pasted=pasted)
     assert made.shape == x.shape
     assert made.dtype is x.dtype
     assert torch.equal(x, before), "what it is given stays"
@@ -30,7 +34,7 @@ def test_shape_dtype_and_range_stay_and_seeds_decide(count: int, sides: list[int
     low, high = x.amin(), x.amax()
     assert (made >= low - tolerance).all()
     assert (made <= high + tolerance).all()
-    assert torch.equal(made, augment(x, seeded(seed), pictures=len(sides) == 2, mixed=mixed))
+    assert torch.equal(made, augment(x, seeded(seed), pictures=len(sides) == 2, mixed=mixed, pasted=pasted))
 
 
 def test_channels_are_never_confused() -> None:
@@ -69,6 +73,28 @@ def test_a_mix_is_mostly_the_input_itself() -> None:
     assert (own >= 0.5).all()
     torch.testing.assert_close(made.sum(1), torch.ones(16))
     assert (own < 1).sum() >= 6
+
+
+@pytest.mark.parametrize("sides", [(40,), (16, 24)])
+def test_a_part_of_another_is_a_box_at_its_own_place(sides: tuple[int, ...]) -> None:
+    count = 12
+    x = torch.arange(float(count)).view(-1, 1, *[1] * len(sides)) * 1000 + torch.rand(sides, generator=seeded())
+    made = augment(x.expand(count, 2, *sides), seeded(1), pictures=False, mixed=0.0, pasted=0.5)
+    owner, place = made.div(1000, rounding_mode="floor"), made.remainder(1000)
+    torch.testing.assert_close(place, (x.remainder(1000)).expand_as(place), rtol=0, atol=1e-3)
+    foreign = owner != torch.arange(float(count)).view(-1, 1, *[1] * len(sides))
+    assert not foreign[:6].any(), "the first are left alone"
+    assert torch.equal(foreign[:, 0], foreign[:, 1]), "all channels alike"
+    assert foreign[6:].flatten(1).any(1).sum() >= 4
+    for inside in foreign[6:, 0]:
+        if not inside.any():
+            continue
+        corners = [(int(where.min()), int(where.max()) + 1) for where in inside.nonzero().T]
+        lengths = [end - start for start, end in corners]
+        assert int(inside.sum()) == int(np.prod(lengths)), "a box"
+        assert all(0.2 * side <= length <= 0.8 * side for length, side in zip(lengths, sides, strict=True))
+    partners = {tuple(o.unique().tolist()) for o in owner[6:]}
+    assert all(len(pair) <= 2 for pair in partners)
 
 
 def test_gradients_flow_through() -> None:

@@ -7,21 +7,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from faceter.graphs.quantizer import asymmetric
+from faceter.graphs.quantizer import asymmetric, symmetric
 from workers.quantization.tuning import kernels as module
 from workers.quantization.tuning.kernels import (
     channel_sums,
     compiled,
     compiler,
     dense_like,
+    difference,
     flat,
     gradient_parts,
     gradients,
     kernels,
     quantize,
+    row_gradients,
+    rows,
     scaled,
     shaped,
+    squares,
 )
+from workers.quantization.tuning.losses import relative_error
 from workers.quantization.tuning.moments import channel_moments
 from workers.quantization.tuning.quantizers import LearnedQuantizer
 
@@ -73,6 +78,39 @@ def test_columns_are_summed_and_scaled(dtype: torch.dtype) -> None:
     torch.testing.assert_close(made, (rows.float() * factor + shift).to(dtype), rtol=0, atol=0)
 
 
+@dtypes
+def test_gradients_by_row_are_those_of_each_row_by_itself(dtype: torch.dtype) -> None:
+    x, upstream = drawn(3, 50, dtype=dtype), drawn(3, 50, dtype=dtype, seed=1)
+    steps = torch.tensor([[0.2], [0.37], [1.1]])
+    passed, totals = row_gradients(upstream, x, steps, LOW, HIGH)
+    assert totals.shape == steps.shape
+    for row in range(3):
+        by_value, total = gradients(upstream[row], x[row], steps[row, 0], LOW, HIGH)
+        assert torch.equal(passed[row], by_value)
+        torch.testing.assert_close(totals[row, 0], total)
+
+
+@dtypes
+def test_squares_and_differences_are_summed_in_float32(dtype: torch.dtype) -> None:
+    student, teacher = drawn(500, dtype=dtype), drawn(500, dtype=dtype, seed=1)
+    error, power = squares(student, teacher)
+    assert float(error) == pytest.approx(float((student.double() - teacher.double()).square().sum()), rel=1e-5)
+    assert float(power) == pytest.approx(float(teacher.double().square().sum()), rel=1e-5)
+    made = difference(student, teacher, torch.tensor(0.5))
+    assert torch.equal(made, ((student.float() - teacher.float()) * 0.5).to(dtype))
+
+
+def test_rows_are_entries_of_the_first_axis_where_each_has_a_number_of_its_own() -> None:
+    x = drawn(4, 3, 2, 2)
+    for values in (x, x.contiguous(memory_format=torch.channels_last)):
+        lines = rows(values, torch.ones(4, 1, 1, 1))
+        assert lines is not None
+        assert lines.data_ptr() == values.data_ptr(), "no copy"
+        assert all(set(lines[i].tolist()) == set(values[i].flatten().tolist()) for i in range(4))
+    assert rows(x, torch.ones(1, 3, 1, 1)) is None
+    assert rows(x, torch.ones(())) is None
+
+
 @pytest.mark.parametrize("shape", [(3, 4, 5, 6), (3, 1, 5, 6), (3, 4, 1, 1), (7, 4), (2, 3, 9), (2, 3, 4, 2, 2), ()])
 def test_a_flat_tensor_takes_its_shape_and_memory_format_again(shape: tuple[int, ...]) -> None:
     x = drawn(*shape)
@@ -111,6 +149,12 @@ def results() -> list[Tensor]:
                 assert x.grad is not None
                 assert learned.step.grad is not None
                 made += [out.detach(), x.grad, learned.step.grad, mean.detach(), variance.detach()]
+                by_channel = LearnedQuantizer(symmetric(np.linspace(0.5, 2.0, shape[0]), 3, axis=0), 4)
+                again = x.detach().requires_grad_(True)
+                torch.autograd.backward(relative_error(x.detach().flip(0), by_channel(again)))
+                assert again.grad is not None
+                assert by_channel.step.grad is not None
+                made += [again.grad, by_channel.step.grad]
     return made
 
 

@@ -54,7 +54,23 @@ def test_relative_error_does_not_know_units() -> None:
     assert float(relative_error(teacher, student)) == pytest.approx(0.25 / 25)
     assert float(relative_error(1000 * teacher, 1000 * student)) == pytest.approx(0.25 / 25, rel=1e-5)
     assert float(relative_error(teacher, teacher)) == 0
-    assert math.isfinite(float(relative_error(torch.zeros(2, 2), student)))
+    assert math.isfinite(float(relative_error(torch.zeros(1, 2), student)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("teacher_learns", [False, True])
+def test_the_gradient_of_the_relative_error_is_that_of_its_formula(dtype: torch.dtype, teacher_learns: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    teacher, student = (torch.randn(2, 3, 4, 5, generator=generator).to(dtype) for _ in range(2))
+    student = student.contiguous(memory_format=torch.channels_last)
+    found = []
+    for formula in (relative_error, lambda p, q: (q - p).square().sum() / p.square().sum()):
+        values = teacher.detach().clone().requires_grad_(teacher_learns), student.detach().clone().requires_grad_(True)
+        formula(*values).backward()
+        found.append([value.grad for value in values if value.grad is not None])
+    assert len(found[0]) == len(found[1]) == 1 + teacher_learns
+    for made, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(made, wanted, rtol=1e-5 if dtype is torch.float32 else 0.05, atol=1e-4)
 
 
 def test_errors_of_bfloat16_are_measured_in_float32() -> None:

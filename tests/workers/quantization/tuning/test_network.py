@@ -1,5 +1,7 @@
 """The network that is trained: the one that is served, with gradients."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,37 @@ def test_everything_that_is_quantized_is_trained(name: str) -> None:
         for node in view.consumers[weight]:
             if len(node.input) > 2:
                 assert values[node.input[2]].grad is not None, "biases too, though they are rounded"
+
+
+def test_a_relu_that_its_quantizer_does_is_not_done_twice() -> None:
+    plan = PLANS["W2A3"]
+    assert {node.op_type for node in plan.model.graph.node} >= {"Relu"}
+    network = QuantizedNetwork(plan)
+    unsigned = [
+        name
+        for site in plan.sites.activations
+        for name in site.tensors
+        if plan.activations[site.name].zero_point == plan.activations[site.name].qmin
+    ]
+    clamped = {node.output[0] for node in plan.model.graph.node if node.op_type == "Relu"} & set(unsigned)
+    assert clamped
+    _, x = inputs_for(plan)
+    found = network(x, watch=sorted(clamped))
+    assert all(float(found[name].min()) == 0 for name in clamped)
+    assert not any("ReluBackward" in type(step).__name__ for step in history(found["logits"]))
+    assert {node.op_type for node in network.model().graph.node} >= {"Relu"}, "what is served keeps it"
+
+
+def history(value: torch.Tensor) -> list[object]:
+    """Return every step of autograd that led to a tensor."""
+    steps: list[object] = []
+    ahead: list[Any] = [value.grad_fn]
+    while ahead:
+        step = ahead.pop()
+        if step is not None and step not in steps:
+            steps.append(step)
+            ahead += [before for before, _ in step.next_functions]
+    return steps
 
 
 def test_straight_through_steps_stay_and_values_do_not() -> None:

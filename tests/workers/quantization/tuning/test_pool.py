@@ -47,11 +47,17 @@ def test_512_are_enough_to_measure_on(session: Session) -> None:
     assert len(Pool(session, numbered(8 * 600), 4, 0.0).held_out) == 512
 
 
-def test_further_inputs_are_drawn_but_neither_held_out_nor_measured_on(session: Session) -> None:
-    pool = Pool(session, numbered(16), 32, 0.0, extra=numbered(8, start=100))
-    assert numbers(pool.held_out) == {0, 8}
-    assert max(numbers(pool.sample)) < 16
-    assert set(range(100, 108)) <= drawn(pool)
+def test_what_is_drawn_is_mixed_and_pasted_as_asked(session: Session) -> None:
+    plain, mixed, pasted = (
+        Pool(session, numbered(80), 8, share, pasted=other).draw()
+        for share, other in ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5))
+    )
+    whole = [[len(set(x.flatten().tolist())) == 1 for x in batch] for batch in (plain, mixed, pasted)]
+    assert all(whole[0])
+    assert (plain[4:] == mixed[4:]).all(), "mixes come first"
+    assert (plain[:4] != mixed[:4]).any()
+    assert (plain[:4] == pasted[:4]).all(), "what gets a part of another comes last"
+    assert not all(whole[2][4:])
 
 
 def test_hard_inputs_are_mixed_two_and_two_and_always_the_same(session: Session) -> None:

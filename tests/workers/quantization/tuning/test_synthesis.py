@@ -55,6 +55,28 @@ def test_inputs_come_to_be_of_the_classes_they_are_asked_for(normalized: Prepare
     assert losses[-1]["classes"] < 0.5 * losses[0]["classes"]
 
 
+@pytest.mark.parametrize("classes", [1, 2, 10])
+def test_answers_asked_for_are_mostly_one_class_and_partly_another(normalized: Prepared, classes: int) -> None:
+    wanted = begun(normalized, batch=256)._targets(classes)
+    torch.testing.assert_close(wanted.sum(1), torch.ones(len(wanted)))
+    assert ((wanted > 0).sum(1) <= 2).all()
+    first = wanted.amax(1)
+    assert (first >= 0.5).all()
+    assert set(wanted.argmax(1).tolist()) == set(range(classes)), "all classes in turn"
+    if classes > 1:
+        assert float((1 - first).mean()) == pytest.approx(1 / 6, abs=0.03), "the mean of u² / 2"
+
+
+def test_inputs_are_as_unsure_as_they_are_asked_to_be(normalized: Prepared) -> None:
+    synthesis = begun(normalized, batch=64, iterations=80, classes=1.0)
+    wanted = synthesis._targets(10)
+    steps(synthesis, 80)
+    [name] = synthesis.session.heads.tensors
+    found = synthesis.session.ask_teacher(synthesis.made[0])[name].softmax(-1)
+    unsure = wanted.amax(1) < 0.7
+    assert float(found.amax(1)[unsure].mean()) < float(found.amax(1)[~unsure].mean()) - 0.1
+
+
 def test_the_statistic_is_zero_for_what_has_just_the_right_one(normalized: Prepared) -> None:
     """((μ − β) / γ)² + (σ / γ − 1)², the mean over channels and then layers."""
     synthesis = begun(normalized)
