@@ -24,7 +24,7 @@ from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.simulate import SimulatedNetwork
 
 _BATCHES = 2
-_CLEARLY = 0.5
+_CLEARLY = 0.1
 _FEWEST_BITS = 4
 _TINY = 1e-12
 
@@ -34,7 +34,7 @@ Rounding = Callable[[Prepared, QuantizationRequest], Outcome]
 def evenly_scaled(prepared: Prepared, request: QuantizationRequest, rounding: Rounding) -> tuple[Prepared, list[str]]:
     """Return the network as it is or equalized, whichever ``rounding`` does less harm to, and a note if equalized.
 
-    The equalized network, which computes the same, is taken only if the squared error of its outputs is less than half,
+    The equalized network, which computes the same, is taken only if the squared error of its outputs is less than a tenth,
     at 4 bits where fewer are asked for: at 2 everything is lost before tuning, and nothing can be told apart.
 
     Args:
