@@ -34,8 +34,8 @@ Rounding = Callable[[Prepared, QuantizationRequest], Outcome]
 def evenly_scaled(prepared: Prepared, request: QuantizationRequest, rounding: Rounding) -> tuple[Prepared, list[str]]:
     """Return the network as it is or equalized, whichever ``rounding`` does less harm to, and a note if equalized.
 
-    The equalized network, which computes the same, is taken only if the squared error of its outputs is less than a tenth,
-    at 4 bits where fewer are asked for: at 2 everything is lost before tuning, and nothing can be told apart.
+    The equalized network, which computes the same, is taken only if the squared error of its outputs is less than a
+    tenth, at 4 bits where fewer are asked for: at 2 everything is lost before tuning, and nothing can be told apart.
 
     Args:
         prepared: The network, with inputs to measure on.
