@@ -11,17 +11,20 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
-import numpy as np
+import torch
+from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
-from faceter.graphs.describe import output_specs
 from workers.network import OnnxModule
 from workers.quantization.equalization import equalize
+from workers.quantization.noise import Batch
 from workers.quantization.observation import as_tensors
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.simulate import SimulatedNetwork
+from workers.quantization.tuning.losses import relative_error
 
 _BATCHES = 2
 _CLEARLY = 0.1
@@ -52,8 +55,9 @@ def evenly_scaled(prepared: Prepared, request: QuantizationRequest, rounding: Ro
             "activation_bits": max(request.activation_bits, _FEWEST_BITS),
         }
     )
-    before, after = (_error(network, measured, rounding) for network in (prepared, even))
-    if after >= _CLEARLY * before:
+    wanted = _answers(prepared)
+    before, after = (_error(wanted, rounding(network, measured), prepared.batches) for network in (prepared, even))
+    if not after < _CLEARLY * before:
         return prepared, []
     return even, [
         f"Ranges of channels were equalized across {equalized.pairs} pairs of layers before tuning: rounding does "
@@ -61,15 +65,19 @@ def evenly_scaled(prepared: Prepared, request: QuantizationRequest, rounding: Ro
     ]
 
 
-def _error(prepared: Prepared, request: QuantizationRequest, rounding: Rounding) -> float:
-    """Return the squared error of the rounded network's outputs relative to the float network's, mean over outputs."""
-    whole, rounded = OnnxModule(prepared.model), SimulatedNetwork(rounding(prepared, request).plan)
-    names = [spec.name for spec in output_specs(prepared.model) if spec.dtype.startswith("float")]
-    errors, powers = np.zeros(len(names)), np.zeros(len(names))
-    for batch in prepared.batches[:_BATCHES]:
-        wanted, given = whole(as_tensors(batch)), rounded.run(batch)
-        for index, name in enumerate(names):
-            values = wanted[name].detach().double().numpy()
-            errors[index] += np.square(given[name] - values).sum()
-            powers[index] += np.square(values).sum()
-    return float((errors / np.maximum(powers, _TINY)).mean()) if names else 0.0
+@torch.no_grad()
+def _answers(prepared: Prepared) -> list[dict[str, Tensor]]:
+    """Return the float outputs of the float network for each batch to measure on, by name."""
+    network = OnnxModule(prepared.model)
+    found = [network(as_tensors(batch)) for batch in prepared.batches[:_BATCHES]]
+    return [{name: values for name, values in part.items() if values.is_floating_point()} for part in found]
+
+
+def _error(wanted: Sequence[Mapping[str, Tensor]], rounded: Outcome, batches: Sequence[Batch]) -> float:
+    """Return the relative squared error of a rounded network, the mean over outputs and batches; 0 without outputs."""
+    network = SimulatedNetwork(rounded.plan)
+    errors = []
+    for batch, answers in zip(batches, wanted, strict=False):
+        given = network.run(batch)
+        errors += [float(relative_error(values, torch.from_numpy(given[name]))) for name, values in answers.items()]
+    return fmean(errors) if errors else 0.0

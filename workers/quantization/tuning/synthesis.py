@@ -164,8 +164,11 @@ class Synthesis:
         self._x = self.session.arranged(x).requires_grad_(True)
         self._labels, self._others = torch.randint(0, 2**31, (2, count), generator=self._random).to(x.device)
         self._shares = torch.rand(count, generator=self._random).square().mul(0.5).to(x.device)
-        self._optimizer = torch.optim.Adam([self._x], lr=self.objective.rate, betas=(0.5, 0.9), fused=True)
+        self._optimizer = self._adam()
         self._done = 0
+
+    def _adam(self) -> torch.optim.Adam:
+        return torch.optim.Adam([self._x], lr=self.objective.rate, betas=(0.5, 0.9), fused=True)
 
     def state(self) -> State:
         """Return everything that later steps depend on."""
@@ -186,7 +189,7 @@ class Synthesis:
         self.made = [x.to(device) for x in state["made"]]
         self._x = self.session.arranged(state["x"].clone()).requires_grad_(True)
         self._labels, self._others, self._shares = (state[name].to(device) for name in ("labels", "others", "shares"))
-        self._optimizer = torch.optim.Adam([self._x], lr=self.objective.rate, betas=(0.5, 0.9), fused=True)
+        self._optimizer = self._adam()
         self._optimizer.load_state_dict(state["optimizer"])
         self._random.set_state(state["random"])
         self._done = state["done"]
