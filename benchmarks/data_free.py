@@ -173,7 +173,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure the rows asked for that are not there yet."""
     options.results.parent.mkdir(parents=True, exist_ok=True)
     found = subject(options.network, options.data, options.kept)
-    for row in rows_of(options.network):
+    for row in dict.fromkeys(rows_of(options.network)):
         if not _wanted(row, options) or (row in kept_rows(options.results) and not options.again):
             continue
         line = measured(row, found)

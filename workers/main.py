@@ -54,7 +54,7 @@ def run_worker(settings: Settings) -> None:
     Args:
         settings: The service's.
     """
-    # Read when torch loads. Threads that wait spin for some 0.1 ms and then sleep: without spinning, two threads tune
+    # Read when torch loads. Threads that wait spin for so many turns and then sleep: without spinning, two threads tune
     # no faster than one; spinning for longer makes a pass beside a busy neighbour up to ten times as slow.
     os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     # Imported here once, so that no child pays for it; nothing of it may run before the fork.

@@ -12,9 +12,10 @@ from faceter.graphs.view import GraphView, attribute
 def with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph with the batch left open, as far as that can be told; it is for an interpreter, not a runtime.
 
-    Inputs and outputs of a fixed batch B get a named one, and a Reshape whose target begins with B, of a tensor that
-    begins with B, copies its first size instead. Whether samples then still do not see each other is for the caller
-    to try.
+    Inputs and outputs of a fixed batch B get a named one. A Reshape whose target begins with B, of a tensor that begins
+    with B, copies its first size instead; any other that fixes all sizes leaves the first open, as a shuffle of
+    channels wants it, that has joined batch and channels. With B samples the graph computes what it did. Whether with
+    more samples they still do not see each other is for the caller to try.
 
     Args:
         model: A checked model; it is not changed.
@@ -37,8 +38,11 @@ def with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         target, source = view.constant(node.input[1]), found.get(node.input[0])
         first = source.shape[0] if source is not None and source.shape else None
-        if target is not None and target.size and target.reshape(-1)[0] == batch and first == batch:
-            value = np.array([0, *target.reshape(-1)[1:]], np.int64)
+        if target is None or not target.size or node.input[0] in weights:
+            continue
+        copied = target.reshape(-1)[0] == batch and first == batch
+        if copied or (target > 0).all():
+            value = np.array([0 if copied else -1, *target.reshape(-1)[1:]], np.int64)
             node.input[1] = view.add_initializer(f"{node.input[1]}/free", value)
     freed.graph.ClearField("value_info")
     for value in (*freed.graph.input, *freed.graph.output):

@@ -46,15 +46,36 @@ def test_a_graph_that_is_free_already_stays_as_it_is() -> None:
     assert with_free_batch(model) is model
 
 
-def test_a_reshape_of_something_else_stays() -> None:
-    """The target begins with the batch, but what is reshaped does not."""
+def test_channels_shuffled_across_a_joined_axis_are_those_of_each_sample() -> None:
+    """As ShuffleNet is exported: batch and channels joined, and the target without a size for the batch."""
+    net = GraphBuilder([1, 6, 2, 2])
+    net.conv(6, 6)
+    net.add("Reshape", net.last, net.constant(np.array([3, 2, 4], np.int64)))
+    net.add("Transpose", perm=[1, 0, 2])
+    net.add("Reshape", net.last, net.constant(np.array([2, -1, 3, 2, 2], np.int64)))
+    net.add("Gather", net.last, net.constant(np.array(1, np.int64)), axis=0)
+    net.conv(2, 3)
+    model = net.build()
+    x = np.random.default_rng(0).normal(size=(5, 6, 2, 2)).astype(np.float32)
+    expected = np.concatenate([run(model, x=part)[0] for part in np.split(x, 5)])
+    np.testing.assert_allclose(run(with_free_batch(model), x=x)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", [[2, 12], [2, -1], [-1, 12], [3, 8]])
+def test_with_the_batch_it_had_it_computes_what_it_did(target: list[int]) -> None:
+    """Also where samples are joined, and nothing can be freed."""
     net = GraphBuilder([2, 3, 4])
     net.add("Transpose", "x", perm=[1, 0, 2])
-    net.add("Reshape", net.last, net.constant(np.array([2, 12], np.int64)))
+    net.add("Reshape", net.last, net.constant(np.array(target, np.int64)))
     model = net.build()
-    freed = with_free_batch(model)
-    assert [list(value) for value in constants(freed).values()] == [[2, 12]]
-    assert list(freed.graph.node[1].input) == list(model.graph.node[1].input)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    np.testing.assert_array_equal(run(with_free_batch(model), x=x)[0], run(model, x=x)[0])
+
+
+def test_a_reshape_of_a_weight_stays() -> None:
+    net = GraphBuilder([1, 4])
+    net.add("Reshape", net.weight(4, 4, name="w"), net.constant(np.array([2, 8], np.int64)))
+    assert list(with_free_batch(net.build()).graph.node[0].input) == list(net.build().graph.node[0].input)
 
 
 def test_a_reshape_where_zero_means_zero_stays() -> None:

@@ -105,6 +105,11 @@ class _Automatic(Trainer):
         self.student = self._distillation.student
         return losses
 
+    def conclude(self) -> None:
+        if self._pool is not None:
+            self._distillation.conclude(self._pool.sample)
+            self.student = self._distillation.student
+
     def held_out(self) -> Tensor | None:
         return None if self._pool is None else self._pool.held_out
 

@@ -82,6 +82,10 @@ class _FineTuning(Trainer):
         self.student = self._distillation.student
         return losses
 
+    def conclude(self) -> None:
+        self._distillation.conclude(self._pool.sample)
+        self.student = self._distillation.student
+
     def held_out(self) -> Tensor | None:
         return self._pool.held_out
 

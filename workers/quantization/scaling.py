@@ -60,7 +60,7 @@ def evenly_scaled(prepared: Prepared, request: QuantizationRequest, rounding: Ro
     if not after < _CLEARLY * before:
         return prepared, []
     return even, [
-        f"Ranges of channels were equalized across {equalized.pairs} pairs of layers before tuning: rounding does "
+        f"Ranges of channels were equalized across {equalized.pairs} pairs of layers first: rounding does "
         f"{before / max(after, _TINY):.1f} times as much harm to the network as it came (squared error of its outputs)."
     ]
 

@@ -176,6 +176,11 @@ class DistilledTrainer(Trainer):
         self.optimizer.step()
         return {"kl" if self.session.heads.logits else "outputs": divergence.detach()}
 
+    def conclude(self) -> None:
+        """Take Q with the ranges of what is distilled, if it is not tuned yet."""
+        if self.pool is None and (self._finished or self.iteration):
+            self.begin_tuning()
+
     def held_out(self) -> Tensor | None:
         """Return the first batch that was distilled, from when Q is tuned."""
         return self._held_out

@@ -107,6 +107,15 @@ class Distillation:
         self._optimizer.step()
         return sums
 
+    def conclude(self, sample: Tensor) -> None:
+        """Round the student to the bits asked for, whatever stage it is in; nothing if no step was taken.
+
+        Args:
+            sample: Inputs to measure activations on.
+        """
+        if self._index >= 0 and not self.ready:
+            self._enter(len(self._stages) - 1, sample)
+
     def _losses(self, x: Tensor) -> dict[str, Tensor]:
         heads, features = self.session.heads, self.session.features
         wanted = self.session.ask_teacher(x, features)

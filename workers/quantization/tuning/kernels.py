@@ -169,4 +169,7 @@ def _try_out(device: torch.device) -> None:
     step, low, high = (torch.tensor(value, device=device) for value in (0.1, 0.0, 15.0))
     x = torch.ones(96, device=device)
     kernels.gradients(kernels.quantize(x, step, low, high), x, step, low, high)
-    kernels.scaled(x.view(24, 4), *kernels.channel_sums(x.view(24, 4)))
+    rows = x.view(24, 4)
+    kernels.row_gradients(rows, rows, *(value.expand(24, 1) for value in (step, low, high)))
+    kernels.difference(x, x, kernels.squares(x, x)[0])
+    kernels.scaled(rows, *kernels.channel_sums(rows))

@@ -69,6 +69,9 @@ class Trainer(ABC):
             Every loss of the step, by name.
         """
 
+    def conclude(self) -> None:  # noqa: B027, where there are no stages nothing is to be done
+        """Bring the student to what was asked for where it is a stage on the way there: no further step is taken."""
+
     @abstractmethod
     def held_out(self) -> Tensor | None:
         """Return inputs that nothing is tuned on; None as long as there are none."""
@@ -242,8 +245,10 @@ class _Run:
         return self._finish(ended)
 
     def _finish(self, ended: Literal["budget", "request"]) -> Tuned:
-        if self.trainer.ready and self.budget.taken:
-            self._evaluate()
+        if self.budget.taken:
+            self.trainer.conclude()
+            if self.trainer.ready:
+                self._evaluate()
         self._draw()
         plan, kept = self.start, 0
         held_out = self.trainer.held_out()

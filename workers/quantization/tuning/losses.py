@@ -19,6 +19,7 @@ from faceter.vision.metadata import class_output
 from workers.quantization.tuning.kernels import dense_like, flat, kernels, shaped, squares
 
 _TINY = 1e-12
+_MOVING = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 Outputs = Mapping[str, Tensor]
 
@@ -29,7 +30,7 @@ class Heads:
 
     Args:
         logits: The tensor of class scores before any softmax, [N, K]; None where the network does not classify.
-        others: Every other float output.
+        others: Every other float output, or its parts.
     """
 
     logits: str | None
@@ -43,6 +44,9 @@ class Heads:
 
 def find_heads(model: onnx.ModelProto, metadata: ModelMetadata) -> Heads:
     """Return the outputs to compare, the input of a last softmax in place of its output, and that of an ArgMax too.
+
+    An output that joins others counts by its parts: of a detector's boxes, objectness and class scores in one tensor,
+    the largest would hide the others.
 
     Args:
         model: The canonical float model.
@@ -59,10 +63,30 @@ def find_heads(model: onnx.ModelProto, metadata: ModelMetadata) -> Heads:
     names = list(dict.fromkeys(names))
     chosen = class_output(metadata, output_specs(model)).name
     if not metadata.task.classifies or chosen not in names:
-        return Heads(None, tuple(names))
+        return Heads(None, _parts(view, names))
     maker = view.producer.get(chosen)
     logits = maker.input[0] if maker is not None and maker.op_type in ("Softmax", "LogSoftmax") else chosen
-    return Heads(logits, tuple(name for name in names if name not in (chosen, logits)))
+    return Heads(logits, _parts(view, [name for name in names if name not in (chosen, logits)]))
+
+
+def _parts(view: GraphView, names: Sequence[str]) -> tuple[str, ...]:
+    """Return tensors, each that is a concatenation of computed ones replaced by those."""
+    found: list[str] = []
+    for name in names:
+        source = _moved(view, name)
+        maker = view.producer.get(source)
+        if maker is not None and maker.op_type == "Concat" and all(part in view.producer for part in maker.input):
+            found += _parts(view, maker.input)
+        else:
+            found.append(name)
+    return tuple(dict.fromkeys(found))
+
+
+def _moved(view: GraphView, name: str) -> str:
+    """Return the tensor whose values a tensor holds in another order."""
+    while (maker := view.producer.get(name)) is not None and maker.op_type in _MOVING:
+        name = maker.input[0]
+    return name
 
 
 def feature_tensors(model: onnx.ModelProto, sites: Sites) -> list[str]:

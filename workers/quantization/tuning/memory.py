@@ -70,7 +70,9 @@ def activation_values(model: onnx.ModelProto) -> int:
 
 
 def most_at_once(model: onnx.ModelProto, device: torch.device) -> int:
-    """Return how many inputs fit into half of the memory that is free.
+    """Return how many inputs fit into half of the memory that is free, the power of two below it.
+
+    Sums are split by it, and so equal runs differ only where the memory that is free differs by half.
 
     Args:
         model: The float network.
@@ -87,4 +89,4 @@ def most_at_once(model: onnx.ModelProto, device: torch.device) -> int:
             f"{free / 2**20:,.0f} MiB free, of which it would use half. Run a worker with more memory, or use rq, dfq "
             "or aciq, which do not train.",
         )
-    return int(free * _SHARE // needed)
+    return int(1 << (int(free * _SHARE // needed).bit_length() - 1))

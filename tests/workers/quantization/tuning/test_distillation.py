@@ -76,6 +76,23 @@ def test_stages_that_nothing_is_left_for_are_passed_through(network: Prepared) -
     assert distillation.ready
 
 
+def test_ended_early_it_has_the_bits_asked_for_and_keeps_what_it_learned(network: Prepared, digits: Digits) -> None:
+    distillation, _ = begun(network, **FEW)
+    x = distillation.session.arranged(torch.from_numpy(digits.calibration[:64]))
+    distillation.conclude(x)
+    assert not distillation.ready, "nothing was learned"
+    for _ in range(40):
+        distillation.step(x, 0.4, 1.0, x)
+    assert bits_of(distillation.student.plan()) == ({2}, {3})
+    distillation.conclude(x)
+    assert distillation.ready
+    assert bits_of(distillation.student.plan()) == ({2}, {2})
+    untuned, _ = begun(network, **FEW)
+    untuned.step(x, 0.9, 0.0, x)
+    tuned, rounded = ({**item.step(x, 0.9, 0.0, x)} for item in (distillation, untuned))
+    assert tuned["outputs"] < 0.8 * rounded["outputs"]
+
+
 def test_the_students_losses_fall(network: Prepared, digits: Digits) -> None:
     distillation, _ = begun(network, weight_bits=3, activation_bits=3, weight_granularity="tensor")
     x = distillation.session.arranged(torch.from_numpy(digits.calibration[:64]))

@@ -140,6 +140,26 @@ def test_float_outputs_alone_are_compared_all_of_them() -> None:
     assert find_heads(two_headed(), named).tensors == ("mask", "boxes")
 
 
+def test_an_output_that_joins_others_counts_by_its_parts() -> None:
+    """A detector's boxes in pixels would hide its scores."""
+    net = GraphBuilder(["batch", 3, 8, 8], name="image")
+    trunk = net.conv(6, 3)
+    parts = [
+        net.add("Conv", trunk, net.weight(count, 6, 1, 1), output=name) for name, count in (("boxes", 4), ("raw", 3))
+    ]
+    net.add("Sigmoid", parts[1], output="scores")
+    net.add("Concat", "boxes", "scores", axis=1)
+    net.add("Transpose", perm=[0, 2, 3, 1], output="answer")
+    assert find_heads(net.build(), ModelMetadata()) == Heads(None, ("boxes", "scores"))
+
+
+def test_an_output_joined_with_constants_is_left_whole() -> None:
+    net = GraphBuilder(["batch", 3, 8, 8], name="image")
+    first = net.conv(2, 3)
+    net.add("Concat", first, net.constant(np.zeros((1, 2, 8, 8), np.float32)), axis=1, output="answer")
+    assert find_heads(net.build(), ModelMetadata()) == Heads(None, ("answer",))
+
+
 def test_what_an_arg_max_chooses_among_stands_for_its_choice() -> None:
     net = GraphBuilder(["batch", 3, 8, 8], name="image")
     net.conv(5, 3)

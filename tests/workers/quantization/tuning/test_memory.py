@@ -70,8 +70,9 @@ def test_half_of_what_is_free_is_used(container: Path) -> None:
     net.add("Relu")
     model = net.build()
     one = sample_bytes(model)
-    limit(container, most=str(10**9 + 7 * one), current=10**9, files=0)
-    assert most_at_once(model, CPU) == 3
+    for room, most in ((8, 4), (9, 4), (15, 4), (16, 8)):
+        limit(container, most=str(10**9 + room * one), current=10**9, files=0)
+        assert most_at_once(model, CPU) == most, "the power of two below it"
 
 
 def test_a_network_for_which_there_is_no_room_is_refused_in_numbers(container: Path) -> None:

@@ -63,8 +63,8 @@ def merging() -> onnx.ModelProto:
     net = GraphBuilder([2, 3, 16, 16], name="image")
     net.conv(4, 3, strides=[2, 2])
     net.add("Relu")
-    net.add("Reshape", net.last, net.constant(np.array([8, 64])))
-    net.add("Reshape", net.last, net.constant(np.array([2, 256])))
+    net.add("Reshape", net.last, net.constant(np.array([8, -1])))
+    net.add("Reshape", net.last, net.constant(np.array([2, -1])))
     net.add("Gemm", net.last, net.weight(5, 256), net.weight(5), transB=1, output="logits")
     return net.build()
 

@@ -160,6 +160,17 @@ def test_every_weight_and_activation_has_the_bits_asked_for(
         assert per_channel == {granularity == "channel"}
 
 
+@every
+def test_a_run_that_someone_ends_early_hands_over_the_bits_asked_for(
+    method: QuantizationMethod, network: Prepared
+) -> None:
+    ran = run(method, network, STEPS, Recording(stop_after=STEPS // 2), **FEW_BITS)
+    assert ran.tuned.tuning.ended_by == "request"
+    assert ran.trainer.ready
+    assert bits_of(ran.trainer.student.plan()) == {"weights": {2}, "full": {3}, "wide": {8}, "input": {8}}
+    assert ran.tuned.tuning.agreement is not None, "it was compared with rounding alone"
+
+
 def share_alike(answers: Floats, expected: Floats) -> float:
     """Return the share of inputs that two networks answer alike; a rounding tie may make all that follows differ."""
     close = np.isclose(answers, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
