@@ -1,8 +1,9 @@
 """Faceter's own method: inputs made from the network, then distillation with learned steps, down in bits by stages.
 
-It chooses by itself. With BatchNorm statistics the inputs are fitted to them; without, they are sought where the
-rounded network answers otherwise; where inputs are no float numbers nothing is tuned, and the network is rounded by
-ACIQ.
+It chooses by itself. With BatchNorm statistics the inputs are fitted to them; without, they are made for the classes
+of a network that classifies; for others procedural pictures serve as they are, and inputs that are no pictures are
+sought where the rounded network answers otherwise. Where inputs are no float numbers nothing is tuned, and the network
+is rounded by ACIQ.
 
 References:
     Cai et al., "ZeroQ", CVPR 2020, arXiv 2001.00281 (inputs from BatchNorm statistics).
@@ -37,7 +38,7 @@ class Automatic:
     """Settings of `auto`.
 
     Args:
-        synthesis_share: The share of the budget spent on making inputs.
+        synthesis_share: The share of the budget spent on making inputs, at most.
         batch: Inputs per step of tuning.
         mixed: The share of each batch that is a mix of two inputs.
         pasted: The share that gets a part of another input.
@@ -82,6 +83,7 @@ class _Automatic(Trainer):
         self._synthesis = Synthesis(session, space, adversary.requires_grad_(False), settings.objective)
         self._distillation = Distillation(session, start, settings.recipe)
         self._made = made
+        self._began: float | None = None
         self._pool: Pool | None = None if made is None else self._gathered()
         self.student = self._distillation.student
         self.path = self._synthesis.path
@@ -95,12 +97,13 @@ class _Automatic(Trainer):
         return self._pool is not None and self._distillation.ready
 
     def step(self, fraction: float) -> Losses:
-        share = self._settings.synthesis_share
-        if fraction < share:
-            return self._synthesis.step(self.rate)
+        if self._began is None:
+            if fraction < self._settings.synthesis_share and not self._synthesis.enough:
+                return self._synthesis.step(self.rate)
+            self._began = min(fraction, self._settings.synthesis_share)
         if self._pool is None:
             self._pool = self._gathered()
-        done = (fraction - share) / (1 - share)
+        done = (fraction - self._began) / (1 - self._began)
         losses = self._distillation.step(self._pool.draw(), done, self.rate, self._pool.sample)
         self.student = self._distillation.student
         return losses
@@ -120,12 +123,14 @@ class _Automatic(Trainer):
         return {
             "synthesis": self._synthesis.state(),
             "distillation": self._distillation.state(),
+            "began": self._began,
             "drawn": None if self._pool is None else self._pool.random.get_state(),
         }
 
     def restore(self, state: State) -> None:
         self._synthesis.restore(state["synthesis"])
         self._distillation.restore(state["distillation"])
+        self._began = state["began"]
         self._pool = None
         if state["drawn"] is not None:
             self._pool = self._gathered()

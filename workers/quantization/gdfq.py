@@ -24,7 +24,7 @@ from faceter.graphs.qdq import QuantizationPlan
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.batch_norm import NormalizedNetwork, require_batch_norm
-from workers.quantization.tuning.batches import space_of
+from workers.quantization.tuning.batches import class_count
 from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.generated import GeneratorTrainer
 from workers.quantization.tuning.gradients import limit_gradient
@@ -114,9 +114,7 @@ class GenerativeTrainer(GeneratorTrainer):
         assert session.heads.logits is not None
         self.settings = settings
         self.logits = session.heads.logits
-        space = space_of(session)
-        classes = session.ask_teacher(session.arranged(space.noise(space.fixed or 1, 0)))[self.logits].shape[-1]
-        super().__init__(session, settings, start, classes=classes, nesterov=True)
+        super().__init__(session, settings, start, classes=class_count(session), nesterov=True)
         self.normalized = NormalizedNetwork(session)
         self._warm = False
         self._made_last: dict[str, Tensor] | None = None

@@ -27,3 +27,12 @@ def batch_of(session: Session, wanted: int) -> int:
         wanted: How many inputs of a small network to take.
     """
     return max(2, min(session.affordable(wanted), session.most))
+
+
+def class_count(session: Session) -> int:
+    """Return how many classes a network chooses among for an input; 0 if it does not."""
+    logits, space = session.heads.logits, session.space
+    if logits is None or space is None:
+        return 0
+    found = session.ask_teacher(session.arranged(space.noise(space.fixed or 1, 0)))[logits]
+    return found.shape[1] if found.ndim == 2 else 0

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from workers.quantization.tuning.augmentation import augment
-from workers.quantization.tuning.batches import batch_of
+from workers.quantization.tuning.batches import batch_of, class_count
 from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.inputs import InputSpace
 from workers.quantization.tuning.losses import output_divergence
@@ -34,7 +34,8 @@ class Objective:
         rate: How far Adam moves a value per step, in deviations of the input.
         classes: Factor of the divergence from random targets, for a network that classifies.
         carried: How much of an input of the batch before is mixed into the beginning of each.
-        disagreement: Factor of the divergence between P and Q, sought where there are no BatchNorm statistics.
+        disagreement: Factor of the divergence between P and Q, sought where there is nothing else.
+        most_bytes: Inputs kept, bytes; beyond, the first are dropped.
     """
 
     batch: int = 256
@@ -43,21 +44,24 @@ class Objective:
     classes: float = 0.03
     disagreement: float = 1.0
     carried: float = 0.5
+    most_bytes: int = 2**29
 
 
 class Synthesis:
     """Batches of inputs, one at a time, each begun from procedural pictures and fitted to what P expects.
 
     With BatchNorm statistics: the mean and deviation of every normalized channel are brought to those that P was
-    trained with, each in units of that deviation, so that all layers count alike. Without: inputs are sought on which
-    the rounded network Q answers otherwise than P.
+    trained with, each in units of that deviation, so that all layers count alike.
 
     A network that classifies is also asked for random answers: one class, and up to half of another. Inputs that it is
     sure of teach little about where its classes meet, and real ones are not such.
 
+    Where there is neither, procedural pictures stay as they are, and for other inputs such are sought on which the
+    rounded network Q answers otherwise than P. Pictures sought so teach less than those they began as.
+
     Args:
         session: Has P.
-        adversary: Q, for a network without statistics.
+        adversary: Q, for a network of which nothing is known.
         objective: Settings.
     """
 
@@ -76,6 +80,8 @@ class Synthesis:
             )
             for name, item in session.prepared.statistics.items()
         }
+        self._classes = class_count(session)
+        self._adversarial = not (self._statistics or self._classes or space.pictures)
         self._scale = 1.0 if space.low is None or space.high is None else float((space.high - space.low).mean()) / 4
         self._done = 0
         self._begin()
@@ -85,7 +91,13 @@ class Synthesis:
         """Where the inputs come from, for the report."""
         if self._statistics:
             return "inputs distilled from BatchNorm statistics"
-        return "adversarial inputs, the model holding no BatchNorm statistics"
+        made = "inputs made for random classes" if self._classes else "procedural pictures"
+        return f"{'adversarial inputs' if self._adversarial else made}, the model holding no BatchNorm statistics"
+
+    @property
+    def enough(self) -> bool:
+        """Whether as many inputs are kept as may be."""
+        return len(self.made) * self._x.nbytes >= self.objective.most_bytes
 
     def step(self, rate: float) -> dict[str, Tensor]:
         """Take one step on the batch in work; returns its losses.
@@ -93,6 +105,16 @@ class Synthesis:
         Args:
             rate: Factor on the learning rate.
         """
+        losses = self._fit(rate) if self._statistics or self._classes or self._adversarial else {}
+        self._done += 1
+        if self._done >= self.objective.iterations or not losses:
+            if self.enough:
+                del self.made[0]
+            self.made.append(self._x.detach().clone())
+            self._begin()
+        return losses
+
+    def _fit(self, rate: float) -> dict[str, Tensor]:
         share = 0.05 + 0.95 * cosine(self._done / self.objective.iterations)
         set_rate(self._optimizer, rate * self.objective.rate * self._scale * share)
         x = augment(self._x, self._random, pictures=self.space.pictures, mixed=0.0)
@@ -103,10 +125,6 @@ class Synthesis:
         self._optimizer.step()
         with torch.no_grad():
             self._x.copy_(self.space.clamp(self._x))
-        self._done += 1
-        if self._done >= self.objective.iterations:
-            self.made.append(self._x.detach().clone())
-            self._begin()
         return {name: value.detach() for name, value in losses.items()}
 
     def pool(self) -> Tensor:
@@ -122,11 +140,11 @@ class Synthesis:
         losses = {}
         if self._statistics:
             losses["statistics"] = self._distance(found)
-        else:
+        if self._adversarial:
             losses["disagreement"] = output_divergence(heads, found, self.session.run(self._adversary, x))
-        if heads.logits is not None and found[heads.logits].ndim == 2:
-            scores = found[heads.logits].float()
-            wanted = self._targets(scores.shape[1])
+        if self._classes:
+            scores = found[str(heads.logits)].float()
+            wanted = self._targets(self._classes)
             losses["classes"] = functional.kl_div(scores.log_softmax(-1), wanted, reduction="batchmean")
         return losses
 

@@ -27,6 +27,7 @@ from workers.quantization.prepared import Prepared
 from workers.quantization.statistics import Source
 from workers.quantization.tuning import loop
 from workers.quantization.tuning.budget import Budget
+from workers.quantization.tuning.distillation import Recipe
 from workers.quantization.tuning.loop import Hooks, NoHooks, Trainer, Tuned
 from workers.quantization.tuning.method import TunedMethod
 from workers.quantization.tuning.session import Session
@@ -39,8 +40,12 @@ _LIGHT: dict[QuantizationMethod, dict[str, Any]] = {
     QuantizationMethod.ZEROQ: {"batch": 16, "iterations": 3, "rate": 0.02},
     QuantizationMethod.GDFQ: {"batch": 16, "latent": 16, "width": 16, "rate": 0.02},
     QuantizationMethod.ZAQ: {"batch": 16, "latent": 16, "width": 16, "student_steps": 2, "rounds": 2, "rate": 0.02},
-    QuantizationMethod.FT: {"batch": 16},
-    QuantizationMethod.AUTO: {"batch": 16, "objective": Objective(batch=24, iterations=2)},
+    QuantizationMethod.FT: {"batch": 16, "recipe": Recipe(batch=16)},
+    QuantizationMethod.AUTO: {
+        "batch": 16,
+        "objective": Objective(batch=24, iterations=2),
+        "recipe": Recipe(batch=16),
+    },
 }
 
 every_method = list(tuned_methods)

@@ -45,7 +45,7 @@ def begun(prepared: Prepared, recipe: Recipe | None = None, **bits: object) -> t
     session.precision = Precision("float32", CPU)
     start = AnalyticClipping(allocate=False)(prepared, request).plan
     assert session.space is not None
-    return Distillation(session, start, recipe or Recipe()), session.arranged(session.space.noise(24, 3))
+    return Distillation(session, start, recipe or Recipe(batch=24)), session.arranged(session.space.noise(24, 3))
 
 
 def bits_of(plan: QuantizationPlan) -> tuple[set[int], set[int]]:
@@ -125,7 +125,7 @@ def test_a_network_that_rounding_gave_new_biases_goes_on_too(from_start: bool) -
         net.add("Conv", net.last, net.weight(outputs, inputs, 3, 3), pads=[1, 1, 1, 1])
         net.add("Relu")
     prepared = prepared_for(net.build(), PICTURES)
-    recipe = Recipe(from_start=from_start)
+    recipe = Recipe(from_start=from_start, batch=24)
     whole, x = begun(prepared, recipe, weight_bits=3, activation_bits=3)
     assert len(whole.student.model().graph.initializer) == 4
     whole.step(x, 0.0, 1.0, x)
@@ -168,6 +168,16 @@ def test_rates_rise_fall_and_are_in_proportion_to_what_they_move(network: Prepar
     by_parameter = {group["params"][0]: group["rate"] for group in distillation._optimizer.param_groups}
     rate = by_parameter[student.network.trainable()[first]]
     assert rate == pytest.approx(0.015 * student.plan().weights[first].scale.mean(), rel=0.05)
+
+
+def test_rates_fall_with_the_root_of_a_smaller_batch(network: Prepared) -> None:
+    distillation, x = begun(network, Recipe(batch=20), weight_bits=4, activation_bits=4)
+    shares = []
+    for count in (24, 20, 5):
+        distillation.step(x[:count], 0.03, 1.0, x)
+        group = distillation._optimizer.param_groups[0]
+        shares.append(group["lr"] / group["rate"])
+    assert shares == pytest.approx([1.0, 1.0, 0.5])
 
 
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])

@@ -27,6 +27,7 @@ from workers.quantization.statistics import Source
 from workers.quantization.tuned import tune
 from workers.quantization.tuning import loop
 from workers.quantization.tuning.budget import Budget
+from workers.quantization.tuning.distillation import Recipe
 from workers.quantization.tuning.loop import NoHooks
 from workers.quantization.tuning.synthesis import Objective
 
@@ -37,8 +38,11 @@ BRIEF: dict[QuantizationMethod, tuple[int, dict[str, Any]]] = {
     QuantizationMethod.ZEROQ: (30, {"batch": 32, "iterations": 15}),
     QuantizationMethod.GDFQ: (36, {"batch": 32, "warm_up": 0.1}),
     QuantizationMethod.ZAQ: (24, {"batch": 32}),
-    QuantizationMethod.FT: (12, {"batch": 24}),
-    QuantizationMethod.AUTO: (30, {"batch": 24, "objective": Objective(batch=64, iterations=10)}),
+    QuantizationMethod.FT: (12, {"batch": 24, "recipe": Recipe(batch=24)}),
+    QuantizationMethod.AUTO: (
+        30,
+        {"batch": 24, "objective": Objective(batch=64, iterations=10), "recipe": Recipe(batch=24)},
+    ),
 }
 """Steps, and settings for a run of so few."""
 

@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from faceter.contracts.models import ModelMetadata
+from tests.workers.quantization.mixed.networks import two_headed
 from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import (
     CLASSIFIER,
     CPU,
+    PICTURES,
     SIGNALS,
     prepared_for,
     signal_network,
@@ -93,11 +96,44 @@ def test_the_statistic_is_zero_for_what_has_just_the_right_one(normalized: Prepa
     assert float(synthesis._distance(moved)) == pytest.approx(4, rel=1e-3)
 
 
-def test_without_statistics_inputs_are_sought_where_the_networks_differ(folded: Prepared) -> None:
-    synthesis = begun(folded, batch=64, iterations=40, classes=0.0)
+def test_without_statistics_they_are_made_for_classes_alone(folded: Prepared) -> None:
+    synthesis = begun(folded, batch=64, iterations=40)
     losses = steps(synthesis, 40)
+    assert losses[0].keys() == {"classes"}
+    assert losses[-1]["classes"] < 0.5 * losses[0]["classes"]
+    assert synthesis.path == "inputs made for random classes, the model holding no BatchNorm statistics"
+
+
+def test_without_classes_too_procedural_pictures_stay_as_they_are() -> None:
+    synthesis = begun(prepared_for(two_headed(), PICTURES), batch=6, iterations=9)
+    begin = synthesis.pool()
+    assert steps(synthesis, 2) == [{}, {}]
+    first, second = synthesis.made
+    assert torch.equal(first, begin)
+    assert not torch.equal(first, second)
+    assert synthesis.path == "procedural pictures, the model holding no BatchNorm statistics"
+
+
+def test_other_inputs_are_sought_where_the_networks_differ() -> None:
+    folded_signals = prepared_for(without_batch_norm(signal_network()), ModelMetadata())
+    synthesis = begun(folded_signals, batch=64, iterations=40)
+    losses = steps(synthesis, 40)
+    assert losses[0].keys() == {"disagreement"}
     assert losses[-1]["disagreement"] > 1.5 * losses[0]["disagreement"]
-    assert "adversarial" in synthesis.path
+    assert synthesis.path == "adversarial inputs, the model holding no BatchNorm statistics"
+
+
+def test_beyond_what_memory_may_hold_the_first_inputs_are_dropped(normalized: Prepared) -> None:
+    kept = 2 * 6 * 64 * 4
+    synthesis = begun(normalized, batch=6, iterations=1, most_bytes=kept)
+    steps(synthesis, 1)
+    assert not synthesis.enough
+    steps(synthesis, 1)
+    assert synthesis.enough
+    second = synthesis.made[1]
+    steps(synthesis, 1)
+    assert len(synthesis.made) == 2
+    assert synthesis.made[0] is second
 
 
 @pytest.mark.parametrize("kind", ["pictures", "signals"])
