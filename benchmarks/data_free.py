@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+import onnx
+
 from benchmarks.fastestdet import DECODING
 from benchmarks.post_training import classifier, print_table, record_of, trained
 from faceter.contracts.datasets import DatasetKind
@@ -25,6 +27,8 @@ from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequ
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
 from faceter.export_torch import export
+from faceter.graphs.canonical import canonicalize
+from faceter.graphs.fold import fold_batch_norms
 from workers.host import processor_count, processor_name
 from workers.quantization.data import Data
 from workers.quantization.pipeline import quantize
@@ -86,14 +90,21 @@ def rows_of(network: str) -> Iterator[Row]:
             for method in (QuantizationMethod.AUTO, QuantizationMethod.FT):
                 yield Row(network, method, bits, 20, 0)
         return
-    widths = {"fastestdet": ("W8A8", "W6A6", "W4A4"), "depthwise": ("W4A4",), "ecg": ("W8A8", "W4A4", "W3A3")}[network]
+    widths = {
+        "folded": ("W4A4", "W3A3"),
+        "fastestdet": ("W8A8", "W6A6", "W4A4"),
+        "depthwise": ("W4A4",),
+        "ecg": ("W8A8", "W4A4", "W3A3"),
+    }[network]
     tuned = {
+        "folded": (QuantizationMethod.ZAQ, QuantizationMethod.AUTO, QuantizationMethod.FT),
         "fastestdet": (QuantizationMethod.ZAQ, QuantizationMethod.AUTO),
         "depthwise": (*DATA_FREE, QuantizationMethod.FT),
         "ecg": (QuantizationMethod.ZAQ, QuantizationMethod.AUTO, QuantizationMethod.FT),
     }[network]
     for bits in widths:
-        yield Row(network, QuantizationMethod.RQ, bits, 0, 0)
+        for method in ROUNDING if network == "folded" else (QuantizationMethod.RQ,):
+            yield Row(network, method, bits, 0, 0)
         for method in tuned:
             yield Row(network, method, bits, 6 if network != "ecg" else 2, 0)
 
@@ -101,9 +112,11 @@ def rows_of(network: str) -> Iterator[Row]:
 def subject(network: str, data: Path, kept: Path) -> Subject:
     """Return a network; those that are trained here are kept in ``kept``."""
     cifar = data / "cifar10"
-    if network == "resnet20":
+    if network in ("resnet20", "folded"):
         metadata = classifier((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
         content = (cifar / "resnet20.onnx").read_bytes()
+        if network == "folded":
+            content = fold_batch_norms(canonicalize(onnx.load_from_string(content))).model.SerializeToString()
         return Subject(content, metadata, cifar / "test.zip", DatasetKind.IMAGES, cifar / "train.zip")
     if network == "depthwise":
         from benchmarks.depthwise_network import MEAN, STD
@@ -232,7 +245,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["run", "table"])
     parser.add_argument(
-        "network", nargs="?", choices=["resnet20", "fastestdet", "depthwise", "ecg"], default="resnet20"
+        "network",
+        nargs="?",
+        choices=["resnet20", "folded", "fastestdet", "depthwise", "ecg"],
+        default="resnet20",
+        help="folded is resnet20 without its BatchNorm, as most exporters write it",
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and data sets")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where rows are kept")
