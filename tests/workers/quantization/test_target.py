@@ -344,7 +344,7 @@ def network(digits: Digits) -> Prepared:
 
 
 def reached(network: Prepared, evaluation: AnyDataset, hooks: Hooks, **budget: float) -> TunedOutcome:
-    target = Target(max_drop=1.5)
+    target = Target(max_drop=0.5)
     request = request_for(target=target, seed=2, **(budget or {"max_steps": 36}))
     data = evaluating(evaluation)
     return reach(light(QuantizationMethod.AUTO), network, request, target, data, hooks, accuracy_probe(None, network))
