@@ -7,9 +7,15 @@ come, so that a run that was cut off goes on where it was:
     python -m benchmarks.data_free run resnet20 --data ../shared/data
     python -m benchmarks.data_free run resnet20 --method auto --bits W4A4 --minutes 6 --seed 0
     python -m benchmarks.data_free table
+
+With ``--inputs`` some of the pictures that a row made are kept too, and ``sheet`` puts those of all methods side by
+side:
+
+    python -m benchmarks.data_free sheet resnet20 --bits W4A4 --inputs made --picture docs/pictures/synthetic.png
 """
 
 import argparse
+import io
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+import numpy as np
 import onnx
+from PIL import Image
 
 from benchmarks.fastestdet import DECODING
 from benchmarks.post_training import classifier, print_table, record_of, trained
@@ -30,12 +38,15 @@ from faceter.export_torch import export
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.fold import fold_batch_norms
 from workers.host import processor_count, processor_name
+from workers.pictures.contact_sheet import picture_sheet
+from workers.pictures.pixels import to_pixels
 from workers.quantization.data import Data
 from workers.quantization.pipeline import quantize
 
 RESULTS = Path(__file__).parent / "results" / "data_free.jsonl"
 ROUNDING = (QuantizationMethod.RQ, QuantizationMethod.DFQ, QuantizationMethod.ACIQ)
 DATA_FREE = (QuantizationMethod.ZEROQ, QuantizationMethod.GDFQ, QuantizationMethod.ZAQ, QuantizationMethod.AUTO)
+_ON_SHEET = 16
 BITS = ("W8A8", "W6A6", "W4A4", "W3A3", "W2A4", "W2A2")
 
 
@@ -137,8 +148,8 @@ def subject(network: str, data: Path, kept: Path) -> Subject:
     return Subject(content, metadata, photographs, DatasetKind.DETECTION, photographs)
 
 
-def measured(row: Row, found: Subject) -> dict[str, object]:
-    """Do a row's job and return it with its figures."""
+def measured(row: Row, found: Subject, inputs: Path | None = None) -> dict[str, object]:
+    """Do a row's job and return it with its figures; keep some of the pictures it made in a folder, if there is one."""
     weight_bits, activation_bits = (int(text) for text in row.bits[1:].split("A"))
     method = QuantizationMethod(row.method)
     settings = Settings(_env_file=None)
@@ -157,8 +168,13 @@ def measured(row: Row, found: Subject) -> dict[str, object]:
     records = {role: record_of(path, kind, len(opened[role])) for role, (path, kind) in wanted.items()}
     data = Data(opened.get("calibration_dataset"), opened["evaluation_dataset"], records)
     started = time.monotonic()
-    report = quantize(found.content, found.metadata, request, data, settings).report
+    done = quantize(found.content, found.metadata, request, data, settings)
+    report, made = done.report, done.made.synthetic
     took = time.monotonic() - started
+    if inputs is not None and made is not None and found.metadata.preprocessing is not None:
+        inputs.mkdir(parents=True, exist_ok=True)
+        chosen = made[np.linspace(0, len(made) - 1, _ON_SHEET).astype(int)]
+        np.save(inputs / _name(row.network, row.method, row.bits), to_pixels(chosen, found.metadata.preprocessing))
     for dataset in opened.values():
         dataset.close()
     return {
@@ -189,7 +205,7 @@ def run(options: argparse.Namespace) -> None:
     for row in dict.fromkeys(rows_of(options.network)):
         if not _wanted(row, options) or (row in kept_rows(options.results) and not options.again):
             continue
-        line = measured(row, found)
+        line = measured(row, found, options.inputs)
         with options.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)
@@ -218,6 +234,25 @@ def table(options: argparse.Namespace) -> None:
             )
 
 
+def sheet(options: argparse.Namespace) -> None:
+    """Draw what each method made for one network and width, side by side."""
+    (bits,) = options.bits
+    pages = []
+    for method in DATA_FREE:
+        path = options.inputs / _name(options.network, method, bits)
+        if path.exists():
+            pages.append(Image.open(io.BytesIO(picture_sheet(np.load(path), title=f"{method}, {bits}"))))
+    whole = Image.new("RGB", (sum(page.width for page in pages), max(page.height for page in pages)), "white")
+    for index, page in enumerate(pages):
+        whole.paste(page, (sum(other.width for other in pages[:index]), 0))
+    options.picture.parent.mkdir(parents=True, exist_ok=True)
+    whole.save(options.picture)
+
+
+def _name(network: str, method: str, bits: str) -> str:
+    return f"{network}-{method}-{bits}.npy"
+
+
 def _scores(item: dict[str, object]) -> dict[str, list[float]]:
     quality = item["quality"]
     assert isinstance(quality, dict)
@@ -243,7 +278,7 @@ def _cell(rows: dict[Row, dict[str, object]], metric: str, method: str, minutes:
 def main() -> None:
     """Measure rows, or print tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["run", "table"])
+    parser.add_argument("action", choices=["run", "table", "sheet"])
     parser.add_argument(
         "network",
         nargs="?",
@@ -260,9 +295,11 @@ def main() -> None:
     parser.add_argument("--bits", nargs="*", help="only these widths, such as W4A4")
     parser.add_argument("--minutes", nargs="*", type=float, help="only these budgets")
     parser.add_argument("--seed", nargs="*", type=int, help="only these seeds")
+    parser.add_argument("--inputs", type=Path, help="folder for some of the pictures that were made")
+    parser.add_argument("--picture", type=Path, default=Path("synthetic.png"), help="what sheet draws")
     parser.add_argument("--again", action="store_true", help="measure rows that are there already once more")
     options = parser.parse_args()
-    table(options) if options.action == "table" else run(options)
+    {"run": run, "table": table, "sheet": sheet}[options.action](options)
 
 
 if __name__ == "__main__":
