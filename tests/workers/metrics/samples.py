@@ -1,0 +1,70 @@
+"""Samples that lie in all the ways that are hard for distances."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from workers.metrics.points import Points, common_frame
+
+Floats = NDArray[np.float64]
+
+
+def framed(*sets: Floats) -> list[Points]:
+    """Return sets in one frame, that of the first."""
+    center, scale = common_frame(sets)
+    return [Points(rows, center, scale) for rows in sets]
+
+
+def gaussian(count: int, width: int, seed: int = 0) -> Floats:
+    """Return samples of a standard normal distribution, [count, width]."""
+    return np.random.default_rng(seed).normal(size=(count, width))
+
+
+def far_away(rows: Floats) -> Floats:
+    """Move samples far from the origin."""
+    return rows + 1e6
+
+
+def heavy_tails(rows: Floats) -> Floats:
+    """Move a few samples far out."""
+    return rows / np.random.default_rng(5).power(0.7, size=(len(rows), 1)) ** 3
+
+
+def duplicates(rows: Floats) -> Floats:
+    """Have each sample three times."""
+    return np.repeat(rows[: len(rows) // 3 + 1], 3, axis=0)[: len(rows)]
+
+
+def two_far_clusters(rows: Floats) -> Floats:
+    """Split samples into two sets that are far from each other."""
+    return rows + 1e5 * (np.arange(len(rows)) % 2)[:, None]
+
+
+def constant(rows: Floats) -> Floats:
+    """Have the same sample all over."""
+    return np.ones_like(rows)
+
+
+def huge(rows: Floats) -> Floats:
+    """Have values whose squares are beyond float32."""
+    return rows * 1e100
+
+
+def whole_numbers(rows: Floats) -> Floats:
+    """Have many samples equally far from each other."""
+    return np.rint(rows)
+
+
+ways: list[Callable[[Floats], Floats]] = [
+    np.copy,
+    far_away,
+    heavy_tails,
+    duplicates,
+    two_far_clusters,
+    constant,
+    huge,
+    whole_numbers,
+]
+kinds = pytest.mark.parametrize("kind", ways)

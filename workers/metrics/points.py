@@ -1,0 +1,116 @@
+"""Samples as rows of features, and distances between them: fast ones with a bound on their error, and exact ones.
+
+Squared distances by matrix product, ‖x‖² + ‖y‖² − 2 x·y, lose digits where they are small against the norms. So rows
+are moved to their common mean and scaled before, the error that is left is bounded, and whatever the bound does not
+decide is computed again from differences in float64.
+
+References:
+    Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, 2002, section 3.1 (error of inner products).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_PAIR_BYTES = 2**25
+_STATISTICS_BYTES = 2**25
+_EXTRA = 8.0
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Rows = NDArray[Any]
+
+
+class Points:
+    """The rows of a set of samples.
+
+    Attributes:
+        near: The rows, moved and scaled, [N, D] in the dtype that products are computed in.
+        norms: Their Euclidean norms, float64 [N].
+        error: e in the bound e · (‖x‖ + ‖y‖)² on the error of a squared distance by matrix product.
+
+    Args:
+        rows: Features, [N, D], any float dtype; may lie in a file.
+        center: What is subtracted, float64 [D].
+        scale: What is divided by; a power of two, so that nothing is rounded by it.
+        dtype: float32 or float64, for products.
+    """
+
+    def __init__(self, rows: Rows, center: Floats, scale: float, dtype: torch.dtype = torch.float32) -> None:
+        self.rows = rows
+        self.center = center
+        self.scale = scale
+        count, width = rows.shape
+        self.near = torch.empty(count, width, dtype=dtype)
+        self.norms = np.empty(count, np.float64)
+        for part in blocks(count, width, _STATISTICS_BYTES):
+            moved = torch.from_numpy((np.asarray(rows[part], np.float64) - center) / scale)
+            self.near[part] = moved
+            self.norms[part] = self.near[part].double().square().sum(1).sqrt().numpy()
+        self.error = (width / 2 + _EXTRA) * torch.finfo(dtype).eps / 2
+
+    def __len__(self) -> int:
+        return len(self.near)
+
+    def in_float64(self) -> Points:
+        """Return the same rows for products in float64."""
+        return Points(self.rows, self.center, self.scale, torch.float64)
+
+
+def common_frame(sets: Sequence[Rows]) -> tuple[Floats, float]:
+    """Return the mean of the first set, float64 [D], and a power of two that no centred value of any set exceeds.
+
+    Args:
+        sets: Features, [N, D] each.
+    """
+    center = np.zeros(sets[0].shape[1])
+    width = sets[0].shape[1]
+    for part in blocks(len(sets[0]), width, _STATISTICS_BYTES):
+        center += np.asarray(sets[0][part], np.float64).sum(0) / len(sets[0])
+    largest = 0.0
+    for rows in sets:
+        for part in blocks(len(rows), width, _STATISTICS_BYTES):
+            largest = max(largest, float(np.abs(np.asarray(rows[part], np.float64) - center).max()))
+    return center, 1.0 if largest == 0 else 2.0 ** math.ceil(math.log2(largest))
+
+
+def blocks(count: int, width: int, most_bytes: int) -> list[slice]:
+    """Return slices of ``count`` float64 rows of ``width`` that hold at most so many bytes each, one row at least."""
+    step = max(1, most_bytes // (8 * max(1, width)))
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
+
+
+def squared_distances(x: Points, rows: slice, y: Points, columns: slice) -> Tensor:
+    """Return ‖x − y‖² of all pairs of two blocks by matrix product, [B, C], in the dtype of ``near``.
+
+    Off by no more than e · (‖x‖ + ‖y‖)², and so also a little below zero.
+    """
+    left, right = x.near[rows], y.near[columns]
+    kind = left.dtype
+    norms = torch.from_numpy(np.square(x.norms[rows])).to(kind), torch.from_numpy(np.square(y.norms[columns])).to(kind)
+    return torch.addmm(norms[0][:, None] + norms[1], left, right.T, alpha=-2)
+
+
+def exact_distances(x: Points, rows: Integers, y: Points, columns: Integers) -> Floats:
+    """Return the distances of pairs, float64 [P], from differences, in units of the common scale.
+
+    Equal values give equal distances, whatever pair they belong to.
+
+    Args:
+        x: One set.
+        rows: Which of it, [P].
+        y: The other set, in the same frame.
+        columns: Which of that, [P].
+    """
+    found = np.empty(len(rows))
+    for part in blocks(len(rows), x.near.shape[1], _PAIR_BYTES):
+        left, right = (np.asarray(side.rows[index[part]], np.float64) for side, index in ((x, rows), (y, columns)))
+        found[part] = np.sqrt(np.square((left - right) / x.scale).sum(1))
+    return found
