@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.metrics.neighbors import Progress, slices
+from workers.metrics.neighbors import Neighbors, Progress, Search, slices
 from workers.metrics.points import Floats, Integers, Points, exact_distances, squared_distances
 
 _ROWS, _COLUMNS = 1024, 2048
 _ROUNDED = 1e-6
+_FAR = 50.0
 
 Counts = NDArray[np.int64]
 
@@ -32,43 +33,76 @@ class Crossing:
         clipped_balls: How many real balls each lies in or on the edge of, none wider than the median one, [M, K].
         in_real_ball: How many generated samples lie in the ball of each real one, [N, K].
         generated_balls: How many generated balls each real sample lies in, [N, K].
+        nearest_real: The real sample nearest to each generated one, M times 1.
+        missed_by_real: Σ_i log min(1, ‖x_i − y‖ / s) over real samples for each generated y, float64 [M].
+        missed_by_generated: Σ_j log min(1, ‖x − y_j‖ / t) over generated samples for each real x, float64 [N].
     """
 
     real_balls: Counts
     clipped_balls: Counts
     in_real_ball: Counts
     generated_balls: Counts
+    nearest_real: Neighbors
+    missed_by_real: Floats
+    missed_by_generated: Floats
 
 
-def cross(
-    real: Points, generated: Points, real_radii: Floats, generated_radii: Floats, progress: Progress = lambda _: None
-) -> Crossing:
-    """Count samples in balls.
+@dataclass(frozen=True)
+class Reach:
+    """How far samples count, in units of the common scale.
+
+    Args:
+        real: Radii of the balls of real samples, [N, K].
+        generated: Of the balls of generated samples, [M, K].
+        real_support: s, how far a real sample counts for `missed_by_real`.
+        generated_support: t, likewise for generated ones.
+    """
+
+    real: Floats
+    generated: Floats
+    real_support: float
+    generated_support: float
+
+
+def cross(real: Points, generated: Points, reach: Reach, progress: Progress = lambda _: None) -> Crossing:
+    """Compare all real samples with all generated ones, once.
 
     Args:
         real: [N, D].
         generated: [M, D], in the same frame.
-        real_radii: [N, K], in units of the common scale.
-        generated_radii: [M, K], likewise.
+        reach: How far they count.
         progress: Called with the share that is done.
     """
-    clipped = clipped_radii(real_radii)
-    kinds = real_radii.shape[1]
-    sizes = len(generated), len(generated), len(real), len(real)
-    found = Crossing(*(np.zeros((size, kinds), np.int64) for size in sizes))
+    clipped = clipped_radii(reach.real)
+    of_generated, of_real = ((len(points), reach.real.shape[1]) for points in (generated, real))
+    search = Search(generated, real, 1)
+    real_balls, clipped_balls = np.zeros(of_generated, np.int64), np.zeros(of_generated, np.int64)
+    in_real_ball, generated_balls = np.zeros(of_real, np.int64), np.zeros(of_real, np.int64)
+    missed_by_real, missed_by_generated = np.zeros(len(generated)), np.zeros(len(real))
     parts = slices(len(real), _ROWS)
     for index, part in enumerate(parts):
         for columns in slices(len(generated), _COLUMNS):
             block = _Block(real, part, generated, columns)
-            rows, others, distances = block.pairs(np.hstack([real_radii, clipped])[part], by_row=True)
-            inside = distances[:, None] < real_radii[part][rows]
-            _add(found.real_balls[columns], others, inside)
-            _add(found.in_real_ball[part], rows, inside)
-            _add(found.clipped_balls[columns], others, distances[:, None] <= clipped[part][rows])
-            rows, others, distances = block.pairs(generated_radii[columns], by_row=False)
-            _add(found.generated_balls[part], rows, distances[:, None] < generated_radii[columns][others])
+            search.take(columns, block.squares.T, part)
+            rows, others, distances = block.pairs(np.hstack([reach.real, clipped])[part], by_row=True)
+            inside = distances[:, None] < reach.real[part][rows]
+            _add(real_balls[columns], others, inside)
+            _add(in_real_ball[part], rows, inside)
+            _add(clipped_balls[columns], others, distances[:, None] <= clipped[part][rows])
+            rows, others, distances = block.pairs(reach.generated[columns], by_row=False)
+            _add(generated_balls[part], rows, distances[:, None] < reach.generated[columns][others])
+            missed_by_real[columns] += block.log_distances(reach.real_support, axis=0)
+            missed_by_generated[part] += block.log_distances(reach.generated_support, axis=1)
         progress((index + 1) / len(parts))
-    return found
+    return Crossing(
+        real_balls,
+        clipped_balls,
+        in_real_ball,
+        generated_balls,
+        search.settled(),
+        missed_by_real,
+        missed_by_generated,
+    )
 
 
 def clipped_radii(radii: Floats) -> Floats:
@@ -79,6 +113,9 @@ def clipped_radii(radii: Floats) -> Floats:
 class _Block:
     """The distances of a block of pairs, as far as they are near something.
 
+    Attributes:
+        squares: Squared distances as the matrix product has them, [B, C].
+
     Args:
         x: One set.
         rows: Which of it.
@@ -88,7 +125,7 @@ class _Block:
 
     def __init__(self, x: Points, rows: slice, y: Points, columns: slice) -> None:
         self._x, self._rows, self._y, self._columns = x, rows, y, columns
-        self._squares = squared_distances(x, rows, y, columns)
+        self.squares = squared_distances(x, rows, y, columns)
         self._bound = x.error * np.square(x.norms[rows] + y.norms[columns].max())
 
     def pairs(self, radii: Floats, *, by_row: bool) -> tuple[Integers, Integers, Floats]:
@@ -102,10 +139,10 @@ class _Block:
         """
         largest = np.square(radii.max(1))
         reach = largest + self._bound if by_row else largest + self._bound.max()
-        limits: Tensor = torch.from_numpy(reach * (1 + _ROUNDED)).to(self._squares.dtype)
-        near = self._squares <= limits.unsqueeze(int(by_row))
+        limits: Tensor = torch.from_numpy(reach * (1 + _ROUNDED)).to(self.squares.dtype)
+        near = self.squares <= limits.unsqueeze(int(by_row))
         rows, columns = (side.numpy() for side in torch.nonzero(near, as_tuple=True))
-        squares = self._squares.numpy()[rows, columns].astype(np.float64)
+        squares = self.squares.numpy()[rows, columns].astype(np.float64)
         distances = np.sqrt(np.maximum(squares, 0.0))
         gaps = np.abs(squares[:, None] - np.square(radii[rows if by_row else columns]))
         undecided = (gaps <= self._bound[rows][:, None]).any(1)
@@ -113,6 +150,24 @@ class _Block:
             self._x, rows[undecided] + self._rows.start, self._y, columns[undecided] + self._columns.start
         )
         return rows, columns, distances
+
+    def log_distances(self, support: float, axis: int) -> Floats:
+        """Return Σ log min(1, d / s) over an axis, float64; −∞ where a distance is 0, and 0 where s is.
+
+        Distances that the error of the product could change by more than a hundredth are exact.
+
+        Args:
+            support: s.
+            axis: 0 for a sum over rows, [C], 1 for one over columns, [B].
+        """
+        if support == 0:
+            return np.zeros(self.squares.shape[1 - axis])
+        shares = self.squares / support**2
+        close = self.squares <= torch.from_numpy(_FAR * self._bound).to(self.squares.dtype)[:, None]
+        rows, columns = (side.numpy() for side in torch.nonzero(close, as_tuple=True))
+        exact = exact_distances(self._x, rows + self._rows.start, self._y, columns + self._columns.start)
+        shares[close] = torch.from_numpy(np.square(exact / support)).to(shares.dtype)
+        return np.asarray(shares.clamp_(0, 1).log_().sum(axis, dtype=torch.float64).numpy() / 2)
 
 
 def _add(counts: Counts, indices: Integers, inside: NDArray[np.bool_]) -> None:

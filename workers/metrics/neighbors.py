@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.metrics.points import Floats, Integers, Points, exact_distances, squared_distances
+from workers.metrics.points import Floats, Integers, Points, Rows, common_frame, exact_distances, squared_distances
 
 _ROWS, _COLUMNS = 1024, 2048
 _SPARE = 8
 _GROUP = 16
 _CROWDED = 0.05
+_TRIED, _TRIED_NEIGHBORS = 1024, 5
 
 Progress = Callable[[float], None]
 
@@ -35,6 +37,25 @@ class Neighbors:
     indices: Integers
 
 
+def in_frame(*sets: Rows) -> list[Points]:
+    """Return sets of samples in one frame, that of the first, for products in float32 where those tell samples apart.
+
+    Where float32 leaves too much undecided, as for samples in far clusters, they are for products in float64. A few
+    samples of the first set are tried.
+
+    Args:
+        sets: Features, [N, D] each, finite.
+    """
+    center, scale = common_frame(sets)
+    tried = sets[0][:: max(1, len(sets[0]) // _TRIED)]
+    points = Points(tried, center, scale)
+    search = Search(points, points, min(_TRIED_NEIGHBORS, len(tried) - 1))
+    whole = slice(0, len(points))
+    search.take(whole, squared_distances(points, whole, points, whole).fill_diagonal_(torch.inf), whole)
+    dtype = torch.float64 if search.is_too_coarse else torch.float32
+    return [Points(rows, center, scale, dtype) for rows in sets]
+
+
 def nearest(x: Points, y: Points, k: int, progress: Progress = lambda _: None) -> Neighbors:
     """Return the ``k`` nearest samples of ``y`` to each of ``x``; of one set the sample itself does not count.
 
@@ -44,80 +65,96 @@ def nearest(x: Points, y: Points, k: int, progress: Progress = lambda _: None) -
         k: How many; at most M, or M − 1 within a set.
         progress: Called with the share that is done.
     """
-    return _Search(x, y, k, progress).run()
+    search = Search(x, y, k)
+    parts = slices(len(x), _ROWS)
+    pairs = [(part, columns) for part in parts for columns in _against(part, len(y), within=x is y)]
+    for done, (part, columns) in enumerate(pairs):
+        squares = squared_distances(x, part, y, columns)
+        if x is y and part == columns:
+            squares.fill_diagonal_(torch.inf)
+        search.take(part, squares, columns)
+        if x is y and part != columns:
+            search.take(columns, squares.T, part)
+        progress(0.95 * (done + 1) / len(pairs))
+    found = search.settled()
+    progress(1.0)
+    return found
 
 
-class _Search:
-    def __init__(self, x: Points, y: Points, k: int, progress: Progress) -> None:
-        self.x, self.y, self.k, self.progress = x, y, k, progress
-        self.within = x is y
-        self.kept = min(k + _SPARE, len(y))
-        self.values = torch.full((len(x), self.kept), torch.inf, dtype=x.near.dtype)
-        self.indices = torch.zeros((len(x), self.kept), dtype=torch.int64)
+def _against(part: slice, count: int, *, within: bool) -> list[slice]:
+    """Return the blocks that a block is compared with; within a set each two blocks meet once, for both of them."""
+    if not within:
+        return slices(count, _COLUMNS)
+    return [other for other in slices(count, _ROWS) if other.start >= part.start]
 
-    def run(self) -> Neighbors:
-        self._gather()
+
+class Search:
+    """The nearest of each sample so far, as blocks of distances come in.
+
+    A few more are kept than are wanted, as many as the error of a matrix product may have put in the wrong order.
+
+    Args:
+        x: Whose neighbours, [N, D].
+        y: Among which, [M, D]; ``x`` itself within a set.
+        k: How many.
+    """
+
+    def __init__(self, x: Points, y: Points, k: int) -> None:
+        self._x, self._y, self._k = x, y, k
+        self._kept = min(k + _SPARE, len(y))
+        self._values = torch.full((len(x), self._kept), torch.inf, dtype=x.near.dtype)
+        self._indices = torch.zeros((len(x), self._kept), dtype=torch.int64)
+
+    def take(self, rows: slice, squares: Tensor, columns: slice) -> None:
+        """Take note of a block of squared distances, [B, C].
+
+        Args:
+            rows: Which samples of x.
+            squares: Infinite for pairs that do not count.
+            columns: Which of y.
+        """
+        values, indices = smallest(squares, self._kept)
+        values = torch.cat([self._values[rows], values], 1)
+        indices = torch.cat([self._indices[rows], indices + columns.start], 1)
+        self._values[rows], order = torch.topk(values, self._kept, largest=False, sorted=True)
+        self._indices[rows] = indices.gather(1, order)
+
+    @property
+    def is_too_coarse(self) -> bool:
+        """Whether so many samples are crowded that products in float64 are worth their while."""
+        return float(self._crowded().mean()) > _CROWDED
+
+    def settled(self) -> Neighbors:
+        """Return the nearest, decided in float64; for crowded samples among all there are."""
         crowded = self._crowded()
-        if self.x.near.dtype is torch.float32 and crowded.mean() > _CROWDED:
-            x = self.x.in_float64()
-            return nearest(x, x if self.within else self.y.in_float64(), self.k, self.progress)
-        found = Neighbors(np.empty((len(self.x), self.k)), np.empty((len(self.x), self.k), np.int64))
+        found = Neighbors(np.empty((len(self._x), self._k)), np.empty((len(self._x), self._k), np.int64))
         plain = np.flatnonzero(~crowded)
-        candidates = self.indices.numpy()[plain]
+        candidates = self._indices.numpy()[plain]
         distances = self._exact(plain, candidates)
-        distances[~np.isfinite(self.values.numpy()[plain])] = np.inf
+        distances[~np.isfinite(self._values.numpy()[plain])] = np.inf
         self._settle(found, plain, distances, candidates)
         for row in np.flatnonzero(crowded):
-            everything = np.arange(len(self.y))[None]
+            everything = np.arange(len(self._y))[None]
             distances = self._exact(np.array([row]), everything)
-            if self.within:
+            if self._x is self._y:
                 distances[0, row] = np.inf
             self._settle(found, np.array([row]), distances, everything)
-        self.progress(1.0)
         return found
 
-    def _gather(self) -> None:
-        """Keep the nearest of each sample by matrix product; within a set each block serves both of its sides."""
-        rows = slices(len(self.x), _ROWS)
-        done, total = 0, sum(len(self._columns(part)) for part in rows)
-        for part in rows:
-            for columns in self._columns(part):
-                squares = squared_distances(self.x, part, self.y, columns)
-                if self.within and part == columns:
-                    squares.fill_diagonal_(torch.inf)
-                self._take(part, squares, columns.start)
-                if self.within and part != columns:
-                    self._take(columns, squares.T, part.start)
-                done += 1
-                self.progress(0.95 * done / total)
-
-    def _columns(self, part: slice) -> list[slice]:
-        if not self.within:
-            return slices(len(self.y), _COLUMNS)
-        return [other for other in slices(len(self.y), _ROWS) if other.start >= part.start]
-
-    def _take(self, rows: slice, squares: Tensor, first: int) -> None:
-        values, columns = smallest(squares, self.kept)
-        values = torch.cat([self.values[rows], values], 1)
-        indices = torch.cat([self.indices[rows], columns + first], 1)
-        self.values[rows], order = torch.topk(values, self.kept, largest=False, sorted=True)
-        self.indices[rows] = indices.gather(1, order)
-
-    def _crowded(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Return for which samples the candidates kept may not hold all that could be among the nearest, [N]."""
-        if self.kept == len(self.y):
-            return np.zeros(len(self.x), bool)
-        bound = self.x.error * np.square(self.x.norms + self.y.norms.max())
-        kth, last = (self.values[:, column].double().numpy() for column in (self.k - 1, -1))
-        found: np.ndarray[tuple[int], np.dtype[np.bool_]] = last <= kth + 2 * bound
-        return found
+    def _crowded(self) -> NDArray[np.bool_]:
+        """Return for which samples there may be more among the nearest than are kept, [N]."""
+        if self._kept == len(self._y):
+            return np.zeros(len(self._x), bool)
+        bound = self._x.error * np.square(self._x.norms + self._y.norms.max())
+        kth, last = (self._values[:, column].double().numpy() for column in (self._k - 1, -1))
+        return np.asarray(last <= kth + 2 * bound)
 
     def _exact(self, rows: Integers, candidates: Integers) -> Floats:
         pairs = np.repeat(rows, candidates.shape[1]), candidates.ravel()
-        return exact_distances(self.x, pairs[0], self.y, pairs[1]).reshape(candidates.shape)
+        return exact_distances(self._x, pairs[0], self._y, pairs[1]).reshape(candidates.shape)
 
     def _settle(self, found: Neighbors, rows: Integers, distances: Floats, candidates: Integers) -> None:
-        order = np.lexsort((candidates, distances), axis=1)[:, : self.k]
+        order = np.lexsort((candidates, distances), axis=1)[:, : self._k]
         found.distances[rows] = np.take_along_axis(distances, order, 1)
         found.indices[rows] = np.take_along_axis(candidates, order, 1)
 

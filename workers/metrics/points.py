@@ -59,10 +59,6 @@ class Points:
     def __len__(self) -> int:
         return len(self.near)
 
-    def in_float64(self) -> Points:
-        """Return the same rows for products in float64."""
-        return Points(self.rows, self.center, self.scale, torch.float64)
-
 
 def common_frame(sets: Sequence[Rows]) -> tuple[Floats, float]:
     """Return the mean of the first set, float64 [D], and a power of two that no centred value of any set exceeds.

@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workers.metrics.points import Points, common_frame
-
 Floats = NDArray[np.float64]
-
-
-def framed(*sets: Floats) -> list[Points]:
-    """Return sets in one frame, that of the first."""
-    center, scale = common_frame(sets)
-    return [Points(rows, center, scale) for rows in sets]
 
 
 def gaussian(count: int, width: int, seed: int = 0) -> Floats:

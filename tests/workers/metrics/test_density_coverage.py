@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tests.references.prdc import prdc
-from tests.workers.metrics.samples import Floats, framed, gaussian, kinds
+from tests.workers.metrics.samples import Floats, gaussian, kinds
 from workers.metrics import crossing as crossings
 from workers.metrics import density_coverage, neighbors
-from workers.metrics.crossing import Crossing, cross
-from workers.metrics.neighbors import nearest
+from workers.metrics.crossing import Crossing, Reach, cross
+from workers.metrics.neighbors import in_frame, nearest
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +21,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def crossed(real: Floats, generated: Floats, ks: list[int]) -> Crossing:
-    x, y = framed(real, generated)
+    x, y = in_frame(real, generated)
     real_radii, generated_radii = (nearest(side, side, max(ks)).distances[:, np.array(ks) - 1] for side in (x, y))
-    return cross(x, y, real_radii, generated_radii)
+    return cross(x, y, Reach(real_radii, generated_radii, 0.0, 0.0))
 
 
 def metrics(real: Floats, generated: Floats, ks: list[int]) -> list[dict[str, float]]:
