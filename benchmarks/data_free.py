@@ -254,9 +254,12 @@ def _name(network: str, method: str, bits: str) -> str:
 
 
 def _scores(item: dict[str, object]) -> dict[str, list[float]]:
-    quality = item["quality"]
+    """Return each score before and after, and the agreement with the float network, which is 1 before."""
+    quality, agreement = item["quality"], item["agreement"]
     assert isinstance(quality, dict)
-    return quality
+    assert isinstance(agreement, float)
+    name = "same class as float" if "top1" in quality else "boxes, F1 against float"
+    return {**quality, name: [1.0, agreement]}
 
 
 def _float(items: Iterable[dict[str, object]], metric: str) -> float:
