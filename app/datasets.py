@@ -32,6 +32,7 @@ FILE_TYPES: Final = {
     DatasetKind.IMAGES: FileType(".zip", "application/zip"),
     DatasetKind.DETECTION: FileType(".zip", "application/zip"),
     DatasetKind.SIGNALS: FileType(".npz", "application/octet-stream"),
+    DatasetKind.FEATURES: FileType(".npz", "application/octet-stream"),
 }
 """The file of each kind."""
 

@@ -14,7 +14,7 @@ from faceter.contracts.models import Model, Task
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.grading import GRADED_BY, check_classes
-from faceter.datasets.kinds import AnyDataset, open_dataset
+from faceter.datasets.kinds import InputDataset, open_inputs
 from faceter.datasets.signals import SignalsDataset
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.check import load_model
@@ -104,6 +104,8 @@ class Quantizations:
         for field in _DATASET_FIELDS:
             dataset = self._dataset(request, field)
             if dataset is not None:
+                if dataset.kind is DatasetKind.FEATURES:
+                    raise _wrong_kind(dataset, "features are no inputs of a model", field)
                 if dataset.kind is DatasetKind.SIGNALS:
                     self._check_takes_signals(model, dataset, field)
                 else:
@@ -148,10 +150,10 @@ class Quantizations:
                 opened.input_of(model.inputs)
 
     @contextmanager
-    def _opened(self, dataset: Dataset, field: str) -> Iterator[AnyDataset]:
+    def _opened(self, dataset: Dataset, field: str) -> Iterator[InputDataset]:
         """Open a data set; what does not fit in the block is said of the field."""
         try:
-            with open_dataset(self._library.blobs.path(dataset.sha256), dataset.kind, self._settings) as opened:
+            with open_inputs(self._library.blobs.path(dataset.sha256), dataset.kind, self._settings) as opened:
                 yield opened
         except FaceterError as error:
             raise error.at(field) from error

@@ -33,7 +33,7 @@ from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing, Task
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import open_dataset
+from faceter.datasets.kinds import open_inputs
 from faceter.export_torch import export
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.fold import fold_batch_norms
@@ -164,7 +164,7 @@ def measured(row: Row, found: Subject, inputs: Path | None = None) -> dict[str, 
         seed=row.seed,
         **dict.fromkeys(wanted, "dts_benchmark"),
     )
-    opened = {role: open_dataset(path, kind, settings) for role, (path, kind) in wanted.items()}
+    opened = {role: open_inputs(path, kind, settings) for role, (path, kind) in wanted.items()}
     records = {role: record_of(path, kind, len(opened[role])) for role, (path, kind) in wanted.items()}
     data = Data(opened.get("calibration_dataset"), opened["evaluation_dataset"], records)
     started = time.monotonic()

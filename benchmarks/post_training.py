@@ -29,7 +29,7 @@ from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing, Task
 from faceter.contracts.quantizations import Granularity, QuantizationMethod, QuantizationReport, QuantizationRequest
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import open_dataset
+from faceter.datasets.kinds import open_inputs
 from faceter.export_torch import export
 from workers.quantization.data import Data
 from workers.quantization.pipeline import quantize
@@ -60,7 +60,7 @@ def report_on(
         evaluation_dataset="dts_benchmark",
     )
     settings = Settings(_env_file=None)
-    with open_dataset(dataset, kind, settings) as data:
+    with open_inputs(dataset, kind, settings) as data:
         record = record_of(dataset, kind, len(data))
         made = quantize(
             content, metadata, request, Data(evaluation=data, records={"evaluation_dataset": record}), settings

@@ -62,11 +62,12 @@ async def add_dataset(request: Request, parts: Parts, idempotency_key: Idempoten
     """Check a data set and keep it.
 
     The file is checked on arrival: every picture is opened, every annotation held against its picture, every value of
-    a signal looked at, and an entry of a zip or `.npz` that would unpack to somewhere else, to too much or to a link is
-    refused. Nothing is kept of an upload that fails.
+    a signal or of features looked at, and an entry of a zip or `.npz` that would unpack to somewhere else, to too much
+    or to a link is refused. Nothing is kept of an upload that fails.
 
         curl -F file=@cifar10-test.zip -F kind=images -F name=cifar10-test http://localhost:8000/v1/datasets
         curl -F file=@ecg-test.npz -F kind=signals -F name=ecg-test http://localhost:8000/v1/datasets
+        curl -F file=@real.npz -F kind=features -F name=real http://localhost:8000/v1/datasets
     """
     async with read_form(request, parts.settings, files=("file",), fields=("name", "kind")) as form:
         file = form.file("file")
@@ -130,7 +131,7 @@ def delete_dataset(dataset_id: DatasetId, parts: Parts) -> Response:
     },
 )
 def get_dataset_content(dataset_id: DatasetId, request: Request, parts: Parts) -> Response:
-    """Download the file as it was uploaded, or made: a zip, or for `signals` an `.npz`.
+    """Download the file as it was uploaded, or made: a zip, or for `signals` and `features` an `.npz`.
 
     `Range` (one range, with `If-Range` if you like) downloads a part of it, `If-None-Match` only what has changed.
     """

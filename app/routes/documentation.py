@@ -88,7 +88,9 @@ DATASET_UPLOAD: Final[dict[str, Any]] = {
                             "`signals`: an `.npz` as `numpy.savez` writes it, with `signals` [N, channels, length] of "
                             "floats, and where there are any: `labels` [N] of whole numbers from 0, `classes` [K] of "
                             "text that names them (without names they mean the model's outputs), and `concepts` [N, "
-                            "length] of whole numbers, 0 for nothing and k for the k-th of `concept_names` [J].",
+                            "length] of whole numbers, 0 for nothing and k for the k-th of `concept_names` [J]. "
+                            "`features`: an `.npz` with `features` [N, D] of floats, a row for each sample, and where "
+                            "there are any `labels` and `classes` as above.",
                             "examples": ["images"],
                         },
                         "name": {**_NAME, "examples": ["cifar10-test"]},

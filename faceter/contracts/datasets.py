@@ -16,6 +16,8 @@ class DatasetKind(StrEnum):
     """A zip with `images/` and `annotations.json` in COCO format."""
     SIGNALS = "signals"
     """An `.npz` with `signals` [N, channels, length], optional `labels` [N], `concepts` [N, length] and their names."""
+    FEATURES = "features"
+    """An `.npz` with `features` [N, D], a row for each sample, and optional `labels` [N]."""
 
 
 class Dataset(Contract):

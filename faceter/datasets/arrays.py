@@ -198,6 +198,23 @@ def invalid(detail: str) -> FaceterError:
     return FaceterError(ProblemKind.INVALID_DATASET, detail)
 
 
+def check_order(header: ArrayHeader, what: str) -> None:
+    """See that an array's rows lie one after the other.
+
+    Args:
+        header: The array's.
+        what: What its rows are called.
+
+    Raises:
+        FaceterError: ``INVALID_DATASET``.
+    """
+    if header.fortran:
+        raise invalid(
+            f"'{header.name}' is saved in Fortran order, in which {what} cannot be read one after the other. Save it "
+            f"as numpy.ascontiguousarray({header.name})."
+        )
+
+
 def _start(chunks: Iterator[bytes]) -> bytes:
     """Return the beginning of a member, in which a header must end."""
     start = b""

@@ -7,7 +7,7 @@ from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Task
 from faceter.datasets.detection import DetectionDataset
-from faceter.datasets.kinds import AnyDataset
+from faceter.datasets.kinds import InputDataset
 from faceter.datasets.signals import SignalsDataset
 
 GRADED_BY: Final = {
@@ -18,7 +18,7 @@ GRADED_BY: Final = {
 """The kind of data set that a score is measured on, for each task that has one."""
 
 
-def check_classes(data: AnyDataset, model_labels: Sequence[str] | None, count: int | None) -> None:
+def check_classes(data: InputDataset, model_labels: Sequence[str] | None, count: int | None) -> None:
     """See that the classes of a data set are the model's.
 
     Args:
@@ -41,6 +41,6 @@ def check_classes(data: AnyDataset, model_labels: Sequence[str] | None, count: i
         )
 
 
-def _numbered(data: AnyDataset) -> bool:
+def _numbered(data: InputDataset) -> bool:
     """Whether labels mean the model's outputs, so that the last classes may lack samples."""
     return isinstance(data, SignalsDataset) and data.numbered

@@ -4,19 +4,22 @@ from pathlib import Path
 from typing import Literal, overload
 
 from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.datasets.detection import DetectionDataset
+from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.samples import DatasetSummary, ProgressFunction
 from faceter.datasets.signals import SignalsDataset
 
-AnyDataset = ImagesDataset | DetectionDataset | SignalsDataset
-"""A data set of any kind, opened."""
+InputDataset = ImagesDataset | DetectionDataset | SignalsDataset
+"""A data set of inputs of a model, opened."""
 
-READERS: dict[DatasetKind, type[ImagesDataset] | type[DetectionDataset] | type[SignalsDataset]] = {
+READERS: dict[DatasetKind, type[InputDataset] | type[FeaturesDataset]] = {
     DatasetKind.IMAGES: ImagesDataset,
     DatasetKind.DETECTION: DetectionDataset,
     DatasetKind.SIGNALS: SignalsDataset,
+    DatasetKind.FEATURES: FeaturesDataset,
 }
 """What reads each kind."""
 
@@ -32,10 +35,14 @@ def open_dataset(
     path: Path, kind: Literal[DatasetKind.SIGNALS], settings: Settings | None = None
 ) -> SignalsDataset: ...
 @overload
-def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> AnyDataset: ...
+def open_dataset(
+    path: Path, kind: Literal[DatasetKind.FEATURES], settings: Settings | None = None
+) -> FeaturesDataset: ...
+@overload
+def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> InputDataset | FeaturesDataset: ...
 
 
-def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> AnyDataset:
+def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> InputDataset | FeaturesDataset:
     """Open a data set to read from; close it after use, or use it as a context manager.
 
     Args:
@@ -47,6 +54,22 @@ def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None
         FaceterError: If the file is not safe or has not the form of its kind.
     """
     return READERS[kind].open(path, settings if settings is not None else Settings())
+
+
+def open_inputs(path: Path, kind: DatasetKind, settings: Settings | None = None) -> InputDataset:
+    """Open a data set of inputs of a model, which features are not; see :func:`open_dataset`.
+
+    Raises:
+        FaceterError: ``DATASET_MISMATCH`` for features; what :func:`open_dataset` raises.
+    """
+    if kind is DatasetKind.FEATURES:
+        raise FaceterError(
+            ProblemKind.DATASET_MISMATCH,
+            "The data set holds features, which are no inputs of a model. Give pictures or signals.",
+        )
+    opened = open_dataset(path, kind, settings)
+    assert not isinstance(opened, FeaturesDataset)
+    return opened
 
 
 def check(

@@ -1,6 +1,5 @@
 """Data sets of kind ``signals``: an ``.npz`` of signals, with classes and moments of interest or without."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -9,28 +8,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from faceter.contracts.base import check_name
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
 from faceter.contracts.settings import Settings
-from faceter.datasets.arrays import ArrayArchive, ArrayHeader, Rows, invalid
+from faceter.datasets.arrays import ArrayArchive, ArrayHeader, Rows, check_order, invalid
+from faceter.datasets.labels import CLASSES, LABELS, Labels, check_integers, check_numbers, read_names
 from faceter.datasets.samples import Batch, DatasetSummary, ProgressFunction, first_few
 from faceter.vision.boxes import FloatArray, IntArray
 
-SIGNALS, LABELS, CLASSES, CONCEPTS, CONCEPT_NAMES = ARRAYS = (
-    "signals",
-    "labels",
-    "classes",
-    "concepts",
-    "concept_names",
-)
+SIGNALS, CONCEPTS, CONCEPT_NAMES = "signals", "concepts", "concept_names"
+ARRAYS = (SIGNALS, LABELS, CLASSES, CONCEPTS, CONCEPT_NAMES)
 """The arrays of the file: [N, channels, length], [N], [K], [N, length] and [J]."""
 
 _RANK = 3
 _FLOATS = ("float16", "float32", "float64")
-_MOST_CLASSES = 100_000
-_MAX_LABEL_BYTES = 1 << 28
-_MAX_NAME_BYTES = 1 << 26
 _MAX_SIGNAL_BYTES = 1 << 26
 _BLOCK_BYTES = 1 << 23
 
@@ -62,11 +53,12 @@ class SignalsDataset:
         strangers = [name for name in names if name not in ARRAYS] + archive.others
         if strangers:
             self.notes.append(f"passed over, not known: {first_few(strangers)}")
-        self.labels: IntArray | None = self._read_labels()
+        self._labels = Labels.read(archive, len(self), self.notes, what="signal")
+        self.labels: IntArray | None = self._labels.labels
         """int64 [N]: class of each signal; None if there are none."""
-        self.numbered = CLASSES not in names
+        self.numbered = self._labels.numbered
         """Whether classes have no names, and so are numbered as the model's outputs are."""
-        self.classes: list[str] = self._read_classes()
+        self.classes: list[str] = self._labels.classes
         """Names of the classes; empty if the signals are not labelled."""
         self.concept_names: list[str] = self._read_concept_names()
         """Names of the concepts, the first of which is number 1; empty if there are none."""
@@ -107,18 +99,12 @@ class SignalsDataset:
             _check_finite(values, start)
         if CONCEPTS in self._headers:
             for start, values in self._blocks(self._headers[CONCEPTS]):
-                _check_numbers(values, CONCEPTS, len(self.concept_names) + 1, f"'{CONCEPT_NAMES}' allow", start)
+                check_numbers(values, CONCEPTS, len(self.concept_names) + 1, f"'{CONCEPT_NAMES}' allow", start)
         return self.summary()
 
     def summary(self) -> DatasetSummary:
         """Say how many signals there are, in all and of each class."""
-        counts = [] if self.labels is None else np.bincount(self.labels, minlength=len(self.classes)).tolist()
-        return DatasetSummary(
-            samples=len(self),
-            classes=list(self.classes),
-            class_counts=dict(zip(self.classes, counts, strict=True)),
-            notes=list(self.notes),
-        )
+        return self._labels.summary(len(self), self.notes)
 
     def sample_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
         """Return the class of each signal, numbered in the order of the model's labels.
@@ -132,21 +118,7 @@ class SignalsDataset:
         Raises:
             FaceterError: ``DATASET_MISMATCH`` naming the classes that are none of the labels.
         """
-        if self.labels is None or model_labels is None:
-            return self.labels
-        known = range(len(model_labels)) if self.numbered else {label: i for i, label in enumerate(model_labels)}
-        numbers = [_position(known, number, name) for number, name in enumerate(self.classes)]
-        used = np.unique(self.labels).tolist()
-        strangers = [self.classes[number] for number in used if numbers[number] < 0]
-        if strangers:
-            raise FaceterError(
-                ProblemKind.DATASET_MISMATCH,
-                f"Classes that are no labels of the model: {first_few(strangers)}. "
-                f"Its labels are {first_few(list(model_labels))}"
-                + (f", numbered 0 to {len(model_labels) - 1}." if self.numbered else "."),
-            )
-        numbered: IntArray = np.array(numbers, np.int64)[self.labels]
-        return numbered
+        return self._labels.as_model_has_them(model_labels)
 
     def labels_for(self, model_labels: Sequence[str] | None) -> list[int] | None:
         """Return ``sample_labels(model_labels)`` as a list."""
@@ -238,28 +210,8 @@ class SignalsDataset:
                 progress(rows.next / total)
         rows.finish()
 
-    def _read_labels(self) -> IntArray | None:
-        header = self._headers.get(LABELS)
-        if header is None:
-            return None
-        _check_integers(header, (len(self),), "one whole number for each signal")
-        labels: NDArray[Any] = self._archive.read(header, max_bytes=_MAX_LABEL_BYTES)
-        _check_numbers(labels, LABELS, _MOST_CLASSES, "labels are")
-        return np.asarray(labels, np.int64)
-
-    def _read_classes(self) -> list[str]:
-        named = None if self.numbered else self._read_names(CLASSES)
-        if self.labels is None:
-            if named is not None:
-                self.notes.append(f"passed over, there are no '{LABELS}': '{CLASSES}'")
-            return []
-        if named is None:
-            return [str(number) for number in range(int(self.labels.max()) + 1)]
-        _check_numbers(self.labels, LABELS, len(named), f"'{CLASSES}' names")
-        return named
-
     def _read_concept_names(self) -> list[str]:
-        named = self._read_names(CONCEPT_NAMES) if CONCEPT_NAMES in self._headers else None
+        named = read_names(self._archive, CONCEPT_NAMES) if CONCEPT_NAMES in self._headers else None
         header = self._headers.get(CONCEPTS)
         if header is None:
             if named is not None:
@@ -267,28 +219,9 @@ class SignalsDataset:
             return []
         if named is None:
             raise invalid(f"'{CONCEPTS}' needs '{CONCEPT_NAMES}', the k-th of which says what the number k means.")
-        _check_integers(header, (len(self), self.shape[1]), "one whole number for each moment of each signal")
-        _check_order(header)
+        check_integers(header, (len(self), self.shape[1]), "one whole number for each moment of each signal")
+        check_order(header, "signals")
         return named
-
-    def _read_names(self, name: str) -> list[str]:
-        header = self._headers[name]
-        if len(header.shape) != 1 or header.dtype.kind not in "US":
-            raise invalid(f"'{name}' must be a list of text, [K]; it is {header.described}.")
-        if not 1 <= header.shape[0] <= _MOST_CLASSES:
-            raise invalid(f"'{name}' holds {header.shape[0]:,} names; it must be 1 to {_MOST_CLASSES:,}.")
-        values = self._archive.read(header, max_bytes=_MAX_NAME_BYTES)
-        names: list[str] = []
-        for index in range(len(values)):
-            try:
-                text = values[index]
-                names.append(check_name(text.decode() if isinstance(text, bytes) else str(text)))
-            except ValueError as error:
-                raise invalid(f"{name}[{index}] is not a name of 1 to 200 printable characters.") from error
-        if len(set(names)) < len(names):
-            twice, _ = Counter(names).most_common(1)[0]
-            raise invalid(f"'{name}' names '{twice}' twice.")
-        return names
 
 
 def signals_file(
@@ -311,12 +244,6 @@ def signals_file(
     return file.getvalue()
 
 
-def _position(known: range | dict[str, int], number: int, name: str) -> int:
-    if isinstance(known, range):
-        return number if number in known else -1
-    return known.get(name, -1)
-
-
 def _checked_signals(header: ArrayHeader) -> ArrayHeader:
     if header.dtype.name not in _FLOATS:
         raise invalid(
@@ -336,23 +263,8 @@ def _checked_signals(header: ArrayHeader) -> ArrayHeader:
             f"One signal has {channels} × {length} values of {header.dtype.itemsize} bytes; at most "
             f"{_MAX_SIGNAL_BYTES:,} bytes are taken. Cut signals into shorter ones."
         )
-    _check_order(header)
+    check_order(header, "signals")
     return header
-
-
-def _check_order(header: ArrayHeader) -> None:
-    if header.fortran:
-        raise invalid(
-            f"'{header.name}' is saved in Fortran order, in which signals cannot be read one after the other. Save it "
-            f"as numpy.ascontiguousarray({header.name})."
-        )
-
-
-def _check_integers(header: ArrayHeader, shape: tuple[int, ...], what: str) -> None:
-    if header.shape != shape:
-        raise invalid(f"'{header.name}' must be {what}, {list(shape)}; it is {list(header.shape)}.")
-    if header.dtype.kind not in "iu":
-        raise invalid(f"'{header.name}' must be {what}; it is {header.dtype.name}.")
 
 
 def _check_finite(values: NDArray[Any], start: int) -> None:
@@ -363,15 +275,6 @@ def _check_finite(values: NDArray[Any], start: int) -> None:
         value = float(values[sample, channel, moment])
         said = f"{value:g}, beyond float32" if np.isfinite(value) else f"{value:g}"
         raise invalid(f"{SIGNALS}[{start + sample}, {channel}, {moment}] is {said}; every value must be finite.")
-
-
-def _check_numbers(values: NDArray[Any], name: str, count: int, who: str, start: int = 0) -> None:
-    """See that values are whole numbers from 0 to ``count`` − 1."""
-    wrong = np.argwhere((values < 0) | (values >= count))
-    if len(wrong):
-        first = wrong[0].tolist()
-        place = ", ".join(str(index) for index in (start + first[0], *first[1:]))
-        raise invalid(f"{name}[{place}] is {values[tuple(first)]}, but {who} 0 to {count - 1}.")
 
 
 def _shown(shape: Sequence[int | str | None]) -> str:

@@ -3,10 +3,11 @@
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 
@@ -60,3 +61,11 @@ def detection_members(annotations: Any = None) -> dict[str, bytes]:
         "images/a.png": picture("red"),
         "images/b.png": picture("blue"),
     }
+
+
+def npz(path: Path, *, compressed: bool = True, **arrays: Any) -> Path:
+    """Write arrays as numpy does."""
+    save: Callable[..., None] = np.savez_compressed if compressed else np.savez
+    file = path / "a.npz"
+    save(file, **arrays)
+    return file

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,18 @@ from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
 from faceter.contracts.settings import Settings
+from faceter.datasets import labels
 from faceter.datasets import signals as module
 from faceter.datasets.archive import SafeArchive
 from faceter.datasets.grading import check_classes
 from faceter.datasets.kinds import check, open_dataset
 from faceter.datasets.signals import SignalsDataset, signals_file
-from tests.datasets.archives import write_zip, zip_bytes
+from tests.datasets.archives import npz, write_zip, zip_bytes
 
 SETTINGS = Settings(_env_file=None)
 SIGNALS = np.random.default_rng(0).normal(size=(20, 2, 30)).astype(np.float32)
 LABELS = np.arange(20) % 3
 NAMES = ["slow", "normal", "fast"]
-
-
-def npz(path: Path, *, compressed: bool = True, **arrays: Any) -> Path:
-    """Write arrays as numpy does."""
-    save: Callable[..., None] = np.savez_compressed if compressed else np.savez
-    file = path / "a.npz"
-    save(file, **arrays)
-    return file
 
 
 def opened(path: Path, **arrays: Any) -> SignalsDataset:
@@ -351,7 +344,7 @@ def test_a_bomb_goes_off_nowhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", ["_MAX_LABEL_BYTES", "_MAX_NAME_BYTES", "_MAX_SIGNAL_BYTES"])
 def test_what_is_held_in_memory_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     path = npz(tmp_path, signals=SIGNALS, labels=LABELS, classes=np.array(NAMES))
-    monkeypatch.setattr(module, limit, 20)
+    monkeypatch.setattr(module if limit == "_MAX_SIGNAL_BYTES" else labels, limit, 20)
     with pytest.raises(FaceterError, match="at most 20"):
         check(path, DatasetKind.SIGNALS, SETTINGS)
 

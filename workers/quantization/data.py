@@ -17,7 +17,7 @@ from faceter.contracts.models import ModelMetadata, Preprocessing, TensorSpec
 from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.grading import GRADED_BY, check_classes
 from faceter.datasets.images import ImagesDataset
-from faceter.datasets.kinds import AnyDataset
+from faceter.datasets.kinds import InputDataset
 from faceter.datasets.samples import Batch as DatasetBatch
 from faceter.datasets.signals import SignalsDataset
 from faceter.vision.metadata import image_input
@@ -88,7 +88,7 @@ class _Signals:
             yield replace(batch, inputs=batch.inputs.astype(self.spec.dtype, copy=False))
 
 
-def as_input(data: AnyDataset, metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> InputData:
+def as_input(data: InputDataset, metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> InputData:
     """Return a data set as the input of a model.
 
     Args:
@@ -154,7 +154,7 @@ def picture_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: 
     return metadata.preprocessing, image_input(metadata.preprocessing, inputs).name
 
 
-def check_evaluation(metadata: ModelMetadata, kind: DatasetKind, data: AnyDataset, classes: int | None) -> None:
+def check_evaluation(metadata: ModelMetadata, kind: DatasetKind, data: InputDataset, classes: int | None) -> None:
     """See that a data set can grade a model.
 
     Args:
@@ -190,7 +190,7 @@ def check_evaluation(metadata: ModelMetadata, kind: DatasetKind, data: AnyDatase
 
 
 def calibration_batches(
-    data: AnyDataset, metadata: ModelMetadata, inputs: Sequence[TensorSpec], seed: int
+    data: InputDataset, metadata: ModelMetadata, inputs: Sequence[TensorSpec], seed: int
 ) -> list[Batch]:
     """Return seeded samples of a data set as the model's input, at most 512 and 256 MiB of them.
 
@@ -209,7 +209,7 @@ def calibration_batches(
 
 
 def tuning_inputs(
-    data: AnyDataset | None, metadata: ModelMetadata, inputs: Sequence[TensorSpec], seed: int
+    data: InputDataset | None, metadata: ModelMetadata, inputs: Sequence[TensorSpec], seed: int
 ) -> NDArray[np.float32]:
     """Return seeded samples of a data set as the model's input, [N, …], at most 1 GiB of them; none without data.
 
@@ -257,7 +257,7 @@ class Comparison:
 
 
 def data_comparison(
-    data: AnyDataset,
+    data: InputDataset,
     source: Literal["evaluation", "calibration"],
     metadata: ModelMetadata,
     inputs: Sequence[TensorSpec],
@@ -326,6 +326,6 @@ def held_out_comparison(
 class Data:
     """The data sets of a job, opened."""
 
-    calibration: AnyDataset | None = None
-    evaluation: AnyDataset | None = None
+    calibration: InputDataset | None = None
+    evaluation: InputDataset | None = None
     records: dict[str, Dataset] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from faceter.contracts.models import DetectionDecoding, ModelMetadata
 from faceter.contracts.quantizations import Agreement, Quality
 from faceter.datasets.detection import DetectionDataset
-from faceter.datasets.kinds import AnyDataset
+from faceter.datasets.kinds import InputDataset
 from faceter.datasets.mean_average_precision import mean_average_precision
 from faceter.engines.base import LoadedModel
 from faceter.vision.boxes import Boxes, agreement_f1
@@ -48,7 +48,7 @@ def compare(
     after: LoadedModel,
     comparison: Comparison,
     metadata: ModelMetadata,
-    data: AnyDataset | None = None,
+    data: InputDataset | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[Agreement, list[Quality]]:
     """Run two models on the same inputs, one batch in memory at a time.
@@ -127,7 +127,7 @@ def _decoded(
     return decode_to_pictures(outputs, decoding, size, placements, clip=False)
 
 
-def _quality(counts: _Counts, boxes: _Detections, metadata: ModelMetadata, data: AnyDataset | None) -> list[Quality]:
+def _quality(counts: _Counts, boxes: _Detections, metadata: ModelMetadata, data: InputDataset | None) -> list[Quality]:
     if counts.labelled:
         before, after = (right / counts.labelled for right in counts.right)
         return [Quality(metric="top1", before=before, after=after, samples=counts.labelled)]

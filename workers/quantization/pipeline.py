@@ -23,7 +23,7 @@ from faceter.contracts.quantizations import (
     TradeOff,
 )
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import AnyDataset, open_dataset
+from faceter.datasets.kinds import InputDataset, open_inputs
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
 from faceter.graphs.canonical import canonicalize
@@ -278,7 +278,7 @@ def prepare(
     metadata: ModelMetadata,
     *,
     seed: int,
-    calibration: AnyDataset | None = None,
+    calibration: InputDataset | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Prepared:
     """Return a checked model ready for a method: canonical, BatchNorm folded, with calibration data or noise.
@@ -332,7 +332,7 @@ def provenance(request: QuantizationRequest, inputs: dict[str, str]) -> Provenan
 @contextmanager
 def _data(context: Context, request: QuantizationRequest) -> Iterator[Data]:
     """Open the data sets a request names."""
-    opened: dict[str, AnyDataset] = {}
+    opened: dict[str, InputDataset] = {}
     records: dict[str, Dataset] = {}
     with ExitStack() as stack:
         for role in ("calibration_dataset", "evaluation_dataset"):
@@ -340,7 +340,7 @@ def _data(context: Context, request: QuantizationRequest) -> Iterator[Data]:
             if dataset_id is not None:
                 record = context.library.datasets.get(dataset_id)
                 path = context.library.blobs.path(record.sha256)
-                dataset = open_dataset(path, record.kind, context.settings)
+                dataset = open_inputs(path, record.kind, context.settings)
                 stack.callback(dataset.close)
                 opened[role] = dataset
                 records[role] = record
@@ -372,7 +372,7 @@ def _notes(
     return notes
 
 
-def _graded(metadata: ModelMetadata, data: AnyDataset) -> bool:
+def _graded(metadata: ModelMetadata, data: InputDataset) -> bool:
     return data.sample_labels(metadata.labels) is not None or metadata.detection is not None
 
 

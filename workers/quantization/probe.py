@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from faceter.datasets.kinds import AnyDataset
+from faceter.datasets.kinds import InputDataset
 from faceter.datasets.samples import spread
 from workers.quantization.data import data_comparison
 from workers.quantization.prepared import Prepared
@@ -17,7 +17,7 @@ from workers.quantization.tuning.session import Session
 _MOST_SAMPLES = 256
 
 
-def accuracy_probe(data: AnyDataset | None, prepared: Prepared) -> AccuracyOf:
+def accuracy_probe(data: InputDataset | None, prepared: Prepared) -> AccuracyOf:
     """Return what makes the function that measures accuracy on up to 256 samples, spread over the evaluation data.
 
     Args:
@@ -43,7 +43,7 @@ def accuracy_probe(data: AnyDataset | None, prepared: Prepared) -> AccuracyOf:
     return of
 
 
-def _samples(data: AnyDataset, prepared: Prepared) -> tuple[torch.Tensor, torch.Tensor] | None:
+def _samples(data: InputDataset, prepared: Prepared) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return samples spread over the data and their labels; None if there are no labels."""
     inputs, labels = [], []
     chosen = spread(len(data), _MOST_SAMPLES)

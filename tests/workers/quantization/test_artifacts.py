@@ -26,7 +26,7 @@ from faceter.contracts.quantizations import (
 )
 from faceter.contracts.settings import Settings
 from faceter.datasets.images import ImagesDataset
-from faceter.datasets.kinds import open_dataset
+from faceter.datasets.kinds import open_dataset, open_inputs
 from faceter.datasets.signals import SignalsDataset
 from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library
@@ -122,7 +122,7 @@ def pictures(count: int, channels: int = 3) -> tuple[NDArray[np.uint8], Floats]:
 
 
 def opened(context: Context, dataset: Dataset) -> ImagesDataset | SignalsDataset:
-    found = open_dataset(context.library.blobs.path(dataset.sha256), dataset.kind, SETTINGS)
+    found = open_inputs(context.library.blobs.path(dataset.sha256), dataset.kind, SETTINGS)
     assert isinstance(found, ImagesDataset | SignalsDataset)
     return found
 

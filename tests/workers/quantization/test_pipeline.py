@@ -16,7 +16,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Activation, DetectionDecoding, ModelMetadata, Preprocessing, Task
 from faceter.contracts.quantizations import QuantizationMethod
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import AnyDataset, open_dataset
+from faceter.datasets.kinds import InputDataset, open_dataset
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import is_quantized
 from faceter.graphs.packing import is_packed
@@ -47,7 +47,7 @@ def record(kind: DatasetKind = DatasetKind.IMAGES) -> Dataset:
     return Dataset(id="dts_test", name="digits", kind=kind, created_at=utc_now(), sha256="0" * 64, bytes=1, samples=120)
 
 
-def evaluating(data: AnyDataset, kind: DatasetKind = DatasetKind.IMAGES) -> Data:
+def evaluating(data: InputDataset, kind: DatasetKind = DatasetKind.IMAGES) -> Data:
     return Data(evaluation=data, records={"evaluation_dataset": record(kind)})
 
 

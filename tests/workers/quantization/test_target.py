@@ -14,7 +14,7 @@ from faceter.contracts.jobs import QuantizationJob, Training
 from faceter.contracts.models import ModelMetadata
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationReport, Target, TradeOff, TradeOffPoint
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import AnyDataset, open_dataset
+from faceter.datasets.kinds import InputDataset, open_dataset
 from faceter.graphs.check import load_model
 from faceter.graphs.packing import pack_weights, weight_bytes
 from faceter.graphs.qdq import write_qdq
@@ -52,7 +52,7 @@ def _threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def evaluation(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyDataset]:
+def evaluation(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InputDataset]:
     path = digits_zip(tmp_path_factory.mktemp("evaluation"), digits, count=COUNT)
     with open_dataset(path, DatasetKind.IMAGES, SETTINGS) as data:
         yield data
@@ -89,7 +89,7 @@ def within_bytes(digits: Digits) -> Quantized:
 
 
 @pytest.fixture(scope="module")
-def within_drop(digits: Digits, evaluation: AnyDataset) -> Quantized:
+def within_drop(digits: Digits, evaluation: InputDataset) -> Quantized:
     return run_on(digits.model, evaluating(evaluation), target={"max_drop": 2.0}, max_steps=24)
 
 
@@ -147,7 +147,7 @@ def test_bytes_that_cannot_be_met_end_with_the_smallest(digits: Digits) -> None:
 
 
 def test_evaluation_data_choose_nothing_where_bytes_are_asked_for(
-    digits: Digits, evaluation: AnyDataset, tmp_path: Path
+    digits: Digits, evaluation: InputDataset, tmp_path: Path
 ) -> None:
     wrong = Digits(digits.model, digits.model, digits.calibration, digits.pictures, (digits.classes + 1) % 10)
     with open_dataset(digits_zip(tmp_path, wrong, count=COUNT), DatasetKind.IMAGES, SETTINGS) as mislabelled:
@@ -193,7 +193,7 @@ def test_the_evaluation_data_are_measured_on_and_not_tuned_on(
     assert within_drop.made.synthetic.shape[1:] == (1, 8, 8)
 
 
-def test_a_drop_that_cannot_be_met_ends_with_the_best(digits: Digits, evaluation: AnyDataset) -> None:
+def test_a_drop_that_cannot_be_met_ends_with_the_best(digits: Digits, evaluation: InputDataset) -> None:
     """One scale for each tensor of badly scaled weights loses more at 8 bits than a few steps win back."""
     report = run_on(
         digits.badly_scaled,
@@ -226,7 +226,7 @@ def test_without_evaluation_data_it_is_an_estimate(digits: Digits) -> None:
 
 
 def test_ft_is_weighed_and_tuned_on_the_calibration_data_and_measured_on_others_of_them(
-    digits: Digits, evaluation: AnyDataset
+    digits: Digits, evaluation: InputDataset
 ) -> None:
     made = run_on(
         digits.model, Data(calibration=evaluation), method="ft", target={"max_drop": 4.0}, max_steps=10,
@@ -343,7 +343,7 @@ def network(digits: Digits) -> Prepared:
     return prepared_for(digits.model)
 
 
-def reached(network: Prepared, evaluation: AnyDataset, hooks: Hooks, **budget: float) -> TunedOutcome:
+def reached(network: Prepared, evaluation: InputDataset, hooks: Hooks, **budget: float) -> TunedOutcome:
     target = Target(max_drop=0.5)
     request = request_for(target=target, seed=2, **(budget or {"max_steps": 36}))
     data = evaluating(evaluation)
@@ -351,7 +351,7 @@ def reached(network: Prepared, evaluation: AnyDataset, hooks: Hooks, **budget: f
 
 
 @pytest.fixture(scope="module")
-def whole(network: Prepared, evaluation: AnyDataset) -> tuple[TunedOutcome, Watched]:
+def whole(network: Prepared, evaluation: InputDataset) -> tuple[TunedOutcome, Watched]:
     hooks = Watched()
     return reached(network, evaluation, hooks), hooks
 
@@ -374,7 +374,7 @@ def test_it_goes_through_all_phases_and_only_forward(whole: tuple[TunedOutcome, 
 
 
 def test_equal_seeds_give_equal_networks(
-    network: Prepared, evaluation: AnyDataset, whole: tuple[TunedOutcome, Watched]
+    network: Prepared, evaluation: InputDataset, whole: tuple[TunedOutcome, Watched]
 ) -> None:
     again = reached(network, evaluation, NoHooks())
     assert digest(again.outcome.plan) == digest(whole[0].outcome.plan)
@@ -386,7 +386,7 @@ def test_equal_seeds_give_equal_networks(
     [("synthesis", 5), ("sensitivity", 7), ("searching", 3), ("tuning", 6), ("tuning", 20), ("tuning", 26)],
 )
 def test_after_a_kill_it_goes_on_and_ends_the_same(
-    phase: str, times: int, network: Prepared, evaluation: AnyDataset, whole: tuple[TunedOutcome, Watched]
+    phase: str, times: int, network: Prepared, evaluation: InputDataset, whole: tuple[TunedOutcome, Watched]
 ) -> None:
     hooks = Watched(phase, times, killed=True)
     with pytest.raises(KilledError):
@@ -414,7 +414,7 @@ def test_after_a_kill_it_goes_on_and_ends_the_same(
         assert min(training.step for _, training in again.told) >= taken, "no step is taken twice"
 
 
-def test_a_budget_in_minutes_is_spent_on_the_same(network: Prepared, evaluation: AnyDataset) -> None:
+def test_a_budget_in_minutes_is_spent_on_the_same(network: Prepared, evaluation: InputDataset) -> None:
     hooks = Watched()
     made = reached(network, evaluation, hooks, max_minutes=0.05)
     assert made.tuning is not None
@@ -427,7 +427,7 @@ def test_a_budget_in_minutes_is_spent_on_the_same(network: Prepared, evaluation:
 
 @pytest.mark.parametrize(("phase", "times"), [("synthesis", 3), ("sensitivity", 3), ("searching", 2), ("tuning", 9)])
 def test_a_stop_ends_it_soon_with_the_best_so_far(
-    phase: str, times: int, network: Prepared, evaluation: AnyDataset
+    phase: str, times: int, network: Prepared, evaluation: InputDataset
 ) -> None:
     hooks = Watched(phase, times)
     made = reached(network, evaluation, hooks)
