@@ -115,11 +115,8 @@ def test_the_file_of_each_kind_has_its_ending_and_media_type(
 ) -> None:
     response = api.get(f"/v1/datasets/{made(library, kind).id}/content")
     assert response.content == b"inputs"
-    suffix, media_type = (
-        (".npz", "application/octet-stream")
-        if kind in (DatasetKind.SIGNALS, DatasetKind.FEATURES)
-        else (".zip", "application/zip")
-    )
+    arrays = kind in (DatasetKind.SIGNALS, DatasetKind.FEATURES)
+    suffix, media_type = (".npz", "application/octet-stream") if arrays else (".zip", "application/zip")
     assert response.headers["content-type"] == media_type
     assert f'filename="inputs of na_ve net{suffix}"' in response.headers["content-disposition"]
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from prdc import compute_prdc
 
 from tests.references.prdc import prdc
-from tests.workers.metrics.samples import Floats, gaussian, kinds
+from tests.workers.metrics.samples import Floats, gaussian, heavy_tails, huge, kinds
 from workers.metrics import crossing as crossings
 from workers.metrics import density_coverage, neighbors
 from workers.metrics.crossing import Crossing, Reach, cross
@@ -44,6 +45,18 @@ def test_all_four_equal_their_definitions(kind: Callable[[Floats], Floats], widt
     real, generated = kind(gaussian(n, width)), kind(0.9 * gaussian(m, width, seed=1))
     for k, found in zip([1, 5, 11], metrics(real, generated, [1, 5, 11]), strict=True):
         assert found == pytest.approx(prdc(real, generated, k), abs=1e-9)
+
+
+def moved(rows: Floats) -> Floats:
+    return rows + 1e3
+
+
+@pytest.mark.parametrize("kind", [np.copy, moved, heavy_tails, huge])
+@pytest.mark.parametrize("width", [1, 64])
+def test_all_four_equal_the_authors_package(kind: Callable[[Floats], Floats], width: int) -> None:
+    """But where pairs are equally far apart, or so far out that its products lose every digit: there it is wrong."""
+    real, generated = kind(gaussian(200, width)), kind(0.9 * gaussian(150, width, seed=1))
+    assert metrics(real, generated, [5])[0] == pytest.approx(compute_prdc(real, generated, 5), abs=1e-6)
 
 
 def test_generated_samples_that_are_real_ones_lie_on_no_edge() -> None:
