@@ -11,6 +11,7 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +62,8 @@ WAYS: dict[str, Callable[[Floats, Floats, int], dict[str, float]]] = {
 
 def measured(name: str, options: argparse.Namespace) -> tuple[float, float, dict[str, float]]:
     """Return seconds, the most memory in MiB and the values of one way, in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_measure, (name, options.samples, options.width, options.k))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measure, name, options.samples, options.width, options.k).result()
 
 
 def _measure(name: str, count: int, width: int, k: int) -> tuple[float, float, dict[str, float]]:

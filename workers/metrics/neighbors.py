@@ -129,29 +129,30 @@ class Search:
         crowded = self._crowded()
         found = Neighbors(np.empty((len(self._x), self._k)), np.empty((len(self._x), self._k), np.int64))
         plain = np.flatnonzero(~crowded)
-        candidates = self._indices.numpy()[plain]
-        distances = self._exact(plain, candidates)
-        distances[~np.isfinite(self._values.numpy()[plain])] = np.inf
+        candidates, values = self._indices.numpy()[plain], self._values.numpy()[plain].astype(np.float64)
+        likely = np.isfinite(values) & (values <= (values[:, self._k - 1] + 2 * self._bound()[plain])[:, None])
+        rows, places = np.nonzero(likely)
+        distances = np.full(values.shape, np.inf)
+        distances[likely] = exact_distances(self._x, plain[rows], self._y, candidates[rows, places])
         self._settle(found, plain, distances, candidates)
+        everything = np.arange(len(self._y))
         for row in np.flatnonzero(crowded):
-            everything = np.arange(len(self._y))[None]
-            distances = self._exact(np.array([row]), everything)
+            own = exact_distances(self._x, np.full(len(everything), row), self._y, everything)[None]
             if self._x is self._y:
-                distances[0, row] = np.inf
-            self._settle(found, np.array([row]), distances, everything)
+                own[0, row] = np.inf
+            self._settle(found, np.array([row]), own, everything[None])
         return found
+
+    def _bound(self) -> Floats:
+        """Return the most that a squared distance of each sample may be off, [N]."""
+        return np.asarray(self._x.error * np.square(self._x.norms + self._y.norms.max()))
 
     def _crowded(self) -> NDArray[np.bool_]:
         """Return for which samples there may be more among the nearest than are kept, [N]."""
         if self._kept == len(self._y):
             return np.zeros(len(self._x), bool)
-        bound = self._x.error * np.square(self._x.norms + self._y.norms.max())
         kth, last = (self._values[:, column].double().numpy() for column in (self._k - 1, -1))
-        return np.asarray(last <= kth + 2 * bound)
-
-    def _exact(self, rows: Integers, candidates: Integers) -> Floats:
-        pairs = np.repeat(rows, candidates.shape[1]), candidates.ravel()
-        return exact_distances(self._x, pairs[0], self._y, pairs[1]).reshape(candidates.shape)
+        return np.asarray(last <= kth + 2 * self._bound())
 
     def _settle(self, found: Neighbors, rows: Integers, distances: Floats, candidates: Integers) -> None:
         order = np.lexsort((candidates, distances), axis=1)[:, : self._k]

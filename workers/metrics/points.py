@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_PAIR_BYTES = 2**25
+_PAIR_BYTES = 2**22
 _STATISTICS_BYTES = 2**25
 _EXTRA = 8.0
+_SQUARABLE = 400
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -106,7 +107,10 @@ def exact_distances(x: Points, rows: Integers, y: Points, columns: Integers) -> 
         columns: Which of that, [P].
     """
     found = np.empty(len(rows))
+    squarable = abs(math.log2(x.scale)) < _SQUARABLE
     for part in blocks(len(rows), x.near.shape[1], _PAIR_BYTES):
-        left, right = (np.asarray(side.rows[index[part]], np.float64) for side, index in ((x, rows), (y, columns)))
-        found[part] = np.sqrt(np.square((left - right) / x.scale).sum(1))
-    return found
+        differences = np.subtract(x.rows[rows[part]], y.rows[columns[part]], dtype=np.float64)
+        if not squarable:
+            differences /= x.scale
+        found[part] = np.sqrt(np.einsum("ij,ij->i", differences, differences))
+    return found / x.scale if squarable else found
