@@ -55,7 +55,7 @@ def run_worker(settings: Settings) -> None:
         settings: The service's.
     """
     # Read when torch loads. Threads that wait spin for so many turns and then sleep: without spinning, two threads tune
-    # no faster than one; spinning for longer makes a pass beside a busy neighbour up to ten times as slow.
+    # no faster than one; with it they lose more beside a busy neighbour (decision 0010).
     os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     # Imported here once, so that no child pays for it; nothing of it may run before the fork.
     importlib.import_module("torch")
