@@ -2,31 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
-from faceter.contracts.settings import Settings
+from faceter.datasets.array_dataset import FLOATS, ArrayDataset
 from faceter.datasets.arrays import ArrayArchive, ArrayHeader, Rows, check_order, invalid
-from faceter.datasets.labels import CLASSES, LABELS, Labels, check_integers, check_numbers, read_names
-from faceter.datasets.samples import Batch, DatasetSummary, ProgressFunction, first_few
+from faceter.datasets.labels import CLASSES, LABELS, check_integers, check_numbers, read_names
+from faceter.datasets.samples import Batch, DatasetSummary, ProgressFunction
 from faceter.vision.boxes import FloatArray, IntArray
 
 SIGNALS, CONCEPTS, CONCEPT_NAMES = "signals", "concepts", "concept_names"
-ARRAYS = (SIGNALS, LABELS, CLASSES, CONCEPTS, CONCEPT_NAMES)
-"""The arrays of the file: [N, channels, length], [N], [K], [N, length] and [J]."""
+"""Arrays of the file: [N, channels, length], [N, length] and [J]."""
 
 _RANK = 3
-_FLOATS = ("float16", "float32", "float64")
 _MAX_SIGNAL_BYTES = 1 << 26
-_BLOCK_BYTES = 1 << 23
 
 
-class SignalsDataset:
+class SignalsDataset(ArrayDataset):
     """Signals of one shape, in the order of the file, read only when asked for.
 
     ``signals`` [N, channels, length] are floats. ``labels`` [N], if there are any, number the classes from 0;
@@ -34,77 +30,34 @@ class SignalsDataset:
     output. ``concepts`` [N, length] say what is there at each moment: 0 for nothing, k for the k-th of
     ``concept_names``. At most a few signals and the labels are in memory at any time. Reading is safe from several
     threads at once.
-
-    Args:
-        archive: The arrays; closed together with the data set.
-
-    Raises:
-        FaceterError: ``INVALID_DATASET`` naming the array at fault.
     """
 
+    array = SIGNALS
+    arrays = (SIGNALS, LABELS, CLASSES, CONCEPTS, CONCEPT_NAMES)
+    sample = "signal"
+    rows = "signals"
+
     def __init__(self, archive: ArrayArchive) -> None:
-        self._archive = archive
-        names = archive.names
-        if SIGNALS not in names:
-            raise invalid(f"There is no array '{SIGNALS}', only {first_few(names) if names else 'other files'}.")
-        self._headers = {name: archive.header(name) for name in ARRAYS if name in names}
-        self._signals = _checked_signals(self._headers[SIGNALS])
-        self.notes: list[str] = [*archive.notes]
-        strangers = [name for name in names if name not in ARRAYS] + archive.others
-        if strangers:
-            self.notes.append(f"passed over, not known: {first_few(strangers)}")
-        self._labels = Labels.read(archive, len(self), self.notes, what="signal")
-        self.labels: IntArray | None = self._labels.labels
-        """int64 [N]: class of each signal; None if there are none."""
+        super().__init__(archive)
         self.numbered = self._labels.numbered
         """Whether classes have no names, and so are numbered as the model's outputs are."""
-        self.classes: list[str] = self._labels.classes
-        """Names of the classes; empty if the signals are not labelled."""
         self.concept_names: list[str] = self._read_concept_names()
         """Names of the concepts, the first of which is number 1; empty if there are none."""
-
-    @classmethod
-    def open(cls, path: Path, settings: Settings) -> Self:
-        """Open the data set in an ``.npz``, without reading its signals.
-
-        Raises:
-            FaceterError: If the file is not safe, or has not the form of this kind.
-        """
-        archive = ArrayArchive(path, settings)
-        try:
-            return cls(archive)
-        except BaseException:
-            archive.close()
-            raise
-
-    def __len__(self) -> int:
-        return self._signals.shape[0]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Channels and length of each signal."""
-        _, channels, length = self._signals.shape
+        _, channels, length = self._samples.shape
         return channels, length
 
     def verify(self, progress: ProgressFunction | None = None) -> DatasetSummary:
-        """Read every value once, one block after the other, and say what the data set holds.
-
-        Args:
-            progress: Is told the fraction done.
-
-        Raises:
-            FaceterError: ``INVALID_DATASET`` naming the first value that cannot be, or that the file is damaged.
-        """
-        for start, values in self._blocks(self._signals, progress):
+        """Read every value once and say what the data set holds; see `ArrayDataset.verify`."""
+        for start, values in self._blocks(self._samples, progress):
             _check_finite(values, start)
         if CONCEPTS in self._headers:
             for start, values in self._blocks(self._headers[CONCEPTS]):
                 check_numbers(values, CONCEPTS, len(self.concept_names) + 1, f"'{CONCEPT_NAMES}' allow", start)
         return self.summary()
-
-    def summary(self) -> DatasetSummary:
-        """Say how many signals there are, in all and of each class."""
-        return self._labels.summary(len(self), self.notes)
 
     def sample_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
         """Return the class of each signal, numbered in the order of the model's labels.
@@ -135,7 +88,7 @@ class SignalsDataset:
             FaceterError: ``DATASET_MISMATCH``, with both shapes, if there is none, or another one beside it.
         """
         channels, length = self.shape
-        if len(inputs) == 1 and len(inputs[0].shape) == _RANK and inputs[0].dtype in _FLOATS:
+        if len(inputs) == 1 and len(inputs[0].shape) == _RANK and inputs[0].dtype in FLOATS:
             sizes = zip(inputs[0].shape[1:], self.shape, strict=True)
             if all(takes == has or not isinstance(takes, int) for takes, has in sizes):
                 return inputs[0]
@@ -163,10 +116,10 @@ class SignalsDataset:
         """
         labels = self.sample_labels(model_labels)
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
-        rows = self._archive.rows(self._signals)
+        rows = self._archive.rows(self._samples)
         for part in np.array_split(chosen, range(batch, len(chosen), batch)) if len(chosen) else []:
             if part.min() < rows.next:
-                rows = self._archive.rows(self._signals)
+                rows = self._archive.rows(self._samples)
             yield Batch(self._taken(rows, part), part, None if labels is None else labels[part])
 
     def concepts(self, index: int) -> IntArray | None:
@@ -177,16 +130,6 @@ class SignalsDataset:
         rows.skip_to(index)
         return np.asarray(rows.take(1)[0], np.int64)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._archive.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
     def _taken(self, rows: Rows, part: IntArray) -> FloatArray:
         """Return rows of ``signals`` as float32, read in rising order."""
         wanted, places = np.unique(part, return_inverse=True)
@@ -196,19 +139,20 @@ class SignalsDataset:
             taken[run] = rows.take(len(run))
         return taken[places]
 
-    def _blocks(
-        self, header: ArrayHeader, progress: ProgressFunction | None = None
-    ) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield all rows of an array in blocks of a few MiB, each with the index of its first row."""
-        total = header.shape[0]
-        one = int(np.prod(header.shape[1:])) * header.dtype.itemsize
-        size = max(1, _BLOCK_BYTES // one)
-        rows = self._archive.rows(header)
-        for start in range(0, total, size):
-            yield start, rows.take(min(size, total - start))
-            if progress is not None:
-                progress(rows.next / total)
-        rows.finish()
+    def _check_axes(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != _RANK:
+            raise invalid(
+                f"'{SIGNALS}' must be [N, channels, length]; it is {list(shape)}. Signals of one channel are "
+                "[N, 1, length]."
+            )
+
+    def _check_size(self, header: ArrayHeader) -> None:
+        _, channels, length = header.shape
+        if channels * length * header.dtype.itemsize > _MAX_SIGNAL_BYTES:
+            raise invalid(
+                f"One signal has {channels} × {length} values of {header.dtype.itemsize} bytes; at most "
+                f"{_MAX_SIGNAL_BYTES:,} bytes are taken. Cut signals into shorter ones."
+            )
 
     def _read_concept_names(self) -> list[str]:
         named = read_names(self._archive, CONCEPT_NAMES) if CONCEPT_NAMES in self._headers else None
@@ -242,29 +186,6 @@ def signals_file(
     file = BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return file.getvalue()
-
-
-def _checked_signals(header: ArrayHeader) -> ArrayHeader:
-    if header.dtype.name not in _FLOATS:
-        raise invalid(
-            f"'{SIGNALS}' must be float16, float32 or float64; it is {header.dtype.name}. Save it as "
-            "signals.astype('float32')."
-        )
-    if len(header.shape) != _RANK:
-        raise invalid(
-            f"'{SIGNALS}' must be [N, channels, length]; it is {list(header.shape)}. Signals of one channel are "
-            "[N, 1, length]."
-        )
-    if 0 in header.shape:
-        raise invalid(f"'{SIGNALS}' is empty: {list(header.shape)}.")
-    _, channels, length = header.shape
-    if channels * length * header.dtype.itemsize > _MAX_SIGNAL_BYTES:
-        raise invalid(
-            f"One signal has {channels} × {length} values of {header.dtype.itemsize} bytes; at most "
-            f"{_MAX_SIGNAL_BYTES:,} bytes are taken. Cut signals into shorter ones."
-        )
-    check_order(header, "signals")
-    return header
 
 
 def _check_finite(values: NDArray[Any], start: int) -> None:

@@ -16,7 +16,7 @@ from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
 from faceter.contracts.settings import Settings
-from faceter.datasets import labels
+from faceter.datasets import array_dataset, labels
 from faceter.datasets import signals as module
 from faceter.datasets.archive import SafeArchive
 from faceter.datasets.grading import check_classes
@@ -164,7 +164,7 @@ def test_rising_indices_read_the_file_once(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_blocks_of_any_size_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BLOCK_BYTES", 500)
+    monkeypatch.setattr(array_dataset, "_BLOCK_BYTES", 500)
     wrong = SIGNALS.copy()
     wrong[17, 1, 3] = np.inf
     assert check(npz(tmp_path, signals=SIGNALS), DatasetKind.SIGNALS, SETTINGS).samples == 20
