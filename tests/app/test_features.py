@@ -1,8 +1,5 @@
 """Features over HTTP: uploaded, listed and downloaded, and no inputs of any model."""
 
-import io
-from typing import Any
-
 import httpx
 import numpy as np
 import pytest
@@ -10,15 +7,9 @@ import pytest
 from faceter.contracts.errors import ProblemKind
 from tests.app.test_problems import problem
 from tests.app.test_quantizations import ask
-from tests.app.uploads import add_dataset, add_model, post_dataset
+from tests.app.uploads import add_dataset, add_model, npz, post_dataset
 
 FEATURES = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
-
-
-def npz(**arrays: Any) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    return file.getvalue()
 
 
 def test_upload_list_and_download(api: httpx.Client) -> None:

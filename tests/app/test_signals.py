@@ -1,6 +1,5 @@
 """Signals over HTTP: uploaded, asked for in quantizations, and sent to models as JSON."""
 
-import io
 from typing import Any
 
 import httpx
@@ -12,18 +11,12 @@ from faceter.datasets.signals import signals_file
 from tests.app.test_problems import problem
 from tests.app.test_quantizations import Watch, ask, signal_classifier
 from tests.app.uploads import LABELS as CLASSES
-from tests.app.uploads import add_dataset, add_model, images, post_dataset
+from tests.app.uploads import add_dataset, add_model, images, npz, post_dataset
 
 SIGNALS = np.random.default_rng(0).normal(size=(12, 1, 64)).astype(np.float32)
 LABELS = np.arange(12) % 2
 NAMES = ["calm", "lively"]
 METADATA: dict[str, Any] = {"task": "signal-classification", "labels": NAMES}
-
-
-def npz(**arrays: Any) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    return file.getvalue()
 
 
 @pytest.fixture

@@ -91,3 +91,10 @@ def add_dataset(api: httpx.Client, content: bytes, kind: str = "images", **field
     assert response.status_code == 201, response.text
     dataset: dict[str, Any] = response.json()
     return dataset
+
+
+def npz(**arrays: Any) -> bytes:
+    """Return arrays as the file that numpy makes of them."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()

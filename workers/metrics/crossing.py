@@ -74,6 +74,7 @@ def cross(real: Points, generated: Points, reach: Reach, progress: Progress = la
         progress: Called with the share that is done.
     """
     clipped = clipped_radii(reach.real)
+    radii = np.hstack([reach.real, clipped])
     of_generated, of_real = ((len(points), reach.real.shape[1]) for points in (generated, real))
     search = Search(generated, real, 1)
     real_balls, clipped_balls = np.zeros(of_generated, np.int64), np.zeros(of_generated, np.int64)
@@ -84,7 +85,7 @@ def cross(real: Points, generated: Points, reach: Reach, progress: Progress = la
         for columns in slices(len(generated), _COLUMNS):
             block = _Block(real, part, generated, columns)
             search.take(columns, block.squares.T, part)
-            rows, others, distances = block.pairs(np.hstack([reach.real, clipped])[part], by_row=True)
+            rows, others, distances = block.pairs(radii[part], by_row=True)
             inside = distances[:, None] < reach.real[part][rows]
             _add(real_balls[columns], others, inside)
             _add(in_real_ball[part], rows, inside)
@@ -114,7 +115,8 @@ class _Block:
     """The distances of a block of pairs, as far as they are near something.
 
     Attributes:
-        squares: Squared distances as the matrix product has them, [B, C].
+        squares: Squared distances, [B, C]: exact where the error of the matrix product could change them by more than
+            a fiftieth.
 
     Args:
         x: One set.
@@ -127,6 +129,10 @@ class _Block:
         self._x, self._rows, self._y, self._columns = x, rows, y, columns
         self.squares = squared_distances(x, rows, y, columns)
         self._bound = x.error * np.square(x.norms[rows] + y.norms[columns].max())
+        close = self.squares <= torch.from_numpy(_FAR * self._bound).to(self.squares.dtype)[:, None]
+        near, others = (side.numpy() for side in torch.nonzero(close, as_tuple=True))
+        exact = exact_distances(x, near + rows.start, y, others + columns.start)
+        self.squares[close] = torch.from_numpy(np.square(exact)).to(self.squares.dtype)
 
     def pairs(self, radii: Floats, *, by_row: bool) -> tuple[Integers, Integers, Floats]:
         """Return all pairs no farther apart than the largest radius of one of them: where they lie, and distances.
@@ -154,20 +160,14 @@ class _Block:
     def log_distances(self, support: float, axis: int) -> Floats:
         """Return Σ log min(1, d / s) over an axis, float64; −∞ where a distance is 0, and 0 where s is.
 
-        Distances that the error of the product could change by more than a hundredth are exact.
-
         Args:
             support: s.
             axis: 0 for a sum over rows, [C], 1 for one over columns, [B].
         """
         if support == 0:
             return np.zeros(self.squares.shape[1 - axis])
-        shares = self.squares / support**2
-        close = self.squares <= torch.from_numpy(_FAR * self._bound).to(self.squares.dtype)[:, None]
-        rows, columns = (side.numpy() for side in torch.nonzero(close, as_tuple=True))
-        exact = exact_distances(self._x, rows + self._rows.start, self._y, columns + self._columns.start)
-        shares[close] = torch.from_numpy(np.square(exact / support)).to(shares.dtype)
-        return np.asarray(shares.clamp_(0, 1).log_().sum(axis, dtype=torch.float64).numpy() / 2)
+        shares = (self.squares / support**2).clamp_(0, 1)
+        return np.asarray(shares.log_().sum(axis, dtype=torch.float64).numpy() / 2)
 
 
 def _add(counts: Counts, indices: Integers, inside: NDArray[np.bool_]) -> None:

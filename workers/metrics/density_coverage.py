@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.metrics.crossing import Crossing
-
-Floats = NDArray[np.float64]
+from workers.metrics.points import Floats
 
 
 def density(crossing: Crossing, k: NDArray[np.int64]) -> Floats:

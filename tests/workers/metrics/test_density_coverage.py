@@ -8,17 +8,9 @@ from prdc import compute_prdc
 
 from tests.references.prdc import prdc
 from tests.workers.metrics.samples import Floats, gaussian, heavy_tails, huge, kinds
-from workers.metrics import crossing as crossings
-from workers.metrics import density_coverage, neighbors
+from workers.metrics import density_coverage
 from workers.metrics.crossing import Crossing, Reach, cross
 from workers.metrics.neighbors import in_frame, nearest
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (neighbors, crossings):
-        monkeypatch.setattr(module, "_ROWS", 64)
-        monkeypatch.setattr(module, "_COLUMNS", 96)
 
 
 def crossed(real: Floats, generated: Floats, ks: list[int]) -> Crossing:

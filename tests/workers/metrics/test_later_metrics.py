@@ -7,8 +7,6 @@ import pytest
 
 from tests.references import later_metrics as slow
 from tests.workers.metrics.samples import Floats, constant, gaussian, ways, whole_numbers
-from workers.metrics import crossing as crossings
-from workers.metrics import neighbors
 from workers.metrics.authenticity import authentic, authenticity
 from workers.metrics.clipped import balls_of_others, clipped_coverage, clipped_density, expected_covered
 from workers.metrics.crossing import Crossing, Reach, cross
@@ -17,13 +15,6 @@ from workers.metrics.probabilistic import probabilistic_precision, probabilistic
 
 K = 5
 kinds = pytest.mark.parametrize("kind", [way for way in ways if way not in (constant, whole_numbers)])
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (neighbors, crossings):
-        monkeypatch.setattr(module, "_ROWS", 64)
-        monkeypatch.setattr(module, "_COLUMNS", 96)
 
 
 def compared(real: Floats, generated: Floats) -> tuple[Crossing, Neighbors]:

@@ -8,14 +8,7 @@ import torch
 
 from tests.references import neighbors as slow
 from tests.workers.metrics.samples import Floats, gaussian, kinds, two_far_clusters
-from workers.metrics import neighbors
 from workers.metrics.neighbors import in_frame, nearest, smallest
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_ROWS", 64)
-    monkeypatch.setattr(neighbors, "_COLUMNS", 96)
 
 
 @kinds
