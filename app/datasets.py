@@ -6,7 +6,7 @@ from typing import BinaryIO, Final
 
 from pydantic import Field
 
-from app.files import file_links
+from app.files import contains, file_links
 from app.queue import JobQueue
 from app.uses import check_unused, holding, lent
 from faceter.contracts.base import Contract, Page, new_id, utc_now
@@ -50,7 +50,7 @@ class DatasetFilter(Contract):
     def wants(self, dataset: Dataset) -> bool:
         """Whether a data set is one of those."""
         return (
-            (self.name is None or self.name.casefold() in dataset.name.casefold())
+            contains(self.name, dataset.name)
             and (self.kind is None or dataset.kind is self.kind)
             and (self.derived_from is None or dataset.derived_from == self.derived_from)
         )

@@ -1,16 +1,15 @@
-"""The further files of a model or data set, such as its curves or its contact sheet. Nothing here knows of HTTP."""
+"""The names of records and their further files, such as curves or a contact sheet. Nothing here knows of HTTP."""
 
 from urllib.parse import quote
 
 from faceter.contracts.base import StoredFile
-from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Model
+from faceter.store.library import Filed
 
 _MOST_ECHOED = 200
 
 
-def file_of(record: Model | Dataset, name: str) -> StoredFile:
+def file_of(record: Filed, name: str) -> StoredFile:
     """Return a further file of a record.
 
     Raises:
@@ -23,7 +22,7 @@ def file_of(record: Model | Dataset, name: str) -> StoredFile:
     return found
 
 
-def file_links(record: Model | Dataset, here: str) -> dict[str, str]:
+def file_links(record: Filed, here: str) -> dict[str, str]:
     """Return the addresses of a record's further files, each by the file's name.
 
     Args:
@@ -31,3 +30,8 @@ def file_links(record: Model | Dataset, here: str) -> dict[str, str]:
         here: The record's own address.
     """
     return {name: f"{here}/files/{quote(name, safe='')}" for name in record.files}
+
+
+def contains(text: str | None, name: str) -> bool:
+    """Whether a record's name contains what a filter asks for, in upper or lower case; None asks for nothing."""
+    return text is None or text.casefold() in name.casefold()

@@ -1,9 +1,15 @@
-"""Jobs as the API shows them."""
+"""Jobs as the API shows them, and doing one again."""
+
+from typing import assert_never
 
 from pydantic import Field
 
+from app.evaluations import Evaluations
+from app.quantizations import Quantizations
+from app.queue import JobQueue
 from faceter.contracts.base import Contract
-from faceter.contracts.jobs import Job, JobKind, JobStatus
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.jobs import EvaluationJob, Job, JobKind, JobStatus, QuantizationJob
 
 
 class JobFilter(Contract):
@@ -15,15 +21,66 @@ class JobFilter(Contract):
     """Only jobs of this kind."""
     model_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """Only jobs that work on this model, or made it."""
+    dataset_id: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Only jobs that work on this data set, or made it."""
+
+
+class Reruns:
+    """Does jobs again; each kind by who made them. Blocks: it is to be called in a thread.
+
+    Args:
+        queue: Where jobs are.
+        quantizations: Makes jobs of its kind.
+        evaluations: Makes jobs of its kind.
+    """
+
+    def __init__(self, queue: JobQueue, quantizations: Quantizations, evaluations: Evaluations) -> None:
+        self._queue = queue
+        self._quantizations = quantizations
+        self._evaluations = evaluations
+
+    def rerun(self, job_id: str) -> Job:
+        """Queue a new job that does what an earlier one was to do, if that can still be done.
+
+        Raises:
+            FaceterError: `NOT_FOUND` for the job; `JOB_NOT_ENDED` while it goes on; and what the request that made it
+                would be refused for now.
+        """
+        job = self._queue.get(job_id)
+        if not job.status.ended:
+            raise FaceterError(
+                ProblemKind.JOB_NOT_ENDED,
+                f"{job_id} is still {job.status}. Wait for it to end, or cancel it with DELETE /v1/jobs/{job_id}.",
+            )
+        match job.specification:
+            case QuantizationJob() as quantization:
+                return self._quantizations.again(quantization)
+            case EvaluationJob() as evaluation:
+                return self._evaluations.again(evaluation)
+            case other:
+                assert_never(other)
 
 
 def with_links(job: Job) -> Job:
     """Return the job with the addresses that belong to it."""
     here = f"/v1/jobs/{job.id}"
-    links = {"self": here, "events": f"{here}/events", "rerun": f"{here}/rerun"}
-    links["model"] = f"/v1/models/{job.specification.model_id}"
+    links = {"self": here, "events": f"{here}/events", "rerun": f"{here}/rerun", **_links_to_sources(job)}
     if job.result is not None:
         links["result"] = job.result.url
         if job.result.dataset_id is not None:
             links["dataset"] = f"/v1/datasets/{job.result.dataset_id}"
     return job.model_copy(update={"links": links})
+
+
+def _links_to_sources(job: Job) -> dict[str, str]:
+    """Return the addresses of what the job works on."""
+    match job.specification:
+        case QuantizationJob(model_id=model_id):
+            return {"model": f"/v1/models/{model_id}"}
+        case EvaluationJob(request=request):
+            return {
+                "reference": f"/v1/datasets/{request.reference}",
+                "generated": f"/v1/datasets/{request.generated}",
+            }
+        case other:
+            assert_never(other)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from pydantic import Field, ValidationError
 
-from app.files import file_links
+from app.files import contains, file_links
 from app.problems import field_problems, invalid_request
 from app.queue import JobQueue
 from app.sessions import SessionCache
@@ -47,7 +47,7 @@ class ModelFilter(Contract):
     def wants(self, model: Model) -> bool:
         """Whether a model is one of those."""
         return (
-            (self.name is None or self.name.casefold() in model.name.casefold())
+            contains(self.name, model.name)
             and (self.task is None or model.metadata.task is self.task)
             and (self.derived_from is None or model.derived_from == self.derived_from)
             and (self.quantized is None or (model.quantization is not None) is self.quantized)

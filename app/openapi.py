@@ -16,7 +16,7 @@ _FASTAPIS_OWN: Final = ("HTTPValidationError", "ValidationError")
 
 DESCRIPTION: Final = """
 Faceter cuts, inspects and grades neural networks. Upload a trained ONNX model, quantize it without its training data,
-and serve either over REST.
+serve either over REST, and grade what generative models produce.
 
 **A first tour**
 
@@ -26,6 +26,8 @@ and serve either over REST.
 4. `GET /v1/jobs/{id}` (or `/events`, live) until the job has succeeded; `result.model_id` is the quantized model, whose
    `quantization` says what it lost and gained.
 5. `GET /v1/models/{id}/content` downloads it; `predict` serves it.
+6. `POST /v1/evaluations` with two data sets (`POST /v1/datasets`), real and generated, grades the generated one: how
+   faithful its samples are, and how diverse. `GET /v1/evaluations/{id}` has the values, `…/samples` what is wrong.
 
 **Conventions**
 
@@ -42,6 +44,7 @@ TAGS: Final[list[dict[str, Any]]] = [
     {"name": "predict", "description": "Run a model on pictures or tensors."},
     {"name": "quantizations", "description": "Make a smaller, faster model of a model, without its training data."},
     {"name": "datasets", "description": "Data sets to calibrate and to evaluate with, and those made without data."},
+    {"name": "evaluations", "description": "Grade what generative models produce, look at samples, compare runs."},
     {"name": "jobs", "description": "Long work: follow, cancel, do again."},
     {"name": "operations", "description": "For those who keep the service running."},
     {"name": "problems", "description": "What each error means."},

@@ -4,6 +4,7 @@ from typing import Final
 
 import onnx
 
+from app.request_checks import invalid
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata, Task
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
@@ -32,7 +33,7 @@ def check_said(request: QuantizationRequest) -> None:
         return
     for field in ("weight_bits", "activation_bits"):
         if field in request.model_fields_set:
-            raise _invalid(
+            raise invalid(
                 f"A target chooses the bits of each layer, so `{field}` cannot be given beside it. Leave one of the "
                 "two out.",
                 field,
@@ -47,25 +48,25 @@ def check_settings(request: QuantizationRequest, settings: Settings) -> None:
     """
     method = request.method
     if request.max_minutes is not None and request.max_steps is not None:
-        raise _invalid("Give either max_minutes or max_steps; each is a budget of its own.", "max_steps")
+        raise invalid("Give either max_minutes or max_steps; each is a budget of its own.", "max_steps")
     for field in _BUDGETS:
         if getattr(request, field) is not None and not method.tuned:
-            raise _invalid(
+            raise invalid(
                 f"{method} does not tune, so there is nothing for {field} to limit. Leave it out, or choose one of "
                 f"{_listed(_TUNED)}.",
                 field,
             )
     if request.target is not None and not method.tuned:
-        raise _invalid(
+        raise invalid(
             f"A target needs a method that tunes: {_listed(_TUNED)}. With {method}, give bits instead.", "target"
         )
     most = min(settings.max_tuning_minutes, settings.job_timeout_seconds / 60)
     if request.max_minutes is not None and request.max_minutes > most:
-        raise _invalid(f"This server tunes for {most:g} minutes at most.", "max_minutes")
+        raise invalid(f"This server tunes for {most:g} minutes at most.", "max_minutes")
     if request.max_steps is not None and request.max_steps > settings.max_tuning_steps:
-        raise _invalid(f"This server takes {settings.max_tuning_steps:,} steps at most.", "max_steps")
+        raise invalid(f"This server takes {settings.max_tuning_steps:,} steps at most.", "max_steps")
     if method is QuantizationMethod.FT and request.calibration_dataset is None:
-        raise _invalid(
+        raise invalid(
             "ft tunes on inputs of your own, whose labels it does not use: name a data set of them. Without any, use "
             "auto.",
             "calibration_dataset",
@@ -135,10 +136,6 @@ def _open_size(metadata: ModelMetadata, model: onnx.ModelProto) -> str | None:
 
 def _listed(names: list[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def _invalid(detail: str, field: str) -> FaceterError:
-    return FaceterError(ProblemKind.INVALID_REQUEST, detail, field=field)
 
 
 def _not_applicable(detail: str, methods: list[str]) -> FaceterError:

@@ -91,6 +91,7 @@ class JobQueue:
         status: JobStatus | None = None,
         kind: str | None = None,
         model_id: str | None = None,
+        dataset_id: str | None = None,
     ) -> Page[Job]:
         """Return one page of jobs, newest first.
 
@@ -100,16 +101,18 @@ class JobQueue:
             status: Only jobs that stand so.
             kind: Only jobs of that kind.
             model_id: Only jobs that work on that model, or made it.
+            dataset_id: Only jobs that work on that data set, or made it.
 
         Raises:
             FaceterError: `INVALID_REQUEST` for a cursor that is not ours or a limit below 1.
         """
+        resources = {id for id in (model_id, dataset_id) if id is not None}
 
         def wanted(job: Job) -> bool:
             return (
                 (status is None or job.status is status)
                 and (kind is None or job.kind == kind)
-                and (model_id is None or model_id in _models(job))
+                and resources <= _resources(job)
             )
 
         return job_records.index(self._redis).page(
@@ -217,9 +220,10 @@ class JobQueue:
         return int(self._redis.llen(job_records.rq_queue(self._redis).key))
 
 
-def _models(job: Job) -> list[str]:
-    made = [] if job.result is None or job.result.model_id is None else [job.result.model_id]
-    return [*job.specification.uses, *made]
+def _resources(job: Job) -> set[str]:
+    """Return the ids of the models and data sets that a job reads or made."""
+    made = [] if job.result is None else [job.result.model_id, job.result.dataset_id]
+    return {*job.specification.uses, *(id for id in made if id is not None)}
 
 
 def _utc(moment: datetime) -> datetime:

@@ -11,7 +11,9 @@ from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from app.datasets import Datasets
+from app.evaluations import Evaluations
 from app.idempotency import Idempotency
+from app.jobs import Reruns
 from app.metrics import Metrics
 from app.models import Models
 from app.pool import InferencePool
@@ -48,6 +50,8 @@ class Services:
     models: Models
     datasets: Datasets
     quantizations: Quantizations
+    evaluations: Evaluations
+    reruns: Reruns
     idempotency: Idempotency
     metrics: Metrics
     graphs_at_once: CapacityLimiter
@@ -75,6 +79,8 @@ class Services:
             waiting=settings.max_waiting_predictions,
             seconds=settings.inference_seconds,
         )
+        quantizations = Quantizations(library, queue, settings)
+        evaluations = Evaluations(library, queue, settings)
         return cls(
             settings=settings,
             library=library,
@@ -84,7 +90,9 @@ class Services:
             predictor=Predictor(sessions, library.blobs.read, settings),
             models=Models(library, queue, sessions, engine, settings),
             datasets=Datasets(library, queue, settings),
-            quantizations=Quantizations(library, queue, settings),
+            quantizations=quantizations,
+            evaluations=evaluations,
+            reruns=Reruns(queue, quantizations, evaluations),
             idempotency=Idempotency(library.redis, seconds=settings.idempotency_seconds),
             metrics=Metrics(sessions.statistics, queue.statistics, pool),
             graphs_at_once=CapacityLimiter(_CHECKS_AT_ONCE),

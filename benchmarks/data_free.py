@@ -22,9 +22,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.fastestdet import DECODING
@@ -46,7 +48,7 @@ from workers.quantization.pipeline import quantize
 RESULTS = Path(__file__).parent / "results" / "data_free.jsonl"
 ROUNDING = (QuantizationMethod.RQ, QuantizationMethod.DFQ, QuantizationMethod.ACIQ)
 DATA_FREE = (QuantizationMethod.ZEROQ, QuantizationMethod.GDFQ, QuantizationMethod.ZAQ, QuantizationMethod.AUTO)
-_ON_SHEET = 16
+_ON_SHEET, _KEPT = 16, 2000
 BITS = ("W8A8", "W6A6", "W4A4", "W3A3", "W2A4", "W2A2")
 
 
@@ -173,8 +175,8 @@ def measured(row: Row, found: Subject, inputs: Path | None = None) -> dict[str, 
     took = time.monotonic() - started
     if inputs is not None and made is not None and found.metadata.preprocessing is not None:
         inputs.mkdir(parents=True, exist_ok=True)
-        chosen = made[np.linspace(0, len(made) - 1, _ON_SHEET).astype(int)]
-        np.save(inputs / _name(row.network, row.method, row.bits), to_pixels(chosen, found.metadata.preprocessing))
+        pixels = to_pixels(_spread(made, _KEPT), found.metadata.preprocessing)
+        np.save(inputs / _name(row.network, row.method, row.bits), pixels)
     for dataset in opened.values():
         dataset.close()
     return {
@@ -241,12 +243,18 @@ def sheet(options: argparse.Namespace) -> None:
     for method in DATA_FREE:
         path = options.inputs / _name(options.network, method, bits)
         if path.exists():
-            pages.append(Image.open(io.BytesIO(picture_sheet(np.load(path), title=f"{method}, {bits}"))))
+            pictures = _spread(np.load(path), _ON_SHEET)
+            pages.append(Image.open(io.BytesIO(picture_sheet(pictures, title=f"{method}, {bits}"))))
     whole = Image.new("RGB", (sum(page.width for page in pages), max(page.height for page in pages)), "white")
     for index, page in enumerate(pages):
         whole.paste(page, (sum(other.width for other in pages[:index]), 0))
     options.picture.parent.mkdir(parents=True, exist_ok=True)
     whole.save(options.picture)
+
+
+def _spread(made: NDArray[Any], most: int) -> NDArray[Any]:
+    """Return at most so many of what was made, spread over all."""
+    return made[np.linspace(0, len(made) - 1, min(most, len(made))).astype(int)]
 
 
 def _name(network: str, method: str, bits: str) -> str:

@@ -16,6 +16,7 @@ from rq.executions import Execution
 from faceter.contracts.base import Provenance, utc_now
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.evaluations import Evaluation
 from faceter.contracts.jobs import JobResult, Progress, Training
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
@@ -40,7 +41,7 @@ class JobContext:
 
     Args:
         settings: The service's.
-        library: Models, data sets and files.
+        library: Models, data sets, evaluations and files.
         redis: The store.
         execution: The lease on the job.
         clock: Seconds that only go up; the tests' own clock, elsewhere the machine's.
@@ -58,7 +59,7 @@ class JobContext:
         self.library = library
         self.job_id: str = execution.job_id
         self.provenance: Provenance | None = None
-        """All that is needed to make the result again; that of the model it made if not set."""
+        """All that is needed to make the result again; that of the model or evaluation it made if not set."""
         self._redis = redis
         self._execution = execution
         self._clock = clock
@@ -69,6 +70,7 @@ class JobContext:
         self._held: list[str] = []
         self._models: list[Model] = []
         self._datasets: list[Dataset] = []
+        self._evaluations: list[Evaluation] = []
         self._asked = -_ASK_SECONDS
         self._stop = False
 
@@ -135,6 +137,15 @@ class JobContext:
         """Hand over a data set the job made, its files kept with `store_blob`; it appears as `add_model`'s do."""
         self._datasets.append(dataset)
 
+    def add_evaluation(self, evaluation: Evaluation) -> JobResult:
+        """Hand over an evaluation the job made, its files kept with `store_blob`; it appears as `add_model`'s do.
+
+        Returns:
+            The result that names it, for the job to return.
+        """
+        self._evaluations.append(evaluation)
+        return JobResult(evaluation_id=evaluation.id, url=f"/v1/evaluations/{evaluation.id}")
+
     def stop_requested(self) -> bool:
         """Return whether someone asked the job to end soon and keep the best it has.
 
@@ -200,7 +211,8 @@ class JobContext:
         """
         provenance = self.provenance
         if provenance is None:
-            provenance = next((model.provenance for model in self._models if model.provenance is not None), None)
+            made = (record.provenance for record in (*self._models, *self._evaluations))
+            provenance = next((found for found in made if found is not None), None)
         job_steps.succeed(self._redis, self._execution, result, provenance, self._publish)
 
         self._held = list((Counter(self._held) - Counter(self._published())).elements())
@@ -222,9 +234,11 @@ class JobContext:
             self.library.queue_model(pipeline, model)
         for dataset in self._datasets:
             self.library.queue_dataset(pipeline, dataset)
+        for evaluation in self._evaluations:
+            self.library.queue_evaluation(pipeline, evaluation)
 
     def _published(self) -> list[str]:
-        records: list[Model | Dataset] = [*self._models, *self._datasets]
+        records: list[Model | Dataset | Evaluation] = [*self._models, *self._datasets, *self._evaluations]
         return [sha256 for record in records for sha256 in files_of(record)]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from faceter.contracts.jobs import QuantizationJob
+from faceter.contracts.jobs import EvaluationJob, QuantizationJob
 from workers.progress import run_task
 
 
@@ -18,3 +18,17 @@ def quantization(specification: dict[str, Any]) -> dict[str, Any]:
     from workers.quantization.pipeline import quantize_model
 
     return run_task(QuantizationJob, quantize_model, specification)
+
+
+def evaluation(specification: dict[str, Any]) -> dict[str, Any]:
+    """Grade generated samples.
+
+    Args:
+        specification: An `EvaluationJob` as JSON values.
+
+    Returns:
+        A `JobResult` as JSON values.
+    """
+    from workers.metrics.pipeline import evaluate
+
+    return run_task(EvaluationJob, evaluate, specification)

@@ -48,6 +48,7 @@ FileName = Annotated[
     str,
     Path(description="Name of the file, one of those in the record's `files`.", examples=["curves.png"]),
 ]
+EvaluationId = Annotated[str, Path(description="Id of the evaluation.", examples=["evl_4x8k2m9q0v7r3t6w1y5z"])]
 JobId = Annotated[str, Path(description="Id of the job.", examples=["job_4x8k2m9q0v7r3t6w1y5z"])]
 
 LOCATION: Final = {"Location": {"description": "Where to find it.", "schema": {"type": "string"}}}

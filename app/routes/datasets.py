@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from app.content import content_response
 from app.datasets import FILE_TYPES, DatasetFilter, parse_kind, with_links
-from app.files import file_of
 from app.forms import name_of, read_form, sha256_of
 from app.idempotency import fingerprint
 from app.problems import documented
@@ -24,6 +23,7 @@ from app.routes.common import (
     answer,
 )
 from app.routes.documentation import DATASET_UPLOAD, file_content
+from app.routes.downloads import DOWNLOADING, FURTHER_FILE, further_file
 from app.services import Parts
 from faceter.contracts.base import Page
 from faceter.contracts.datasets import Dataset
@@ -127,7 +127,7 @@ def delete_dataset(dataset_id: DatasetId, parts: Parts) -> Response:
         **file_content(
             *sorted({file.media_type for file in FILE_TYPES.values()}), what="The file as it was uploaded or made."
         ),
-        **documented(ProblemKind.NOT_FOUND, ProblemKind.RANGE_NOT_SATISFIABLE, *ANYWHERE, ProblemKind.BLOB_MISSING),
+        **documented(*DOWNLOADING),
     },
 )
 def get_dataset_content(dataset_id: DatasetId, request: Request, parts: Parts) -> Response:
@@ -147,10 +147,7 @@ def get_dataset_content(dataset_id: DatasetId, request: Request, parts: Parts) -
     "/v1/datasets/{dataset_id}/files/{name}",
     summary="Download a further file of a data set",
     response_class=Response,
-    responses={
-        **file_content("image/png", "application/json", what="The file, of the media type that `files` says."),
-        **documented(ProblemKind.NOT_FOUND, ProblemKind.RANGE_NOT_SATISFIABLE, *ANYWHERE, ProblemKind.BLOB_MISSING),
-    },
+    responses=FURTHER_FILE,
 )
 def get_dataset_file(dataset_id: DatasetId, name: FileName, request: Request, parts: Parts) -> Response:
     """Download one of the files that `files` of the data set lists.
@@ -158,9 +155,4 @@ def get_dataset_file(dataset_id: DatasetId, name: FileName, request: Request, pa
     Pictures that a quantization synthesized have a `contact-sheet.png`, which shows them side by side. `Range` and
     `If-None-Match` work as for the data set's own file.
     """
-    with parts.datasets.using(dataset_id) as dataset:
-        file = file_of(dataset, name)
-        path = parts.library.blobs.path(file.sha256)
-    return content_response(
-        request, path, sha256=file.sha256, filename=f"{dataset.name}-{name}", media_type=file.media_type
-    )
+    return further_file(request, parts, parts.datasets.using(dataset_id), name)

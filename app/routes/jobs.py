@@ -47,7 +47,7 @@ class JobQuery(JobFilter, Paging):
 )
 def list_jobs(parts: Parts, query: Annotated[JobQuery, Query()]) -> Response:
     """List jobs, newest first."""
-    page = parts.queue.page(query.limit, query.cursor, query.status, query.kind, query.model_id)
+    page = parts.queue.page(query.limit, query.cursor, query.status, query.kind, query.model_id, query.dataset_id)
     return answer(page.model_copy(update={"items": [with_links(job) for job in page.items]}))
 
 
@@ -114,6 +114,8 @@ def cancel_job(
             ProblemKind.JOB_NOT_ENDED,
             ProblemKind.INVALID_REQUEST,
             ProblemKind.ALREADY_QUANTIZED,
+            ProblemKind.UNSUPPORTED_OPERATOR,
+            ProblemKind.WRONG_DATASET_KIND,
             ProblemKind.DATASET_MISMATCH,
             ProblemKind.METHOD_NOT_APPLICABLE,
             *CREATING,
@@ -126,7 +128,7 @@ async def rerun_job(job_id: JobId, request: Request, parts: Parts, idempotency_k
     """Queue a new job that does what an ended one was to do, with the same settings and seed."""
 
     async def work() -> Response:
-        job = await parts.with_graph(lambda: parts.quantizations.rerun(job_id))
+        job = await parts.with_graph(lambda: parts.reruns.rerun(job_id))
         return answer(with_links(job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
     return await parts.idempotency.once(idempotency_key, fingerprint("POST", request.url.path, {}), work)

@@ -5,8 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.content import content_response
-from app.files import file_of
 from app.forms import name_of, read_form, sha256_of
 from app.idempotency import fingerprint
 from app.models import ModelFilter, parse_metadata, with_links
@@ -24,6 +22,7 @@ from app.routes.common import (
     answer,
 )
 from app.routes.documentation import MODEL_UPLOAD, file_content
+from app.routes.downloads import DOWNLOADING, FURTHER_FILE, further_file, own_file
 from app.services import Parts
 from faceter.contracts.base import Page
 from faceter.contracts.errors import ProblemKind
@@ -125,7 +124,7 @@ def delete_model(model_id: ModelId, parts: Parts) -> Response:
     response_class=Response,
     responses={
         **file_content("application/octet-stream", what="The ONNX file."),
-        **documented(ProblemKind.NOT_FOUND, ProblemKind.RANGE_NOT_SATISFIABLE, *ANYWHERE, ProblemKind.BLOB_MISSING),
+        **documented(*DOWNLOADING),
     },
 )
 def get_model_content(model_id: ModelId, request: Request, parts: Parts) -> Response:
@@ -133,21 +132,14 @@ def get_model_content(model_id: ModelId, request: Request, parts: Parts) -> Resp
 
     `Range` (one range, with `If-Range` if you like) downloads a part of it, `If-None-Match` only what has changed.
     """
-    with parts.models.using(model_id) as model:
-        path = parts.library.blobs.path(model.sha256)
-    return content_response(
-        request, path, sha256=model.sha256, filename=f"{model.name}.onnx", media_type="application/octet-stream"
-    )
+    return own_file(request, parts, parts.models.using(model_id), ".onnx", "application/octet-stream")
 
 
 @router.get(
     "/v1/models/{model_id}/files/{name}",
     summary="Download a further file of a model",
     response_class=Response,
-    responses={
-        **file_content("image/png", "application/json", what="The file, of the media type that `files` says."),
-        **documented(ProblemKind.NOT_FOUND, ProblemKind.RANGE_NOT_SATISFIABLE, *ANYWHERE, ProblemKind.BLOB_MISSING),
-    },
+    responses=FURTHER_FILE,
 )
 def get_model_file(model_id: ModelId, name: FileName, request: Request, parts: Parts) -> Response:
     """Download one of the files that `files` of the model lists.
@@ -155,12 +147,7 @@ def get_model_file(model_id: ModelId, name: FileName, request: Request, parts: P
     A tuned model has its `curves.json` (losses, agreement and accuracy step by step) and `curves.png`, one made for a
     `target` also `trade-off.png`. `Range` and `If-None-Match` work as for the ONNX file.
     """
-    with parts.models.using(model_id) as model:
-        file = file_of(model, name)
-        path = parts.library.blobs.path(file.sha256)
-    return content_response(
-        request, path, sha256=file.sha256, filename=f"{model.name}-{name}", media_type=file.media_type
-    )
+    return further_file(request, parts, parts.models.using(model_id), name)
 
 
 @router.get(

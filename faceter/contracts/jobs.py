@@ -1,12 +1,13 @@
 """Jobs: the long work. One kind is one specification here and one function in ``workers/tasks.py``."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from faceter.contracts.base import Contract, Provenance, Timestamp
 from faceter.contracts.errors import Problem
+from faceter.contracts.evaluations import EvaluationRequest
 from faceter.contracts.quantizations import QuantizationRequest
 
 
@@ -15,6 +16,8 @@ class JobKind(StrEnum):
 
     QUANTIZATION = "quantization"
     """Make a quantized model of a model."""
+    EVALUATION = "evaluation"
+    """Grade generated samples against real ones."""
 
 
 class JobStatus(StrEnum):
@@ -49,8 +52,22 @@ class QuantizationJob(Contract):
         return [self.model_id, *(dataset for dataset in datasets if dataset)]
 
 
-JobSpecification = QuantizationJob
-"""What a job is to do; a union discriminated by ``kind`` as soon as there are two kinds."""
+class EvaluationJob(Contract):
+    """Grade generated samples."""
+
+    kind: Literal[JobKind.EVALUATION] = JobKind.EVALUATION
+    """What sort of work it is."""
+    request: EvaluationRequest
+    """What against what."""
+
+    @property
+    def uses(self) -> list[str]:
+        """Ids of the models and data sets the job reads."""
+        return self.request.uses
+
+
+JobSpecification = Annotated[QuantizationJob | EvaluationJob, Field(discriminator="kind")]
+"""What a job is to do."""
 
 
 class Training(Contract):
@@ -90,6 +107,8 @@ class JobResult(Contract):
     """The model it made."""
     dataset_id: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
     """The data set it made on the way, such as the synthetic inputs a model was tuned on."""
+    evaluation_id: str | None = Field(default=None, examples=["evl_4x8k2m9q0v7r3t6w1y5z"])
+    """The evaluation it made."""
     url: str = Field(examples=["/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z"])
     """Where to find it."""
 

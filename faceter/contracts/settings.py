@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     """Longest `max_minutes` a quantization may ask for."""
     max_tuning_steps: PositiveInt = 1_000_000
     """Most `max_steps` a quantization may ask for."""
+    max_evaluation_bytes: PositiveInt = 4 * _GIB
+    """Most memory an evaluation may take, as estimated before it is queued."""
     checkpoint_seconds: PositiveFloat = 45.0
     """A job that trains keeps a checkpoint this often."""
     job_retention_seconds: PositiveInt = 30 * 24 * 3600

@@ -1,4 +1,4 @@
-"""The library: models and data sets, and the files they share."""
+"""The library: models, data sets and evaluations, and the files they share."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +12,7 @@ from redis.lock import Lock
 from faceter.contracts.base import StoredFile
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.evaluations import Evaluation
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.store.blob_references import LOOSE_KEY, RELEASED, queue_reference, queue_release, references_key
@@ -39,11 +40,11 @@ R = TypeVar("R", bound=Filed)
 
 
 class Library:
-    """Models and data sets with their files; equal files are one blob, which goes when its last record goes.
+    """All records with their files; equal files are one blob, which goes when its last record goes.
 
     A record refers to its file and to each of its further files; a job refers to its checkpoint. A blob's references
-    are the set of their ids. Between `store_blob` and `add_model` or `add_dataset` (which may be hours in a job) the
-    blob is *held*, once for each call, so that deleting another record of the same content does not take it away.
+    are the set of their ids. Between `store_blob` and the `add_…` of its record (which may be hours in a job) the blob
+    is *held*, once for each call, so that deleting another record of the same content does not take it away.
     Holds run out a day after the longest job would have ended, and `sweep` deletes what a dead process left behind.
 
     Args:
@@ -56,6 +57,7 @@ class Library:
         self.blobs = BlobStore(settings.resolved_blob_url, settings.data_dir / "blob-cache")
         self.models: Records[Model] = Records(self.redis, "models", Model)
         self.datasets: Records[Dataset] = Records(self.redis, "datasets", Dataset, noun="data set")
+        self.evaluations: Records[Evaluation] = Records(self.redis, "evaluations", Evaluation)
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +71,7 @@ class Library:
 
     @store_errors()
     def store_blob(self, source: BinaryIO | bytes) -> StoredBlob:
-        """Keep a file and hold it until `add_model`, `add_dataset` or `discard_blob`.
+        """Keep a file and hold it until the `add_…` of its record or `discard_blob`.
 
         Raises:
             FaceterError: `STORAGE_FULL` where there is no room; `STORE_UNAVAILABLE`.
@@ -111,6 +113,15 @@ class Library:
         """
         return self._add(self.datasets, dataset)
 
+    @store_errors()
+    def add_evaluation(self, evaluation: Evaluation) -> Evaluation:
+        """Keep an evaluation whose files were stored with `store_blob`, each once; their holds become references.
+
+        Raises:
+            FaceterError: `BLOB_MISSING` if one of the files is not in the store; then nothing is changed.
+        """
+        return self._add(self.evaluations, evaluation)
+
     def queue_model(self, pipeline: Pipeline, model: Model) -> None:
         """Queue `add_model` on ``pipeline``, for a transaction that does more than this; its files must be held."""
         self._queue_add(pipeline, self.models, model)
@@ -118,6 +129,10 @@ class Library:
     def queue_dataset(self, pipeline: Pipeline, dataset: Dataset) -> None:
         """Queue `add_dataset` on ``pipeline``, for a transaction that does more than this; its files must be held."""
         self._queue_add(pipeline, self.datasets, dataset)
+
+    def queue_evaluation(self, pipeline: Pipeline, evaluation: Evaluation) -> None:
+        """Queue `add_evaluation` on ``pipeline``, for a transaction that does more; its files must be held."""
+        self._queue_add(pipeline, self.evaluations, evaluation)
 
     @store_errors()
     def delete_model(self, id: str) -> None:
@@ -136,6 +151,15 @@ class Library:
             FaceterError: `NOT_FOUND`.
         """
         self._delete(self.datasets, id)
+
+    @store_errors()
+    def delete_evaluation(self, id: str) -> None:
+        """Delete an evaluation, and those of its files that no other record has.
+
+        Raises:
+            FaceterError: `NOT_FOUND`.
+        """
+        self._delete(self.evaluations, id)
 
     @store_errors()
     def references(self, sha256: str) -> set[str]:

@@ -45,12 +45,17 @@ def decode_cursor(cursor: str) -> Position:
     except (binascii.Error, UnicodeError, ValueError):
         match = None
     if match is None:
-        raise FaceterError(
-            ProblemKind.INVALID_REQUEST,
-            "This cursor was not given out here. Pass `next_cursor` of the page before, unchanged.",
-            field="cursor",
-        )
+        raise not_our_cursor()
     return int(match[1]), match[2]
+
+
+def not_our_cursor() -> FaceterError:
+    """Return the error for a cursor that no list handed out."""
+    return FaceterError(
+        ProblemKind.INVALID_REQUEST,
+        "This cursor was not given out here. Pass `next_cursor` of the page before, unchanged.",
+        field="cursor",
+    )
 
 
 class NewestFirst:

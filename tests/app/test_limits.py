@@ -31,7 +31,14 @@ def converse(api: httpx.Client, request: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "address",
-    ["/v1/models", "/v1/datasets", "/v1/models/mdl_x/predict", "/v1/models/mdl_x/quantizations", "/v1/jobs/j/rerun"],
+    [
+        "/v1/models",
+        "/v1/datasets",
+        "/v1/models/mdl_x/predict",
+        "/v1/models/mdl_x/quantizations",
+        "/v1/evaluations",
+        "/v1/jobs/j/rerun",
+    ],
 )
 def test_a_stated_length_over_the_limit_is_refused_before_the_body(small: httpx.Client, address: str) -> None:
     headers = f"POST {address} HTTP/1.1\r\nHost: x\r\nContent-Length: {10**12}\r\nExpect: 100-continue\r\n\r\n"

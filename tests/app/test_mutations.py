@@ -59,6 +59,11 @@ def quantization(random: Random) -> dict[str, Any]:
     return {"url": "{model}/quantizations", "content": content, "headers": {"Content-Type": "application/json"}}
 
 
+def evaluation(random: Random) -> dict[str, Any]:
+    content = damaged(b'{"reference": "dts_a", "generated": "dts_b", "k": [3, 5], "metrics": ["fid"]}', random)
+    return {"url": "/v1/evaluations", "content": content, "headers": {"Content-Type": "application/json"}}
+
+
 def tensors(random: Random) -> dict[str, Any]:
     content = damaged(json.dumps({"inputs": {"image": [[[[0.5] * 8] * 8] * 3]}}).encode(), random)
     return {"url": "{model}/predict", "content": content, "headers": {"Content-Type": "application/json"}}
@@ -69,7 +74,7 @@ def image(random: Random) -> dict[str, Any]:
     return {"url": "{model}/predict", "content": damaged(content, random), "headers": {"Content-Type": "image/png"}}
 
 
-@pytest.mark.parametrize("make", [model_file, metadata, form, dataset, quantization, tensors, image])
+@pytest.mark.parametrize("make", [model_file, metadata, form, dataset, quantization, evaluation, tensors, image])
 def test_damage_is_never_the_servers_fault(api: httpx.Client, make: Callable[[Random], dict[str, Any]]) -> None:
     model = f"/v1/models/{add_model(api)['id']}"
     random = Random(7)

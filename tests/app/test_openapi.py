@@ -5,8 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
+from app.evaluation_checks import check_classifier_said
 from app.quantization_checks import check_said, check_settings
 from faceter.contracts.errors import ProblemKind
+from faceter.contracts.evaluations import EvaluationRequest
 from faceter.contracts.jobs import Progress
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
@@ -47,6 +49,14 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "DELETE /v1/datasets/{dataset_id}",
         "GET /v1/datasets/{dataset_id}/content",
         "GET /v1/datasets/{dataset_id}/files/{name}",
+        "POST /v1/evaluations",
+        "GET /v1/evaluations",
+        "GET /v1/evaluations/{evaluation_id}",
+        "DELETE /v1/evaluations/{evaluation_id}",
+        "GET /v1/evaluations/{evaluation_id}/content",
+        "GET /v1/evaluations/{evaluation_id}/files/{name}",
+        "GET /v1/evaluations/{evaluation_id}/samples",
+        "GET /v1/evaluations/{evaluation_id}/comparison",
         "GET /v1/jobs",
         "GET /v1/jobs/{job_id}",
         "DELETE /v1/jobs/{job_id}",
@@ -153,7 +163,6 @@ def test_every_kind_of_a_requests_problem_is_listed_somewhere(document: dict[str
         ProblemKind.OUT_OF_MEMORY,
         ProblemKind.TUNING_DIVERGED,
         ProblemKind.METHOD_NOT_ALLOWED,
-        ProblemKind.NOT_ACCEPTABLE,
     }
     assert {kind.type for kind in ProblemKind} - listed == {kind.type for kind in of_jobs_and_protocol}
 
@@ -167,6 +176,27 @@ def test_examples_of_quantizations_are_requests_of_their_own(document: dict[str,
         request = QuantizationRequest.model_validate(example["value"])
         check_said(request)
         check_settings(request, Settings(_env_file=None))
+
+
+def test_examples_of_evaluations_are_requests_of_their_own(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/evaluations"]["post"]
+    examples = operation["requestBody"]["content"]["application/json"]["examples"]
+    assert len(examples) >= 3
+    for name, example in examples.items():
+        assert example["summary"], name
+        request = EvaluationRequest.model_validate(example["value"])
+        assert request.model_dump(exclude_unset=True, mode="json") == example["value"]
+        check_classifier_said(request)
+
+
+def test_evaluations_can_be_used_from_the_page_alone(document: dict[str, Any]) -> None:
+    described = document["paths"]["/v1/evaluations"]["post"]["description"]
+    for word in ("curl", "*Density*", "*Coverage*", "*Precision*", "*recall*", "`expected`", "`subsample`"):
+        assert word in described
+    samples = document["paths"]["/v1/evaluations/{evaluation_id}/samples"]["get"]
+    assert {"application/json", "image/png"} == set(samples["responses"]["200"]["content"])
+    schema = document["components"]["schemas"]["Job"]["properties"]["specification"]
+    assert [part["$ref"].rsplit("/", 1)[1] for part in schema["oneOf"]] == ["QuantizationJob", "EvaluationJob"]
 
 
 def test_events_show_a_job_that_trains(document: dict[str, Any]) -> None:
@@ -213,7 +243,7 @@ def test_the_page_fetches_nothing_from_elsewhere(shared_api: httpx.Client) -> No
 
 def test_operations_are_called_what_they_do(document: dict[str, Any]) -> None:
     ids = {operation["operationId"] for _, operation in operations(document)}
-    assert {"add_model", "predict", "add_quantization", "follow_job"} <= ids
+    assert {"add_model", "predict", "add_quantization", "add_evaluation", "follow_job"} <= ids
     assert len(ids) == len(list(operations(document)))
 
 

@@ -37,7 +37,7 @@ def test_a_request_becomes_a_job(api: httpx.Client) -> None:
     assert response.status_code == 202
     job = Job.model_validate_json(response.text)
     assert response.headers["location"] == f"/v1/jobs/{job.id}"
-    assert (job.kind, job.status, job.specification.model_id) == ("quantization", "queued", model["id"])
+    assert (job.kind, job.status, job.specification.uses[0]) == ("quantization", "queued", model["id"])
     assert job.specification.request.model_dump(mode="json", exclude_unset=True).items() >= request.items()
     assert api.get(response.headers["location"]).json() == response.json()
 

@@ -99,7 +99,7 @@ def test_a_job_succeeds_and_what_it_made_appears(queue: JobQueue, start: Start, 
     assert done.started_at is not None
     assert done.ended_at is not None
     assert done.created_at <= done.started_at <= done.ended_at
-    assert queue.jobs_using(job.specification.model_id) == []
+    assert queue.jobs_using(job.specification.uses[0]) == []
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ from redis import Redis
 from faceter.contracts.base import StoredFile, new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.evaluations import Evaluation
 from faceter.contracts.models import Model, ModelMetadata
 from faceter.contracts.settings import Settings
 from faceter.store.blob_references import queue_release
 from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library, files_of
+from tests.app.graded import graded
 
 
 def file(blob: StoredBlob) -> StoredFile:
@@ -51,6 +53,10 @@ def dataset(blob: StoredBlob, **files: StoredBlob) -> Dataset:
         samples=1,
         files={name: file(further) for name, further in files.items()},
     )
+
+
+def evaluation(blob: StoredBlob, **files: StoredBlob) -> Evaluation:
+    return graded(sha256=blob.sha256, bytes=blob.bytes, files={name: file(further) for name, further in files.items()})
 
 
 def files_in(settings: Settings) -> list[Path]:
@@ -103,14 +109,20 @@ def test_a_record_of_a_file_that_is_not_there_is_refused(library: Library) -> No
 
 def test_further_files_come_and_go_with_their_record(library: Library, redis: Redis, settings: Settings) -> None:
     curves, sheet = library.store_blob(b"curves"), library.store_blob(b"sheet")
+    plot = library.store_blob(b"plot")
     tuned = library.add_model(model(library.store_blob(b"weights"), curves=curves))
     inputs = library.add_dataset(dataset(library.store_blob(b"inputs"), sheet=sheet))
+    grades = library.add_evaluation(evaluation(library.store_blob(b"nearest"), plot=plot))
+    assert library.evaluations.get(grades.id) == grades
+    assert library.references(plot.sha256) == {grades.id}
     assert library.references(curves.sha256) == {tuned.id}
     assert library.references(sheet.sha256) == {inputs.id}
     assert library.models.get(tuned.id).files == tuned.files
     library.delete_model(tuned.id)
     assert [library.blobs.exists(blob.sha256) for blob in (curves, sheet)] == [False, True]
     library.delete_dataset(inputs.id)
+    assert {path.name for path in files_in(settings)} == {grades.sha256, plot.sha256}
+    library.delete_evaluation(grades.id)
     assert files_in(settings) == []
     assert redis.keys("*") == []
 
@@ -152,22 +164,25 @@ def test_a_record_is_refused_whole_if_one_of_its_files_is_not_there(library: Lib
 def test_a_job_publishes_models_and_data_sets_in_one_transaction(library: Library) -> None:
     weights, curves = library.store_blob(b"weights"), library.store_blob(b"curves")
     inputs, sheet = library.store_blob(b"inputs"), library.store_blob(b"sheet")
-    made, tuned_on = model(weights, curves=curves), dataset(inputs, sheet=sheet)
+    nearest = library.store_blob(b"nearest")
+    made, tuned_on, grades = model(weights, curves=curves), dataset(inputs, sheet=sheet), evaluation(nearest)
     with library.redis.pipeline() as pipeline:
         library.queue_model(pipeline, made)
         library.queue_dataset(pipeline, tuned_on)
-        assert (library.models.count(), library.datasets.count()) == (0, 0)
+        library.queue_evaluation(pipeline, grades)
+        assert (library.models.count(), library.datasets.count(), library.evaluations.count()) == (0, 0, 0)
         pipeline.execute()
     assert library.models.get(made.id) == made
     assert library.datasets.get(tuned_on.id) == tuned_on
-    for blob in (weights, curves, inputs, sheet):
+    assert library.evaluations.get(grades.id) == grades
+    for blob in (weights, curves, inputs, sheet, nearest):
         library.store_blob(library.blobs.read(blob.sha256))
         library.discard_blob(blob.sha256)
         assert library.blobs.exists(blob.sha256)
 
 
 def test_what_is_not_there_cannot_be_deleted(library: Library) -> None:
-    for delete in (library.delete_model, library.delete_dataset):
+    for delete in (library.delete_model, library.delete_dataset, library.delete_evaluation):
         with pytest.raises(FaceterError) as missing:
             delete("mdl_none")
         assert missing.value.kind is ProblemKind.NOT_FOUND

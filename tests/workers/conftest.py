@@ -5,6 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.workers.quantization.networks import Digits, train_digits
+
 
 @pytest.fixture(scope="package")
 def small() -> onnx.ModelProto:
@@ -32,3 +34,9 @@ def small() -> onnx.ModelProto:
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    """A depthwise network trained on digits, and the same function with badly scaled channels."""
+    return train_digits()

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -10,13 +10,15 @@ from redis import Redis
 from rq.timeouts import JobTimeoutException
 
 from app.queue import JobQueue
+from faceter.contracts.base import Provenance, StoredFile
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.jobs import Job, JobResult, JobStatus, Progress, QuantizationJob, Training
+from faceter.contracts.jobs import Job, JobKind, JobResult, JobStatus, Progress, QuantizationJob, Training
 from faceter.contracts.settings import Settings
 from faceter.store import job_records, job_steps
 from faceter.store.blobs import StoredBlob
 from faceter.store.job_events import stream_key
 from faceter.store.library import Library
+from tests.app.graded import graded
 from tests.workers.long_tasks import do, job_that, quantization
 from workers import failures, progress, tasks
 from workers.progress import JobContext, run_task
@@ -262,6 +264,31 @@ def test_what_a_job_made_is_seen_when_it_succeeds(
     assert not library.blobs.exists(made.sha256)
 
 
+def test_an_evaluation_appears_with_the_success_of_its_job(
+    redis: Redis, settings: Settings, library: Library, context: JobContext
+) -> None:
+    nearest, plot = context.store_blob(b"nearest"), context.store_blob(b"plot")
+    unused = context.store_blob(b"a plot nobody wanted")
+    made = graded(
+        id=context.new_id("evl"),
+        sha256=nearest.sha256,
+        files={"map.png": StoredFile(sha256=plot.sha256, bytes=plot.bytes, media_type="image/png")},
+        provenance=Provenance(seed=3),
+    )
+    result = context.add_evaluation(made)
+    assert result == JobResult(evaluation_id=made.id, url=f"/v1/evaluations/{made.id}")
+    assert library.evaluations.count() == 0
+    context.succeed(result)
+    context.discard()
+    assert library.evaluations.get(made.id) == made
+    assert {path.name for path in files(library)} == {nearest.sha256, plot.sha256}
+    assert not library.blobs.exists(unused.sha256)
+    job = JobQueue(redis, settings).get(context.job_id)
+    assert (job.result, job.provenance) == (result, made.provenance)
+    library.delete_evaluation(made.id)
+    assert files(library) == []
+
+
 def test_what_a_canceled_job_made_is_never_seen_and_its_files_go(
     redis: Redis, settings: Settings, library: Library, entered: JobContext
 ) -> None:
@@ -288,9 +315,9 @@ def test_a_specification_that_is_none_is_refused(entered: JobContext) -> None:
         quantization({"kind": "quantization"})
 
 
-def test_every_kind_of_job_has_its_task() -> None:
-    kinds: Any = QuantizationJob.model_fields["kind"].default
-    assert callable(getattr(tasks, kinds))
+@pytest.mark.parametrize("kind", JobKind)
+def test_every_kind_of_job_has_its_task(kind: JobKind) -> None:
+    assert callable(getattr(tasks, kind))
 
 
 SETTINGS = Settings(_env_file=None)

@@ -51,12 +51,22 @@ def clipped_coverage(in_ball: Counts, generated: int, k: int) -> float:
         generated: M.
         k: Below N.
     """
-    found = np.minimum(in_ball, k).mean() / k
-    return float((expected_covered(len(in_ball), generated, k) < found).sum() / (generated + 1))
+    found = np.array([np.minimum(in_ball, k).mean() / k])
+    return float(calibrated(found, expected_covered(len(in_ball), generated, k))[0])
+
+
+def calibrated(covered: Floats, expected: Floats) -> Floats:
+    """Return for means over real samples the share of the m from 0 to M whose f(m) lies below, [B].
+
+    Args:
+        covered: The means of min(k, n) / k, [B].
+        expected: f(m) for m = 0 … M, which rises, [M + 1].
+    """
+    return np.asarray(np.searchsorted(expected, covered, side="left") / len(expected))
 
 
 def expected_covered(real: int, generated: int, k: int) -> Floats:
-    """Return f(m) for m = 0 … M: E min(J, k) = k − Σ_{j<k} (k − j) P(J = j), float64 [M + 1].
+    """Return f(m) for m = 0 … M, which rises: E min(J, k) / k = 1 − Σ_{j<k} (1 − j / k) P(J = j), float64 [M + 1].
 
     Args:
         real: N.
@@ -75,4 +85,5 @@ def expected_covered(real: int, generated: int, k: int) -> Floats:
         - torch.lgamma(torch.tensor(b, dtype=torch.float64))
     )  # fmt: skip
     probabilities = torch.where(j <= m, logs.exp(), 0.0)
-    return np.asarray((1 - (probabilities * (k - j)).sum(1) / k).numpy())
+    found = (1 - (probabilities * (k - j)).sum(1) / k).numpy()
+    return np.asarray(np.maximum.accumulate(found))

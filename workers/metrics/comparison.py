@@ -16,6 +16,7 @@ from workers.metrics.authenticity import authenticity
 from workers.metrics.clipped import balls_of_others, clipped_coverage, clipped_density
 from workers.metrics.crossing import Crossing, Reach, cross
 from workers.metrics.density_coverage import coverage, density, precision, recall
+from workers.metrics.journal import Journal
 from workers.metrics.neighbors import Neighbors, Progress, in_frame, nearest
 from workers.metrics.points import Rows
 
@@ -67,7 +68,13 @@ class Comparison:
         ]
 
 
-def compare(real: Rows, generated: Rows, ks: Sequence[int], progress: Progress = lambda _: None) -> Comparison:
+def compare(
+    real: Rows,
+    generated: Rows,
+    ks: Sequence[int],
+    progress: Progress = lambda _: None,
+    journal: Journal | None = None,
+) -> Comparison:
     """Look at all distances between and within two sets.
 
     Args:
@@ -75,12 +82,13 @@ def compare(real: Rows, generated: Rows, ks: Sequence[int], progress: Progress =
         generated: Those of the generated samples, [M, D].
         ks: The neighbours whose distances are to be radii; each at least 1 and below N and M, which are above 4.
         progress: Called with the share that is done.
+        journal: Keeps where it stands, and may know where it stood; what it knew leads to the very same result.
     """
     x, y = in_frame(real, generated)
     most = max(*ks, probabilistic.K) + _SPARE_NEIGHBORS
     first, second, third = _SHARES
-    within = nearest(x, x, min(most, len(x) - 1), lambda done: progress(first * done))
-    others = nearest(y, y, min(most, len(y) - 1), lambda done: progress(first + second * done))
+    within = nearest(x, x, min(most, len(x) - 1), lambda done: progress(first * done), journal, "real")
+    others = nearest(y, y, min(most, len(y) - 1), lambda done: progress(first + second * done), journal, "generated")
     columns = np.array(ks) - 1
     reach = Reach(
         real=within.distances[:, columns],
@@ -88,5 +96,5 @@ def compare(real: Rows, generated: Rows, ks: Sequence[int], progress: Progress =
         real_support=probabilistic.support(within.distances),
         generated_support=probabilistic.support(others.distances),
     )
-    crossing = cross(x, y, reach, lambda done: progress(first + second + third * done))
+    crossing = cross(x, y, reach, lambda done: progress(first + second + third * done), journal)
     return Comparison(tuple(ks), x.scale, within, others, crossing)

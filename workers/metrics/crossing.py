@@ -7,6 +7,7 @@ float64.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workers.metrics.journal import Journal, NoJournal, State
 from workers.metrics.neighbors import Neighbors, Progress, Search, slices
 from workers.metrics.points import Floats, Integers, Points, exact_distances, squared_distances
 
@@ -34,6 +36,8 @@ class Crossing:
         in_real_ball: How many generated samples lie in the ball of each real one, [N, K].
         generated_balls: How many generated balls each real sample lies in, [N, K].
         nearest_real: The real sample nearest to each generated one, M times 1.
+        nearest_generated: The generated sample nearest to each real one, as far as the matrix product tells them apart,
+            N times 1; its distance is exact.
         missed_by_real: Σ_i log min(1, ‖x_i − y‖ / s) over real samples for each generated y, float64 [M].
         missed_by_generated: Σ_j log min(1, ‖x − y_j‖ / t) over generated samples for each real x, float64 [N].
     """
@@ -43,6 +47,7 @@ class Crossing:
     in_real_ball: Counts
     generated_balls: Counts
     nearest_real: Neighbors
+    nearest_generated: Neighbors
     missed_by_real: Floats
     missed_by_generated: Floats
 
@@ -64,7 +69,14 @@ class Reach:
     generated_support: float
 
 
-def cross(real: Points, generated: Points, reach: Reach, progress: Progress = lambda _: None) -> Crossing:
+def cross(
+    real: Points,
+    generated: Points,
+    reach: Reach,
+    progress: Progress = lambda _: None,
+    journal: Journal | None = None,
+    stage: str = "crossing",
+) -> Crossing:
     """Compare all real samples with all generated ones, once.
 
     Args:
@@ -72,38 +84,86 @@ def cross(real: Points, generated: Points, reach: Reach, progress: Progress = la
         generated: [M, D], in the same frame.
         reach: How far they count.
         progress: Called with the share that is done.
+        journal: Keeps where it stands, and may know where it stood.
+        stage: What it is called there.
     """
-    clipped = clipped_radii(reach.real)
-    radii = np.hstack([reach.real, clipped])
-    of_generated, of_real = ((len(points), reach.real.shape[1]) for points in (generated, real))
-    search = Search(generated, real, 1)
-    real_balls, clipped_balls = np.zeros(of_generated, np.int64), np.zeros(of_generated, np.int64)
-    in_real_ball, generated_balls = np.zeros(of_real, np.int64), np.zeros(of_real, np.int64)
-    missed_by_real, missed_by_generated = np.zeros(len(generated)), np.zeros(len(real))
+    journal = journal or NoJournal()
+    counting = _Counting(real, generated, reach)
     parts = slices(len(real), _ROWS)
-    for index, part in enumerate(parts):
+    begin = counting.restored(journal.read(stage))
+    for index, part in enumerate(parts[begin:], begin):
         for columns in slices(len(generated), _COLUMNS):
-            block = _Block(real, part, generated, columns)
-            search.take(columns, block.squares.T, part)
-            rows, others, distances = block.pairs(radii[part], by_row=True)
-            inside = distances[:, None] < reach.real[part][rows]
-            _add(real_balls[columns], others, inside)
-            _add(in_real_ball[part], rows, inside)
-            _add(clipped_balls[columns], others, distances[:, None] <= clipped[part][rows])
-            rows, others, distances = block.pairs(reach.generated[columns], by_row=False)
-            _add(generated_balls[part], rows, distances[:, None] < reach.generated[columns][others])
-            missed_by_real[columns] += block.log_distances(reach.real_support, axis=0)
-            missed_by_generated[part] += block.log_distances(reach.generated_support, axis=1)
-        progress((index + 1) / len(parts))
-    return Crossing(
-        real_balls,
-        clipped_balls,
-        in_real_ball,
-        generated_balls,
-        search.settled(),
-        missed_by_real,
-        missed_by_generated,
-    )
+            counting.take(part, columns)
+        taken = index + 1
+        journal.write(stage, lambda taken=taken: counting.state(taken), finished=taken == len(parts))  # type: ignore[misc]
+        progress(taken / len(parts))
+    return counting.settled()
+
+
+class _Counting:
+    """What is known of two sets so far, as blocks of pairs are looked at."""
+
+    def __init__(self, real: Points, generated: Points, reach: Reach) -> None:
+        self._real, self._generated, self._reach = real, generated, reach
+        self._clipped = clipped_radii(reach.real)
+        self._radii = np.hstack([reach.real, self._clipped])
+        of_generated, of_real = ((len(points), reach.real.shape[1]) for points in (generated, real))
+        self._search = Search(generated, real, 1)
+        self._nearest = np.full(len(real), np.inf), np.zeros(len(real), np.int64)
+        self._counts: State = {
+            "real_balls": np.zeros(of_generated, np.int64),
+            "clipped_balls": np.zeros(of_generated, np.int64),
+            "in_real_ball": np.zeros(of_real, np.int64),
+            "generated_balls": np.zeros(of_real, np.int64),
+            "missed_by_real": np.zeros(len(generated)),
+            "missed_by_generated": np.zeros(len(real)),
+        }
+
+    def take(self, part: slice, columns: slice) -> None:
+        """Look at a block: some real samples and some generated ones."""
+        counts, reach = self._counts, self._reach
+        block = _Block(self._real, part, self._generated, columns)
+        self._search.take(columns, block.squares, part, transposed=True)
+        self._take_nearest(part, columns, block)
+        rows, others, distances = block.pairs(self._radii[part], by_row=True)
+        inside = distances[:, None] < reach.real[part][rows]
+        _add(counts["real_balls"][columns], others, inside)
+        _add(counts["in_real_ball"][part], rows, inside)
+        _add(counts["clipped_balls"][columns], others, distances[:, None] <= self._clipped[part][rows])
+        rows, others, distances = block.pairs(reach.generated[columns], by_row=False)
+        _add(counts["generated_balls"][part], rows, distances[:, None] < reach.generated[columns][others])
+        by_real, by_generated = block.log_distances(reach.real_support, reach.generated_support)
+        counts["missed_by_real"][columns] += by_real
+        counts["missed_by_generated"][part] += by_generated
+
+    def _take_nearest(self, part: slice, columns: slice, block: _Block) -> None:
+        squares, indices = (found.numpy() for found in block.squares.min(1))
+        best, where = self._nearest
+        closer = squares < best[part]
+        best[part][closer] = squares[closer]
+        where[part][closer] = indices[closer] + columns.start
+
+    def state(self, done: int) -> State:
+        """Return what is known after so many parts."""
+        best, where = self._nearest
+        found = {f"search_{name}": values for name, values in self._search.state(done).items()}
+        return {**self._counts, **found, "best": best, "where": where, "done": np.array(done)}
+
+    def restored(self, state: State | None) -> int:
+        """Go on from what was known; return after how many parts that was."""
+        if state is None:
+            return 0
+        self._counts = {name: state[name] for name in self._counts}
+        self._nearest = state["best"], state["where"]
+        searched = {name.removeprefix("search_"): values for name, values in state.items() if name.startswith("search")}
+        return self._search.restored(searched)
+
+    def settled(self) -> Crossing:
+        """Return all that is known, distances decided in float64."""
+        where = self._nearest[1]
+        distances = exact_distances(self._real, np.arange(len(where)), self._generated, where)
+        found = Neighbors(distances[:, None], where[:, None])
+        return Crossing(nearest_real=self._search.settled(), nearest_generated=found, **self._counts)
 
 
 def clipped_radii(radii: Floats) -> Floats:
@@ -157,17 +217,25 @@ class _Block:
         )
         return rows, columns, distances
 
-    def log_distances(self, support: float, axis: int) -> Floats:
-        """Return Σ log min(1, d / s) over an axis, float64; −∞ where a distance is 0, and 0 where s is.
+    def log_distances(self, of_rows: float, of_columns: float) -> tuple[Floats, Floats]:
+        """Return Σ log min(1, d / s) over rows, [C], and over columns, [B], float64.
+
+        They are −∞ where a distance is 0, and 0 where s is.
 
         Args:
-            support: s.
-            axis: 0 for a sum over rows, [C], 1 for one over columns, [B].
+            of_rows: s of the rows.
+            of_columns: s of the columns.
         """
-        if support == 0:
-            return np.zeros(self.squares.shape[1 - axis])
-        shares = (self.squares / support**2).clamp_(0, 1)
-        return np.asarray(shares.log_().sum(axis, dtype=torch.float64).numpy() / 2)
+        logs = self.squares.clamp_min(0).log_()
+        return _sums(logs, of_rows, 0), _sums(logs, of_columns, 1)
+
+
+def _sums(logs: Tensor, support: float, axis: int) -> Floats:
+    """Return Σ min(0, log d² / s²) / 2 over an axis; 0 where s is 0."""
+    if support == 0:
+        return np.zeros(logs.shape[1 - axis])
+    below = (logs - 2 * math.log(support)).clamp_max_(0)
+    return np.asarray(below.sum(axis, dtype=torch.float64).numpy() / 2)
 
 
 def _add(counts: Counts, indices: Integers, inside: NDArray[np.bool_]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.metrics.points import Floats, Rows, blocks
+from workers.metrics.points import Floats, Rows, blocks, let_go
 
 _BLOCK_BYTES = 2**26
 
@@ -37,16 +37,28 @@ def moments(rows: Rows) -> Moments:
     Args:
         rows: [N, D], N at least 2.
     """
-    count, width = rows.shape
-    parts = blocks(count, width, _BLOCK_BYTES)
+    return weighted_moments(rows, np.ones(len(rows)))
+
+
+def weighted_moments(rows: Rows, times: Floats) -> Moments:
+    """Return mean and covariance of samples each of which counts so many times; see `moments`.
+
+    Args:
+        rows: [N, D].
+        times: How often each sample counts, float64 [N], at least 2 in all.
+    """
+    width, count = rows.shape[1], float(times.sum())
+    parts = blocks(len(rows), width, _BLOCK_BYTES)
     mean = np.zeros(width)
     for part in parts:
-        mean += np.asarray(rows[part], np.float64).sum(0) / count
+        mean += times[part] @ np.asarray(rows[part], np.float64) / count
+        let_go(rows)
     covariance = np.zeros((width, width))
     for part in parts:
         centred = np.asarray(rows[part], np.float64) - mean
-        covariance += centred.T @ centred / (count - 1)
-    return Moments(count, mean, covariance)
+        covariance += (centred * times[part, None]).T @ centred / (count - 1)
+        let_go(rows)
+    return Moments(round(count), mean, covariance)
 
 
 def frechet_distance(real: Moments, generated: Moments) -> float:

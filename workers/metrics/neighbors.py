@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workers.host import compute_device
+from workers.metrics.journal import Journal, NoJournal, State
 from workers.metrics.points import Floats, Integers, Points, Rows, common_frame, exact_distances, squared_distances
 
 _ROWS, _COLUMNS = 1024, 2048
@@ -53,10 +56,17 @@ def in_frame(*sets: Rows) -> list[Points]:
     whole = slice(0, len(points))
     search.take(whole, squared_distances(points, whole, points, whole).fill_diagonal_(torch.inf), whole)
     dtype = torch.float64 if search.is_too_coarse else torch.float32
-    return [Points(rows, center, scale, dtype) for rows in sets]
+    return [Points(rows, center, scale, dtype, compute_device()) for rows in sets]
 
 
-def nearest(x: Points, y: Points, k: int, progress: Progress = lambda _: None) -> Neighbors:
+def nearest(
+    x: Points,
+    y: Points,
+    k: int,
+    progress: Progress = lambda _: None,
+    journal: Journal | None = None,
+    stage: str = "nearest",
+) -> Neighbors:
     """Return the ``k`` nearest samples of ``y`` to each of ``x``; of one set the sample itself does not count.
 
     Args:
@@ -64,18 +74,24 @@ def nearest(x: Points, y: Points, k: int, progress: Progress = lambda _: None) -
         y: [M, D], in the same frame; ``x`` itself for the neighbours within a set.
         k: How many; at most M, or M − 1 within a set.
         progress: Called with the share that is done.
+        journal: Keeps where the search stands, and may know where it stood.
+        stage: What it is called there.
     """
+    journal = journal or NoJournal()
     search = Search(x, y, k)
     parts = slices(len(x), _ROWS)
     pairs = [(part, columns) for part in parts for columns in _against(part, len(y), within=x is y)]
-    for done, (part, columns) in enumerate(pairs):
+    begin = search.restored(journal.read(stage))
+    for done, (part, columns) in enumerate(pairs[begin:], begin):
         squares = squared_distances(x, part, y, columns)
         if x is y and part == columns:
             squares.fill_diagonal_(torch.inf)
         search.take(part, squares, columns)
         if x is y and part != columns:
-            search.take(columns, squares.T, part)
-        progress(0.95 * (done + 1) / len(pairs))
+            search.take(columns, squares, part, transposed=True)
+        taken = done + 1
+        journal.write(stage, lambda taken=taken: search.state(taken), finished=taken == len(pairs))  # type: ignore[misc]
+        progress(0.95 * taken / len(pairs))
     found = search.settled()
     progress(1.0)
     return found
@@ -105,19 +121,46 @@ class Search:
         self._values = torch.full((len(x), self._kept), torch.inf, dtype=x.near.dtype)
         self._indices = torch.zeros((len(x), self._kept), dtype=torch.int64)
 
-    def take(self, rows: slice, squares: Tensor, columns: slice) -> None:
+    def take(self, rows: slice, squares: Tensor, columns: slice, *, transposed: bool = False) -> None:
         """Take note of a block of squared distances, [B, C].
 
         Args:
             rows: Which samples of x.
             squares: Infinite for pairs that do not count.
             columns: Which of y.
+            transposed: Whether samples of x are the columns of ``squares``, [C, B].
         """
-        values, indices = smallest(squares, self._kept)
-        values = torch.cat([self._values[rows], values], 1)
-        indices = torch.cat([self._indices[rows], indices + columns.start], 1)
-        self._values[rows], order = torch.topk(values, self._kept, largest=False, sorted=True)
-        self._indices[rows] = indices.gather(1, order)
+        limits = self._values[rows, -1].numpy()
+        near = np.flatnonzero(squares.numpy() < (limits if transposed else limits[:, None]))
+        if len(near) > self._kept * len(limits):
+            values, indices = smallest(squares.T if transposed else squares, self._kept)
+            self._merge(np.arange(rows.start, rows.stop), values, indices + columns.start)
+        elif len(near):
+            which, others = np.divmod(near, squares.shape[1])
+            if transposed:
+                order = np.argsort(others, kind="stable")
+                which, others, near = others[order], which[order], near[order]
+            values = squares.view(-1).numpy()[near]
+            self._merge(*_by_row(which + rows.start, values, others + columns.start))
+
+    def _merge(self, rows: Integers, values: Tensor, indices: Tensor) -> None:
+        """Keep the smallest of what is known of some samples and of what is new, [R, ·]."""
+        places = torch.from_numpy(rows)
+        values = torch.cat([self._values[places], values], 1)
+        indices = torch.cat([self._indices[places], indices], 1)
+        self._values[places], order = torch.topk(values, self._kept, largest=False, sorted=True)
+        self._indices[places] = indices.gather(1, order)
+
+    def state(self, done: int) -> State:
+        """Return what is known after so many blocks."""
+        return {"values": self._values.numpy(), "indices": self._indices.numpy(), "done": np.array(done)}
+
+    def restored(self, state: State | None) -> int:
+        """Go on from what was known; return after how many blocks that was."""
+        if state is None:
+            return 0
+        self._values, self._indices = torch.from_numpy(state["values"]), torch.from_numpy(state["indices"])
+        return int(state["done"])
 
     @property
     def is_too_coarse(self) -> bool:
@@ -183,6 +226,20 @@ def smallest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     candidates = torch.cat([members, rest], 1)
     picked = torch.topk(values.gather(1, candidates), count, largest=False, sorted=False)
     return picked.values, candidates.gather(1, picked.indices)
+
+
+def _by_row(rows: Integers, values: NDArray[Any], indices: Integers) -> tuple[Integers, Tensor, Tensor]:
+    """Return entries, [P] each and sorted by row, as one line for each row: rows [R], values and indices [R, W].
+
+    Lines that are shorter than the longest end with infinite values.
+    """
+    present, starts, counts = np.unique(rows, return_index=True, return_counts=True)
+    lines = np.repeat(np.arange(len(present)), counts)
+    places = np.arange(len(rows)) - starts[lines]
+    wide = np.full((len(present), counts.max()), np.inf, values.dtype)
+    wide_indices = np.zeros(wide.shape, np.int64)
+    wide[lines, places], wide_indices[lines, places] = values, indices
+    return present, torch.from_numpy(wide), torch.from_numpy(wide_indices)
 
 
 def slices(count: int, step: int) -> list[slice]:

@@ -11,7 +11,9 @@ References:
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ class Points:
     """The rows of a set of samples.
 
     Attributes:
-        near: The rows, moved and scaled, [N, D] in the dtype that products are computed in.
+        near: The rows, moved and scaled, [N, D] in the dtype that products are computed in, and where they are.
         norms: Their Euclidean norms, float64 [N].
         error: e in the bound e · (‖x‖ + ‖y‖)² on the error of a squared distance by matrix product.
 
@@ -42,19 +44,28 @@ class Points:
         center: What is subtracted, float64 [D].
         scale: What is divided by; a power of two, so that nothing is rounded by it.
         dtype: float32 or float64, for products.
+        device: Where products are computed, in full precision; the processor if not given.
     """
 
-    def __init__(self, rows: Rows, center: Floats, scale: float, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        center: Floats,
+        scale: float,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> None:
         self.rows = rows
         self.center = center
         self.scale = scale
         count, width = rows.shape
-        self.near = torch.empty(count, width, dtype=dtype)
+        self.near = torch.empty(count, width, dtype=dtype, device=device)
         self.norms = np.empty(count, np.float64)
         for part in blocks(count, width, _STATISTICS_BYTES):
-            moved = torch.from_numpy((np.asarray(rows[part], np.float64) - center) / scale)
-            self.near[part] = moved
-            self.norms[part] = self.near[part].double().square().sum(1).sqrt().numpy()
+            moved = torch.from_numpy((np.asarray(rows[part], np.float64) - center) / scale).to(dtype)
+            self.near[part] = moved.to(self.near.device)
+            self.norms[part] = moved.double().square().sum(1).sqrt().numpy()
+            let_go(rows)
         self.error = (width / 2 + _EXTRA) * torch.finfo(dtype).eps / 2
 
     def __len__(self) -> int:
@@ -71,11 +82,19 @@ def common_frame(sets: Sequence[Rows]) -> tuple[Floats, float]:
     width = sets[0].shape[1]
     for part in blocks(len(sets[0]), width, _STATISTICS_BYTES):
         center += np.asarray(sets[0][part], np.float64).sum(0) / len(sets[0])
+        let_go(sets[0])
     largest = 0.0
     for rows in sets:
         for part in blocks(len(rows), width, _STATISTICS_BYTES):
             largest = max(largest, float(np.abs(np.asarray(rows[part], np.float64) - center).max()))
+            let_go(rows)
     return center, 1.0 if largest == 0 else 2.0 ** math.ceil(math.log2(largest))
+
+
+def let_go(rows: Rows) -> None:
+    """Give the memory back that rows of a file take since they were looked at; they may be looked at again."""
+    if isinstance(rows.base, mmap.mmap):
+        rows.base.madvise(mmap.MADV_DONTNEED)
 
 
 def blocks(count: int, width: int, most_bytes: int) -> list[slice]:
@@ -85,14 +104,15 @@ def blocks(count: int, width: int, most_bytes: int) -> list[slice]:
 
 
 def squared_distances(x: Points, rows: slice, y: Points, columns: slice) -> Tensor:
-    """Return ‖x − y‖² of all pairs of two blocks by matrix product, [B, C], in the dtype of ``near``.
+    """Return ‖x − y‖² of all pairs of two blocks by matrix product, [B, C], in the dtype of ``near``, in memory.
 
     Off by no more than e · (‖x‖ + ‖y‖)², and so also a little below zero.
     """
     left, right = x.near[rows], y.near[columns]
-    kind = left.dtype
-    norms = torch.from_numpy(np.square(x.norms[rows])).to(kind), torch.from_numpy(np.square(y.norms[columns])).to(kind)
-    return torch.addmm(norms[0][:, None] + norms[1], left, right.T, alpha=-2)
+    norms = [
+        torch.from_numpy(np.square(side)).to(left.device, left.dtype) for side in (x.norms[rows], y.norms[columns])
+    ]
+    return torch.addmm(norms[0][:, None] + norms[1], left, right.T, alpha=-2).cpu()
 
 
 def exact_distances(x: Points, rows: Integers, y: Points, columns: Integers) -> Floats:
@@ -108,9 +128,19 @@ def exact_distances(x: Points, rows: Integers, y: Points, columns: Integers) -> 
     """
     found = np.empty(len(rows))
     squarable = abs(math.log2(x.scale)) < _SQUARABLE
-    for part in blocks(len(rows), x.near.shape[1], _PAIR_BYTES):
+
+    def fill(part: slice) -> None:
         differences = np.subtract(x.rows[rows[part]], y.rows[columns[part]], dtype=np.float64)
         if not squarable:
             differences /= x.scale
         found[part] = np.sqrt(np.einsum("ij,ij->i", differences, differences))
+        let_go(x.rows)
+        let_go(y.rows)
+
+    parts = blocks(len(rows), x.near.shape[1], _PAIR_BYTES)
+    if len(parts) == 1:
+        fill(parts[0])
+    elif parts:
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            list(threads.map(fill, parts))
     return found / x.scale if squarable else found

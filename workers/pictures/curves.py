@@ -13,7 +13,17 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from faceter.contracts.quantizations import CurvePoint
-from workers.pictures.figures import COLOURS, FAINT, new_figure, plain_numbers, png, say_empty, set_title, style
+from workers.pictures.figures import (
+    COLOURS,
+    FAINT,
+    legend_beside,
+    new_figure,
+    plain_numbers,
+    png,
+    say_empty,
+    set_title,
+    style,
+)
 
 _BANDS = ("#f1f4f8", "#ffffff")
 _TINTS = ("#e6eef8", "#fbeee2", "#e5f3ea", "#f6e8f1", "#f4f0dc", "#e9e9e9")
@@ -103,7 +113,7 @@ def _draw_losses(axes: Axes, runs: Sequence[_Run]) -> None:
     )
     for step in bad:
         axes.axvline(step, color="#c00000", linestyle=":", label="not finite" if step == bad[0] else None)
-    _legend(axes)
+    legend_beside(axes)
 
 
 def _draw_shares(axes: Axes, runs: Sequence[_Run]) -> None:
@@ -118,7 +128,7 @@ def _draw_shares(axes: Axes, runs: Sequence[_Run]) -> None:
         _draw_lines(axes, [told], label, COLOURS[index], markers=len(told) <= _FEW)
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, -2), min(high, 101))
-    _legend(axes)
+    legend_beside(axes)
 
 
 def _draw_lines(
@@ -136,13 +146,6 @@ def _draw_lines(
         if not named:
             drawn.set_label(label)
         named = True
-
-
-def _legend(axes: Axes) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        legend = axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=1.4)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
 
 
 def _mark_phases(figure: Figure, panels: Sequence[Axes], runs: Sequence[_Run]) -> None:

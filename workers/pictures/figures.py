@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import matplotlib.style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ticker import LogFormatter, NullFormatter, StrMethodFormatter
@@ -20,8 +21,12 @@ FAINT = "#8a8a8a"
 GRID = "#e4e4e4"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7a5195", "#555555")
 """Okabe and Ito's palette, its yellow darkened: told apart by the colour-blind, too."""
+REAL, GENERATED = COLOURS[:2]
+"""The colours of two sets of samples, the same in all figures of an evaluation."""
 
 FONT = "DejaVu Sans"
+_TITLE_SIZE = 11
+_MOST_LINES = 3
 
 _STYLE = {
     "font.family": [FONT],
@@ -65,21 +70,74 @@ def new_figure(width: float, height: float, *, constrained: bool = True) -> Figu
 def png(figure: Figure) -> bytes:
     """Return the figure as a PNG file."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # names from users may be in scripts the font lacks; those letters become boxes
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with _letters_that_lack():
         figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()
 
 
+@contextmanager
+def _letters_that_lack() -> Iterator[None]:
+    """Run the block without complaint of names in scripts the font lacks, whose letters become boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
 def set_title(figure: Figure, title: str | None) -> None:
-    """Set a title above everything, at the left; a user's words are not taken for formulas."""
+    """Set a title above everything, at the left, in up to 3 lines; a user's words are not taken for formulas."""
     if title is not None:
         places = {"x": 0.08 / figure.get_figwidth()}
         if figure.get_layout_engine() is None:
             places["y"] = 1 - 0.08 / figure.get_figheight()
-        text = figure.suptitle(title, **places, ha="left", va="top", fontsize=11, fontweight="bold")
+        lines = _title_lines(title, figure.get_figwidth())
+        text = figure.suptitle(lines, **places, ha="left", va="top", fontsize=_TITLE_SIZE, fontweight="bold")
         text.set_parse_math(False)
+
+
+def title_height(title: str | None, width: float) -> float:
+    """Return how many inches a title takes above what is below it, in a figure of a width in inches."""
+    return 0.0 if title is None else 0.3 + 0.18 * _title_lines(title, width).count("\n")
+
+
+def _title_lines(title: str, width: float) -> str:
+    return _wrapped(title, width - 0.2, _TITLE_SIZE, _MOST_LINES)
+
+
+def _wrapped(words: str, room: float, size: float, most: int) -> str:
+    """Return bold words of a font size in points in at most so many lines of some inches, the last one cut."""
+    font = FontProperties(family=[FONT], size=size, weight="bold")
+    renderer = RendererAgg(1, 1, DOTS_PER_INCH)  # type: ignore[no-untyped-call]
+
+    def fitting(line: str, end: str = "") -> int:
+        """Return how many letters fit, before what a line may end with."""
+        return bisect_right(range(1, len(line) + 1), room * DOTS_PER_INCH, key=lambda count: width(line[:count] + end))
+
+    def width(line: str) -> float:
+        size = renderer.get_text_width_height_descent(line, font, ismath=False)  # type: ignore[no-untyped-call]
+        return float(size[0])
+
+    lines: list[str] = []
+    rest = " ".join(words.split())
+    with _letters_that_lack():
+        while rest and len(lines) < most:
+            count = max(fitting(rest), 1)
+            if count < len(rest):
+                if len(lines) + 1 == most:
+                    lines.append(rest[: fitting(rest, "…")].rstrip() + "…")
+                    break
+                space = rest.rfind(" ", 0, count + 1)
+                count = space if space > 0 else count
+            lines.append(rest[:count])
+            rest = rest[count:].lstrip()
+    return "\n".join(lines)
+
+
+def legend_beside(axes: Axes) -> None:
+    """Explain what is drawn at the right of the axes, if anything is; names are not taken for formulas."""
+    if axes.get_legend_handles_labels()[0]:
+        legend = axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=1.4)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def plain_numbers(axes: Axes) -> None:
@@ -90,9 +148,20 @@ def plain_numbers(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)) if few else NullFormatter())
 
 
+def samples(count: int, kind: str) -> str:
+    """Return a number of samples in words, such as ``1,500 generated samples``."""
+    return f"{count:,} {kind} sample{'' if count == 1 else 's'}"
+
+
 def say_empty(axes: Axes, words: str) -> None:
     """Say in the middle of empty axes why they are empty."""
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=FAINT)
+
+
+def say_all_empty(axes: Axes, words: str) -> None:
+    """Say why there is nothing to draw at all, in axes without numbers."""
+    say_empty(axes, words)
+    axes.set(xticks=[], yticks=[])
 
 
 def font_file() -> str:

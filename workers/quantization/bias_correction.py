@@ -23,9 +23,9 @@ from faceter.graphs.qdq import QuantizationPlan
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.view import GraphView, attribute
 from workers.host import compute_device
+from workers.model_input import Batch
 from workers.network import OnnxModule
 from workers.quantization.calibration import Statistics, input_channel_means
-from workers.quantization.noise import Batch
 from workers.quantization.observation import as_tensors
 from workers.quantization.prepared import Layer, layers_with_bias
 from workers.quantization.simulate import replacements

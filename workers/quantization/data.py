@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -14,98 +14,17 @@ from numpy.typing import NDArray
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata, Preprocessing, TensorSpec
-from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.grading import GRADED_BY, check_classes
-from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import InputDataset
-from faceter.datasets.samples import Batch as DatasetBatch
-from faceter.datasets.signals import SignalsDataset
-from faceter.vision.metadata import image_input
 from faceter.vision.preprocess import Placement
-from workers.quantization.noise import Batch, concrete_shape, noise_batches
+from workers.model_input import Batch, as_input, batch_of, filled
+from workers.quantization.noise import concrete_shape, noise_batches
 
 MOST_CALIBRATION_SAMPLES = 512
 NOISE_SAMPLES = 64
 COMPARED_ON_NOISE = 256
 _BYTES_IN_MEMORY = 256 * 2**20
 _TUNING_BYTES = 2**30
-_BATCH_BYTES = 16 * 2**20
-_MOST_IN_BATCH = 64
-
-
-class InputData(Protocol):
-    """A data set as one model's input."""
-
-    @property
-    def name(self) -> str:
-        """Name of the model's input."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one input, the batch left out."""
-
-    def __len__(self) -> int: ...
-
-    def batches(self, size: int, indices: Sequence[int]) -> Iterator[DatasetBatch]:
-        """Yield ``size`` inputs at a time, as the dtype that the model takes; labels are left out."""
-
-
-@dataclass(frozen=True)
-class _Pictures:
-    data: ImagesDataset | DetectionDataset
-    preprocessing: Preprocessing
-    name: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (self.preprocessing.channels, *self.preprocessing.size)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def batches(self, size: int, indices: Sequence[int]) -> Iterator[DatasetBatch]:
-        return self.data.batches(self.preprocessing, size, indices=indices)
-
-
-@dataclass(frozen=True)
-class _Signals:
-    data: SignalsDataset
-    spec: TensorSpec
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.data.shape
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def batches(self, size: int, indices: Sequence[int]) -> Iterator[DatasetBatch]:
-        for batch in self.data.batches(size, indices=indices):
-            yield replace(batch, inputs=batch.inputs.astype(self.spec.dtype, copy=False))
-
-
-def as_input(data: InputDataset, metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> InputData:
-    """Return a data set as the input of a model.
-
-    Args:
-        data: The data set.
-        metadata: The model's.
-        inputs: What the model takes.
-        field: The field of the request that names the data set.
-
-    Raises:
-        FaceterError: ``DATASET_MISMATCH`` if the model takes something else.
-    """
-    if not isinstance(data, SignalsDataset):
-        return _Pictures(data, *picture_input(metadata, inputs, field))
-    try:
-        return _Signals(data, data.input_of(inputs))
-    except FaceterError as error:
-        raise error.at(field) from error
 
 
 @dataclass(frozen=True)
@@ -127,31 +46,7 @@ class Sample:
 
 def batch_size(inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None) -> tuple[int, bool]:
     """Return how many inputs to run at a time, and whether the model fixes that number."""
-    return _batch_size(inputs, sum(math.prod(concrete_shape(spec, preprocessing, 1)) for spec in inputs))
-
-
-def _batch_size(inputs: Sequence[TensorSpec], values: int) -> tuple[int, bool]:
-    for spec in inputs:
-        if spec.shape and isinstance(spec.shape[0], int):
-            return spec.shape[0], True
-    return int(np.clip(_BATCH_BYTES // max(values * 4, 1), 1, _MOST_IN_BATCH)), False
-
-
-def picture_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> tuple[Preprocessing, str]:
-    """Return how pictures become the model's input, and that input's name.
-
-    Raises:
-        FaceterError: ``DATASET_MISMATCH`` if the model does not take pictures alone.
-    """
-    if metadata.preprocessing is None or len(inputs) != 1:
-        reason = "has no preprocessing" if metadata.preprocessing is None else f"takes {len(inputs)} inputs"
-        raise FaceterError(
-            ProblemKind.DATASET_MISMATCH,
-            f"The model {reason}, so a data set of pictures cannot be made its input. Leave {field} out, or upload the "
-            "model with its preprocessing.",
-            field=field,
-        )
-    return metadata.preprocessing, image_input(metadata.preprocessing, inputs).name
+    return batch_of(inputs, sum(math.prod(concrete_shape(spec, preprocessing, 1)) for spec in inputs))
 
 
 def check_evaluation(metadata: ModelMetadata, kind: DatasetKind, data: InputDataset, classes: int | None) -> None:
@@ -199,7 +94,7 @@ def calibration_batches(
     """
     source = as_input(data, metadata, inputs, "calibration_dataset")
     values = math.prod(source.shape)
-    size, fixed = _batch_size(inputs, values)
+    size, fixed = batch_of(inputs, values)
     count = min(len(source), MOST_CALIBRATION_SAMPLES, max(1, _BYTES_IN_MEMORY // (values * 4)))
     chosen = np.sort(np.random.default_rng(seed).choice(len(source), count, replace=False))
     batches: list[Batch] = [{source.name: batch.inputs} for batch in source.batches(size, chosen.tolist())]
@@ -220,15 +115,10 @@ def tuning_inputs(
         return np.empty(0, np.float32)
     source = as_input(data, metadata, inputs, "calibration_dataset")
     values = math.prod(source.shape)
-    size, _ = _batch_size(inputs, values)
+    size, _ = batch_of(inputs, values)
     count = min(len(source), max(1, _TUNING_BYTES // (values * 4)))
     chosen = np.sort(np.random.default_rng(seed).choice(len(source), count, replace=False))
     return np.concatenate([batch.inputs for batch in source.batches(size, chosen.tolist())]).astype(np.float32)
-
-
-def filled(batch: Batch, size: int) -> Batch:
-    """Return a batch filled up to ``size`` rows by repeating its own."""
-    return {name: np.resize(values, (size, *values.shape[1:])) for name, values in batch.items()}
 
 
 def noise_in_memory(
@@ -265,7 +155,7 @@ def data_comparison(
 ) -> Comparison:
     """Compare on the chosen samples of a data set, or all; labels come with an evaluation data set only."""
     as_inputs = as_input(data, metadata, inputs, f"{source}_dataset")
-    size, fixed = _batch_size(inputs, math.prod(as_inputs.shape))
+    size, fixed = batch_of(inputs, math.prod(as_inputs.shape))
     labelled = source == "evaluation" and metadata.task in GRADED_BY
     indices = range(len(as_inputs)) if chosen is None else chosen
 

@@ -12,7 +12,7 @@ from faceter.engines.base import Engine, LoadedModel
 from faceter.engines.serving import is_exact
 from faceter.graphs.layouts import UNSIGNED, layouts
 from faceter.graphs.packing import unpack_weights
-from workers.quantization.noise import Batch
+from workers.model_input import Batch
 from workers.quantization.timing import interleaved
 
 _GAIN = 0.97

@@ -8,6 +8,7 @@ from faceter.contracts.models import ModelMetadata, TensorSpec
 from faceter.contracts.quantizations import Latency, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.engines.base import LoadedModel
+from workers.model_input import Batch
 from workers.quantization.data import (
     Comparison,
     Data,
@@ -16,7 +17,7 @@ from workers.quantization.data import (
     held_out_comparison,
     noise_comparison,
 )
-from workers.quantization.noise import Batch, noise_batches
+from workers.quantization.noise import noise_batches
 from workers.quantization.timing import interleaved
 from workers.quantization.tuned import TunedOutcome
 

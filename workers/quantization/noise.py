@@ -16,8 +16,7 @@ from onnx import ModelProto
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Preprocessing, TensorSpec
 from faceter.graphs.view import GraphView
-
-Batch = dict[str, NDArray[np.generic]]
+from workers.model_input import Batch
 
 _UNNAMED_SIZE = 32
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workers.host import compute_device
+from workers.model_input import Batch
 from workers.network import OnnxModule
 from workers.quantization.clipping import ChannelShapes
-from workers.quantization.noise import Batch
 from workers.quantization.statistics import Source, TensorStatistics
 
 _FIT = math.sqrt(2 * math.e / math.pi)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import onnx
 
-import faceter
-from faceter.contracts.base import Provenance, utc_now
+from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import JobResult, QuantizationJob
@@ -35,7 +33,8 @@ from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
 from faceter.graphs.view import opset_of
 from faceter.vision.metadata import class_output
-from workers.host import compute_device, describe_device, processor_count, processor_name, torch_threads
+from workers.host import processor_count, torch_threads
+from workers.provenance import provenance_of
 from workers.quantization import layouts, report
 from workers.quantization.artifacts import report_files, synthetic_dataset, with_dataset
 from workers.quantization.context import Context, JobHooks
@@ -61,7 +60,6 @@ from workers.quantization.tuning.inputs import searchable
 from workers.quantization.tuning.loop import Hooks, NoHooks
 from workers.quantization.tuning.method import TunedMethod
 
-_VERSIONS = ("torch", "onnx", "onnxruntime", "numpy")
 _BATCHES_FOR_NOISE = 2
 
 Progress = Callable[[str, float], None]
@@ -110,7 +108,7 @@ def quantize_model(context: Context, specification: QuantizationJob) -> JobResul
     context.progress("storing the quantized model", 0.98)
     blob = context.store_blob(made.content)
     inputs = {"model": model.sha256, **{role: record.sha256 for role, record in data.records.items()}}
-    origin = provenance(request, inputs)
+    origin = provenance_of(request.model_dump(mode="json"), inputs, request.seed)
     dataset = synthetic_dataset(context, model, made.made, origin)
     if dataset is not None:
         context.add_dataset(dataset)
@@ -307,25 +305,6 @@ def prepare(
         source=Source.NOISE if calibration is None else Source.CALIBRATION,
         progress=progress,
         tuning_inputs=lambda: tuning_inputs(calibration, metadata, specs, seed),
-    )
-
-
-def provenance(request: QuantizationRequest, inputs: dict[str, str]) -> Provenance:
-    """Return all that is needed to make the result again.
-
-    Args:
-        request: The request, defaults filled in.
-        inputs: SHA-256 of each file, by role.
-    """
-    versions = {"faceter": faceter.__version__}
-    versions |= {package: importlib.metadata.version(package) for package in _VERSIONS}
-    return Provenance(
-        inputs=inputs,
-        settings=request.model_dump(mode="json"),
-        seed=request.seed,
-        versions=versions,
-        device=describe_device(compute_device()),
-        host=f"{processor_name()}, {processor_count()} cores",
     )
 
 

@@ -15,7 +15,7 @@ from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.fold import BatchNormStatistics
 from faceter.graphs.qdq import QuantizationPlan, Sites, quantizable
 from faceter.graphs.view import GraphView
-from workers.quantization.noise import Batch
+from workers.model_input import Batch
 from workers.quantization.statistics import Source
 
 

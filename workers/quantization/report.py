@@ -19,10 +19,10 @@ from faceter.graphs.shapes import infer
 from faceter.graphs.sites import moved_from
 from faceter.graphs.view import GraphView, node_name
 from workers.host import compute_device
+from workers.model_input import Batch
 from workers.network import OnnxModule
 from workers.quantization.affine import fake_quantize
 from workers.quantization.energy import estimate
-from workers.quantization.noise import Batch
 from workers.quantization.observation import as_tensors
 
 _BIAS_BITS = 32

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
+from workers.model_input import Batch
 from workers.network import OnnxModule
 from workers.quantization.equalization import equalize
-from workers.quantization.noise import Batch
 from workers.quantization.observation import as_tensors
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.simulate import SimulatedNetwork

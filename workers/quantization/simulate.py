@@ -15,10 +15,10 @@ from torch import Tensor
 from faceter.graphs.qdq import QuantizationPlan, bias_quantizers, fit_biases
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.view import GraphView
+from workers.model_input import Batch
 from workers.network import OnnxModule
 from workers.quantization.affine import fake_quantize
 from workers.quantization.kernels import with_kernels
-from workers.quantization.noise import Batch
 from workers.quantization.observation import as_tensors
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from faceter.engines.base import LoadedModel
-from workers.quantization.noise import Batch
+from workers.model_input import Batch
 
 _SECONDS = 1.5
 _FEWEST_RUNS = 5

@@ -115,7 +115,7 @@ def test_jobs_are_listed_newest_first_and_filtered(queue: JobQueue, redis: Redis
     assert [job.id for job in queue.page(10, status=JobStatus.SUCCEEDED).items] == [jobs[0].id]
     assert [job.id for job in queue.page(10, status=JobStatus.RUNNING).items] == [jobs[1].id]
     assert [job.id for job in queue.page(10, model_id="mdl_made").items] == [jobs[0].id]
-    assert len(queue.page(10, model_id=jobs[0].specification.model_id, kind="quantization").items) == 6
+    assert len(queue.page(10, model_id=jobs[0].specification.uses[0], kind="quantization").items) == 6
     assert queue.page(10, kind="explanation").items == []
     with pytest.raises(FaceterError) as bad:
         queue.page(10, cursor="never given out")
@@ -124,7 +124,7 @@ def test_jobs_are_listed_newest_first_and_filtered(queue: JobQueue, redis: Redis
 
 def test_jobs_that_use_a_resource_are_known_while_they_last(queue: JobQueue, redis: Redis) -> None:
     job = queue.enqueue(job_that("succeeds"))
-    model = job.specification.model_id
+    model = job.specification.uses[0]
     assert queue.jobs_using(model) == [job.id]
     execution = claimed(redis, job.id)
     assert queue.jobs_using(model) == [job.id]

@@ -18,7 +18,7 @@ from faceter.contracts.quantizations import QuantizationRequest
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.export_torch import export
 from faceter.graphs.qdq import QuantizationPlan, write_qdq
-from workers.quantization.noise import Batch
+from workers.model_input import Batch
 from workers.quantization.pipeline import prepare
 from workers.quantization.prepared import Prepared
 from workers.quantization.statistics import Source

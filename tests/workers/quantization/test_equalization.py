@@ -15,13 +15,13 @@ from faceter.graphs.view import GraphView
 from tests.graphs.builders import GraphBuilder, residual_net, run, with_outputs
 from tests.references.expected_shift import convolution_shift
 from tests.workers.quantization.networks import Digits, outputs_of, prepared_for, request_for
+from workers.model_input import Batch
 from workers.network import OnnxModule
 from workers.quantization import bias_correction
 from workers.quantization.calibration import Statistics
 from workers.quantization.equalization import absorb_high_biases, equalize
 from workers.quantization.gaussian import ClampedGaussian
 from workers.quantization.methods import methods
-from workers.quantization.noise import Batch
 from workers.quantization.prepared import layers_with_bias
 from workers.quantization.rq import min_max_weights
 from workers.quantization.simulate import SimulatedNetwork, replacements

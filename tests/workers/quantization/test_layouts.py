@@ -11,9 +11,9 @@ from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
 from tests.graphs.builders import residual_net
 from tests.workers.quantization.networks import prepared_for, request_for
+from workers.model_input import Batch
 from workers.quantization.layouts import choose
 from workers.quantization.methods import methods
-from workers.quantization.noise import Batch
 
 BATCH: Batch = {"image": np.random.default_rng(0).normal(size=(1, 3, 16, 16)).astype(np.float32)}
 

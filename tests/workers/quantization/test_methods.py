@@ -9,8 +9,8 @@ from faceter.contracts.quantizations import Granularity, QuantizationMethod
 from faceter.graphs.qdq import write_qdq
 from tests.graphs.builders import residual_net, run_optimized, with_outputs
 from tests.workers.quantization.networks import prepared_for, request_for, served
+from workers.model_input import Batch
 from workers.quantization.methods import methods, tuned_methods
-from workers.quantization.noise import Batch
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.simulate import SimulatedNetwork
 

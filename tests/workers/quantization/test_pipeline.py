@@ -22,9 +22,10 @@ from faceter.graphs.describe import is_quantized
 from faceter.graphs.packing import is_packed
 from tests.graphs.builders import GraphBuilder, residual_net
 from tests.workers.quantization.networks import PREPROCESSING, Digits, accuracy, outputs_of, request_for
+from workers.provenance import provenance_of
 from workers.quantization.data import Data
 from workers.quantization.methods import methods
-from workers.quantization.pipeline import Quantized, provenance, quantize
+from workers.quantization.pipeline import Quantized, quantize
 
 SETTINGS = Settings(_env_file=None)
 LABELS = [str(digit) for digit in range(10)]
@@ -321,7 +322,7 @@ def test_a_residual_network_in_colour() -> None:
 
 
 def test_provenance_is_enough_to_make_it_again() -> None:
-    made = provenance(request_for(seed=7), {"model": "a" * 64})
+    made = provenance_of(request_for(seed=7).model_dump(mode="json"), {"model": "a" * 64}, 7)
     assert made.seed == 7
     assert made.settings["weight_bits"] == 8
     assert {"faceter", "torch", "onnx", "onnxruntime", "numpy"} <= made.versions.keys()

@@ -23,9 +23,9 @@ from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs
 from tests.workers.architectures import ConvNet1d, export_of
 from tests.workers.quantization.networks import accuracy, one_thread, outputs_of, request_for
+from workers.model_input import as_input
 from workers.quantization.data import (
     Data,
-    as_input,
     calibration_batches,
     check_evaluation,
     data_comparison,

@@ -12,11 +12,11 @@ from faceter.contracts.models import TensorSpec
 from faceter.graphs.describe import output_specs
 from faceter.graphs.qdq import QuantizationPlan
 from faceter.vision.metadata import class_output
+from workers.model_input import Batch
 from workers.network import OnnxModule
 from workers.quantization.mixed.inputs import Inputs
 from workers.quantization.mixed.sensitivity import ALL_BITS, MOST_AT_ONCE, MOST_SAMPLES, Sensitivities, sensitivities
 from workers.quantization.mixed.shares import Shares
-from workers.quantization.noise import Batch
 from workers.quantization.observation import as_tensors
 from workers.quantization.tuning.parts import Parts
 from workers.quantization.tuning.session import Session

@@ -20,8 +20,8 @@ from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import QuantizationPlan, write_qdq
 from tests.graphs.builders import GraphBuilder
 from tests.workers.quantization.networks import PREPROCESSING, Floats, request_for
+from workers.model_input import Batch
 from workers.quantization.methods import tuned_methods
-from workers.quantization.noise import Batch
 from workers.quantization.pipeline import prepare
 from workers.quantization.prepared import Prepared
 from workers.quantization.statistics import Source

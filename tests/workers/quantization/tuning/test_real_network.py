@@ -19,8 +19,8 @@ from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
 from faceter.graphs.qdq import QuantizationPlan
 from tests.workers.quantization.networks import Floats, outputs_of, request_for, served
+from workers.model_input import Batch
 from workers.quantization.methods import methods, tuned_methods
-from workers.quantization.noise import Batch
 from workers.quantization.pipeline import prepare
 from workers.quantization.prepared import Prepared
 from workers.quantization.statistics import Source

@@ -1,0 +1,175 @@
+"""What checks of requests for work share: names, models and data sets that exist, that go together, that can be run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+import onnx
+
+from faceter.contracts.base import check_name
+from faceter.contracts.datasets import Dataset, DatasetKind
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.evaluations import EvaluationRequest
+from faceter.contracts.models import Model, Task
+from faceter.contracts.quantizations import QuantizationRequest
+from faceter.contracts.settings import Settings
+from faceter.datasets.features import FeaturesDataset
+from faceter.datasets.kinds import InputDataset, open_dataset, open_inputs
+from faceter.datasets.signals import SignalsDataset
+from faceter.graphs.check import load_model
+from faceter.graphs.operators import unsupported
+from faceter.store.library import Library
+
+_MOST_ECHOED: Final = 200
+
+R = TypeVar("R", QuantizationRequest, EvaluationRequest)
+
+
+class Sources:
+    """The models and data sets that requests name, looked up and opened. Every method blocks.
+
+    Args:
+        library: Where they are.
+        settings: Limits.
+    """
+
+    def __init__(self, library: Library, settings: Settings) -> None:
+        self._library = library
+        self._settings = settings
+
+    def dataset(self, id: str, field: str) -> Dataset:
+        """Return the data set that a field names.
+
+        Raises:
+            FaceterError: `INVALID_REQUEST` on the field if there is none.
+        """
+        dataset = self._library.datasets.find(id)
+        if dataset is None:
+            raise invalid(f"There is no data set {id[:_MOST_ECHOED]!r}. GET /v1/datasets lists those there are.", field)
+        return dataset
+
+    def model(self, id: str, field: str) -> Model:
+        """Return the model that a field names.
+
+        Raises:
+            FaceterError: `INVALID_REQUEST` on the field if there is none.
+        """
+        model = self._library.models.find(id)
+        if model is None:
+            raise invalid(f"There is no model {id[:_MOST_ECHOED]!r}. GET /v1/models lists those there are.", field)
+        return model
+
+    def graph(self, model: Model) -> onnx.ModelProto:
+        """Return a model's graph."""
+        content = self._library.blobs.read(model.sha256)
+        return load_model(content, max_bytes=len(content))
+
+    def width(self, dataset: Dataset) -> int:
+        """Return how many values each sample of a data set of features has."""
+        path = self._library.blobs.path(dataset.sha256)
+        with open_dataset(path, DatasetKind.FEATURES, self._settings) as opened:
+            assert isinstance(opened, FeaturesDataset)
+            return opened.width
+
+    @contextmanager
+    def opened(self, dataset: Dataset, field: str) -> Iterator[InputDataset]:
+        """Open a data set of inputs; what does not fit in the block is said of the field."""
+        try:
+            with open_inputs(self._library.blobs.path(dataset.sha256), dataset.kind, self._settings) as opened:
+                yield opened
+        except FaceterError as error:
+            raise error.at(field) from error
+
+    def check_takes(self, model: Model, dataset: Dataset, field: str, *, otherwise: str) -> None:
+        """See that a model takes the samples of a data set.
+
+        Args:
+            model: The model.
+            dataset: The data set.
+            field: The field at fault if it does not.
+            otherwise: What to do where the model cannot be uploaded again with preprocessing.
+
+        Raises:
+            FaceterError: `WRONG_DATASET_KIND`, `DATASET_MISMATCH`.
+        """
+        match dataset.kind:
+            case DatasetKind.FEATURES:
+                raise wrong_kind(dataset, "features are no inputs of a model", field)
+            case DatasetKind.SIGNALS:
+                self._check_takes_signals(model, dataset, field)
+            case DatasetKind.IMAGES | DatasetKind.DETECTION:
+                _check_takes_pictures(model, dataset, field, otherwise)
+
+    def _check_takes_signals(self, model: Model, dataset: Dataset, field: str) -> None:
+        if model.metadata.preprocessing is not None:
+            raise wrong_kind(dataset, "the model takes pictures", field)
+        with self.opened(dataset, field) as opened:
+            if isinstance(opened, SignalsDataset):
+                opened.input_of(model.inputs)
+
+
+def _check_takes_pictures(model: Model, dataset: Dataset, field: str, otherwise: str) -> None:
+    if model.metadata.task is Task.SIGNAL_CLASSIFICATION:
+        raise wrong_kind(dataset, "the model takes signals", field)
+    if model.metadata.preprocessing is None or len(model.inputs) != 1:
+        raise mismatch(
+            "The model's metadata has no `preprocessing` for its one input, so it is not known how pictures become it. "
+            f"Upload the model again with preprocessing, or {otherwise}.",
+            field,
+        )
+
+
+def check_operators(graph: onnx.ModelProto, work: str, field: str | None = None) -> None:
+    """See that torch can run a graph.
+
+    Args:
+        graph: A checked model.
+        work: What does not know an operator, such as "Quantization".
+        field: The field that names the model, if one does.
+
+    Raises:
+        FaceterError: `UNSUPPORTED_OPERATOR`, with all of them as `operators`.
+    """
+    unknown = unsupported(graph)
+    if unknown:
+        operator, node = unknown[0]
+        raise FaceterError(
+            ProblemKind.UNSUPPORTED_OPERATOR,
+            f"{work} does not know the operator {operator} (node {node!r}). "
+            "The model can be served with predict all the same.",
+            field=field,
+            operators=sorted({operator for operator, _ in unknown}),
+        )
+
+
+def with_name(request: R) -> R:
+    """Return the request with its name as it will be kept.
+
+    It is checked here and not by the contract, which old records must go on to fit.
+
+    Raises:
+        FaceterError: `INVALID_REQUEST` on field `name`.
+    """
+    if request.name is None:
+        return request
+    try:
+        return request.model_copy(update={"name": check_name(request.name)})
+    except ValueError as error:
+        raise invalid(f"The name {error}.", "name") from error
+
+
+def invalid(detail: str, field: str) -> FaceterError:
+    """Return the error for a field that cannot be as it is."""
+    return FaceterError(ProblemKind.INVALID_REQUEST, detail, field=field)
+
+
+def mismatch(detail: str, field: str) -> FaceterError:
+    """Return the error for a data set and what it does not go with."""
+    return FaceterError(ProblemKind.DATASET_MISMATCH, detail, field=field)
+
+
+def wrong_kind(dataset: Dataset, but: str, field: str) -> FaceterError:
+    """Return the error for a data set of a kind that is of no use here."""
+    return FaceterError(
+        ProblemKind.WRONG_DATASET_KIND, f"{dataset.id} is of kind {dataset.kind}; {but}. Choose another.", field=field
+    )

@@ -1,0 +1,232 @@
+"""Every metric on real pictures and signals: do they react as they should? The tables of docs/metrics.md.
+
+    python -m benchmarks.graded_sets cifar10 --data ../shared/data --synthetic made
+    python -m benchmarks.graded_sets camvid
+    python -m benchmarks.graded_sets ecg --kept /tmp
+
+``--synthetic`` is a folder of pictures that quantizations made without data, as ``benchmarks.data_free run … --inputs``
+leaves them there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from benchmarks.post_training import classifier, print_table
+from faceter.contracts.base import utc_now
+from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.evaluations import EvaluationRequest, Metric
+from faceter.contracts.models import ChannelOrder, Model, ModelMetadata, Preprocessing
+from faceter.contracts.settings import Settings
+from faceter.datasets.kinds import open_inputs
+from faceter.datasets.signals import signals_file
+from faceter.graphs.check import load_model
+from faceter.graphs.describe import input_specs, output_specs
+from workers.metrics.embedding import features
+from workers.metrics.feature_sets import FeatureSet
+from workers.metrics.grading import grade
+
+SHOWN = (
+    Metric.DENSITY,
+    Metric.COVERAGE,
+    Metric.PRECISION,
+    Metric.RECALL,
+    Metric.CLIPPED_DENSITY,
+    Metric.CLIPPED_COVERAGE,
+    Metric.P_PRECISION,
+    Metric.P_RECALL,
+    Metric.AUTHENTICITY,
+    Metric.FID,
+    Metric.KID,
+)
+
+Pixels = NDArray[np.uint8]
+Labelled = list[tuple[str, Image.Image]]
+Sets = Iterator[tuple[str, FeatureSet, FeatureSet]]
+
+
+def model_of(content: bytes, metadata: ModelMetadata) -> Model:
+    """Return the record that a model would have if it were uploaded."""
+    graph = load_model(content, max_bytes=len(content))
+    return Model(
+        id="mdl_benchmark",
+        name="benchmark",
+        created_at=utc_now(),
+        sha256="0" * 64,
+        bytes=len(content),
+        metadata=metadata,
+        inputs=input_specs(graph),
+        outputs=output_specs(graph),
+        opset=20,
+        parameters=0,
+    )
+
+
+def embed(content: bytes, metadata: ModelMetadata, tensor: str, file: bytes, kind: DatasetKind) -> FeatureSet:
+    """Return the features of a data set's file under a model."""
+    with tempfile.NamedTemporaryFile() as path:
+        path.write(file)
+        path.flush()
+        with open_inputs(Path(path.name), kind, Settings(_env_file=None)) as data:
+            rows = np.concatenate(list(features(content, model_of(content, metadata), data, tensor, "reference")))
+            labels = data.sample_labels(None)
+            named = None if labels is None else np.array(data.classes, np.str_)[labels]
+    return FeatureSet(rows, np.arange(len(rows)), named)
+
+
+def archive(pictures: Labelled) -> bytes:
+    """Return pictures as the zip of a data set of kind ``images``."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for index, (folder, picture) in enumerate(pictures):
+            content = io.BytesIO()
+            picture.save(content, "PNG")
+            file.writestr(f"{folder}/{index:05d}.png" if folder else f"{index:05d}.png", content.getvalue())
+    return buffer.getvalue()
+
+
+def cifar10(options: argparse.Namespace) -> Sets:
+    """Two halves of the training pictures, the second made worse in several ways, by ResNet-20's last features."""
+    folder = options.data / "cifar10"
+    content = (folder / "resnet20.onnx").read_bytes()
+    metadata = classifier((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    pictures = _read(folder / "train.zip")
+    order = np.random.default_rng(0).permutation(len(pictures))
+    half = len(pictures) // 2
+    first, second = ([pictures[index] for index in part] for part in (order[:half], order[half:]))
+
+    def embedded(chosen: Labelled) -> FeatureSet:
+        return embed(content, metadata, "mean", archive(chosen), DatasetKind.IMAGES)
+
+    real, other = embedded(first), embedded(second)
+    yield "the other half", real, other
+    yield "blurred, σ = 0.7", real, embedded(_changed(second, _blurred))
+    yield "noise, σ = 15 of 255", real, embedded(_changed(second, _noisy))
+    for count in (2, 5):
+        classes = sorted({label for label, _ in second})[count:]
+        kept = [picture for picture in second if picture[0] in classes]
+        again = [kept[index % len(kept)] for index in range(half)]
+        yield f"{count} classes of 10 missing", real, embedded(again)
+    yield "half of it copies of real ones", real, _joined(other, real, half // 2)
+    yield "all copies", real, real
+    one = [picture for picture in second if picture[0] == "cat"]
+    yield "one class only", real, embedded([one[index % len(one)] for index in range(half)])
+    if options.synthetic is not None:
+        for path in sorted(options.synthetic.glob("resnet20-*.npy")):
+            made = [("", Image.fromarray(picture.transpose(1, 2, 0))) for picture in np.load(path)]
+            found = embedded(made)
+            yield f"made by {path.stem.removeprefix('resnet20-')}", _first(real, len(found)), found
+
+
+def camvid(options: argparse.Namespace) -> Sets:
+    """Street scenes by day against others by day and by dusk, by a late map of FastestDet."""
+    content = (options.data / "detection" / "fastestdet.onnx").read_bytes()
+    preprocessing = Preprocessing(size=[352, 352], channel_order=ChannelOrder.BGR)
+    metadata = ModelMetadata(preprocessing=preprocessing)
+    scenes: dict[str, list[Image.Image]] = {"A": [], "B": []}
+    for name in ("train.zip", "test.zip"):
+        for label, picture in _read(options.data / "dusk2day" / name):
+            scenes[label].append(picture)
+    day = [scenes["B"][index] for index in np.random.default_rng(0).permutation(len(scenes["B"]))]
+    half = len(day) // 2
+
+    def embedded(chosen: Sequence[Image.Image]) -> FeatureSet:
+        pictures = [("", picture) for picture in chosen]
+        return embed(content, metadata, "input.568", archive(pictures), DatasetKind.IMAGES)
+
+    real = embedded(day[:half])
+    yield f"day, others ({len(day) - half})", real, embedded(day[half:])
+    yield f"dusk ({len(scenes['A'])})", real, embedded(scenes["A"])
+
+
+def ecg(options: argparse.Namespace) -> Sets:
+    """Signals of several rhythms, the second half without one of them, by the last features of a 1-D network."""
+    from benchmarks import ecg_network
+
+    folder = options.kept / "ecg"
+    ecg_network.make(folder)
+    content = (folder / ecg_network.MODEL).read_bytes()
+    with np.load(folder / ecg_network.TEST) as arrays:
+        signals, labels, classes = arrays["signals"], arrays["labels"], arrays["classes"].tolist()
+    order = np.random.default_rng(0).permutation(len(signals))
+    half = len(signals) // 2
+    tensor = _before_classes(content)
+
+    def embedded(chosen: NDArray[np.int64]) -> FeatureSet:
+        file = signals_file(signals[chosen], labels[chosen], classes)
+        return embed(content, ecg_network.metadata(), tensor, file, DatasetKind.SIGNALS)
+
+    first, second = order[:half], order[half:]
+    real = embedded(first)
+    yield "the other half", real, embedded(second)
+    for number, rhythm in enumerate(classes):
+        kept = second[labels[second] != number]
+        yield f"without {rhythm}", real, embedded(np.resize(kept, half))
+
+
+def _before_classes(content: bytes) -> str:
+    """Return the tensor that enters the last layer."""
+    graph = load_model(content, max_bytes=len(content)).graph
+    (last,) = [node for node in graph.node if graph.output[0].name in node.output]
+    return str(last.input[0])
+
+
+def _read(path: Path) -> Labelled:
+    with zipfile.ZipFile(path) as file:
+        names = sorted(name for name in file.namelist() if name.endswith((".jpg", ".png")))
+        return [(name.split("/")[-2], Image.open(io.BytesIO(file.read(name))).convert("RGB")) for name in names]
+
+
+def _changed(pictures: Labelled, change: Callable[[Image.Image, int], Image.Image]) -> Labelled:
+    return [(label, change(picture, index)) for index, (label, picture) in enumerate(pictures)]
+
+
+def _blurred(picture: Image.Image, _: int) -> Image.Image:
+    return picture.filter(ImageFilter.GaussianBlur(0.7))
+
+
+def _noisy(picture: Image.Image, index: int) -> Image.Image:
+    values = np.asarray(picture) + 15 * np.random.default_rng(index).standard_normal((*picture.size[::-1], 3))
+    return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))
+
+
+def _first(features: FeatureSet, count: int) -> FeatureSet:
+    return FeatureSet(features.rows[:count], features.indices[:count])
+
+
+def _joined(one: FeatureSet, other: FeatureSet, count: int) -> FeatureSet:
+    rows = np.concatenate([one.rows[: len(one) - count], other.rows[:count]])
+    return FeatureSet(rows, np.arange(len(rows)))
+
+
+def main() -> None:
+    """Grade all sets and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_set", choices=["cifar10", "camvid", "ecg"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and data sets")
+    parser.add_argument("--kept", type=Path, default=Path("benchmarks-kept"), help="where what is made is kept")
+    parser.add_argument("--synthetic", type=Path, help="folder of pictures made by quantizations")
+    options = parser.parse_args()
+    request = EvaluationRequest(reference="dts_benchmark", generated="dts_benchmark")
+    lines, expected = [], ""
+    for name, real, generated in {"cifar10": cifar10, "camvid": camvid, "ecg": ecg}[options.data_set](options):
+        found = grade(real, generated, request).metrics
+        coverage = found[Metric.COVERAGE]
+        expected = expected or f"expected density 1, coverage {coverage.expected:.3f}"
+        size = f"{len(real):,} / {len(generated):,}"
+        lines.append([name, size, *(f"{found[metric].value:.3g}" for metric in SHOWN)])
+    print_table(["generated", "N / M", *(metric.value for metric in SHOWN)], lines)
+    print(expected)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The toy studies of the papers on density and coverage: their curves, and their figure for docs/metrics.md.
+
+    python -m benchmarks.metric_studies --picture docs/pictures/metric-studies.png
+
+`tests/workers/metrics/test_studies.py` holds what each is to show, on fewer samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from workers.metrics.comparison import compare
+from workers.metrics.density_coverage import expected_coverage
+from workers.pictures.figures import COLOURS, FAINT, new_figure, png, style
+
+Floats = NDArray[np.float64]
+Sets = tuple[Floats, Floats]
+
+WIDTH = 64
+K = 5
+MODES = 10
+_APART = 12.0
+_OUTLIER = 3.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values along a study.
+
+    Args:
+        at: What is changed, [P].
+        values: By metric, [P].
+    """
+
+    at: list[float]
+    values: dict[str, list[float]]
+
+
+def follow(at: Sequence[float], sets: Callable[[float], Sets], k: int = K) -> Curve:
+    """Return every metric at each point.
+
+    Args:
+        at: The points.
+        sets: Returns the real and the generated samples at a point.
+        k: Of the balls.
+    """
+    found = [compare(*sets(point), [k]).values()[0] for point in at]
+    return Curve(list(at), {name: [values[name] for values in found] for name in found[0]})
+
+
+def shifted(count: int, seed: int = 0, outlier: str | None = None) -> Callable[[float], Sets]:
+    """Two normal distributions, the generated one moved by μ in every direction (Naeem et al., section 4.1.1).
+
+    Args:
+        count: N and M.
+        seed: Of the samples.
+        outlier: ``real`` or ``generated`` gives that set one sample at 3 in every direction.
+    """
+    rng = np.random.default_rng(seed)
+    real, noise = rng.normal(size=(2, count, WIDTH))
+    if outlier == "real":
+        real[0] = _OUTLIER
+
+    def sets(shift: float) -> Sets:
+        made = noise + shift
+        if outlier == "generated":
+            made[0] = _OUTLIER
+        return real, made
+
+    return sets
+
+
+def modes_dropped(count: int, seed: int = 0) -> Callable[[float], Sets]:
+    """Ten normal distributions far apart, of which the generated samples lack some, one after the other (4.1.2).
+
+    Args:
+        count: N and M.
+        seed: Of the samples.
+    """
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(MODES, WIDTH))
+    centres *= _APART / np.linalg.norm(centres, axis=1, keepdims=True)
+    mode = np.arange(count) % MODES
+    real, noise = rng.normal(size=(2, count, WIDTH))
+
+    def sets(dropped: float) -> Sets:
+        left = mode % (MODES - round(dropped))
+        return real + centres[mode], noise + centres[left]
+
+    return sets
+
+
+def replaced(count: int, seed: int = 0) -> Callable[[float], Sets]:
+    """Real samples with a few outliers; of the generated ones a share is replaced by bad samples (Salvy et al.).
+
+    Bad samples lie far out in all directions, where the balls of real outliers are wide enough to hold them.
+
+    Args:
+        count: N and M.
+        seed: Of the samples.
+    """
+    rng = np.random.default_rng(seed)
+    real, good, bad = rng.normal(size=(3, count, WIDTH))
+    outliers = count // 50
+    real[:outliers] *= 4
+    good[:outliers] *= 4
+    bad *= 2.5
+    order = rng.permutation(count)
+
+    def sets(share: float) -> Sets:
+        made = good.copy()
+        chosen = order[: round(share * count)]
+        made[chosen] = bad[chosen]
+        return real, made
+
+    return sets
+
+
+def straightness(curve: Curve, metric: str) -> float:
+    """Return how far a curve is from the straight line between its ends, at most, over its height."""
+    values = np.array(curve.values[metric])
+    line = values[0] + (values[-1] - values[0]) * (np.array(curve.at) - curve.at[0]) / (curve.at[-1] - curve.at[0])
+    return float(np.abs(values - line).max() / abs(values[0] - values[-1]))
+
+
+def main() -> None:
+    """Follow all studies and draw them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=5000, help="N and M")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--picture", type=Path, default=Path("metric-studies.png"), help="where the figure is written")
+    options = parser.parse_args()
+    shifts, four = np.linspace(-1, 1, 9).tolist(), ("density", "coverage", "precision", "recall")
+    with style():
+        figure = new_figure(11.0, 6.6)
+        panels = figure.subplots(2, 3)
+        for axes, outlier, title in zip(
+            panels[0],
+            (None, "real", "generated"),
+            ("no outlier", "one real outlier at +3", "one generated outlier at +3"),
+            strict=True,
+        ):
+            curve = follow(shifts, shifted(options.count, options.seed, outlier))
+            _draw(axes, curve, four, f"Shift of a normal distribution, {title}", "shift μ of the generated samples")
+        dropped = follow(list(range(MODES)), modes_dropped(options.count, options.seed))
+        _draw(panels[1, 0], dropped, four, "Modes dropped one after the other", "modes of ten that are not generated")
+        panels[1, 0].axline((0, 1), (MODES, 0), color=FAINT, linestyle=":")
+        curve = follow(np.linspace(0, 1, 11).tolist(), replaced(options.count, options.seed))
+        for axes, names in (
+            (panels[1, 1], ("density", "clipped_density")),
+            (panels[1, 2], ("coverage", "clipped_coverage")),
+        ):
+            _draw(axes, curve, names, "Good samples replaced by bad ones", "share of bad samples")
+            axes.axline((0, 1), (1, 0), color=FAINT, linestyle=":")
+        options.picture.parent.mkdir(parents=True, exist_ok=True)
+        options.picture.write_bytes(png(figure))
+    expected = expected_coverage(options.count, options.count, K)
+    print(f"N = M = {options.count}, D = {WIDTH}, k = {K}; expected coverage {expected:.4f}")
+    for name in ("density", "clipped_density", "coverage", "clipped_coverage"):
+        print(f"{name}: at most {100 * straightness(curve, name):.1f} % off a straight line")
+
+
+def _draw(axes: Axes, curve: Curve, names: Sequence[str], title: str, label: str) -> None:
+    for index, name in enumerate(names):
+        axes.plot(curve.at, curve.values[name], color=COLOURS[index], marker="o", markersize=3, label=name)
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel(label)
+    axes.set_ylim(bottom=-0.03)
+    axes.legend(fontsize=7)
+
+
+if __name__ == "__main__":
+    main()

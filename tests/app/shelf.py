@@ -1,0 +1,139 @@
+"""Data sets and models that requests for evaluations name, good ones and bad ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+from onnx import TensorProto, helper
+
+from faceter.datasets.signals import signals_file
+from tests.app.test_quantizations import signal_classifier
+from tests.app.uploads import LABELS, METADATA, add_dataset, add_model, detection, images, npz
+from tests.engines import graphs
+
+OTHER = {**METADATA, "task": "other", "labels": None}
+
+
+def vectors(count: int, width: int, **more: Any) -> bytes:
+    return npz(features=np.random.default_rng(count).normal(size=(count, width)).astype(np.float32), **more)
+
+
+def labelled(*names: str) -> bytes:
+    return vectors(12, 5, labels=np.arange(12) % len(names), classes=np.array(names))
+
+
+def signals(length: int) -> bytes:
+    return signals_file(np.random.default_rng(length).normal(size=(8, 1, length)))
+
+
+def odd() -> bytes:
+    """Return a classifier of pictures that has tensors of every sort, few of which are features."""
+    return graphs.model(
+        [
+            helper.make_node("Flatten", ["image"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w"], ["logits"]),
+            helper.make_node("Gemm", ["flat", "one"], ["score"]),
+            helper.make_node("ArgMax", ["logits"], ["winner"], axis=1),
+            helper.make_node("Cast", ["logits"], ["rounded"], to=TensorProto.INT64),
+            helper.make_node("Transpose", ["image"], ["turned"], perm=[1, 0, 2, 3]),
+            helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+            helper.make_node("ReduceSum", ["flat", "first"], ["totals"], keepdims=0),
+            helper.make_node("ReduceSum", ["flat", "last"], ["sums"], keepdims=0),
+            helper.make_node("Mul", ["w", "w"], ["squares"]),
+        ],
+        {"image": (TensorProto.FLOAT, ["batch", 3, 8, 8])},
+        {
+            "logits": (TensorProto.FLOAT, ["batch", 3]),
+            "score": (TensorProto.FLOAT, ["batch", 1]),
+            "winner": (TensorProto.INT64, ["batch", 1]),
+            "rounded": (TensorProto.INT64, ["batch", 3]),
+            "turned": (TensorProto.FLOAT, [3, "batch", 8, 8]),
+        },
+        {
+            "w": np.ones((192, 3), np.float32),
+            "one": np.ones((192, 1), np.float32),
+            "first": np.array([0]),
+            "last": np.array([1]),
+        },
+    )
+
+
+def with_if() -> bytes:
+    """Return a model of pictures with an operator that torch does not run here."""
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node(operator, ["flat"], [name])],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 192])],
+        )
+        for name, operator in (("then", "Relu"), ("else", "Neg"))
+    }
+    return graphs.model(
+        [
+            helper.make_node("Flatten", ["image"], ["flat"]),
+            helper.make_node("If", ["yes"], ["logits"], **branches),
+        ],
+        {"image": (TensorProto.FLOAT, ["batch", 3, 8, 8])},
+        {"logits": (TensorProto.FLOAT, ["batch", 192])},
+        {"yes": np.array(True)},
+    )
+
+
+DATASETS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "real": (lambda: vectors(12, 5), "features"),
+    "made": (lambda: vectors(20, 5), "features"),
+    "wide": (lambda: vectors(12, 6), "features"),
+    "few": (lambda: vectors(5, 5), "features"),
+    "pets": (lambda: labelled("cat", "dog"), "features"),
+    "birds": (lambda: labelled("emu", "owl"), "features"),
+    "cats": (lambda: labelled("cat"), "features"),
+    "pictures": (lambda: images(LABELS, each=3), "images"),
+    "plain pictures": (lambda: images(each=8), "images"),
+    "boxes": (lambda: detection(["cat"]), "detection"),
+    "signals": (lambda: signals(64), "signals"),
+    "longer": (lambda: signals(65), "signals"),
+}
+
+MODELS: dict[str, tuple[Callable[[], bytes], object]] = {
+    "net": (graphs.classifier, METADATA),
+    "bare": (graphs.classifier, None),
+    "for four": (lambda: graphs.classifier(batch=4), METADATA),
+    "odd": (odd, OTHER),
+    "with if": (with_if, OTHER),
+    "detector": (graphs.classifier, {**OTHER, "task": "object-detection"}),
+    "translator": (graphs.classifier, {**OTHER, "task": "image-translation"}),
+    "one class": (odd, {**OTHER, "output": "score"}),
+    "numbers": (odd, {**OTHER, "output": "rounded"}),
+    "of rank 4": (odd, {**OTHER, "output": "turned"}),
+    "signal net": (lambda: signal_classifier(64), {"task": "signal-classification"}),
+    "any signal net": (lambda: signal_classifier("length"), {"task": "signal-classification"}),
+}
+
+
+class Shelf:
+    """What requests name, uploaded when they do: a text that begins with @ stands for the id of what is called so."""
+
+    def __init__(self, api: httpx.Client) -> None:
+        self._api = api
+        self._ids: dict[str, str] = {}
+
+    def request(self, said: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._named(said)
+        return found
+
+    def id(self, name: str) -> str:
+        if name not in self._ids:
+            if name in DATASETS:
+                content, kind = DATASETS[name]
+                self._ids[name] = add_dataset(self._api, content(), kind)["id"]
+            else:
+                content, metadata = MODELS[name]
+                self._ids[name] = add_model(self._api, content(), metadata=metadata)["id"]
+        return self._ids[name]
+
+    def _named(self, said: Any) -> Any:
+        if isinstance(said, dict):
+            return {key: self._named(value) for key, value in said.items()}
+        return self.id(said[1:]) if isinstance(said, str) and said.startswith("@") else said

@@ -1,0 +1,246 @@
+"""An evaluation job: from two stored data sets to a stored evaluation with its plots."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceter.contracts.base import utc_now
+from faceter.contracts.datasets import Dataset, DatasetKind
+from faceter.contracts.errors import FaceterError
+from faceter.contracts.evaluations import Evaluation, EvaluationRequest, FeatureDescription
+from faceter.contracts.jobs import EvaluationJob, JobResult, Training
+from faceter.contracts.models import Model
+from faceter.contracts.settings import Settings
+from faceter.datasets.images import ImagesDataset
+from faceter.datasets.kinds import open_dataset, open_inputs
+from faceter.graphs.check import load_model
+from faceter.graphs.describe import output_specs
+from faceter.store.blobs import StoredBlob
+from faceter.store.library import Library
+from faceter.vision.classification import probabilities as as_probabilities
+from faceter.vision.metadata import class_output
+from workers.metrics.artifacts import Pair, evaluation_files, neighbors_file, shown_counts
+from workers.metrics.cautions import cautions
+from workers.metrics.embedding import activations, embedded
+from workers.metrics.feature_sets import FeatureSet, check_sizes, read_features
+from workers.metrics.grading import Graded, grade
+from workers.metrics.journal import StoredJournal
+from workers.metrics.points import Floats
+from workers.metrics.scratch import scratch_folder
+from workers.provenance import provenance_of
+
+_CORNERS = {"reference": 0.02, "generated": 0.2, "classifier": 0.38, "grading": 0.5, "plots": 0.92}
+
+
+class Context(Protocol):
+    """What an evaluation needs of the job it is done in; ``workers.progress.JobContext`` is one."""
+
+    settings: Settings
+    library: Library
+
+    def new_id(self, prefix: str) -> str:
+        """Return the id of what the job makes."""
+
+    def progress(self, step: str, fraction: float, training: Training | None = None) -> None:
+        """Say how far the job is."""
+
+    def save_checkpoint(self, content: bytes) -> None:
+        """Keep the state of the work for an attempt after this one."""
+
+    def load_checkpoint(self) -> bytes | None:
+        """Return what an earlier attempt kept."""
+
+    def store_blob(self, source: bytes) -> StoredBlob:
+        """Keep a file the job made."""
+
+    def add_evaluation(self, evaluation: Evaluation) -> JobResult:
+        """Hand over the evaluation the job made."""
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two sets."""
+
+    role: str
+    dataset: Dataset
+    """As the user named it."""
+    described: Dataset
+    """Its features."""
+    features: FeatureSet
+
+
+def evaluate(context: Context, specification: EvaluationJob) -> JobResult:
+    """Grade a data set of generated samples, and hand over the evaluation.
+
+    Args:
+        context: The job's.
+        specification: What against what, and how.
+
+    Raises:
+        FaceterError: Whatever keeps the two from being compared, in words to act on.
+    """
+    began = time.monotonic()
+    request = specification.request
+    library = context.library
+    model = None if request.features is None else library.models.get(request.features.model)
+    reference, generated = (_side(context, request, model, role) for role in ("reference", "generated"))
+    check_sizes(reference.features, generated.features, max(request.ks))
+    probabilities = _probabilities(context, request, generated)
+    inputs = _inputs(library, request, reference, generated, model)
+    graded = grade(
+        reference.features,
+        generated.features,
+        request,
+        probabilities,
+        lambda step, share: context.progress(step, _at(share, "grading", "plots")),
+        _journal(context, request, inputs),
+    )
+    context.progress("drawing plots", _CORNERS["plots"])
+    pair = Pair(reference.features, generated.features, graded)
+    content = neighbors_file(pair)
+    blob = context.store_blob(content)
+    files = evaluation_files(context, request, pair, reference.dataset, generated.dataset)
+    warnings = cautions(reference.features, generated.features, request, graded)
+    context.progress("storing the evaluation", 0.99)
+    return context.add_evaluation(
+        Evaluation(
+            id=context.new_id("evl"),
+            name=request.name or f"{generated.dataset.name[:90]} against {reference.dataset.name[:90]}",
+            created_at=utc_now(),
+            sha256=blob.sha256,
+            bytes=blob.bytes,
+            settings=request,
+            reference_sha256=reference.dataset.sha256,
+            generated_sha256=generated.dataset.sha256,
+            reference_samples=len(reference.features),
+            generated_samples=len(generated.features),
+            k=request.ks[0],
+            features=_description(request, model, reference, generated),
+            metrics=graded.metrics,
+            sweep=graded.sweep,
+            per_class=graded.per_class,
+            shown=shown_counts(pair),
+            warnings=[*warnings, *_class_notes(request, graded)],
+            seconds=round(time.monotonic() - began, 2),
+            provenance=provenance_of(request.model_dump(mode="json"), inputs, request.seed),
+            files=files,
+        )
+    )
+
+
+def _side(context: Context, request: EvaluationRequest, model: Model | None, role: str) -> _Side:
+    """Return one of the two sets with its features, computed if they are not there yet."""
+    library, settings = context.library, context.settings
+    dataset = library.datasets.get(getattr(request, role))
+    described = dataset
+    start = _CORNERS[role]
+    context.progress(f"reading the {role} data set", start)
+    if request.features is not None:
+        assert model is not None
+        described = embedded(
+            library,
+            settings,
+            dataset,
+            model,
+            request.features,
+            role,
+            lambda done: context.progress(f"features of the {role} data set", start + 0.15 * done),
+        )
+    context.progress(f"reading features of the {role} data set", start + 0.15)
+    with open_dataset(library.blobs.path(described.sha256), DatasetKind.FEATURES, settings) as opened:
+        # one generator for each set, so that what is drawn from one does not depend on the other's size
+        rng = np.random.default_rng([request.seed, role == "generated"])
+        features = read_features(
+            scratch_folder(settings), opened, most=request.subsample, rng=rng, names=_names(library, settings, dataset)
+        )
+    return _Side(role, dataset, described, features)
+
+
+def _names(library: Library, settings: Settings, dataset: Dataset) -> NDArray[np.str_] | None:
+    if dataset.kind is not DatasetKind.IMAGES:
+        return None
+    with open_inputs(library.blobs.path(dataset.sha256), dataset.kind, settings) as opened:
+        assert isinstance(opened, ImagesDataset)
+        return np.array(opened.names, np.str_)
+
+
+def _probabilities(context: Context, request: EvaluationRequest, generated: _Side) -> Floats | None:
+    """Return p(y|x) of each generated sample, [M, K], if there is a classifier."""
+    if request.classifier is None:
+        return None
+    library = context.library
+    model = library.models.get(request.classifier)
+    content = library.blobs.read(model.sha256)
+    output = class_output(model.metadata, output_specs(load_model(content, max_bytes=len(content)))).name
+    found: list[Floats] = []
+    done = 0
+    dataset = generated.dataset
+    with open_inputs(library.blobs.path(dataset.sha256), dataset.kind, context.settings) as opened:
+        for values in activations(content, model, opened, output, "generated"):
+            found.append(_classes(values.float().cpu().numpy()))
+            done += len(values)
+            share = done / dataset.samples
+            context.progress("classifying the generated samples", _at(share, "classifier", "grading"))
+    return np.concatenate(found)[generated.features.indices]
+
+
+def _classes(values: NDArray[np.float32]) -> Floats:
+    try:
+        return as_probabilities(values)
+    except FaceterError as error:
+        raise FaceterError(error.kind, error.detail, field="classifier") from error
+
+
+def _journal(context: Context, request: EvaluationRequest, inputs: dict[str, str]) -> StoredJournal:
+    said = f"{request.model_dump_json()} {sorted(inputs.items())}"
+    return StoredJournal(
+        context.load_checkpoint,
+        context.save_checkpoint,
+        context.settings.checkpoint_seconds,
+        hashlib.sha256(said.encode()).hexdigest(),
+    )
+
+
+def _inputs(
+    library: Library, request: EvaluationRequest, reference: _Side, generated: _Side, model: Model | None
+) -> dict[str, str]:
+    inputs = {"reference": reference.dataset.sha256, "generated": generated.dataset.sha256}
+    if model is not None:
+        inputs["features_model"] = model.sha256
+    if request.classifier is not None:
+        inputs["classifier"] = library.models.get(request.classifier).sha256
+    return inputs
+
+
+def _description(
+    request: EvaluationRequest, model: Model | None, reference: _Side, generated: _Side
+) -> FeatureDescription:
+    return FeatureDescription(
+        source="dataset" if model is None else "model",
+        model_id=None if model is None else model.id,
+        model_sha256=None if model is None else model.sha256,
+        tensor=None if request.features is None else request.features.tensor,
+        dimensions=reference.features.width,
+        reference_dataset=reference.described.id,
+        generated_dataset=generated.described.id,
+    )
+
+
+def _at(share: float, start: str, end: str) -> float:
+    """Return the share of the whole job that is done when this share of one of its parts is."""
+    return _CORNERS[start] + share * (_CORNERS[end] - _CORNERS[start])
+
+
+def _class_notes(request: EvaluationRequest, graded: Graded) -> list[str]:
+    if not request.per_class:
+        return []
+    if not graded.per_class:
+        return ["There is no table of classes: the two data sets have no class of one name in common."]
+    few = [item.label for item in graded.per_class if not item.values]
+    return [f"Classes with too few samples to be graded by themselves: {', '.join(few[:10])}."] if few else []

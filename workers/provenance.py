@@ -1,0 +1,33 @@
+"""What a worker says of how a result was made."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+import faceter
+from faceter.contracts.base import Provenance
+from workers.host import compute_device, describe_device, processor_count, processor_name
+
+_VERSIONS = ("torch", "onnx", "onnxruntime", "numpy")
+
+
+def provenance_of(settings: Mapping[str, Any], inputs: Mapping[str, str], seed: int | None = None) -> Provenance:
+    """Return all that is needed to make a result again.
+
+    Args:
+        settings: The request, defaults filled in, as JSON values.
+        inputs: SHA-256 of each file, by role.
+        seed: The random seed.
+    """
+    versions = {"faceter": faceter.__version__}
+    versions |= {package: importlib.metadata.version(package) for package in _VERSIONS}
+    return Provenance(
+        inputs=dict(inputs),
+        settings=dict(settings),
+        seed=seed,
+        versions=versions,
+        device=describe_device(compute_device()),
+        host=f"{processor_name()}, {processor_count()} cores",
+    )
