@@ -254,7 +254,8 @@ def sheet(options: argparse.Namespace) -> None:
 
 def _spread(made: NDArray[Any], most: int) -> NDArray[Any]:
     """Return at most so many of what was made, spread over all."""
-    return made[np.linspace(0, len(made) - 1, min(most, len(made))).astype(int)]
+    chosen: NDArray[Any] = made[np.linspace(0, len(made) - 1, min(most, len(made))).astype(int)]
+    return chosen
 
 
 def _name(network: str, method: str, bits: str) -> str:

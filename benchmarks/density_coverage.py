@@ -2,8 +2,8 @@
 
 All in one run, each in a process of its own, so that memory is its own too:
 
-    python -m benchmarks.density_coverage --samples 10000 --width 2048
-    python -m benchmarks.density_coverage --samples 50000 --width 2048 --only faceter products
+    python -m benchmarks.density_coverage
+    python -m benchmarks.density_coverage --samples 5000 10000 20000 50000 --picture docs/pictures/distances-growth.png
 """
 
 import argparse
@@ -11,8 +11,10 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,43 +75,87 @@ WAYS: dict[str, Callable[[Rows, Rows, int], dict[str, float]]] = {
 }
 
 
-def measured(name: str, options: argparse.Namespace) -> tuple[float, float, dict[str, float]]:
-    """Return seconds, the most memory in MiB and the values of one way, in a process of its own."""
+@dataclass(frozen=True)
+class Measured:
+    """What a way took; None if there was not enough memory for it.
+
+    Args:
+        seconds: By the clock.
+        memory: The most it had at any time, MiB.
+        values: What it came to.
+    """
+
+    seconds: float
+    memory: float
+    values: dict[str, float]
+
+
+def measured(name: str, count: int, options: argparse.Namespace) -> Measured | None:
+    """Return what one way takes in a process of its own, which may take so much memory and no more."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, name, options.samples, options.width, options.k).result()
+        try:
+            return pool.submit(_measure, name, count, options.width, options.k, options.most_gib).result()
+        except MemoryError:
+            return None
 
 
-def _measure(name: str, count: int, width: int, k: int) -> tuple[float, float, dict[str, float]]:
+def _measure(name: str, count: int, width: int, k: int, most_gib: int) -> Measured:
+    resource.setrlimit(resource.RLIMIT_AS, (most_gib * 2**30, most_gib * 2**30))
     real, generated = samples(count, width)
     WAYS[name](np.array(real[:100]), np.array(generated[:100]), k)
     began = time.monotonic()
     values = WAYS[name](real, generated, k)
-    return time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, values
+    return Measured(time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, values)
+
+
+def draw(found: dict[tuple[str, int], Measured | None], path: Path) -> None:
+    """Draw seconds against the number of pairs, on logarithmic axes."""
+    from workers.pictures.figures import new_figure, png, style
+
+    with style():
+        figure = new_figure(6.4, 4.2)
+        axes = figure.subplots()
+        for name in dict.fromkeys(name for name, _ in found):
+            points = [(count**2, item.seconds) for (other, count), item in found.items() if other == name and item]
+            axes.loglog(*zip(*points, strict=True), marker="o", label=name)
+        axes.set_xlabel("N · M")
+        axes.set_ylabel("seconds")
+        axes.legend()
+        path.write_bytes(png(figure))
 
 
 def main() -> None:
-    """Measure all ways once and print what each took."""
+    """Measure all ways at each size once and print what each took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=10_000, help="samples of each set")
+    parser.add_argument("--samples", type=int, nargs="+", default=[10_000], help="samples of each set")
     parser.add_argument("--width", type=int, default=2048, help="features of each")
     parser.add_argument("--k", type=int, default=5, help="which neighbour's distance is the radius")
     parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS), help="what to measure")
+    parser.add_argument("--most-gib", type=int, default=20, help="address space of each process")
+    parser.add_argument("--picture", type=Path, help="where seconds against pairs are drawn")
     options = parser.parse_args()
     from benchmarks.post_training import print_table  # it loads torch, whose memory prdc is not to be charged with
 
-    found = {name: measured(name, options) for name in options.only}
+    found = {(name, count): measured(name, count, options) for count in options.samples for name in options.only}
     names = ("density", "coverage", "precision", "recall")
     print_table(
-        ["", "seconds", "most memory, MiB", *names],
-        (
-            [name, f"{seconds:.1f}", f"{memory:.0f}", *(f"{values[key]:.6f}" if values else "" for key in names)]
-            for name, (seconds, memory, values) in found.items()
-        ),
+        ["", "N = M", "seconds", "most memory, MiB", *names], (_row(*key, item, names) for key, item in found.items())
     )
-    if "faceter" in found:
+    for count in options.samples:
+        ours = found.get(("faceter", count))
         for other in ("prdc", "products"):
-            if other in found:
-                print(f"\nfaceter takes {found['faceter'][0] / found[other][0]:.2f} times as long as {other}")
+            theirs = found.get((other, count))
+            if ours and theirs:
+                print(f"N = M = {count:,}: faceter takes {ours.seconds / theirs.seconds:.2f} times as long as {other}")
+    if options.picture is not None:
+        draw(found, options.picture)
+
+
+def _row(name: str, count: int, item: Measured | None, metrics: Sequence[str]) -> list[str]:
+    if item is None:
+        return [name, f"{count:,}", "not enough memory", "", *("" for _ in metrics)]
+    values = (f"{item.values[metric]:.6f}" if item.values else "" for metric in metrics)
+    return [name, f"{count:,}", f"{item.seconds:.1f}", f"{item.memory:.0f}", *values]
 
 
 if __name__ == "__main__":

@@ -78,7 +78,9 @@ def shifted(count: int, seed: int = 0, outlier: str | None = None) -> Callable[[
 
 
 def modes_dropped(count: int, seed: int = 0) -> Callable[[float], Sets]:
-    """Ten normal distributions far apart, of which the generated samples lack some, one after the other (4.1.2).
+    """Ten normal distributions far apart; a share of the generated samples of nine goes to the tenth instead (4.1.2).
+
+    Few samples are left in each of the nine, far from each other, and so their balls are wide.
 
     Args:
         count: N and M.
@@ -88,11 +90,11 @@ def modes_dropped(count: int, seed: int = 0) -> Callable[[float], Sets]:
     centres = rng.normal(size=(MODES, WIDTH))
     centres *= _APART / np.linalg.norm(centres, axis=1, keepdims=True)
     mode = np.arange(count) % MODES
+    place = rng.permutation(count) / count
     real, noise = rng.normal(size=(2, count, WIDTH))
 
-    def sets(dropped: float) -> Sets:
-        left = mode % (MODES - round(dropped))
-        return real + centres[mode], noise + centres[left]
+    def sets(share: float) -> Sets:
+        return real + centres[mode], noise + centres[np.where(place < share, 0, mode)]
 
     return sets
 
@@ -100,18 +102,18 @@ def modes_dropped(count: int, seed: int = 0) -> Callable[[float], Sets]:
 def replaced(count: int, seed: int = 0) -> Callable[[float], Sets]:
     """Real samples with a few outliers; of the generated ones a share is replaced by bad samples (Salvy et al.).
 
-    Bad samples lie far out in all directions, where the balls of real outliers are wide enough to hold them.
+    Bad samples lie where no real sample is but an outlier here and there, whose ball is wide enough to hold them.
 
     Args:
         count: N and M.
         seed: Of the samples.
     """
     rng = np.random.default_rng(seed)
-    real, good, bad = rng.normal(size=(3, count, WIDTH))
+    real, good, bad = rng.normal(size=(3, count, 2))
     outliers = count // 50
-    real[:outliers] *= 4
-    good[:outliers] *= 4
-    bad *= 2.5
+    for sample in (real, good):
+        sample[:outliers] *= 10
+    bad *= 6 / np.linalg.norm(bad, axis=1, keepdims=True)
     order = rng.permutation(count)
 
     def sets(share: float) -> Sets:
@@ -123,11 +125,10 @@ def replaced(count: int, seed: int = 0) -> Callable[[float], Sets]:
     return sets
 
 
-def straightness(curve: Curve, metric: str) -> float:
-    """Return how far a curve is from the straight line between its ends, at most, over its height."""
-    values = np.array(curve.values[metric])
-    line = values[0] + (values[-1] - values[0]) * (np.array(curve.at) - curve.at[0]) / (curve.at[-1] - curve.at[0])
-    return float(np.abs(values - line).max() / abs(values[0] - values[-1]))
+def off_the_line(curve: Curve, metric: str) -> float:
+    """Return how far a metric is from falling in proportion to what is changed, from its first value to 0, at most."""
+    values = np.array(curve.values[metric]) / curve.values[metric][0]
+    return float(np.abs(values - (1 - np.array(curve.at))).max())
 
 
 def main() -> None:
@@ -149,10 +150,11 @@ def main() -> None:
         ):
             curve = follow(shifts, shifted(options.count, options.seed, outlier))
             _draw(axes, curve, four, f"Shift of a normal distribution, {title}", "shift μ of the generated samples")
-        dropped = follow(list(range(MODES)), modes_dropped(options.count, options.seed))
-        _draw(panels[1, 0], dropped, four, "Modes dropped one after the other", "modes of ten that are not generated")
-        panels[1, 0].axline((0, 1), (MODES, 0), color=FAINT, linestyle=":")
-        curve = follow(np.linspace(0, 1, 11).tolist(), replaced(options.count, options.seed))
+        shares = np.linspace(0, 1, 11).tolist()
+        dropped = follow(shares, modes_dropped(options.count, options.seed))
+        _draw(panels[1, 0], dropped, four, "Nine of ten modes dropped together", "share of their samples that is gone")
+        panels[1, 0].axline((0, 1), (1, 1 / MODES), color=FAINT, linestyle=":")
+        curve = follow(shares, replaced(options.count, options.seed))
         for axes, names in (
             (panels[1, 1], ("density", "clipped_density")),
             (panels[1, 2], ("coverage", "clipped_coverage")),
@@ -162,9 +164,9 @@ def main() -> None:
         options.picture.parent.mkdir(parents=True, exist_ok=True)
         options.picture.write_bytes(png(figure))
     expected = expected_coverage(options.count, options.count, K)
-    print(f"N = M = {options.count}, D = {WIDTH}, k = {K}; expected coverage {expected:.4f}")
+    print(f"N = M = {options.count}, k = {K}; expected coverage {expected:.4f}")
     for name in ("density", "clipped_density", "coverage", "clipped_coverage"):
-        print(f"{name}: at most {100 * straightness(curve, name):.1f} % off a straight line")
+        print(f"{name}: at most {100 * off_the_line(curve, name):.1f} % off the line from its first value to 0")
 
 
 def _draw(axes: Axes, curve: Curve, names: Sequence[str], title: str, label: str) -> None:

@@ -211,8 +211,8 @@ class JobContext:
         """
         provenance = self.provenance
         if provenance is None:
-            made = (record.provenance for record in (*self._models, *self._evaluations))
-            provenance = next((found for found in made if found is not None), None)
+            made: list[Model | Evaluation] = [*self._models, *self._evaluations]
+            provenance = next((record.provenance for record in made if record.provenance is not None), None)
         job_steps.succeed(self._redis, self._execution, result, provenance, self._publish)
 
         self._held = list((Counter(self._held) - Counter(self._published())).elements())

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from faceter.contracts.base import StoredFile
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.evaluations import EvaluationRequest, Shown
-from faceter.contracts.settings import Settings
 from faceter.datasets.shown import ShownSamples
-from faceter.store.blobs import StoredBlob
-from faceter.store.library import Library
+from workers.files import stored
+from workers.metrics.context import Context
 from workers.metrics.feature_sets import FeatureSet
 from workers.metrics.grading import Graded
 from workers.metrics.points import Floats
@@ -33,16 +32,6 @@ SWEEP, DISTANCES, MAP, BOOTSTRAP = "k-sweep.png", "distances.png", "map.png", "b
 
 _ON_MAP = 2000
 _DIGITS = 6
-
-
-class Context(Protocol):
-    """What is needed of the job."""
-
-    settings: Settings
-    library: Library
-
-    def store_blob(self, source: bytes) -> StoredBlob:
-        """Keep a file the job made."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +83,7 @@ def shown_counts(pair: Pair) -> dict[Shown, int]:
 
 
 def evaluation_files(
-    context: Context, request: EvaluationRequest, pair: Pair, reference: Dataset, generated: Dataset
+    context: Context, request: EvaluationRequest, pair: Pair, reference: Dataset, generated: Dataset, title: str
 ) -> dict[str, StoredFile]:
     """Keep plots, the data they were drawn from and contact sheets; return them by name.
 
@@ -104,33 +93,34 @@ def evaluation_files(
         pair: The two sets and what came of them.
         reference: The data set of real samples.
         generated: Of generated ones.
+        title: Set above each plot.
     """
-    drawings = _plots(request, pair)
-    files = {name: _stored(context, content, "image/png") for name, (content, _) in drawings.items()}
+    drawings = _plots(request, pair, title)
+    files = {name: stored(context, content, "image/png") for name, (content, _) in drawings.items()}
     data = {name.removesuffix(".png"): values for name, (_, values) in drawings.items()}
-    files[PLOTS] = _stored(context, json.dumps(data, separators=(",", ":")).encode(), "application/json")
+    files[PLOTS] = stored(context, json.dumps(data, separators=(",", ":")).encode(), "application/json")
     samples = ShownSamples.of(pair.arrays())
     for which in Shown:
         content = sheet(context.library, context.settings, samples, which, reference, generated)
         if content is not None:
-            files[f"{which}.png"] = _stored(context, content, "image/png")
+            files[f"{which}.png"] = stored(context, content, "image/png")
     return files
 
 
-def _plots(request: EvaluationRequest, pair: Pair) -> dict[str, tuple[bytes, Mapping[str, Any]]]:
+def _plots(request: EvaluationRequest, pair: Pair, title: str) -> dict[str, tuple[bytes, Mapping[str, Any]]]:
     """Return each plot by name: its PNG, and what it was drawn from."""
     graded = pair.graded
     crossing, scale = graded.comparison.crossing, graded.comparison.scale
     to_real, between_real = crossing.nearest_real.distances[:, 0] * scale, pair.nearest_other_real
     found: dict[str, tuple[bytes, Mapping[str, Any]]] = {
         DISTANCES: (
-            distances_png(to_real, between_real),
+            distances_png(to_real, between_real, title),
             {"generated_to_nearest_real": _rounded(to_real), "real_to_nearest_real": _rounded(between_real)},
         ),
-        MAP: _map(request, pair),
+        MAP: _map(request, pair, title),
     }
     if len(graded.sweep) > 1:
-        found[SWEEP] = sweep_png(graded.sweep), {"points": [point.model_dump() for point in graded.sweep]}
+        found[SWEEP] = sweep_png(graded.sweep, title), {"points": [point.model_dump() for point in graded.sweep]}
     if graded.replicates:
         values = {metric.value: replicates for metric, replicates in graded.replicates.items()}
         points = {metric.value: graded.metrics[metric].value for metric in graded.replicates}
@@ -140,11 +130,11 @@ def _plots(request: EvaluationRequest, pair: Pair) -> dict[str, tuple[bytes, Map
             if metric in graded.replicates and item.expected is not None
         }
         said = {name: _rounded(replicates) for name, replicates in values.items()}
-        found[BOOTSTRAP] = bootstrap_png(values, points, expected), {"replicates": said, "values": points}
+        found[BOOTSTRAP] = bootstrap_png(values, points, expected, title), {"replicates": said, "values": points}
     return found
 
 
-def _map(request: EvaluationRequest, pair: Pair) -> tuple[bytes, Mapping[str, Any]]:
+def _map(request: EvaluationRequest, pair: Pair, title: str) -> tuple[bytes, Mapping[str, Any]]:
     rng = np.random.default_rng([request.seed, 4])
     projection = principal_components(pair.reference.rows, rng)
     crossing = pair.graded.comparison.crossing
@@ -157,15 +147,10 @@ def _map(request: EvaluationRequest, pair: Pair) -> tuple[bytes, Mapping[str, An
         "reference": {"index": pair.reference.indices[real].tolist(), "place": _rounded(places[0])},
         "generated": {"index": pair.generated.indices[made].tolist(), "place": _rounded(places[1])},
     }
-    return map_png(*places, projection.explained, outside=outside, uncovered=uncovered), said
+    return map_png(*places, projection.explained, outside, uncovered, title), said
 
 
 def _rounded(values: Floats) -> list[Any]:
     """Return values to six digits, for JSON."""
     flat = [float(f"{value:.{_DIGITS}g}") for value in np.ravel(values)]
     return np.reshape(flat, values.shape).tolist()  # type: ignore[no-any-return]
-
-
-def _stored(context: Context, content: bytes, media_type: str) -> StoredFile:
-    blob = context.store_blob(content)
-    return StoredFile(sha256=blob.sha256, bytes=blob.bytes, media_type=media_type)

@@ -70,14 +70,20 @@ def bootstrap(
     }
 
 
-def bootstrap_frechet(real: Rows, generated: Rows, replicates: int, rng: np.random.Generator) -> Floats | None:
+def bootstrap_frechet(
+    real: Rows, generated: Rows, replicates: int, rng: np.random.Generator, value: float
+) -> Floats | None:
     """Return Fréchet distances over samples drawn anew, float64 [B]; None where that would take too long.
+
+    Fewer different samples make the distance larger, and among those drawn anew a third are missing. So all values are
+    moved by as much as their mean lies above the distance of the samples themselves.
 
     Args:
         real: [N, D].
         generated: [M, D].
         replicates: B.
         rng: Draws.
+        value: The distance of the samples themselves.
     """
     width = real.shape[1]
     products = replicates * (len(real) + len(generated) + 20 * width) * width**2
@@ -86,7 +92,7 @@ def bootstrap_frechet(real: Rows, generated: Rows, replicates: int, rng: np.rand
     found = np.empty(replicates)
     for index in range(replicates):
         found[index] = frechet_distance(_redrawn(real, rng), _redrawn(generated, rng))
-    return found
+    return np.asarray(found - found.mean() + value)
 
 
 def interval(values: Floats) -> list[float]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.metrics.journal import Journal, NoJournal, State
+from workers.metrics.journal import Journal, State, through
 from workers.metrics.neighbors import Neighbors, Progress, Search, slices
 from workers.metrics.points import Floats, Integers, Points, exact_distances, squared_distances
 
@@ -87,16 +87,10 @@ def cross(
         journal: Keeps where it stands, and may know where it stood.
         stage: What it is called there.
     """
-    journal = journal or NoJournal()
     counting = _Counting(real, generated, reach)
-    parts = slices(len(real), _ROWS)
-    begin = counting.restored(journal.read(stage))
-    for index, part in enumerate(parts[begin:], begin):
+    for part in through(slices(len(real), _ROWS), counting, journal, stage, progress):
         for columns in slices(len(generated), _COLUMNS):
             counting.take(part, columns)
-        taken = index + 1
-        journal.write(stage, lambda taken=taken: counting.state(taken), finished=taken == len(parts))  # type: ignore[misc]
-        progress(taken / len(parts))
     return counting.settled()
 
 

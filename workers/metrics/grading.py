@@ -39,7 +39,7 @@ MEANINGS: Mapping[Metric, str] = {
     Metric.P_PRECISION: "precision in which a sample counts the less the farther it is from real ones",
     Metric.P_RECALL: "recall in which a sample counts the less the farther it is from generated ones",
     Metric.AUTHENTICITY: "share of generated samples that are farther from the nearest real one than that is from any "
-    "other; about one half for two sets from one distribution, little means copies",
+    "other; little means copies: compare it with that of real samples held out",
     Metric.FID: "Fréchet distance of the normal distributions with both sets' means and covariances; 0 is best",
     Metric.KID: "unbiased squared kernel distance, cubic kernel, mean over 100 subsets; 0 is best, below it possible",
     Metric.INCEPTION_SCORE: "how sure the classifier is of each generated sample and how many classes it sees in all, "
@@ -111,7 +111,9 @@ def grade(
         seconds[metric] = time.monotonic() - began
     if request.bootstrap and Metric.FID in values:
         progress("drawing samples anew", _CORNERS["bootstrap"])
-        distances = bootstrap_frechet(reference.rows, generated.rows, request.bootstrap, _rng(request, 1))
+        distances = bootstrap_frechet(
+            reference.rows, generated.rows, request.bootstrap, _rng(request, 1), values[Metric.FID]
+        )
         if distances is not None:
             replicates[Metric.FID] = distances
     expected = _expected(len(reference), len(generated), ks[0], wanted)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 State = dict[str, NDArray[Any]]
+
+P = TypeVar("P")
 
 
 class Journal(Protocol):
@@ -27,6 +30,36 @@ class Journal(Protocol):
             state: Returns the arrays it can go on from; they may go on changing afterwards.
             finished: Whether nothing of the stage is left to do.
         """
+
+
+class Resumable(Protocol):
+    """Work on one part after the other that can go on from what was known after some of them."""
+
+    def state(self, done: int) -> State:
+        """Return what is known after so many parts."""
+
+    def restored(self, state: State | None) -> int:
+        """Go on from what was known; return after how many parts that was."""
+
+
+def through(
+    parts: Sequence[P], work: Resumable, journal: Journal | None, stage: str, progress: Callable[[float], None]
+) -> Iterator[P]:
+    """Yield the parts that are left to do, and keep where the work stands after each.
+
+    Args:
+        parts: All of them.
+        work: What is done with each before the next is asked for.
+        journal: May know where it stood.
+        stage: What the work is called there.
+        progress: Called with the share that is done.
+    """
+    journal = journal or NoJournal()
+    begin = work.restored(journal.read(stage))
+    for done, part in enumerate(parts[begin:], begin + 1):
+        yield part
+        journal.write(stage, partial(work.state, done), finished=done == len(parts))
+        progress(done / len(parts))
 
 
 class NoJournal:

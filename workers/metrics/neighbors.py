@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workers.host import compute_device
-from workers.metrics.journal import Journal, NoJournal, State
+from workers.metrics.journal import Journal, State, through
 from workers.metrics.points import Floats, Integers, Points, Rows, common_frame, exact_distances, squared_distances
 
 _ROWS, _COLUMNS = 1024, 2048
@@ -23,6 +23,7 @@ _SPARE = 8
 _GROUP = 16
 _CROWDED = 0.05
 _TRIED, _TRIED_NEIGHBORS = 1024, 5
+_LOOKED = 0.95
 
 Progress = Callable[[float], None]
 
@@ -77,21 +78,16 @@ def nearest(
         journal: Keeps where the search stands, and may know where it stood.
         stage: What it is called there.
     """
-    journal = journal or NoJournal()
     search = Search(x, y, k)
-    parts = slices(len(x), _ROWS)
-    pairs = [(part, columns) for part in parts for columns in _against(part, len(y), within=x is y)]
-    begin = search.restored(journal.read(stage))
-    for done, (part, columns) in enumerate(pairs[begin:], begin):
+    rows = slices(len(x), _ROWS)
+    pairs = [(part, columns) for part in rows for columns in _against(part, len(y), within=x is y)]
+    for part, columns in through(pairs, search, journal, stage, lambda done: progress(_LOOKED * done)):
         squares = squared_distances(x, part, y, columns)
         if x is y and part == columns:
             squares.fill_diagonal_(torch.inf)
         search.take(part, squares, columns)
         if x is y and part != columns:
             search.take(columns, squares, part, transposed=True)
-        taken = done + 1
-        journal.write(stage, lambda taken=taken: search.state(taken), finished=taken == len(pairs))  # type: ignore[misc]
-        progress(0.95 * taken / len(pairs))
     found = search.settled()
     progress(1.0)
     return found
@@ -140,8 +136,8 @@ class Search:
             if transposed:
                 order = np.argsort(others, kind="stable")
                 which, others, near = others[order], which[order], near[order]
-            values = squares.view(-1).numpy()[near]
-            self._merge(*_by_row(which + rows.start, values, others + columns.start))
+            found = squares.view(-1).numpy()[near]
+            self._merge(*_by_row(which + rows.start, found, others + columns.start))
 
     def _merge(self, rows: Integers, values: Tensor, indices: Tensor) -> None:
         """Keep the smallest of what is known of some samples and of what is new, [R, ·]."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +13,19 @@ from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError
 from faceter.contracts.evaluations import Evaluation, EvaluationRequest, FeatureDescription
-from faceter.contracts.jobs import EvaluationJob, JobResult, Training
+from faceter.contracts.jobs import EvaluationJob, JobResult
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import open_dataset, open_inputs
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import output_specs
-from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library
 from faceter.vision.classification import probabilities as as_probabilities
 from faceter.vision.metadata import class_output
 from workers.metrics.artifacts import Pair, evaluation_files, neighbors_file, shown_counts
 from workers.metrics.cautions import cautions
+from workers.metrics.context import Context
 from workers.metrics.embedding import activations, embedded
 from workers.metrics.feature_sets import FeatureSet, check_sizes, read_features
 from workers.metrics.grading import Graded, grade
@@ -36,31 +35,6 @@ from workers.metrics.scratch import scratch_folder
 from workers.provenance import provenance_of
 
 _CORNERS = {"reference": 0.02, "generated": 0.2, "classifier": 0.38, "grading": 0.5, "plots": 0.92}
-
-
-class Context(Protocol):
-    """What an evaluation needs of the job it is done in; ``workers.progress.JobContext`` is one."""
-
-    settings: Settings
-    library: Library
-
-    def new_id(self, prefix: str) -> str:
-        """Return the id of what the job makes."""
-
-    def progress(self, step: str, fraction: float, training: Training | None = None) -> None:
-        """Say how far the job is."""
-
-    def save_checkpoint(self, content: bytes) -> None:
-        """Keep the state of the work for an attempt after this one."""
-
-    def load_checkpoint(self) -> bytes | None:
-        """Return what an earlier attempt kept."""
-
-    def store_blob(self, source: bytes) -> StoredBlob:
-        """Keep a file the job made."""
-
-    def add_evaluation(self, evaluation: Evaluation) -> JobResult:
-        """Hand over the evaluation the job made."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +79,14 @@ def evaluate(context: Context, specification: EvaluationJob) -> JobResult:
     pair = Pair(reference.features, generated.features, graded)
     content = neighbors_file(pair)
     blob = context.store_blob(content)
-    files = evaluation_files(context, request, pair, reference.dataset, generated.dataset)
+    name = request.name or f"{generated.dataset.name[:90]} against {reference.dataset.name[:90]}"
+    files = evaluation_files(context, request, pair, reference.dataset, generated.dataset, name)
     warnings = cautions(reference.features, generated.features, request, graded)
     context.progress("storing the evaluation", 0.99)
     return context.add_evaluation(
         Evaluation(
             id=context.new_id("evl"),
-            name=request.name or f"{generated.dataset.name[:90]} against {reference.dataset.name[:90]}",
+            name=name,
             created_at=utc_now(),
             sha256=blob.sha256,
             bytes=blob.bytes,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _PAIR_BYTES = 2**22
+_PARTS_HELD = 32
 _STATISTICS_BYTES = 2**25
 _EXTRA = 8.0
 _SQUARABLE = 400
@@ -62,9 +63,11 @@ class Points:
         self.near = torch.empty(count, width, dtype=dtype, device=device)
         self.norms = np.empty(count, np.float64)
         for part in blocks(count, width, _STATISTICS_BYTES):
-            moved = torch.from_numpy((np.asarray(rows[part], np.float64) - center) / scale).to(dtype)
+            exact = np.subtract(rows[part], center, dtype=np.float64)
+            exact /= scale
+            moved = torch.from_numpy(exact).to(dtype)
             self.near[part] = moved.to(self.near.device)
-            self.norms[part] = moved.double().square().sum(1).sqrt().numpy()
+            self.norms[part] = torch.linalg.vector_norm(moved, dim=1, dtype=torch.float64).numpy()
             let_go(rows)
         self.error = (width / 2 + _EXTRA) * torch.finfo(dtype).eps / 2
 
@@ -78,15 +81,17 @@ def common_frame(sets: Sequence[Rows]) -> tuple[Floats, float]:
     Args:
         sets: Features, [N, D] each.
     """
-    center = np.zeros(sets[0].shape[1])
     width = sets[0].shape[1]
+    center = np.zeros(width)
     for part in blocks(len(sets[0]), width, _STATISTICS_BYTES):
-        center += np.asarray(sets[0][part], np.float64).sum(0) / len(sets[0])
+        center += np.sum(sets[0][part], axis=0, dtype=np.float64) / len(sets[0])
         let_go(sets[0])
     largest = 0.0
     for rows in sets:
         for part in blocks(len(rows), width, _STATISTICS_BYTES):
-            largest = max(largest, float(np.abs(np.asarray(rows[part], np.float64) - center).max()))
+            block = rows[part]
+            ends = (np.asarray(end, np.float64) for end in (block.max(0), block.min(0)))
+            largest = max(largest, *(float(np.abs(end - center).max()) for end in ends))
             let_go(rows)
     return center, 1.0 if largest == 0 else 2.0 ** math.ceil(math.log2(largest))
 
@@ -134,13 +139,14 @@ def exact_distances(x: Points, rows: Integers, y: Points, columns: Integers) -> 
         if not squarable:
             differences /= x.scale
         found[part] = np.sqrt(np.einsum("ij,ij->i", differences, differences))
-        let_go(x.rows)
-        let_go(y.rows)
 
     parts = blocks(len(rows), x.near.shape[1], _PAIR_BYTES)
     if len(parts) == 1:
         fill(parts[0])
     elif parts:
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            list(threads.map(fill, parts))
+            for first in range(0, len(parts), _PARTS_HELD):
+                list(threads.map(fill, parts[first : first + _PARTS_HELD]))
+                let_go(x.rows)
+                let_go(y.rows)
     return found / x.scale if squarable else found

@@ -88,4 +88,4 @@ def _caption(which: Shown, sample: Sample) -> str:
     if which is Shown.DENSEST:
         return f"{sample.balls} balls"
     words = f"{sample.distance:.3g}"
-    return f"{sample.label}, {words}" if sample.label else words
+    return f"{words}, {sample.label}" if sample.label else words

@@ -17,6 +17,7 @@ from faceter.contracts.models import Model, ModelMetadata
 from faceter.contracts.quantizations import CurvePoint, QuantizationReport
 from faceter.datasets.kinds import check
 from faceter.datasets.signals import signals_file
+from workers.files import stored
 from workers.pictures.contact_sheet import picture_sheet, signal_sheet
 from workers.pictures.curves import curves_png
 from workers.pictures.pixels import Pixels, to_pixels
@@ -49,10 +50,10 @@ def report_files(context: Context, report: QuantizationReport, made: TunedOutcom
     if made.curves:
         points = list(made.curves)
         text = TypeAdapter(list[CurvePoint]).dump_json(points)
-        files[CURVES] = _stored(context, text, "application/json")
-        files[CURVES_PICTURE] = _stored(context, curves_png(points), "image/png")
+        files[CURVES] = stored(context, text, "application/json")
+        files[CURVES_PICTURE] = stored(context, curves_png(points), "image/png")
     if report.trade_off is not None:
-        files[TRADE_OFF_PICTURE] = _stored(context, trade_off_png(report.trade_off), "image/png")
+        files[TRADE_OFF_PICTURE] = stored(context, trade_off_png(report.trade_off), "image/png")
     return files
 
 
@@ -96,7 +97,7 @@ def synthetic_dataset(context: Context, model: Model, made: TunedOutcome, proven
         notes=[f"made from the model alone: {made.tuning.path if made.tuning else 'no data'}", *found.notes],
         derived_from=model.id,
         provenance=provenance,
-        files={CONTACT_SHEET: _stored(context, sheet, "image/png")},
+        files={CONTACT_SHEET: stored(context, sheet, "image/png")},
     )
 
 
@@ -154,8 +155,3 @@ def _spread(inputs: Inputs, labels: NDArray[np.int64] | None) -> tuple[Inputs, N
 
 def _names_folder(name: str) -> bool:
     return name not in ("", ".", "..") and not set(name) & set('/\\:*?"<>|') and name.isprintable() and name[0] != "."
-
-
-def _stored(context: Context, content: bytes, media_type: str) -> StoredFile:
-    blob = context.store_blob(content)
-    return StoredFile(sha256=blob.sha256, bytes=blob.bytes, media_type=media_type)

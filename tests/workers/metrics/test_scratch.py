@@ -1,0 +1,44 @@
+"""Rows in a file are the rows, take no memory that is not given back, and leave nothing behind."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+from tests.workers.metrics.samples import gaussian
+from workers.metrics.comparison import compare
+from workers.metrics.points import Rows, let_go
+from workers.metrics.scratch import rows_in_file
+
+
+def in_file(rows: Rows, folder: Path) -> Rows:
+    return rows_in_file(np.array_split(rows, 7), folder, rows.dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rows_come_back_as_they_were(dtype: type, tmp_path: Path) -> None:
+    rows: Rows = gaussian(100, 9).astype(dtype)
+    found = in_file(rows, tmp_path)
+    np.testing.assert_array_equal(found, rows)
+    let_go(found)
+    np.testing.assert_array_equal(found, rows, "they are read again")
+    assert not list(tmp_path.iterdir()), "the file has no name"
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 0
+
+
+def test_from_a_file_or_from_memory_a_comparison_is_the_same(tmp_path: Path) -> None:
+    real, generated = gaussian(240, 40), 0.9 * gaussian(170, 40, seed=1)
+    one, other = (
+        compare(real, generated, [3, 5]),
+        compare(in_file(real, tmp_path), in_file(generated, tmp_path), [3, 5]),
+    )
+    assert one.values() == other.values()
+    np.testing.assert_array_equal(one.crossing.nearest_real.distances, other.crossing.nearest_real.distances)
+
+
+def test_a_full_disk_is_said_to_be_full(small_disk: Path) -> None:
+    with pytest.raises(FaceterError, match="no room left") as error:
+        in_file(gaussian(1000, 200), small_disk)
+    assert error.value.kind is ProblemKind.STORAGE_FULL
