@@ -116,7 +116,7 @@ def cifar10(options: argparse.Namespace) -> Sets:
         kept = [picture for picture in second if picture[0] in classes]
         again = [kept[index % len(kept)] for index in range(half)]
         yield f"{count} classes of 10 missing", real, embedded(again)
-    yield "half of it copies of real ones", real, _joined(other, real, half // 2)
+    yield "half of it copies of real ones", real, _joined(_some(other, half // 2), _some(real, half // 2))
     yield "all copies", real, real
     one = [picture for picture in second if picture[0] == "cat"]
     yield "one class only", real, embedded([one[index % len(one)] for index in range(half)])
@@ -124,7 +124,7 @@ def cifar10(options: argparse.Namespace) -> Sets:
         for path in sorted(options.synthetic.glob("resnet20-*.npy")):
             made = [("", Image.fromarray(picture.transpose(1, 2, 0))) for picture in np.load(path)]
             found = embedded(made)
-            yield f"made by {path.stem.removeprefix('resnet20-')}", _first(real, len(found)), found
+            yield f"made by {path.stem.removeprefix('resnet20-')}", _some(real, len(found)), found
 
 
 def camvid(options: argparse.Namespace) -> Sets:
@@ -199,12 +199,14 @@ def _noisy(picture: Image.Image, index: int) -> Image.Image:
     return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))
 
 
-def _first(features: FeatureSet, count: int) -> FeatureSet:
-    return FeatureSet(features.rows[:count], features.indices[:count])
+def _some(features: FeatureSet, count: int) -> FeatureSet:
+    """Return so many samples, drawn at random: they lie class by class."""
+    chosen = np.random.default_rng(1).choice(len(features), min(count, len(features)), replace=False)
+    return FeatureSet(features.rows[chosen], features.indices[chosen])
 
 
-def _joined(one: FeatureSet, other: FeatureSet, count: int) -> FeatureSet:
-    rows = np.concatenate([one.rows[: len(one) - count], other.rows[:count]])
+def _joined(one: FeatureSet, other: FeatureSet) -> FeatureSet:
+    rows = np.concatenate([one.rows, other.rows])
     return FeatureSet(rows, np.arange(len(rows)))
 
 

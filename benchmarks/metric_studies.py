@@ -77,20 +77,20 @@ def shifted(count: int, seed: int = 0, outlier: str | None = None) -> Callable[[
     return sets
 
 
-def modes_dropped(count: int, seed: int = 0) -> Callable[[float], Sets]:
+def modes_dropped(count: int, seed: int = 0, *, in_turn: bool = False) -> Callable[[float], Sets]:
     """Ten normal distributions far apart; a share of the generated samples of nine goes to the tenth instead (4.1.2).
-
-    Few samples are left in each of the nine, far from each other, and so their balls are wide.
 
     Args:
         count: N and M.
         seed: Of the samples.
+        in_turn: Whether the nine lose all their samples one after the other. If not they lose them together; then few
+            are left in each, far from each other, and so their balls are wide.
     """
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(MODES, WIDTH))
     centres *= _APART / np.linalg.norm(centres, axis=1, keepdims=True)
     mode = np.arange(count) % MODES
-    place = rng.permutation(count) / count
+    place = (mode - 0.5) / (MODES - 1) if in_turn else rng.permutation(count) / count
     real, noise = rng.normal(size=(2, count, WIDTH))
 
     def sets(share: float) -> Sets:
@@ -145,11 +145,11 @@ def main() -> None:
         for axes, outlier, title in zip(
             panels[0],
             (None, "real", "generated"),
-            ("no outlier", "one real outlier at +3", "one generated outlier at +3"),
+            ("no outlier", "a real outlier at +3", "a generated outlier at +3"),
             strict=True,
         ):
             curve = follow(shifts, shifted(options.count, options.seed, outlier))
-            _draw(axes, curve, four, f"Shift of a normal distribution, {title}", "shift μ of the generated samples")
+            _draw(axes, curve, four, f"Shift, {title}", "shift μ of the generated samples")
         shares = np.linspace(0, 1, 11).tolist()
         dropped = follow(shares, modes_dropped(options.count, options.seed))
         _draw(panels[1, 0], dropped, four, "Nine of ten modes dropped together", "share of their samples that is gone")

@@ -19,7 +19,7 @@ from workers.metrics.journal import Journal, State, through
 from workers.metrics.points import Floats, Integers, Points, Rows, common_frame, exact_distances, squared_distances
 
 _ROWS, _COLUMNS = 1024, 2048
-_SPARE = 8
+_SPARE = 4
 _GROUP = 16
 _CROWDED = 0.05
 _TRIED, _TRIED_NEIGHBORS = 1024, 5

@@ -118,7 +118,12 @@ def tuning_inputs(
     size, _ = batch_of(inputs, values)
     count = min(len(source), max(1, _TUNING_BYTES // (values * 4)))
     chosen = np.sort(np.random.default_rng(seed).choice(len(source), count, replace=False))
-    return np.concatenate([batch.inputs for batch in source.batches(size, chosen.tolist())]).astype(np.float32)
+    found = np.empty((count, *source.shape), np.float32)
+    start = 0
+    for batch in source.batches(size, chosen.tolist()):
+        found[start : start + len(batch.indices)] = batch.inputs
+        start += len(batch.indices)
+    return found
 
 
 def noise_in_memory(
