@@ -88,9 +88,13 @@ def cross(
         stage: What it is called there.
     """
     counting = _Counting(real, generated, reach)
-    for part in through(slices(len(real), _ROWS), counting, journal, stage, progress):
-        for columns in slices(len(generated), _COLUMNS):
-            counting.take(part, columns)
+    pairs = [(part, columns) for part in slices(len(real), _ROWS) for columns in slices(len(generated), _COLUMNS)]
+
+    def block(pair: tuple[slice, slice]) -> _Block:
+        return _Block(real, pair[0], generated, pair[1])
+
+    for (part, columns), found in through(pairs, block, counting, journal, stage, progress):
+        counting.take(part, columns, found)
     return counting.settled()
 
 
@@ -113,10 +117,9 @@ class _Counting:
             "missed_by_generated": np.zeros(len(real)),
         }
 
-    def take(self, part: slice, columns: slice) -> None:
+    def take(self, part: slice, columns: slice, block: _Block) -> None:
         """Look at a block: some real samples and some generated ones."""
         counts, reach = self._counts, self._reach
-        block = _Block(self._real, part, self._generated, columns)
         self._search.take(columns, block.squares, part, transposed=True)
         self._take_nearest(part, columns, block)
         rows, others, distances = block.pairs(self._radii[part], by_row=True)
@@ -138,13 +141,13 @@ class _Counting:
         where[part][closer] = indices[closer] + columns.start
 
     def state(self, done: int) -> State:
-        """Return what is known after so many parts."""
+        """Return what is known after so many blocks."""
         best, where = self._nearest
         found = {f"search_{name}": values for name, values in self._search.state(done).items()}
         return {**self._counts, **found, "best": best, "where": where, "done": np.array(done)}
 
     def restored(self, state: State | None) -> int:
-        """Go on from what was known; return after how many parts that was."""
+        """Go on from what was known; return after how many blocks that was."""
         if state is None:
             return 0
         self._counts = {name: state[name] for name in self._counts}

@@ -53,6 +53,17 @@ def network(batch: int | str = "n") -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def rectifier() -> onnx.ModelProto:
+    """Return a model that keeps what is positive of a signal."""
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["signal"], ["kept"])],
+        "relu",
+        [helper.make_tensor_value_info("signal", TensorProto.FLOAT, ["n", 2, 30])],
+        [helper.make_tensor_value_info("kept", TensorProto.FLOAT, ["n", 2, 30])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def stored(library: Library, model: onnx.ModelProto, preprocessing: Preprocessing | None = None) -> Model:
     blob = library.store_blob(model.SerializeToString())
     return library.add_model(
@@ -180,13 +191,7 @@ def test_a_tensor_that_gives_no_features(library: Library, settings: Settings, t
 def test_signals(library: Library, settings: Settings, tmp_path: Path) -> None:
     signals = torch.randn(9, 2, 30).numpy()
     dataset = kept(library, signals_file(signals), DatasetKind.SIGNALS, 9, [])
-    graph = helper.make_graph(
-        [helper.make_node("Relu", ["signal"], ["kept"])],
-        "relu",
-        [helper.make_tensor_value_info("signal", TensorProto.FLOAT, ["n", 2, 30])],
-        [helper.make_tensor_value_info("kept", TensorProto.FLOAT, ["n", 2, 30])],
-    )
-    model = stored(library, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    model = stored(library, rectifier())
     source = FeatureSource(model=model.id, tensor="kept")
     made = embedded(library, settings, dataset, model, source, "reference")
     rows, labels = features(library, settings, made)

@@ -20,11 +20,13 @@ from faceter.contracts.jobs import EvaluationJob, JobStatus
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.datasets.shown import ShownSamples
+from faceter.datasets.signals import signals_file
 from faceter.graphs.canonical import canonicalize
 from faceter.store import job_records, job_steps
 from faceter.store.library import Library
 from tests.references.prdc import prdc
 from tests.workers.metrics.samples import gaussian
+from tests.workers.metrics.test_embedding import rectifier, stored
 from tests.workers.quantization.networks import Digits
 from tests.workers.quantization.test_job import stored_model
 from tests.workers.quantization.test_pipeline import classifier
@@ -204,6 +206,22 @@ def test_features_that_the_user_brings(redis: Redis, settings: Settings, library
     assert (found.name, found.sha256 in {file.sha256 for file in found.files.values()}) == ("mine", False)
     assert set(found.files) == {"distances.png", "map.png", "plots.json"}, "features cannot be looked at"
     assert Metric.INCEPTION_SCORE not in found.metrics
+
+
+def test_signals_through_a_model(redis: Redis, settings: Settings, library: Library) -> None:
+    rng = np.random.default_rng(0)
+    signals, labels = rng.normal(size=(120, 2, 30)), np.arange(120) % 3
+    kept(library, "dts_real", signals_file(signals[:70], labels[:70], ["a", "b", "c"]), DatasetKind.SIGNALS, 70)
+    kept(library, "dts_made", signals_file(signals[70:] + 0.5, labels[70:], ["a", "b", "c"]), DatasetKind.SIGNALS, 50)
+    model = stored(library, rectifier())
+    said = {"reference": "dts_real", "generated": "dts_made", "per_class": True}
+    found = done(redis, settings, library, features={"model": model.id, "tensor": "kept"}, **said)
+    assert found.features.dimensions == 2
+    assert [(item.label, item.reference_samples) for item in found.per_class] == [("a", 24), ("b", 23), ("c", 23)]
+    assert {"densest.png", "closest.png"} <= set(found.files), "signals can be looked at"
+    for which in found.shown:
+        if f"{which}.png" in found.files:
+            Image.open(io.BytesIO(library.blobs.read(found.files[f"{which}.png"].sha256))).verify()
 
 
 def test_a_subsample_is_what_is_graded(redis: Redis, settings: Settings, library: Library) -> None:
