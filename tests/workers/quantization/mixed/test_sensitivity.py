@@ -88,8 +88,11 @@ def test_the_entering_activation_can_be_quantized_too(digits: Digits) -> None:
     alone = sensitivities(plan, batches, classes=output, bits=(3, 8))
     both = sensitivities(plan, batches, classes=output, bits=(3, 8), with_inputs=True)
     for name, by_bits in both.divergence.items():
-        assert by_bits[3] > alone.divergence[name][3]
+        assert by_bits[3] > 0.8 * alone.divergence[name][3], "two errors may cancel in part"
         assert by_bits[8] < 0.05
+    assert sum(by_bits[3] for by_bits in both.divergence.values()) > sum(
+        by_bits[3] for by_bits in alone.divergence.values()
+    )
     assert both.together[3] < alone.together[3] < both.together[8]
 
 
