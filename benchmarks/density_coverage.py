@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,11 +92,17 @@ class Measured:
 
 
 def measured(name: str, count: int, options: argparse.Namespace) -> Measured | None:
-    """Return what one way takes in a process of its own, which may take so much memory and no more."""
+    """Return what one way takes in a process of its own, which may take so much memory and no more.
+
+    One that has not enough may hang, since its threads cannot start, and so is waited for only so long.
+    """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
-            return pool.submit(_measure, name, count, options.width, options.k, options.most_gib).result()
-        except MemoryError:
+            future = pool.submit(_measure, name, count, options.width, options.k, options.most_gib)
+            return future.result(options.most_seconds)
+        except (MemoryError, TimeoutError, BrokenProcessPool):
+            for child in multiprocessing.active_children():
+                child.kill()
             return None
 
 
@@ -132,11 +139,16 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=5, help="which neighbour's distance is the radius")
     parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS), help="what to measure")
     parser.add_argument("--most-gib", type=int, default=20, help="address space of each process")
+    parser.add_argument("--most-seconds", type=float, default=600, help="how long to wait for one")
     parser.add_argument("--picture", type=Path, help="where seconds against pairs are drawn")
     options = parser.parse_args()
     from benchmarks.post_training import print_table  # it loads torch, whose memory prdc is not to be charged with
 
-    found = {(name, count): measured(name, count, options) for count in options.samples for name in options.only}
+    found: dict[tuple[str, int], Measured | None] = {}
+    for count in options.samples:
+        for name in options.only:
+            found[name, count] = measured(name, count, options)
+            print(name, count, found[name, count], flush=True)
     names = ("density", "coverage", "precision", "recall")
     print_table(
         ["", "N = M", "seconds", "most memory, MiB", *names], (_row(*key, item, names) for key, item in found.items())
@@ -153,7 +165,7 @@ def main() -> None:
 
 def _row(name: str, count: int, item: Measured | None, metrics: Sequence[str]) -> list[str]:
     if item is None:
-        return [name, f"{count:,}", "not enough memory", "", *("" for _ in metrics)]
+        return [name, f"{count:,}", "not enough memory, or time", "", *("" for _ in metrics)]
     values = (f"{item.values[metric]:.6f}" if item.values else "" for metric in metrics)
     return [name, f"{count:,}", f"{item.seconds:.1f}", f"{item.memory:.0f}", *values]
 
