@@ -89,12 +89,8 @@ def cross(
     """
     counting = _Counting(real, generated, reach)
     pairs = [(part, columns) for part in slices(len(real), _ROWS) for columns in slices(len(generated), _COLUMNS)]
-
-    def block(pair: tuple[slice, slice]) -> _Block:
-        return _Block(real, pair[0], generated, pair[1])
-
-    for (part, columns), found in through(pairs, block, counting, journal, stage, progress):
-        counting.take(part, columns, found)
+    for part, columns in through(pairs, counting, journal, stage, progress):
+        counting.take(part, columns)
     return counting.settled()
 
 
@@ -117,9 +113,10 @@ class _Counting:
             "missed_by_generated": np.zeros(len(real)),
         }
 
-    def take(self, part: slice, columns: slice, block: _Block) -> None:
+    def take(self, part: slice, columns: slice) -> None:
         """Look at a block: some real samples and some generated ones."""
         counts, reach = self._counts, self._reach
+        block = _Block(self._real, part, self._generated, columns)
         self._search.take(columns, block.squares, part, transposed=True)
         self._take_nearest(part, columns, block)
         rows, others, distances = block.pairs(self._radii[part], by_row=True)

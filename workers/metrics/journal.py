@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -16,7 +14,6 @@ from numpy.typing import NDArray
 State = dict[str, NDArray[Any]]
 
 P = TypeVar("P")
-R = TypeVar("R")
 
 
 class Journal(Protocol):
@@ -46,18 +43,12 @@ class Resumable(Protocol):
 
 
 def through(
-    parts: Sequence[P],
-    prepare: Callable[[P], R],
-    work: Resumable,
-    journal: Journal | None,
-    stage: str,
-    progress: Callable[[float], None],
-) -> Iterator[tuple[P, R]]:
-    """Yield the parts that are left to do with what is prepared for each, and keep where the work stands after each.
+    parts: Sequence[P], work: Resumable, journal: Journal | None, stage: str, progress: Callable[[float], None]
+) -> Iterator[P]:
+    """Yield the parts that are left to do, and keep where the work stands after each.
 
     Args:
         parts: All of them.
-        prepare: Returns what the work needs for a part; called one part ahead, in a thread.
         work: What is done with each before the next is asked for.
         journal: May know where it stood.
         stage: What the work is called there.
@@ -65,23 +56,10 @@ def through(
     """
     journal = journal or NoJournal()
     begin = work.restored(journal.read(stage))
-    left = parts[begin:]
-    for done, (part, prepared) in enumerate(zip(left, _ahead(prepare, left), strict=True), begin + 1):
-        yield part, prepared
+    for done, part in enumerate(parts[begin:], begin + 1):
+        yield part
         journal.write(stage, partial(work.state, done), finished=done == len(parts))
         progress(done / len(parts))
-
-
-def _ahead(function: Callable[[P], R], arguments: Iterable[P]) -> Iterator[R]:
-    """Yield what a function returns for each argument, called in a thread while the one before is made use of."""
-    with ThreadPoolExecutor(1) as thread:
-        waiting: deque[Future[R]] = deque()
-        for argument in arguments:
-            waiting.append(thread.submit(function, argument))
-            if len(waiting) > 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 class NoJournal:

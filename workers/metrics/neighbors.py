@@ -81,14 +81,10 @@ def nearest(
     search = Search(x, y, k)
     rows = slices(len(x), _ROWS)
     pairs = [(part, columns) for part in rows for columns in _against(part, len(y), within=x is y)]
-
-    def block(pair: tuple[slice, slice]) -> Tensor:
-        squares = squared_distances(x, pair[0], y, pair[1])
-        return squares.fill_diagonal_(torch.inf) if x is y and pair[0] == pair[1] else squares
-
-    for (part, columns), squares in through(
-        pairs, block, search, journal, stage, lambda done: progress(_LOOKED * done)
-    ):
+    for part, columns in through(pairs, search, journal, stage, lambda done: progress(_LOOKED * done)):
+        squares = squared_distances(x, part, y, columns)
+        if x is y and part == columns:
+            squares.fill_diagonal_(torch.inf)
         search.take(part, squares, columns)
         if x is y and part != columns:
             search.take(columns, squares, part, transposed=True)
