@@ -39,6 +39,12 @@ def test_all_four_equal_their_definitions(kind: Callable[[Floats], Floats], widt
         assert found == pytest.approx(prdc(real, generated, k), abs=1e-9)
 
 
+@kinds
+def test_all_four_equal_their_definitions_in_4096_dimensions(kind: Callable[[Floats], Floats]) -> None:
+    real, generated = kind(gaussian(70, 4096)), kind(0.99 * gaussian(50, 4096, seed=1))
+    assert metrics(real, generated, [5])[0] == pytest.approx(prdc(real, generated, 5), abs=1e-9)
+
+
 def moved(rows: Floats) -> Floats:
     return rows + 1e3
 

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,22 +104,29 @@ def halves(library: Library, digits: Digits) -> tuple[Dataset, Dataset]:
     )
 
 
-def test_pictures_through_a_model(
+@pytest.fixture
+def grading(
     redis: Redis, settings: Settings, library: Library, digits: Digits, model: Model, halves: tuple[Dataset, Dataset]
+) -> Callable[..., Evaluation]:
+    """Grades the digits with noise, by the last features of the network that knows digits."""
+    features = {"model": model.id, "tensor": last_features(digits)}
+
+    def grade(**said: object) -> Evaluation:
+        named = {"reference": halves[0].id, "generated": halves[1].id, "features": features}
+        return done(redis, settings, library, **named, **said)
+
+    return grade
+
+
+def test_pictures_through_a_model(
+    redis: Redis,
+    settings: Settings,
+    library: Library,
+    model: Model,
+    halves: tuple[Dataset, Dataset],
+    grading: Callable[..., Evaluation],
 ) -> None:
-    found = done(
-        redis,
-        settings,
-        library,
-        reference="dts_real",
-        generated="dts_made",
-        features={"model": model.id, "tensor": last_features(digits)},
-        classifier=model.id,
-        k=[5, 3, 9],
-        per_class=True,
-        bootstrap=50,
-        seed=4,
-    )
+    found = grading(classifier=model.id, k=[5, 3, 9], per_class=True, bootstrap=50, seed=4)
     assert set(found.metrics) == set(Metric)
     assert found.metrics[Metric.DENSITY].value < 1
     assert 1 < found.metrics[Metric.INCEPTION_SCORE].value <= 10
@@ -158,17 +166,8 @@ def test_pictures_through_a_model(
     assert kinds.count(DatasetKind.FEATURES) == 2, "the features of both are kept"
 
 
-def test_what_is_shown_of_each_sample(
-    redis: Redis, settings: Settings, library: Library, digits: Digits, model: Model, halves: tuple[Dataset, Dataset]
-) -> None:
-    found = done(
-        redis,
-        settings,
-        library,
-        reference="dts_real",
-        generated="dts_made",
-        features={"model": model.id, "tensor": last_features(digits)},
-    )
+def test_what_is_shown_of_each_sample(library: Library, grading: Callable[..., Evaluation]) -> None:
+    found = grading()
     samples = ShownSamples.read(library.blobs.path(found.sha256))
     assert found.shown == {which: len(samples.order(which)) for which in Shown}
     outside, uncovered = (
