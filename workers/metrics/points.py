@@ -141,12 +141,10 @@ def exact_distances(x: Points, rows: Integers, y: Points, columns: Integers) -> 
         found[part] = np.sqrt(np.einsum("ij,ij->i", differences, differences))
 
     parts = blocks(len(rows), x.near.shape[1], _PAIR_BYTES)
-    if len(parts) == 1:
-        fill(parts[0])
-    elif parts:
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            for first in range(0, len(parts), _PARTS_HELD):
-                list(threads.map(fill, parts[first : first + _PARTS_HELD]))
-                let_go(x.rows)
-                let_go(y.rows)
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        for first in range(0, len(parts), _PARTS_HELD):
+            held = parts[first : first + _PARTS_HELD]
+            list(threads.map(fill, held) if len(held) > 1 else map(fill, held))
+            let_go(x.rows)
+            let_go(y.rows)
     return found / x.scale if squarable else found
