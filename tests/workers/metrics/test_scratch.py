@@ -8,7 +8,7 @@ import pytest
 from faceter.contracts.errors import FaceterError, ProblemKind
 from tests.workers.metrics.samples import gaussian
 from workers.metrics.comparison import compare
-from workers.metrics.points import Rows, let_go
+from workers.metrics.points import Points, Rows, exact_distances, let_go
 from workers.metrics.scratch import rows_in_file
 
 
@@ -36,6 +36,33 @@ def test_from_a_file_or_from_memory_a_comparison_is_the_same(tmp_path: Path) -> 
     )
     assert one.values() == other.values()
     np.testing.assert_array_equal(one.crossing.nearest_real.distances, other.crossing.nearest_real.distances)
+
+
+def resident(rows: Rows) -> int:
+    """Return how many bytes of the memory of this process hold rows of a file."""
+    address = rows.ctypes.data
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, _, rest = line.partition(" ")
+        if "-" in first and not first.endswith(":"):
+            start, end = (int(text, 16) for text in first.split("-"))
+            inside = start <= address < end
+        elif inside and first == "Rss:":
+            return 1024 * int(rest.split()[0])
+    raise AssertionError("no such rows")
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells")
+@pytest.mark.parametrize("pairs", [3, 5000])
+def test_rows_that_were_looked_at_take_no_memory_afterwards(pairs: int, tmp_path: Path) -> None:
+    rows = in_file(gaussian(2000, 500), tmp_path)
+    points = Points(rows, np.zeros(500), 1.0)
+    assert resident(rows) == 0
+    rng = np.random.default_rng(0)
+    exact_distances(points, rng.integers(0, 2000, pairs), points, rng.integers(0, 2000, pairs))
+    assert resident(rows) == 0
+    assert rows[7].sum() == points.rows[7].sum()
+    assert resident(rows) > 0, "it is told"
 
 
 def test_a_full_disk_is_said_to_be_full(small_disk: Path) -> None:
