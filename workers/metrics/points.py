@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _PAIR_BYTES = 2**22
-_PARTS_HELD = 32
+_PARTS_HELD = 4
 _STATISTICS_BYTES = 2**25
 _EXTRA = 8.0
 _SQUARABLE = 400
