@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_PAIR_BYTES = 2**22
+_PAIR_BYTES = 2**20
 _PARTS_HELD = 4
-_STATISTICS_BYTES = 2**25
+_STATISTICS_BYTES = 2**23
 _EXTRA = 8.0
 _SQUARABLE = 400
 
