@@ -7,13 +7,10 @@ from app.evaluation_estimate import Estimate, estimate, largest_subsample
 from app.feature_checks import check_class_output, check_tensor
 from app.request_checks import Sources, check_operators, invalid, mismatch, wrong_kind
 from faceter.contracts.datasets import Dataset, DatasetKind
-from faceter.contracts.evaluations import EvaluationRequest, Metric
+from faceter.contracts.evaluations import LEAST_SAMPLES, EvaluationRequest, Metric
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.datasets.samples import first_few
-
-FEWEST_SAMPLES: Final = 6
-"""Two of the metrics look at 4 neighbours of each sample within its set, and at what lies beyond them."""
 
 _GRADED: Final = (DatasetKind.IMAGES, DatasetKind.SIGNALS, DatasetKind.FEATURES)
 _OTHERWISE: Final = "name another model"
@@ -119,17 +116,17 @@ def _check_counts(request: EvaluationRequest, given: Given) -> tuple[int, int]:
     for field, dataset in given.datasets.items():
         count = dataset.samples if request.subsample is None else min(dataset.samples, request.subsample)
         counts.append(count)
-        fewest = max(FEWEST_SAMPLES, largest + 1)
+        fewest = max(LEAST_SAMPLES, largest + 1)
         if count >= fewest:
             continue
         why = (
             f"k = {largest} needs {largest} others beside each sample of a set"
-            if largest >= FEWEST_SAMPLES
+            if largest >= LEAST_SAMPLES
             else "the nearest others of each sample of a set are looked at"
         )
         if count < dataset.samples:
             raise invalid(f"A `subsample` of {count} is too small: {why}. Take {fewest} at least.", "subsample")
-        if count < FEWEST_SAMPLES:
+        if count < LEAST_SAMPLES:
             raise invalid(
                 f"{dataset.id} has {count} samples, too few: {why}. Upload {fewest} at least, better thousands.", field
             )
@@ -220,7 +217,7 @@ def _check_estimate(reference: int, generated: int, width: int, settings: Settin
     else:
         return
     most = largest_subsample(reference, generated, width, lambda taken: memory_fits(taken) and time_fits(taken))
-    remedy = f"Give a `subsample` of {most:,} at most" if most >= FEWEST_SAMPLES else "Use narrower features"
+    remedy = f"Give a `subsample` of {most:,} at most" if most >= LEAST_SAMPLES else "Use narrower features"
     raise invalid(
         f"Grading {generated:,} generated against {reference:,} real samples by {width:,} values each is estimated to "
         f"take {takes}, and this server allows {allows}. {remedy}, or have its operator raise {setting}.",

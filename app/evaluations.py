@@ -11,7 +11,7 @@ from app.evaluation_comparison import compared, differences
 from app.files import contains, file_links
 from app.paging import decode_cursor, encode_cursor, sorted_page
 from app.queue import JobQueue
-from app.request_checks import Sources, invalid, with_name
+from app.request_checks import Sources, named, with_name
 from app.uses import holding, lent
 from faceter.contracts.base import Contract, Page
 from faceter.contracts.evaluations import (
@@ -30,7 +30,6 @@ from faceter.store.library import Library
 from faceter.store.newest_first import not_our_cursor
 
 _AT_A_TIME: Final = 100
-_MOST_ECHOED: Final = 200
 _PLACE: Final[TypeAdapter[tuple[Shown, NonNegativeInt]]] = TypeAdapter(tuple[Shown, NonNegativeInt])
 
 
@@ -135,13 +134,7 @@ class Evaluations:
         Raises:
             FaceterError: `NOT_FOUND` for the one; `INVALID_REQUEST` on field `with` for the other.
         """
-        evaluation, other = self.get(id), self._library.evaluations.find(other_id)
-        if other is None:
-            raise invalid(
-                f"There is no evaluation {other_id[:_MOST_ECHOED]!r}. GET /v1/evaluations lists those there are.",
-                "with",
-            )
-        return compared(evaluation, other)
+        return compared(self.get(id), named(self._library.evaluations, other_id, "with"))
 
     def samples(self, id: str, which: Shown, limit: int, cursor: str | None) -> SamplePage:
         """Return one page of the samples worth looking at, the first to look at first.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import onnx
 
@@ -19,10 +19,10 @@ from faceter.datasets.signals import SignalsDataset
 from faceter.graphs.check import load_model
 from faceter.graphs.operators import unsupported
 from faceter.store.library import Library
-
-_MOST_ECHOED: Final = 200
+from faceter.store.records import Record, Records
 
 R = TypeVar("R", QuantizationRequest, EvaluationRequest)
+T = TypeVar("T", bound=Record)
 
 
 class Sources:
@@ -43,10 +43,7 @@ class Sources:
         Raises:
             FaceterError: `INVALID_REQUEST` on the field if there is none.
         """
-        dataset = self._library.datasets.find(id)
-        if dataset is None:
-            raise invalid(f"There is no data set {id[:_MOST_ECHOED]!r}. GET /v1/datasets lists those there are.", field)
-        return dataset
+        return named(self._library.datasets, id, field)
 
     def model(self, id: str, field: str) -> Model:
         """Return the model that a field names.
@@ -54,10 +51,7 @@ class Sources:
         Raises:
             FaceterError: `INVALID_REQUEST` on the field if there is none.
         """
-        model = self._library.models.find(id)
-        if model is None:
-            raise invalid(f"There is no model {id[:_MOST_ECHOED]!r}. GET /v1/models lists those there are.", field)
-        return model
+        return named(self._library.models, id, field)
 
     def graph(self, model: Model) -> onnx.ModelProto:
         """Return a model's graph."""
@@ -156,6 +150,18 @@ def with_name(request: R) -> R:
         return request.model_copy(update={"name": check_name(request.name)})
     except ValueError as error:
         raise invalid(f"The name {error}.", "name") from error
+
+
+def named(records: Records[T], id: str, field: str) -> T:
+    """Return the record that a field names.
+
+    Raises:
+        FaceterError: `INVALID_REQUEST` on the field if there is none.
+    """
+    record = records.find(id)
+    if record is None:
+        raise invalid(records.not_found(id).detail, field)
+    return record
 
 
 def invalid(detail: str, field: str) -> FaceterError:

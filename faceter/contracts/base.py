@@ -1,5 +1,6 @@
 """What every contract shares: strict fields, opaque ids, UTC times, pages."""
 
+import hashlib
 import secrets
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
@@ -21,6 +22,16 @@ class Contract(BaseModel):
 def new_id(prefix: str) -> str:
     """Return a fresh opaque id such as ``mdl_4x8…``: ``prefix`` and 100 random bits."""
     return f"{prefix}_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+
+
+def derived_id(prefix: str, *said: str) -> str:
+    """Return the id of what follows from some texts, the same each time: ``prefix`` and 100 bits of their SHA-256."""
+    number = int.from_bytes(hashlib.sha256("\n".join(said).encode()).digest(), "big")
+    letters = []
+    for _ in range(_ID_LENGTH):
+        number, place = divmod(number, len(_ID_ALPHABET))
+        letters.append(_ID_ALPHABET[place])
+    return f"{prefix}_" + "".join(letters)
 
 
 def utc_now() -> datetime:

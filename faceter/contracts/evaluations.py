@@ -7,6 +7,9 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 
 from faceter.contracts.base import Contract, Page, Provenance, Sha256, StoredFile, Timestamp
 
+LEAST_SAMPLES = 6
+"""Fewest samples of a set: two of the metrics look at 4 neighbours of each within its set, and at what lies beyond."""
+
 
 class Metric(StrEnum):
     """A way to grade generated samples."""

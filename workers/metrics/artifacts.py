@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,11 @@ class Pair:
         comparison = self.graded.comparison
         return np.asarray(comparison.real.distances[:, 0] * comparison.scale)
 
+    @cached_property
+    def samples(self) -> ShownSamples:
+        """What of both sets is worth looking at."""
+        return ShownSamples.of(self.arrays())
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return how each sample lies among those of the other set; see `faceter.datasets.shown.ShownSamples.of`."""
         comparison = self.graded.comparison
@@ -78,8 +84,7 @@ def neighbors_file(pair: Pair) -> bytes:
 
 def shown_counts(pair: Pair) -> dict[Shown, int]:
     """Return how many samples there are of each sort worth looking at."""
-    samples = ShownSamples.of(pair.arrays())
-    return {which: len(samples.order(which)) for which in Shown}
+    return {which: len(pair.samples.order(which)) for which in Shown}
 
 
 def evaluation_files(
@@ -99,9 +104,8 @@ def evaluation_files(
     files = {name: stored(context, content, "image/png") for name, (content, _) in drawings.items()}
     data = {name.removesuffix(".png"): values for name, (_, values) in drawings.items()}
     files[PLOTS] = stored(context, json.dumps(data, separators=(",", ":")).encode(), "application/json")
-    samples = ShownSamples.of(pair.arrays())
     for which in Shown:
-        content = sheet(context.library, context.settings, samples, which, reference, generated)
+        content = sheet(context.library, context.settings, pair.samples, which, reference, generated)
         if content is not None:
             files[f"{which}.png"] = stored(context, content, "image/png")
     return files

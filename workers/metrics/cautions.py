@@ -9,7 +9,7 @@ import numpy as np
 from faceter.contracts.evaluations import EvaluationRequest, Metric
 from workers.metrics.feature_sets import FeatureSet
 from workers.metrics.grading import Graded
-from workers.metrics.points import Rows, blocks
+from workers.metrics.points import column_range
 
 FEW = 10_000
 _NEAR_MAXIMUM = 0.995
@@ -23,7 +23,6 @@ _AT_MOST_ONE = (
     Metric.P_RECALL,
 )
 _LITTLE_ABOVE_CHANCE = 0.1
-_BLOCK_BYTES = 2**25
 
 
 def cautions(reference: FeatureSet, generated: FeatureSet, request: EvaluationRequest, graded: Graded) -> list[str]:
@@ -85,7 +84,8 @@ def _of_radii(k: int, graded: Graded) -> Iterator[str]:
 
 def _of_features(reference: FeatureSet, generated: FeatureSet) -> Iterator[str]:
     for name, features in (("real", reference), ("generated", generated)):
-        constant = int((_highest(features.rows) == -_highest(features.rows, sign=-1)).sum())
+        low, high = column_range(features.rows)
+        constant = int((low == high).sum())
         if constant == features.width:
             yield f"All {name} samples have the same features: nothing can be told from them."
         elif constant:
@@ -125,10 +125,3 @@ def _of_maxima(graded: Graded) -> Iterator[str]:
 
 def _value(graded: Graded, metric: Metric) -> float:
     return graded.metrics[metric].value if metric in graded.metrics else 0.0
-
-
-def _highest(rows: Rows, sign: int = 1) -> Rows:
-    """Return the largest of each column of ``sign`` times the rows, [D]."""
-    parts = blocks(len(rows), rows.shape[1], _BLOCK_BYTES)
-    found: Rows = np.max([(sign * np.asarray(rows[part])).max(0) for part in parts], axis=0)
-    return found

@@ -6,7 +6,6 @@ once for each data set, model and tensor, may be downloaded and used by themselv
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 
@@ -15,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from faceter.contracts.base import utc_now
+from faceter.contracts.base import derived_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.evaluations import FeatureSource
@@ -23,7 +22,6 @@ from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import InputDataset, open_inputs
 from faceter.graphs.check import load_model
-from faceter.graphs.describe import input_specs
 from faceter.store.library import Library
 from workers.host import compute_device
 from workers.metrics.points import Rows
@@ -32,8 +30,6 @@ from workers.model_input import Batch, as_input, batch_of, filled
 from workers.network import OnnxModule
 from workers.provenance import provenance_of
 
-_ID_CHARACTERS = 20
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _NAME_LENGTH = 200
 
 Progress = Callable[[float], None]
@@ -63,7 +59,8 @@ def embedded(
         FaceterError: ``DATASET_MISMATCH`` if the model takes something else; ``INFERENCE_FAILED`` if it gives what is
             not finite or no features; ``STORAGE_FULL``.
     """
-    id = _id(dataset, model, source)
+    metadata = model.metadata.model_dump_json()
+    id = derived_id("dts", dataset.sha256, dataset.kind.value, model.sha256, metadata, source.tensor)
     known = library.datasets.find(id)
     if known is not None and library.blobs.exists(known.sha256):
         return known
@@ -144,12 +141,10 @@ def activations(content: bytes, model: Model, data: InputDataset, tensor: str, r
         FaceterError: ``DATASET_MISMATCH`` if the model takes something else; ``INFERENCE_FAILED`` if the tensor's first
             axis is not that of the samples.
     """
-    graph = load_model(content, max_bytes=len(content))
-    inputs = input_specs(graph)
-    source = as_input(data, model.metadata, inputs, role)
+    source = as_input(data, model.metadata, model.inputs, role)
     device = compute_device()
-    network = OnnxModule(graph).to(device)
-    size, fixed = batch_of(inputs, int(np.prod(source.shape)))
+    network = OnnxModule(load_model(content, max_bytes=len(content))).to(device)
+    size, fixed = batch_of(model.inputs, int(np.prod(source.shape)))
     for batch in source.batches(size, range(len(source))):
         rows: Batch = {source.name: batch.inputs}
         given = filled(rows, size) if fixed else rows
@@ -171,14 +166,3 @@ def _told(blocks: Iterator[Rows], count: int, progress: Progress) -> Iterator[Ro
         yield block
         done += len(block)
         progress(done / count)
-
-
-def _id(dataset: Dataset, model: Model, source: FeatureSource) -> str:
-    """Return an id that follows from what the features are made of, and so is found again."""
-    said = (dataset.sha256, dataset.kind.value, model.sha256, model.metadata.model_dump_json(), source.tensor)
-    number = int.from_bytes(hashlib.sha256("\n".join(said).encode()).digest(), "big")
-    letters = []
-    for _ in range(_ID_CHARACTERS):
-        number, place = divmod(number, len(_ALPHABET))
-        letters.append(_ALPHABET[place])
-    return "dts_" + "".join(letters)

@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.evaluations import LEAST_SAMPLES
 from faceter.datasets.features import FeaturesDataset
 from workers.metrics.points import Integers, Rows
 from workers.metrics.scratch import rows_in_file
-
-LEAST_SAMPLES = 6
-"""Fewest samples of a set: two of the metrics look at four neighbours."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,6 @@ from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import open_dataset, open_inputs
-from faceter.graphs.check import load_model
-from faceter.graphs.describe import output_specs
 from faceter.store.library import Library
 from faceter.vision.classification import probabilities as as_probabilities
 from faceter.vision.metadata import class_output
@@ -152,7 +150,7 @@ def _probabilities(context: Context, request: EvaluationRequest, generated: _Sid
     library = context.library
     model = library.models.get(request.classifier)
     content = library.blobs.read(model.sha256)
-    output = class_output(model.metadata, output_specs(load_model(content, max_bytes=len(content)))).name
+    output = class_output(model.metadata, model.outputs).name
     found: list[Floats] = []
     done = 0
     dataset = generated.dataset

@@ -86,14 +86,23 @@ def common_frame(sets: Sequence[Rows]) -> tuple[Floats, float]:
     for part in blocks(len(sets[0]), width, _STATISTICS_BYTES):
         center += np.sum(sets[0][part], axis=0, dtype=np.float64) / len(sets[0])
         let_go(sets[0])
-    largest = 0.0
-    for rows in sets:
-        for part in blocks(len(rows), width, _STATISTICS_BYTES):
-            block = rows[part]
-            ends = (np.asarray(end, np.float64) for end in (block.max(0), block.min(0)))
-            largest = max(largest, *(float(np.abs(end - center).max()) for end in ends))
-            let_go(rows)
+    ends = (end for rows in sets for end in column_range(rows))
+    largest = max(float(np.abs(end - center).max()) for end in ends)
     return center, 1.0 if largest == 0 else 2.0 ** math.ceil(math.log2(largest))
+
+
+def column_range(rows: Rows) -> tuple[Floats, Floats]:
+    """Return the smallest and the largest value of each column, float64 [D] both.
+
+    Args:
+        rows: [N, D].
+    """
+    low, high = np.full(rows.shape[1], np.inf), np.full(rows.shape[1], -np.inf)
+    for part in blocks(len(rows), rows.shape[1], _STATISTICS_BYTES):
+        block = rows[part]
+        low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
+        let_go(rows)
+    return low, high
 
 
 def let_go(rows: Rows) -> None:
