@@ -1,6 +1,7 @@
 """A stored file as an HTTP response: ETag, conditional requests, ranges, HEAD."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -73,7 +74,7 @@ def content_response(request: Request, path: Path, *, sha256: str, filename: str
     """
     etag = f'"{sha256}"'
     size = path.stat().st_size
-    common = {"ETag": etag, "Cache-Control": "private, no-cache", "Accept-Ranges": "bytes"}
+    common = {**_cached(etag), "Accept-Ranges": "bytes"}
     if _matches(request.headers, etag):
         return Response(status_code=304, headers=common)
     headers = {**common, "Content-Disposition": _disposition(filename)}
@@ -96,6 +97,27 @@ def content_response(request: Request, path: Path, *, sha256: str, filename: str
         headers=headers,
         media_type=media_type,
     )
+
+
+def made_response(request: Request, make: Callable[[], bytes], *, tag: str, filename: str, media_type: str) -> Response:
+    """Return the response to a GET for what is made on demand; nothing is made if the client has it.
+
+    Args:
+        request: Its `If-None-Match` is heeded.
+        make: Makes it.
+        tag: Names all it is made of; the ETag.
+        filename: What a browser should save it as.
+        media_type: Of what is made.
+    """
+    common = _cached(f'"{tag}"')
+    if _matches(request.headers, common["ETag"]):
+        return Response(status_code=304, headers=common)
+    headers = {**common, "Content-Disposition": _disposition(filename)}
+    return Response(make(), headers=headers, media_type=media_type)
+
+
+def _cached(etag: str) -> dict[str, str]:
+    return {"ETag": etag, "Cache-Control": "private, no-cache"}
 
 
 def _matches(headers: Headers, etag: str) -> bool:

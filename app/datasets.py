@@ -31,6 +31,8 @@ class FileType:
 FILE_TYPES: Final = {
     DatasetKind.IMAGES: FileType(".zip", "application/zip"),
     DatasetKind.DETECTION: FileType(".zip", "application/zip"),
+    DatasetKind.CONCEPTS: FileType(".zip", "application/zip"),
+    DatasetKind.TEXT_PAIRS: FileType(".zip", "application/zip"),
     DatasetKind.SIGNALS: FileType(".npz", "application/octet-stream"),
     DatasetKind.FEATURES: FileType(".npz", "application/octet-stream"),
 }
@@ -84,7 +86,7 @@ class Datasets:
         blob = self._library.store_blob(file)
         try:
             found = self._check(blob.sha256, kind)
-            return self._library.add_dataset(
+            return self._library.add(
                 Dataset(
                     id=new_id("dts"),
                     name=name,
@@ -95,6 +97,7 @@ class Datasets:
                     samples=found.samples,
                     classes=found.classes,
                     class_counts=found.class_counts,
+                    concepts=found.concepts,
                     notes=found.notes,
                 )
             )
@@ -141,7 +144,7 @@ class Datasets:
         with holding(self._library.redis, [id]):
             self.get(id)
             check_unused(self._queue, id)
-            self._library.delete_dataset(id)
+            self._library.delete(self._library.datasets, id)
 
 
 def parse_kind(text: str | None) -> DatasetKind:

@@ -1,6 +1,5 @@
 """Evaluations: asking for one, listing, comparing, looking at samples, deleting. Nothing here knows of HTTP."""
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Annotated, Final
 
@@ -9,7 +8,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, TypeAdapter
 from app.evaluation_checks import check_evaluation, look_up
 from app.evaluation_comparison import compared, differences
 from app.files import contains, file_links
-from app.paging import decode_cursor, encode_cursor, sorted_page
+from app.paging import decode_cursor, encode_cursor, sorted_page, walked
 from app.queue import JobQueue
 from app.request_checks import Sources, named, with_name
 from app.uses import holding, lent
@@ -29,7 +28,6 @@ from faceter.datasets.shown import ShownSamples
 from faceter.store.library import Library
 from faceter.store.newest_first import not_our_cursor
 
-_AT_A_TIME: Final = 100
 _PLACE: Final[TypeAdapter[tuple[Shown, NonNegativeInt]]] = TypeAdapter(tuple[Shown, NonNegativeInt])
 
 
@@ -122,7 +120,10 @@ class Evaluations:
         Raises:
             FaceterError: `INVALID_REQUEST` for a bad cursor.
         """
-        page = self._sorted(wanted.sort, limit, cursor, wanted) if wanted.sort else self._newest(limit, cursor, wanted)
+        if wanted.sort:
+            page = self._sorted(wanted.sort, limit, cursor, wanted)
+        else:
+            page = self._library.evaluations.page(limit, cursor, wanted.wants)
         return Page(
             items=[summary(evaluation, differs_from=page.items[0]) for evaluation in page.items],
             next_cursor=page.next_cursor,
@@ -162,10 +163,7 @@ class Evaluations:
         Raises:
             FaceterError: `NOT_FOUND`.
         """
-        self._library.delete_evaluation(id)
-
-    def _newest(self, limit: int, cursor: str | None, wanted: EvaluationFilter) -> Page[Evaluation]:
-        return self._library.evaluations.page(limit, cursor, wanted.wants)
+        self._library.delete(self._library.evaluations, id)
 
     def _sorted(self, sort: str, limit: int, cursor: str | None, wanted: EvaluationFilter) -> Page[Evaluation]:
         metric, sign = Metric(sort.removeprefix("-")), -1.0 if sort.startswith("-") else 1.0
@@ -174,16 +172,8 @@ class Evaluations:
             found = evaluation.metrics.get(metric)
             return None if found is None else sign * found.value
 
-        return sorted_page(self._all(wanted), sort, limit, cursor, value=value, id=lambda evaluation: evaluation.id)
-
-    def _all(self, wanted: EvaluationFilter) -> Iterator[Evaluation]:
-        cursor: str | None = None
-        while True:
-            page = self._newest(_AT_A_TIME, cursor, wanted)
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        found = walked(self._library.evaluations, wanted.wants)
+        return sorted_page(found, sort, limit, cursor, value=value, id=lambda evaluation: evaluation.id)
 
 
 def summary(evaluation: Evaluation, *, differs_from: Evaluation) -> EvaluationSummary:

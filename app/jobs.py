@@ -5,11 +5,20 @@ from typing import assert_never
 from pydantic import Field
 
 from app.evaluations import Evaluations
+from app.explanations import Explanations
 from app.quantizations import Quantizations
 from app.queue import JobQueue
 from faceter.contracts.base import Contract
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.jobs import EvaluationJob, Job, JobKind, JobStatus, QuantizationJob
+from faceter.contracts.jobs import (
+    AnalysisJob,
+    EvaluationJob,
+    ExplanationJob,
+    Job,
+    JobKind,
+    JobStatus,
+    QuantizationJob,
+)
 
 
 class JobFilter(Contract):
@@ -32,12 +41,16 @@ class Reruns:
         queue: Where jobs are.
         quantizations: Makes jobs of its kind.
         evaluations: Makes jobs of its kind.
+        explanations: Makes jobs of its kind.
     """
 
-    def __init__(self, queue: JobQueue, quantizations: Quantizations, evaluations: Evaluations) -> None:
+    def __init__(
+        self, queue: JobQueue, quantizations: Quantizations, evaluations: Evaluations, explanations: Explanations
+    ) -> None:
         self._queue = queue
         self._quantizations = quantizations
         self._evaluations = evaluations
+        self._explanations = explanations
 
     def rerun(self, job_id: str) -> Job:
         """Queue a new job that does what an earlier one was to do, if that can still be done.
@@ -57,6 +70,10 @@ class Reruns:
                 return self._quantizations.again(quantization)
             case EvaluationJob() as evaluation:
                 return self._evaluations.again(evaluation)
+            case ExplanationJob() as explanation:
+                return self._explanations.again(explanation)
+            case AnalysisJob() as analysis:
+                return self._queue.enqueue(analysis)
             case other:
                 assert_never(other)
 
@@ -81,6 +98,14 @@ def _links_to_sources(job: Job) -> dict[str, str]:
             return {
                 "reference": f"/v1/datasets/{request.reference}",
                 "generated": f"/v1/datasets/{request.generated}",
+            }
+        case ExplanationJob(model_id=model_id, request=request):
+            return {"model": f"/v1/models/{model_id}", "dataset": f"/v1/datasets/{request.dataset}"}
+        case AnalysisJob(explanation_id=explanation_id, model_id=model_id, dataset_id=dataset_id):
+            return {
+                "explanation": f"/v1/explanations/{explanation_id}",
+                "model": f"/v1/models/{model_id}",
+                "dataset": f"/v1/datasets/{dataset_id}",
             }
         case other:
             assert_never(other)

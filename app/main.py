@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from app import openapi, problems
 from app.limits import BodyLimit, limits_of
 from app.requests import HeadAsGet, RequestLog
-from app.routes import datasets, evaluations, jobs, models, operations, predict, quantizations
+from app.routes import datasets, evaluations, explanations, jobs, models, operations, predict, quantizations
 from app.routes import problems as problem_pages
 from app.services import Services
 from faceter.contracts.settings import Settings
@@ -53,7 +53,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    for room in (models, predict, quantizations, datasets, evaluations, jobs, operations, problem_pages):
+    for room in (
+        models,
+        predict,
+        quantizations,
+        datasets,
+        evaluations,
+        explanations,
+        jobs,
+        operations,
+        problem_pages,
+    ):
         app.include_router(room.router)
     openapi.install(app)
     app.add_middleware(HeadAsGet)

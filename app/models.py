@@ -94,7 +94,7 @@ class Models:
         self._try_out(content, metadata)
         blob = self._library.store_blob(content)
         try:
-            return self._library.add_model(
+            return self._library.add(
                 Model(
                     id=new_id("mdl"),
                     name=name,
@@ -156,7 +156,7 @@ class Models:
         model = self.get(id)
         with holding(self._library.redis, [id]):
             check_unused(self._queue, id)
-            self._library.delete_model(id)
+            self._library.delete(self._library.models, id)
         self._sessions.drop(model.sha256)
 
     def _check_memory(self, model: onnx.ModelProto) -> None:
@@ -249,6 +249,8 @@ def with_links(model: Model) -> Model:
         "graph": f"{here}/graph",
         "predict": f"{here}/predict",
         "quantizations": f"{here}/quantizations",
+        "explanations": f"{here}/explanations",
+        "neurons": f"{here}/neurons",
         "jobs": f"/v1/jobs?model_id={model.id}",
     }
     if model.derived_from:

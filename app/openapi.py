@@ -16,7 +16,7 @@ _FASTAPIS_OWN: Final = ("HTTPValidationError", "ValidationError")
 
 DESCRIPTION: Final = """
 Faceter cuts, inspects and grades neural networks. Upload a trained ONNX model, quantize it without its training data,
-serve either over REST, and grade what generative models produce.
+serve either over REST, grade what generative models produce, and learn what units of a network detect.
 
 **A first tour**
 
@@ -28,6 +28,8 @@ serve either over REST, and grade what generative models produce.
 5. `GET /v1/models/{id}/content` downloads it; `predict` serves it.
 6. `POST /v1/evaluations` with two data sets (`POST /v1/datasets`), real and generated, grades the generated one: how
    faithful its samples are, and how diverse. `GET /v1/evaluations/{id}` has the values, `…/samples` what is wrong.
+7. `POST /v1/models/{id}/explanations` with a data set of labelled pictures, signals or sentences says what each unit of
+   a layer detects. `GET /v1/explanations/{id}/neurons` has the formulas, `…/neurons/{unit}/image` shows them.
 
 **Conventions**
 
@@ -45,6 +47,7 @@ TAGS: Final[list[dict[str, Any]]] = [
     {"name": "quantizations", "description": "Make a smaller, faster model of a model, without its training data."},
     {"name": "datasets", "description": "Data sets to calibrate and to evaluate with, and those made without data."},
     {"name": "evaluations", "description": "Grade what generative models produce, look at samples, compare runs."},
+    {"name": "explanations", "description": "Say what units of a network detect, as formulas over concepts."},
     {"name": "jobs", "description": "Long work: follow, cancel, do again."},
     {"name": "operations", "description": "For those who keep the service running."},
     {"name": "problems", "description": "What each error means."},

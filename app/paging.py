@@ -1,18 +1,22 @@
-"""Pages of what is not listed newest first: cursors of their own, and pages of records sorted by some value."""
+"""Lists that are more than pages newest first: cursors of their own, records one by one, pages sorted by some value."""
 
 import base64
 import binascii
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from faceter.contracts.base import Page
 from faceter.store.newest_first import not_our_cursor
+from faceter.store.records import Record, Records
 
 T = TypeVar("T")
 C = TypeVar("C")
+R = TypeVar("R", bound=Record)
+
+_AT_A_TIME: Final = 100
 
 _Rank = tuple[bool, FiniteFloat, str]
 _SORTED: Final[TypeAdapter[tuple[str, _Rank]]] = TypeAdapter(tuple[str, _Rank])
@@ -34,6 +38,22 @@ def decode_cursor(adapter: TypeAdapter[C], cursor: str) -> C:
         return adapter.validate_json(text, strict=False)
     except (binascii.Error, ValueError, ValidationError) as error:
         raise not_our_cursor() from error
+
+
+def walked(records: Records[R], where: Callable[[R], bool], cursor: str | None = None) -> Iterator[R]:
+    """Yield records newest first, some read at a time.
+
+    Args:
+        records: The collection.
+        where: Keeps only those it is true for.
+        cursor: Where to begin.
+    """
+    while True:
+        page = records.page(_AT_A_TIME, cursor, where)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 def sorted_page(

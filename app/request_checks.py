@@ -10,18 +10,20 @@ from faceter.contracts.base import check_name
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.evaluations import EvaluationRequest
+from faceter.contracts.explanations import ExplanationRequest
 from faceter.contracts.models import Model, Task
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.kinds import InputDataset, open_dataset, open_inputs
 from faceter.datasets.signals import SignalsDataset
+from faceter.datasets.text_pairs import TextPairsDataset
 from faceter.graphs.check import load_model
 from faceter.graphs.operators import unsupported
 from faceter.store.library import Library
 from faceter.store.records import Record, Records
 
-R = TypeVar("R", QuantizationRequest, EvaluationRequest)
+R = TypeVar("R", QuantizationRequest, EvaluationRequest, ExplanationRequest)
 T = TypeVar("T", bound=Record)
 
 
@@ -68,11 +70,16 @@ class Sources:
     @contextmanager
     def opened(self, dataset: Dataset, field: str) -> Iterator[InputDataset]:
         """Open a data set of inputs; what does not fit in the block is said of the field."""
-        try:
-            with open_inputs(self._library.blobs.path(dataset.sha256), dataset.kind, self._settings) as opened:
-                yield opened
-        except FaceterError as error:
-            raise error.at(field) from error
+        path = self._library.blobs.path(dataset.sha256)
+        with _said_of(field), open_inputs(path, dataset.kind, self._settings) as opened:
+            yield opened
+
+    @contextmanager
+    def opened_pairs(self, dataset: Dataset, field: str) -> Iterator[TextPairsDataset]:
+        """Open a data set of text pairs; what does not fit in the block is said of the field."""
+        path = self._library.blobs.path(dataset.sha256)
+        with _said_of(field), open_dataset(path, DatasetKind.TEXT_PAIRS, self._settings) as opened:
+            yield opened
 
     def check_takes(self, model: Model, dataset: Dataset, field: str, *, otherwise: str) -> None:
         """See that a model takes the samples of a data set.
@@ -89,9 +96,11 @@ class Sources:
         match dataset.kind:
             case DatasetKind.FEATURES:
                 raise wrong_kind(dataset, "features are no inputs of a model", field)
+            case DatasetKind.TEXT_PAIRS:
+                raise wrong_kind(dataset, "text pairs are for explanations", field)
             case DatasetKind.SIGNALS:
                 self._check_takes_signals(model, dataset, field)
-            case DatasetKind.IMAGES | DatasetKind.DETECTION:
+            case DatasetKind.IMAGES | DatasetKind.DETECTION | DatasetKind.CONCEPTS:
                 _check_takes_pictures(model, dataset, field, otherwise)
 
     def _check_takes_signals(self, model: Model, dataset: Dataset, field: str) -> None:
@@ -100,6 +109,14 @@ class Sources:
         with self.opened(dataset, field) as opened:
             if isinstance(opened, SignalsDataset):
                 opened.input_of(model.inputs)
+
+
+@contextmanager
+def _said_of(field: str) -> Iterator[None]:
+    try:
+        yield
+    except FaceterError as error:
+        raise error.at(field) from error
 
 
 def _check_takes_pictures(model: Model, dataset: Dataset, field: str, otherwise: str) -> None:

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.datasets import Datasets
 from app.evaluations import Evaluations
+from app.explanations import Explanations
 from app.idempotency import Idempotency
 from app.jobs import Reruns
 from app.metrics import Metrics
@@ -51,6 +52,7 @@ class Services:
     datasets: Datasets
     quantizations: Quantizations
     evaluations: Evaluations
+    explanations: Explanations
     reruns: Reruns
     idempotency: Idempotency
     metrics: Metrics
@@ -81,6 +83,7 @@ class Services:
         )
         quantizations = Quantizations(library, queue, settings)
         evaluations = Evaluations(library, queue, settings)
+        explanations = Explanations(library, queue, settings)
         return cls(
             settings=settings,
             library=library,
@@ -92,7 +95,8 @@ class Services:
             datasets=Datasets(library, queue, settings),
             quantizations=quantizations,
             evaluations=evaluations,
-            reruns=Reruns(queue, quantizations, evaluations),
+            explanations=explanations,
+            reruns=Reruns(queue, quantizations, evaluations, explanations),
             idempotency=Idempotency(library.redis, seconds=settings.idempotency_seconds),
             metrics=Metrics(sessions.statistics, queue.statistics, pool),
             graphs_at_once=CapacityLimiter(_CHECKS_AT_ONCE),

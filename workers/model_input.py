@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata, Preprocessing, TensorSpec
+from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import InputDataset
@@ -44,7 +45,7 @@ class InputData(Protocol):
 
 @dataclass(frozen=True)
 class _Pictures:
-    data: ImagesDataset | DetectionDataset
+    data: ImagesDataset | DetectionDataset | ConceptsDataset
     preprocessing: Preprocessing
     name: str
 

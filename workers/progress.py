@@ -13,10 +13,12 @@ from redis import Redis
 from redis.client import Pipeline
 from rq.executions import Execution
 
+from faceter.contracts.analyses import Analysis
 from faceter.contracts.base import Provenance, utc_now
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.evaluations import Evaluation
+from faceter.contracts.explanations import Explanation
 from faceter.contracts.jobs import JobResult, Progress, Training
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
@@ -27,6 +29,9 @@ from faceter.store.library import Library, files_of
 _log = logging.getLogger("faceter.worker")
 
 S = TypeVar("S")
+
+Made = Model | Dataset | Evaluation | Explanation | Analysis
+"""A record that a job makes."""
 
 _INTERVAL_SECONDS: Final = 0.5
 _CERTAIN_FRACTION: Final = 0.02
@@ -41,7 +46,7 @@ class JobContext:
 
     Args:
         settings: The service's.
-        library: Models, data sets, evaluations and files.
+        library: All records and their files.
         redis: The store.
         execution: The lease on the job.
         clock: Seconds that only go up; the tests' own clock, elsewhere the machine's.
@@ -59,7 +64,7 @@ class JobContext:
         self.library = library
         self.job_id: str = execution.job_id
         self.provenance: Provenance | None = None
-        """All that is needed to make the result again; that of the model or evaluation it made if not set."""
+        """All that is needed to make the result again; that of what it made if not set."""
         self._redis = redis
         self._execution = execution
         self._clock = clock
@@ -68,9 +73,7 @@ class JobContext:
         self._step = ""
         self._fraction = 0.0
         self._held: list[str] = []
-        self._models: list[Model] = []
-        self._datasets: list[Dataset] = []
-        self._evaluations: list[Evaluation] = []
+        self._made: list[Made] = []
         self._asked = -_ASK_SECONDS
         self._stop = False
 
@@ -123,28 +126,34 @@ class JobContext:
         return blob
 
     def add_model(self, model: Model) -> JobResult:
-        """Hand over a model the job made, its file kept with `store_blob`.
+        """Hand over a model the job made, its files kept with `store_blob`.
 
         It appears in the library in the instant the job succeeds, and never if it does not.
 
         Returns:
             The result that names it, for the job to return.
         """
-        self._models.append(model)
+        self._made.append(model)
         return JobResult(model_id=model.id, url=f"/v1/models/{model.id}")
 
     def add_dataset(self, dataset: Dataset) -> None:
-        """Hand over a data set the job made, its files kept with `store_blob`; it appears as `add_model`'s do."""
-        self._datasets.append(dataset)
+        """Hand over a data set that the job made on the way, as `add_model` does a model."""
+        self._made.append(dataset)
 
     def add_evaluation(self, evaluation: Evaluation) -> JobResult:
-        """Hand over an evaluation the job made, its files kept with `store_blob`; it appears as `add_model`'s do.
-
-        Returns:
-            The result that names it, for the job to return.
-        """
-        self._evaluations.append(evaluation)
+        """Hand over an evaluation, as `add_model` does a model."""
+        self._made.append(evaluation)
         return JobResult(evaluation_id=evaluation.id, url=f"/v1/evaluations/{evaluation.id}")
+
+    def add_explanation(self, explanation: Explanation) -> JobResult:
+        """Hand over an explanation, as `add_model` does a model."""
+        self._made.append(explanation)
+        return JobResult(explanation_id=explanation.id, url=f"/v1/explanations/{explanation.id}")
+
+    def add_analysis(self, analysis: Analysis) -> JobResult:
+        """Hand over an analysis, as `add_model` does a model."""
+        self._made.append(analysis)
+        return JobResult(analysis_id=analysis.id, url=f"/v1/analyses/{analysis.id}")
 
     def stop_requested(self) -> bool:
         """Return whether someone asked the job to end soon and keep the best it has.
@@ -211,8 +220,8 @@ class JobContext:
         """
         provenance = self.provenance
         if provenance is None:
-            made: list[Model | Evaluation] = [*self._models, *self._evaluations]
-            provenance = next((record.provenance for record in made if record.provenance is not None), None)
+            results = [record for record in self._made if not isinstance(record, Dataset)]
+            provenance = next((record.provenance for record in results if record.provenance is not None), None)
         job_steps.succeed(self._redis, self._execution, result, provenance, self._publish)
 
         self._held = list((Counter(self._held) - Counter(self._published())).elements())
@@ -230,16 +239,11 @@ class JobContext:
         self.library.delete_released()
 
     def _publish(self, pipeline: Pipeline) -> None:
-        for model in self._models:
-            self.library.queue_model(pipeline, model)
-        for dataset in self._datasets:
-            self.library.queue_dataset(pipeline, dataset)
-        for evaluation in self._evaluations:
-            self.library.queue_evaluation(pipeline, evaluation)
+        for record in self._made:
+            self.library.queue_add(pipeline, record)
 
     def _published(self) -> list[str]:
-        records: list[Model | Dataset | Evaluation] = [*self._models, *self._datasets, *self._evaluations]
-        return [sha256 for record in records for sha256 in files_of(record)]
+        return [sha256 for record in self._made for sha256 in files_of(record)]
 
 
 def _finite(training: Training) -> Training:

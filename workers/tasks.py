@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from faceter.contracts.jobs import EvaluationJob, QuantizationJob
+from faceter.contracts.jobs import AnalysisJob, EvaluationJob, ExplanationJob, QuantizationJob
 from workers.progress import run_task
 
 
@@ -32,3 +32,31 @@ def evaluation(specification: dict[str, Any]) -> dict[str, Any]:
     from workers.metrics.pipeline import evaluate
 
     return run_task(EvaluationJob, evaluate, specification)
+
+
+def explanation(specification: dict[str, Any]) -> dict[str, Any]:
+    """Say what units of a model detect.
+
+    Args:
+        specification: An `ExplanationJob` as JSON values.
+
+    Returns:
+        A `JobResult` as JSON values.
+    """
+    from workers.explanation.pipeline import explain
+
+    return run_task(ExplanationJob, explain, specification)
+
+
+def analysis(specification: dict[str, Any]) -> dict[str, Any]:
+    """Analyse an explanation.
+
+    Args:
+        specification: An `AnalysisJob` as JSON values.
+
+    Returns:
+        A `JobResult` as JSON values.
+    """
+    from workers.explanation.analyses.pipeline import analyse
+
+    return run_task(AnalysisJob, analyse, specification)

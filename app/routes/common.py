@@ -49,6 +49,10 @@ FileName = Annotated[
     Path(description="Name of the file, one of those in the record's `files`.", examples=["curves.png"]),
 ]
 EvaluationId = Annotated[str, Path(description="Id of the evaluation.", examples=["evl_4x8k2m9q0v7r3t6w1y5z"])]
+ExplanationId = Annotated[str, Path(description="Id of the explanation.", examples=["exp_4x8k2m9q0v7r3t6w1y5z"])]
+UnitNumber = Annotated[
+    int, Path(ge=0, description="Position of the unit along the layer's second axis, from 0.", examples=[17])
+]
 JobId = Annotated[str, Path(description="Id of the job.", examples=["job_4x8k2m9q0v7r3t6w1y5z"])]
 
 LOCATION: Final = {"Location": {"description": "Where to find it.", "schema": {"type": "string"}}}

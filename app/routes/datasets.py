@@ -61,13 +61,26 @@ class DatasetQuery(DatasetFilter, Paging):
 async def add_dataset(request: Request, parts: Parts, idempotency_key: IdempotencyKey = None) -> Response:
     """Check a data set and keep it.
 
-    The file is checked on arrival: every picture is opened, every annotation held against its picture, every value of
-    a signal or of features looked at, and an entry of a zip or `.npz` that would unpack to somewhere else, to too much
-    or to a link is refused. Nothing is kept of an upload that fails.
+    The file is checked on arrival: every picture is opened, every annotation and label held against its picture, every
+    value of a signal or of features and every pair of texts looked at, and an entry of a zip or `.npz` that would
+    unpack to somewhere else, to too much or to a link is refused. Nothing is kept of an upload that fails.
 
         curl -F file=@cifar10-test.zip -F kind=images -F name=cifar10-test http://localhost:8000/v1/datasets
         curl -F file=@ecg-test.npz -F kind=signals -F name=ecg-test http://localhost:8000/v1/datasets
         curl -F file=@real.npz -F kind=features -F name=real http://localhost:8000/v1/datasets
+        curl -F file=@streets.zip -F kind=concepts -F name=streets http://localhost:8000/v1/datasets
+        curl -F file=@snli.zip -F kind=text_pairs -F name=snli http://localhost:8000/v1/datasets
+
+    `concepts`: a zip with `images/NAME.jpg` (or another ending); `labels/CATEGORY/NAME.png`, a PNG in the image's size
+    of one channel (8 or 16 bits, or a palette) whose values are numbers: 0 for nothing, k for the k-th concept of the
+    category; `concepts.json`, `{"CATEGORY": ["name", …]}`, no name twice; and optional `image_labels.csv` with the
+    header `image,category,concept`, for concepts that are true of a whole image. A category with a folder in `labels/`
+    needs a file for each image, one without needs rows in `image_labels.csv`.
+
+    `text_pairs`: a zip with `pairs.jsonl`, an object a line of `premise` and `hypothesis` (text, its tokens separated
+    by white space), optional `label`, `premise_tags` and `hypothesis_tags` (as many tags as tokens); `vocab.txt`, a
+    word a line, the line's number from 0 being its id (0 pads, 1 stands for unknown words); and optional `vectors.txt`,
+    a word and its numbers a line, as GloVe writes it.
     """
     async with read_form(request, parts.settings, files=("file",), fields=("name", "kind")) as form:
         file = form.file("file")

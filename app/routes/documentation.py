@@ -88,9 +88,11 @@ DATASET_UPLOAD: Final[dict[str, Any]] = {
                             "`signals`: an `.npz` as `numpy.savez` writes it, with `signals` [N, channels, length] of "
                             "floats, and where there are any: `labels` [N] of whole numbers from 0, `classes` [K] of "
                             "text that names them (without names they mean the model's outputs), and `concepts` [N, "
-                            "length] of whole numbers, 0 for nothing and k for the k-th of `concept_names` [J]. "
+                            "length] (or [N, M, length], up to M at once) of whole numbers, 0 for nothing and k for "
+                            "the k-th of `concept_names` [J]. "
                             "`features`: an `.npz` with `features` [N, D] of floats, a row for each sample, and where "
-                            "there are any `labels` and `classes` as above.",
+                            "there are any `labels` and `classes` as above. `concepts`: a zip of images with concepts "
+                            "of their pixels, and `text_pairs`: a zip of sentence pairs; both as described above.",
                             "examples": ["images"],
                         },
                         "name": {**_NAME, "examples": ["cifar10-test"]},

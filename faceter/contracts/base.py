@@ -5,7 +5,15 @@ import secrets
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID_LENGTH = 20
@@ -49,6 +57,18 @@ def check_name(text: str) -> str:
     if not 1 <= len(name) <= _NAME_LENGTH or not name.translate(_JOINERS).isprintable():
         raise ValueError("must be 1 to 200 printable characters")
     return name
+
+
+def in_one_sentence(sentence: str) -> WrapValidator:
+    """Return what says so of a value that fits none of its forms, where each of them would say so of itself."""
+
+    def check(value: Any, forms: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return forms(value)
+        except ValidationError as error:
+            raise ValueError(sentence) from error
+
+    return WrapValidator(check)
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -15,7 +15,13 @@ class DatasetKind(StrEnum):
     DETECTION = "detection"
     """A zip with `images/` and `annotations.json` in COCO format."""
     SIGNALS = "signals"
-    """An `.npz` with `signals` [N, channels, length], optional `labels` [N], `concepts` [N, length] and their names."""
+    """An `.npz` with `signals` [N, channels, length], optional `labels` [N], `concepts` [N, length] (or [N, M, length],
+    up to M at once) and their names."""
+    CONCEPTS = "concepts"
+    """A zip with `images/`, `labels/CATEGORY/` (a PNG for each image, of the numbers of concepts) and `concepts.json`,
+    their names; optional `image_labels.csv` for concepts of whole images."""
+    TEXT_PAIRS = "text_pairs"
+    """A zip with `pairs.jsonl`, `vocab.txt` and optional `vectors.txt`."""
     FEATURES = "features"
     """An `.npz` with `features` [N, D], a row for each sample, and optional `labels` [N]."""
 
@@ -41,6 +47,10 @@ class Dataset(Contract):
     """Names of its classes; empty if it is not labelled."""
     class_counts: dict[str, int] = Field(default_factory=dict, examples=[{"airplane": 500, "automobile": 500}])
     """Samples (or boxes) of each class."""
+    concepts: dict[str, list[str]] = Field(
+        default_factory=dict, examples=[{"object": ["sky", "road", "car"], "scene": ["day", "dusk"]}]
+    )
+    """Names of its concepts by category: of kind `concepts`, and of `signals` (category `signal`); else empty."""
     notes: list[str] = Field(default_factory=list, examples=[["passed over, not pictures: README.txt"]])
     """What was passed over on arrival, such as hidden files."""
     derived_from: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])

@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field
 
-from faceter.contracts.base import Contract, Page, Provenance, Sha256, StoredFile, Timestamp
+from faceter.contracts.base import Contract, Page, Provenance, Sha256, StoredFile, Timestamp, in_one_sentence
 
 LEAST_SAMPLES = 6
 """Fewest samples of a set: two of the metrics look at 4 neighbours of each within its set, and at what lies beyond."""
@@ -57,16 +57,9 @@ class Metric(StrEnum):
 Neighbour = Annotated[int, Field(ge=1, le=1000)]
 
 
-def _one_or_several(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """Say in one sentence what is wrong with k, where each of its forms would say so of itself."""
-    try:
-        return check(value)
-    except ValidationError as error:
-        raise ValueError("must be a whole number from 1 to 1000, or a list of 1 to 50 of them") from error
-
-
 Neighbours = Annotated[
-    Neighbour | Annotated[list[Neighbour], Field(min_length=1, max_length=50)], WrapValidator(_one_or_several)
+    Neighbour | Annotated[list[Neighbour], Field(min_length=1, max_length=50)],
+    in_one_sentence("must be a whole number from 1 to 1000, or a list of 1 to 50 of them"),
 ]
 
 

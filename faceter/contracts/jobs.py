@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from faceter.contracts.analyses import AnalysisRequest, DriftRequest, InterpretabilityRequest
 from faceter.contracts.base import Contract, Provenance, Timestamp
 from faceter.contracts.errors import Problem
 from faceter.contracts.evaluations import EvaluationRequest
+from faceter.contracts.explanations import ExplanationRequest
 from faceter.contracts.quantizations import QuantizationRequest
 
 
@@ -18,6 +20,10 @@ class JobKind(StrEnum):
     """Make a quantized model of a model."""
     EVALUATION = "evaluation"
     """Grade generated samples against real ones."""
+    EXPLANATION = "explanation"
+    """Say what units of a model detect."""
+    ANALYSIS = "analysis"
+    """Analyse an explanation."""
 
 
 class JobStatus(StrEnum):
@@ -66,7 +72,53 @@ class EvaluationJob(Contract):
         return self.request.uses
 
 
-JobSpecification = Annotated[QuantizationJob | EvaluationJob, Field(discriminator="kind")]
+class ExplanationJob(Contract):
+    """Say what units of a model detect."""
+
+    kind: Literal[JobKind.EXPLANATION] = JobKind.EXPLANATION
+    """What sort of work it is."""
+    model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """The model to explain."""
+    request: ExplanationRequest
+    """By which concepts, and how."""
+
+    @property
+    def uses(self) -> list[str]:
+        """Ids of the models and data sets the job reads."""
+        return [self.model_id, self.request.dataset]
+
+
+class AnalysisJob(Contract):
+    """Analyse an explanation."""
+
+    kind: Literal[JobKind.ANALYSIS] = JobKind.ANALYSIS
+    """What sort of work it is."""
+    explanation_id: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
+    """The explanation to analyse."""
+    model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """The model it explains."""
+    dataset_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """The data set it was made with."""
+    request: AnalysisRequest
+    """What to analyse."""
+
+    @property
+    def uses(self) -> list[str]:
+        """Ids of the explanation, models and data sets the job reads."""
+        ids = [self.explanation_id, self.model_id, self.dataset_id]
+        match self.request:
+            case DriftRequest(models=models):
+                ids.extend(models)
+            case InterpretabilityRequest(dataset=str() as dataset):
+                ids.append(dataset)
+            case _:
+                pass
+        return list(dict.fromkeys(ids))
+
+
+JobSpecification = Annotated[
+    QuantizationJob | EvaluationJob | ExplanationJob | AnalysisJob, Field(discriminator="kind")
+]
 """What a job is to do."""
 
 
@@ -109,6 +161,10 @@ class JobResult(Contract):
     """The data set it made on the way, such as the synthetic inputs a model was tuned on."""
     evaluation_id: str | None = Field(default=None, examples=["evl_4x8k2m9q0v7r3t6w1y5z"])
     """The evaluation it made."""
+    explanation_id: str | None = Field(default=None, examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
+    """The explanation it made."""
+    analysis_id: str | None = Field(default=None, examples=["anl_4x8k2m9q0v7r3t6w1y5z"])
+    """The analysis it made."""
     url: str = Field(examples=["/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z"])
     """Where to find it."""
 

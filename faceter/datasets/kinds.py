@@ -6,19 +6,26 @@ from typing import Literal, overload
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
+from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.samples import DatasetSummary, ProgressFunction
 from faceter.datasets.signals import SignalsDataset
+from faceter.datasets.text_pairs import TextPairsDataset
 
-InputDataset = ImagesDataset | DetectionDataset | SignalsDataset
-"""A data set of inputs of a model, opened."""
+InputDataset = ImagesDataset | DetectionDataset | ConceptsDataset | SignalsDataset
+"""A data set of pictures or signals, opened: what becomes a model's one input."""
 
-READERS: dict[DatasetKind, type[InputDataset] | type[FeaturesDataset]] = {
+AnyDataset = InputDataset | TextPairsDataset | FeaturesDataset
+"""A data set of any kind, opened."""
+
+READERS: dict[DatasetKind, type[AnyDataset]] = {
     DatasetKind.IMAGES: ImagesDataset,
     DatasetKind.DETECTION: DetectionDataset,
+    DatasetKind.CONCEPTS: ConceptsDataset,
     DatasetKind.SIGNALS: SignalsDataset,
+    DatasetKind.TEXT_PAIRS: TextPairsDataset,
     DatasetKind.FEATURES: FeaturesDataset,
 }
 """What reads each kind."""
@@ -32,17 +39,25 @@ def open_dataset(
 ) -> DetectionDataset: ...
 @overload
 def open_dataset(
+    path: Path, kind: Literal[DatasetKind.CONCEPTS], settings: Settings | None = None
+) -> ConceptsDataset: ...
+@overload
+def open_dataset(
     path: Path, kind: Literal[DatasetKind.SIGNALS], settings: Settings | None = None
 ) -> SignalsDataset: ...
+@overload
+def open_dataset(
+    path: Path, kind: Literal[DatasetKind.TEXT_PAIRS], settings: Settings | None = None
+) -> TextPairsDataset: ...
 @overload
 def open_dataset(
     path: Path, kind: Literal[DatasetKind.FEATURES], settings: Settings | None = None
 ) -> FeaturesDataset: ...
 @overload
-def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> InputDataset | FeaturesDataset: ...
+def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> AnyDataset: ...
 
 
-def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> InputDataset | FeaturesDataset:
+def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> AnyDataset:
     """Open a data set to read from; close it after use, or use it as a context manager.
 
     Args:
@@ -57,18 +72,23 @@ def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None
 
 
 def open_inputs(path: Path, kind: DatasetKind, settings: Settings | None = None) -> InputDataset:
-    """Open a data set of inputs of a model, which features are not; see :func:`open_dataset`.
+    """Open a data set of pictures or signals, which become a model's one input; see :func:`open_dataset`.
 
     Raises:
-        FaceterError: ``DATASET_MISMATCH`` for features; what :func:`open_dataset` raises.
+        FaceterError: ``DATASET_MISMATCH`` for features and text pairs; what :func:`open_dataset` raises.
     """
     if kind is DatasetKind.FEATURES:
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
             "The data set holds features, which are no inputs of a model. Give pictures or signals.",
         )
+    if kind is DatasetKind.TEXT_PAIRS:
+        raise FaceterError(
+            ProblemKind.DATASET_MISMATCH,
+            "The data set holds text pairs, which are for explanations. Give pictures or signals.",
+        )
     opened = open_dataset(path, kind, settings)
-    assert not isinstance(opened, FeaturesDataset)
+    assert not isinstance(opened, FeaturesDataset | TextPairsDataset)
     return opened
 
 

@@ -16,11 +16,13 @@ class DatasetSummary:
     """What a data set was found to hold."""
 
     samples: int
-    """How many samples: pictures or signals."""
+    """How many samples: pictures, signals or pairs of texts."""
     classes: list[str] = field(default_factory=list)
     """Names of its classes; empty if it is not labelled."""
     class_counts: dict[str, int] = field(default_factory=dict)
     """Samples, or boxes, of each class."""
+    concepts: dict[str, list[str]] = field(default_factory=dict)
+    """Names of its concepts by category; empty if it carries none."""
     notes: list[str] = field(default_factory=list)
     """What was passed over."""
 

@@ -1,6 +1,7 @@
 """Data sets of kind ``signals``: an ``.npz`` of signals, with classes and moments of interest or without."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -18,6 +19,9 @@ from faceter.vision.boxes import FloatArray, IntArray
 SIGNALS, CONCEPTS, CONCEPT_NAMES = "signals", "concepts", "concept_names"
 """Arrays of the file: [N, channels, length], [N, length] and [J]."""
 
+CONCEPT_CATEGORY = "signal"
+"""Category of the concepts."""
+
 _RANK = 3
 _MAX_SIGNAL_BYTES = 1 << 26
 
@@ -28,8 +32,8 @@ class SignalsDataset(ArrayDataset):
     ``signals`` [N, channels, length] are floats. ``labels`` [N], if there are any, number the classes from 0;
     ``classes`` [K] names them, and without names they are called "0", "1", … and mean the model's first, second, …
     output. ``concepts`` [N, length] say what is there at each moment: 0 for nothing, k for the k-th of
-    ``concept_names``. At most a few signals and the labels are in memory at any time. Reading is safe from several
-    threads at once.
+    ``concept_names``; [N, M, length] say up to M things of each moment. At most a few signals and the labels are in
+    memory at any time. Reading is safe from several threads at once.
     """
 
     array = SIGNALS
@@ -45,6 +49,14 @@ class SignalsDataset(ArrayDataset):
         """Names of the concepts, the first of which is number 1; empty if there are none."""
 
     @property
+    def most_concepts(self) -> int:
+        """How many concepts a moment may have at once."""
+        header = self._headers.get(CONCEPTS)
+        if header is None:
+            return 0
+        return header.shape[1] if len(header.shape) == _RANK else 1
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Channels and length of each signal."""
         _, channels, length = self._samples.shape
@@ -58,6 +70,11 @@ class SignalsDataset(ArrayDataset):
             for start, values in self._blocks(self._headers[CONCEPTS]):
                 check_numbers(values, CONCEPTS, len(self.concept_names) + 1, f"'{CONCEPT_NAMES}' allow", start)
         return self.summary()
+
+    def summary(self) -> DatasetSummary:
+        """Say how many signals there are, in all and of each class, and which concepts."""
+        concepts = {CONCEPT_CATEGORY: list(self.concept_names)} if self.concept_names else {}
+        return replace(super().summary(), concepts=concepts)
 
     def sample_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
         """Return the class of each signal, numbered in the order of the model's labels.
@@ -123,12 +140,12 @@ class SignalsDataset(ArrayDataset):
             yield Batch(self._taken(rows, part), part, None if labels is None else labels[part])
 
     def concepts(self, index: int) -> IntArray | None:
-        """Return what is there at each moment of a signal, int64 [length], or None where nothing is said."""
+        """Return what is there at each moment of a signal, int64 [M, length], or None where nothing is said."""
         if CONCEPTS not in self._headers:
             return None
         rows = self._archive.rows(self._headers[CONCEPTS])
         rows.skip_to(index)
-        return np.asarray(rows.take(1)[0], np.int64)
+        return np.asarray(rows.take(1)[0], np.int64).reshape(self.most_concepts, -1)
 
     def _taken(self, rows: Rows, part: IntArray) -> FloatArray:
         """Return rows of ``signals`` as float32, read in rising order."""
@@ -163,7 +180,9 @@ class SignalsDataset(ArrayDataset):
             return []
         if named is None:
             raise invalid(f"'{CONCEPTS}' needs '{CONCEPT_NAMES}', the k-th of which says what the number k means.")
-        check_integers(header, (len(self), self.shape[1]), "one whole number for each moment of each signal")
+        many = len(header.shape) == _RANK and header.shape[1] > 0
+        shape = (len(self), header.shape[1], self.shape[1]) if many else (len(self), self.shape[1])
+        check_integers(header, shape, "one whole number for each moment of each signal")
         check_order(header, "signals")
         return named
 

@@ -1,18 +1,20 @@
-"""The library: models, data sets and evaluations, and the files they share."""
+"""The library: models, data sets and what was found out about them, and the files they share."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, Final, Protocol, Self, TypeVar, cast
+from typing import Any, BinaryIO, Final, Protocol, Self, TypeVar, cast
 
 from redis import Redis
 from redis.client import Pipeline
 from redis.lock import Lock
 
+from faceter.contracts.analyses import Analysis
 from faceter.contracts.base import StoredFile
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.evaluations import Evaluation
+from faceter.contracts.explanations import Explanation
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.store.blob_references import LOOSE_KEY, RELEASED, queue_reference, queue_release, references_key
@@ -43,7 +45,7 @@ class Library:
     """All records with their files; equal files are one blob, which goes when its last record goes.
 
     A record refers to its file and to each of its further files; a job refers to its checkpoint. A blob's references
-    are the set of their ids. Between `store_blob` and the `add_…` of its record (which may be hours in a job) the blob
+    are the set of their ids. Between `store_blob` and the `add` of its record (which may be hours in a job) the blob
     is *held*, once for each call, so that deleting another record of the same content does not take it away.
     Holds run out a day after the longest job would have ended, and `sweep` deletes what a dead process left behind.
 
@@ -58,6 +60,15 @@ class Library:
         self.models: Records[Model] = Records(self.redis, "models", Model)
         self.datasets: Records[Dataset] = Records(self.redis, "datasets", Dataset, noun="data set")
         self.evaluations: Records[Evaluation] = Records(self.redis, "evaluations", Evaluation)
+        self.explanations: Records[Explanation] = Records(self.redis, "explanations", Explanation)
+        self.analyses: Records[Analysis] = Records(self.redis, "analyses", Analysis, noun="analysis")
+        self._collections: dict[type[Record], Records[Any]] = {
+            Model: self.models,
+            Dataset: self.datasets,
+            Evaluation: self.evaluations,
+            Explanation: self.explanations,
+            Analysis: self.analyses,
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -71,7 +82,7 @@ class Library:
 
     @store_errors()
     def store_blob(self, source: BinaryIO | bytes) -> StoredBlob:
-        """Keep a file and hold it until the `add_…` of its record or `discard_blob`.
+        """Keep a file and hold it until the `add` of its record or `discard_blob`.
 
         Raises:
             FaceterError: `STORAGE_FULL` where there is no room; `STORE_UNAVAILABLE`.
@@ -96,70 +107,52 @@ class Library:
             self._delete_if_loose(sha256)
 
     @store_errors()
-    def add_model(self, model: Model) -> Model:
-        """Keep a model whose files were stored with `store_blob`, each once; their holds become references.
+    def add(self, record: R) -> R:
+        """Keep a record whose files were stored with `store_blob`, each once; their holds become references.
 
         Raises:
             FaceterError: `BLOB_MISSING` if one of the files is not in the store; then nothing is changed.
         """
-        return self._add(self.models, model)
+        with self._locked(files_of(record)):
+            for sha256 in files_of(record):
+                if not self.blobs.exists(sha256):
+                    raise FaceterError(
+                        ProblemKind.BLOB_MISSING, f"The file {sha256} was not stored, or has been deleted since."
+                    )
+            with self.redis.pipeline() as pipeline:
+                self.queue_add(pipeline, record)
+                pipeline.execute()
+        return record
+
+    def queue_add(self, pipeline: Pipeline, record: Filed) -> None:
+        """Queue `add` on ``pipeline``, for a transaction that does more than this; the record's files must be held."""
+        self._collections[type(record)].queue_add(pipeline, record)
+        for sha256 in files_of(record):
+            queue_reference(pipeline, sha256, record.id)
+            self._let_go(pipeline, sha256)
 
     @store_errors()
-    def add_dataset(self, dataset: Dataset) -> Dataset:
-        """Keep a data set whose files were stored with `store_blob`, each once; their holds become references.
+    def delete(self, records: Records[R], id: str) -> None:
+        """Delete a record, and those of its files that no other record has.
 
-        Raises:
-            FaceterError: `BLOB_MISSING` if one of the files is not in the store; then nothing is changed.
-        """
-        return self._add(self.datasets, dataset)
-
-    @store_errors()
-    def add_evaluation(self, evaluation: Evaluation) -> Evaluation:
-        """Keep an evaluation whose files were stored with `store_blob`, each once; their holds become references.
-
-        Raises:
-            FaceterError: `BLOB_MISSING` if one of the files is not in the store; then nothing is changed.
-        """
-        return self._add(self.evaluations, evaluation)
-
-    def queue_model(self, pipeline: Pipeline, model: Model) -> None:
-        """Queue `add_model` on ``pipeline``, for a transaction that does more than this; its files must be held."""
-        self._queue_add(pipeline, self.models, model)
-
-    def queue_dataset(self, pipeline: Pipeline, dataset: Dataset) -> None:
-        """Queue `add_dataset` on ``pipeline``, for a transaction that does more than this; its files must be held."""
-        self._queue_add(pipeline, self.datasets, dataset)
-
-    def queue_evaluation(self, pipeline: Pipeline, evaluation: Evaluation) -> None:
-        """Queue `add_evaluation` on ``pipeline``, for a transaction that does more; its files must be held."""
-        self._queue_add(pipeline, self.evaluations, evaluation)
-
-    @store_errors()
-    def delete_model(self, id: str) -> None:
-        """Delete a model, and those of its files that no other record has.
+        Args:
+            records: The collection it is of, such as `models`.
+            id: Which.
 
         Raises:
             FaceterError: `NOT_FOUND`.
         """
-        self._delete(self.models, id)
-
-    @store_errors()
-    def delete_dataset(self, id: str) -> None:
-        """Delete a data set, and those of its files that no other record has.
-
-        Raises:
-            FaceterError: `NOT_FOUND`.
-        """
-        self._delete(self.datasets, id)
-
-    @store_errors()
-    def delete_evaluation(self, id: str) -> None:
-        """Delete an evaluation, and those of its files that no other record has.
-
-        Raises:
-            FaceterError: `NOT_FOUND`.
-        """
-        self._delete(self.evaluations, id)
+        files = set(files_of(records.get(id)))
+        with self._locked(files):
+            with self.redis.pipeline() as pipeline:
+                records.queue_delete(pipeline, id)
+                for sha256 in files:
+                    queue_release(pipeline, sha256, id)
+                deleted = pipeline.execute()[0]
+            for sha256 in files:
+                self._delete_if_loose(sha256)
+            if not deleted:
+                raise records.not_found(id)
 
     @store_errors()
     def references(self, sha256: str) -> set[str]:
@@ -189,37 +182,6 @@ class Library:
                 finally:
                     lock.release()
         return deleted
-
-    def _add(self, records: Records[R], record: R) -> R:
-        with self._locked(files_of(record)):
-            for sha256 in files_of(record):
-                if not self.blobs.exists(sha256):
-                    raise FaceterError(
-                        ProblemKind.BLOB_MISSING, f"The file {sha256} was not stored, or has been deleted since."
-                    )
-            with self.redis.pipeline() as pipeline:
-                self._queue_add(pipeline, records, record)
-                pipeline.execute()
-        return record
-
-    def _queue_add(self, pipeline: Pipeline, records: Records[R], record: R) -> None:
-        records.queue_add(pipeline, record)
-        for sha256 in files_of(record):
-            queue_reference(pipeline, sha256, record.id)
-            self._let_go(pipeline, sha256)
-
-    def _delete(self, records: Records[R], id: str) -> None:
-        files = set(files_of(records.get(id)))
-        with self._locked(files):
-            with self.redis.pipeline() as pipeline:
-                records.queue_delete(pipeline, id)
-                for sha256 in files:
-                    queue_release(pipeline, sha256, id)
-                deleted = pipeline.execute()[0]
-            for sha256 in files:
-                self._delete_if_loose(sha256)
-            if not deleted:
-                raise records.not_found(id)
 
     def _delete_if_loose(self, sha256: str) -> bool:
         """Delete the blob unless something needs it; the caller has its lock."""

@@ -23,6 +23,11 @@ Position = tuple[int, str]
 """Where an entry stands: microseconds since 1970 of its creation, and its id where two are equal."""
 
 
+def position_of(id: str, created_at: datetime) -> Position:
+    """Return where an entry stands."""
+    return _microseconds(created_at), id
+
+
 def _microseconds(moment: datetime) -> int:
     since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * _MICROSECOND + since.microseconds

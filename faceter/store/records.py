@@ -12,7 +12,7 @@ from redis.client import Pipeline
 from faceter.contracts.base import Page
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.store.connection import store_errors, transact
-from faceter.store.newest_first import NewestFirst
+from faceter.store.newest_first import NewestFirst, encode_cursor, position_of
 
 _MOST_ECHOED: Final = 200
 
@@ -140,6 +140,10 @@ class Records(Generic[T]):
             FaceterError: `INVALID_REQUEST` for a cursor that is not ours or a limit below 1.
         """
         return self._index.page(limit, cursor, self._load, where)
+
+    def cursor_after(self, record: T) -> str:
+        """Return the cursor of the page that goes on after a record, whether it is still there or not."""
+        return encode_cursor(position_of(record.id, record.created_at))
 
     def _load(self, ids: Sequence[str]) -> list[T | None]:
         raw = cast(list[bytes | None], self._redis.mget([self.key(id) for id in ids]))

@@ -89,9 +89,14 @@ def add_graded(
     **changes: Any,
 ) -> Evaluation:
     """Keep an evaluation with its files, as a worker does."""
+    return library.add(graded(values, **stored(library, content, files or {}), **changes))
+
+
+def stored(library: Library, content: bytes, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Store the file of a record and further ones; return what the record says of them."""
     blob = library.store_blob(content)
-    kept = {name: library.store_blob(further) for name, further in (files or {}).items()}
+    kept = {name: library.store_blob(further) for name, further in files.items()}
     named = {
         name: StoredFile(sha256=file.sha256, bytes=file.bytes, media_type="image/png") for name, file in kept.items()
     }
-    return library.add_evaluation(graded(values, sha256=blob.sha256, bytes=blob.bytes, files=named, **changes))
+    return {"sha256": blob.sha256, "bytes": blob.bytes, "files": named}

@@ -1,16 +1,21 @@
-"""Data sets and models that requests for evaluations name, good ones and bad ones."""
+"""Data sets and models that requests for evaluations and explanations name, good ones and bad ones."""
 
+import io
+import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import numpy as np
+import onnx
 from onnx import TensorProto, helper
+from PIL import Image
 
 from faceter.datasets.signals import signals_file
 from tests.app.test_quantizations import signal_classifier
-from tests.app.uploads import LABELS, METADATA, add_dataset, add_model, detection, images, npz
+from tests.app.uploads import LABELS, METADATA, add_dataset, add_model, archive, detection, images, npz, picture
 from tests.engines import graphs
+from tests.workers.explanation import scenes
 
 OTHER = {**METADATA, "task": "other", "labels": None}
 
@@ -81,6 +86,29 @@ def with_if() -> bytes:
     )
 
 
+def concepts(*names: str) -> bytes:
+    """Return a picture half of which is the first of some concepts."""
+    label = io.BytesIO()
+    Image.fromarray(np.repeat([[0, 1]], 6, axis=1).repeat(10, axis=0).astype(np.uint8)).save(label, "PNG")
+    return archive(
+        {
+            "images/a.png": picture(),
+            "labels/object/a.png": label.getvalue(),
+            "concepts.json": json.dumps({"object": names}).encode(),
+        }
+    )
+
+
+def pairs(*said: str, label: str = "neutral") -> bytes:
+    """Return pairs of sentences that are the same."""
+    lines = [json.dumps({"premise": words, "hypothesis": words, "label": label}) for words in said]
+    return archive({"pairs.jsonl": "\n".join(lines).encode(), "vocab.txt": b"<pad>\n<unk>\ndog"})
+
+
+def content_of(graph: onnx.ModelProto) -> bytes:
+    return bytes(graph.SerializeToString())
+
+
 DATASETS: dict[str, tuple[Callable[[], bytes], str]] = {
     "real": (lambda: vectors(12, 5), "features"),
     "made": (lambda: vectors(20, 5), "features"),
@@ -94,6 +122,15 @@ DATASETS: dict[str, tuple[Callable[[], bytes], str]] = {
     "boxes": (lambda: detection(["cat"]), "detection"),
     "signals": (lambda: signals(64), "signals"),
     "longer": (lambda: signals(65), "signals"),
+    "streets": (lambda: scenes.scenes(3), "concepts"),
+    "Red things": (lambda: concepts("Red", "tree"), "concepts"),
+    "beats": (lambda: scenes.beats(4), "signals"),
+    "longer beats": (lambda: scenes.beats(4, 80), "signals"),
+    "starts": (lambda: scenes.beats(4, names=("start", "dip")), "signals"),
+    "sentences": (lambda: scenes.sentences(9), "text_pairs"),
+    "plain sentences": (lambda: scenes.sentences(9, vectors=False), "text_pairs"),
+    "long sentences": (lambda: pairs("a dog", " ".join(["dog"] * 9), " ".join(["cat"] * 10)), "text_pairs"),
+    "other sentences": (lambda: pairs("a dog", label="funny"), "text_pairs"),
 }
 
 MODELS: dict[str, tuple[Callable[[], bytes], object]] = {
@@ -109,6 +146,9 @@ MODELS: dict[str, tuple[Callable[[], bytes], object]] = {
     "of rank 4": (odd, {**OTHER, "output": "turned"}),
     "signal net": (lambda: signal_classifier(64), {"task": "signal-classification"}),
     "any signal net": (lambda: signal_classifier("length"), {"task": "signal-classification"}),
+    "color net": (lambda: content_of(scenes.color_network()), scenes.color_metadata().model_dump(mode="json")),
+    "peak net": (lambda: content_of(scenes.peak_network()), None),
+    "word net": (lambda: content_of(scenes.word_network()), scenes.word_metadata().model_dump(mode="json")),
 }
 
 

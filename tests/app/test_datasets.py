@@ -1,11 +1,15 @@
+import json
 import stat
 import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from io import BytesIO
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from faceter.contracts.base import StoredFile, new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
@@ -13,7 +17,7 @@ from faceter.contracts.errors import ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.store.library import Library
 from tests.app.test_problems import problem
-from tests.app.uploads import add_dataset, add_model, archive, detection, images, picture, post_dataset
+from tests.app.uploads import add_dataset, add_model, archive, detection, images, npz, picture, post_dataset
 
 SHEET = picture(seed=5)
 
@@ -42,6 +46,103 @@ def test_detection(api: httpx.Client) -> None:
     assert (dataset["samples"], dataset["class_counts"]) == (1, {"ant": 1, "bee": 1})
 
 
+NAMES = {"object": ["sky", "road"], "scene": ["day", "dusk"]}
+
+
+def concepts(largest: int = 2) -> bytes:
+    """Return a `concepts` data set of two pictures, whose labels go up to a number."""
+    values, label = np.zeros((10, 12), np.uint8), BytesIO()
+    values[:4] = largest
+    Image.fromarray(values).save(label, "PNG")
+    files = {f"images/{name}.png": picture(seed) for seed, name in enumerate("ab")}
+    files |= {f"labels/object/{name}.png": label.getvalue() for name in "ab"}
+    files["image_labels.csv"] = b"image,category,concept\na,scene,day\nb.png,scene,dusk\n"
+    return archive({**files, "concepts.json": json.dumps(NAMES).encode()})
+
+
+def text_pairs(**changes: Any) -> bytes:
+    """Return a `text_pairs` data set of two pairs, the second changed as told."""
+    pairs = [{"premise": "a man plays", "hypothesis": "a man sleeps", "label": "contradiction"}] * 2
+    lines = [json.dumps(pair).encode() for pair in (pairs[0], {**pairs[1], **changes})]
+    return archive({"pairs.jsonl": b"\n".join(lines), "vocab.txt": b"<pad>\n<unk>\na\nman\nplays\n"})
+
+
+def test_concepts(api: httpx.Client) -> None:
+    content = concepts()
+    dataset = add_dataset(api, content, "concepts", name="streets")
+    assert (dataset["kind"], dataset["samples"], dataset["concepts"]) == ("concepts", 2, NAMES)
+    assert (dataset["classes"], dataset["class_counts"], dataset["notes"]) == ([], {}, [])
+    assert api.get(dataset["links"]["self"]).json() == dataset
+    assert [item["id"] for item in api.get("/v1/datasets?kind=concepts").json()["items"]] == [dataset["id"]]
+    response = api.get(dataset["links"]["content"])
+    assert response.content == content
+    assert 'filename="streets.zip"' in response.headers["content-disposition"]
+
+
+def test_text_pairs(api: httpx.Client) -> None:
+    dataset = add_dataset(api, text_pairs(label="entailment"), "text_pairs", name="nli")
+    assert (dataset["kind"], dataset["samples"], dataset["concepts"]) == ("text_pairs", 2, {})
+    assert dataset["class_counts"] == {"contradiction": 1, "entailment": 1}
+    assert dataset["notes"] == ["not in vocab.txt, so taken for unknown: 1 word at 2 of 12 places: 'sleeps'"]
+    assert api.get(dataset["links"]["self"]).json() == dataset
+
+
+def test_concepts_of_signals(api: httpx.Client) -> None:
+    moments = np.array([[0, 1, 2, 2], [0, 0, 1, 0]])
+    content = npz(signals=np.zeros((2, 1, 4), np.float32), concepts=moments, concept_names=np.array(["P", "QRS"]))
+    assert add_dataset(api, content, "signals")["concepts"] == {"signal": ["P", "QRS"]}
+    assert add_dataset(api, npz(signals=np.zeros((2, 1, 4), np.float32)), "signals")["concepts"] == {}
+
+
+def test_a_record_from_before_there_were_concepts(api: httpx.Client, library: Library) -> None:
+    kept = made(library)
+    assert Dataset.model_validate(kept.model_dump(exclude={"concepts"})) == kept
+    assert api.get(f"/v1/datasets/{kept.id}").json()["concepts"] == {}
+
+
+@pytest.mark.parametrize("use", ["calibration_dataset", "evaluation_dataset"])
+def test_text_pairs_are_for_explanations(api: httpx.Client, unchanged: Watch, use: str) -> None:
+    model, dataset = add_model(api), add_dataset(api, text_pairs(), "text_pairs")
+    with unchanged():
+        response = api.post(f"/v1/models/{model['id']}/quantizations", json={use: dataset["id"]})
+        document = problem(response, ProblemKind.WRONG_DATASET_KIND)
+    assert "text pairs are for explanations" in document.detail
+    assert [error.field for error in document.errors] == [use]
+
+
+def test_concepts_count_as_pictures_without_labels(api: httpx.Client, unchanged: Watch) -> None:
+    model, dataset = add_model(api), add_dataset(api, concepts(), "concepts")
+    address = f"/v1/models/{model['id']}/quantizations"
+    assert api.post(address, json={"calibration_dataset": dataset["id"]}).status_code == 202
+    with unchanged():
+        response = api.post(address, json={"evaluation_dataset": dataset["id"]})
+        document = problem(response, ProblemKind.WRONG_DATASET_KIND)
+    assert "needs images" in document.detail
+    signals = add_model(api, metadata={"task": "signal-classification"})
+    response = api.post(f"/v1/models/{signals['id']}/quantizations", json={"calibration_dataset": dataset["id"]})
+    assert "takes signals" in problem(response, ProblemKind.WRONG_DATASET_KIND).detail
+
+
+@pytest.mark.parametrize("kind", ["concepts", "text_pairs"])
+def test_evaluations_do_not_compare_them(api: httpx.Client, kind: str) -> None:
+    dataset = add_dataset(api, concepts() if kind == "concepts" else text_pairs(), kind)["id"]
+    document = problem(
+        api.post("/v1/evaluations", json={"reference": dataset, "generated": dataset}), ProblemKind.WRONG_DATASET_KIND
+    )
+    assert f"is of kind {kind}; evaluations compare images, signals, features" in document.detail
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "`images/NAME.jpg`", "`labels/CATEGORY/NAME.png`", "`concepts.json`", "`image,category,concept`",
+        "`pairs.jsonl`", "`premise_tags`", "`vocab.txt`", "`vectors.txt`",
+    ],
+)  # fmt: skip
+def test_the_page_says_what_is_in_their_files(api: httpx.Client, words: str) -> None:
+    assert words in api.get("/openapi.json").json()["paths"]["/v1/datasets"]["post"]["description"]
+
+
 def test_list_and_filters(api: httpx.Client) -> None:
     first = add_dataset(api, images(), name="Pets")["id"]
     second = add_dataset(api, detection(["ant"]), "detection", name="insects")["id"]
@@ -60,7 +161,7 @@ def test_list_and_filters(api: httpx.Client) -> None:
 def made(library: Library, kind: DatasetKind = DatasetKind.IMAGES) -> Dataset:
     """Keep a data set as a job makes one."""
     content, sheet = library.store_blob(b"inputs"), library.store_blob(SHEET)
-    return library.add_dataset(
+    return library.add(
         Dataset(
             id=new_id("dts"),
             name="inputs of naïve net",
@@ -154,6 +255,8 @@ BAD: dict[str, tuple[bytes, str, ProblemKind]] = {
     "a link": (link(), "images", ProblemKind.UNSAFE_ARCHIVE),
     "a broken picture": (archive({"cat/torn.png": picture()[:100]}), "images", ProblemKind.INVALID_IMAGE),
     "no annotations": (images(["cat"]), "detection", ProblemKind.INVALID_DATASET),
+    "an index past the names": (concepts(largest=3), "concepts", ProblemKind.INVALID_DATASET),
+    "an empty premise": (text_pairs(premise=""), "text_pairs", ProblemKind.INVALID_DATASET),
 }
 
 
@@ -164,6 +267,13 @@ def test_bad_files_are_refused_and_leave_nothing(api: httpx.Client, unchanged: W
     with unchanged():
         document = problem(post_dataset(api, content, dataset_kind), kind)
     assert [error.field for error in document.errors] == ["file"]
+
+
+def test_the_file_or_the_line_is_named(api: httpx.Client) -> None:
+    response = post_dataset(api, concepts(largest=3), "concepts")
+    assert "'labels/object/a.png' holds the value 3" in problem(response, ProblemKind.INVALID_DATASET).detail
+    response = post_dataset(api, text_pairs(premise=""), "text_pairs")
+    assert "pairs.jsonl: line 2 has an empty 'premise'" in problem(response, ProblemKind.INVALID_DATASET).detail
 
 
 def test_a_broken_picture_is_named(api: httpx.Client) -> None:

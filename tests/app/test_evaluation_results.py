@@ -111,7 +111,7 @@ def test_sorted_lists_have_pages(api: httpx.Client, library: Library) -> None:
 def test_more_evaluations_than_are_read_at_a_time_are_sorted(
     api: httpx.Client, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.evaluations._AT_A_TIME", 2)
+    monkeypatch.setattr("app.paging._AT_A_TIME", 2)
     made = [add_graded(library, {"fid": float(n % 3)}, name="odd" if n % 2 else "even").id for n in range(7)]
     expected = sorted(made[1::2], key=lambda id: (made.index(id) % 3, id))
     assert ids(api, "sort=fid&name=odd") == expected

@@ -53,7 +53,7 @@ def tuned(library: Library) -> Model:
         kept_step=1,
         synthetic_dataset="dts_inputs",
     )
-    return library.add_model(
+    return library.add(
         Model(
             id=new_id("mdl"),
             name="naïve net",

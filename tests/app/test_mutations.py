@@ -64,6 +64,11 @@ def evaluation(random: Random) -> dict[str, Any]:
     return {"url": "/v1/evaluations", "content": content, "headers": {"Content-Type": "application/json"}}
 
 
+def explanation(random: Random) -> dict[str, Any]:
+    content = damaged(b'{"dataset": "dts_a", "layer": ["r", "c"], "units": [0], "quantile": 0.01}', random)
+    return {"url": "{model}/explanations", "content": content, "headers": {"Content-Type": "application/json"}}
+
+
 def tensors(random: Random) -> dict[str, Any]:
     content = damaged(json.dumps({"inputs": {"image": [[[[0.5] * 8] * 8] * 3]}}).encode(), random)
     return {"url": "{model}/predict", "content": content, "headers": {"Content-Type": "application/json"}}
@@ -74,7 +79,9 @@ def image(random: Random) -> dict[str, Any]:
     return {"url": "{model}/predict", "content": damaged(content, random), "headers": {"Content-Type": "image/png"}}
 
 
-@pytest.mark.parametrize("make", [model_file, metadata, form, dataset, quantization, evaluation, tensors, image])
+@pytest.mark.parametrize(
+    "make", [model_file, metadata, form, dataset, quantization, evaluation, explanation, tensors, image]
+)
 def test_damage_is_never_the_servers_fault(api: httpx.Client, make: Callable[[Random], dict[str, Any]]) -> None:
     model = f"/v1/models/{add_model(api)['id']}"
     random = Random(7)

@@ -6,9 +6,13 @@ import httpx
 import pytest
 
 from app.evaluation_checks import check_classifier_said
-from app.quantization_checks import check_said, check_settings
+from app.explanation_checks import check_said
+from app.neurons import SORTED_BY
+from app.quantization_checks import check_said as check_quantization_said
+from app.quantization_checks import check_settings
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.evaluations import EvaluationRequest
+from faceter.contracts.explanations import ExplanationRequest
 from faceter.contracts.jobs import Progress
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
@@ -57,6 +61,16 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "GET /v1/evaluations/{evaluation_id}/files/{name}",
         "GET /v1/evaluations/{evaluation_id}/samples",
         "GET /v1/evaluations/{evaluation_id}/comparison",
+        "POST /v1/models/{model_id}/explanations",
+        "GET /v1/models/{model_id}/neurons",
+        "GET /v1/explanations",
+        "GET /v1/explanations/{explanation_id}",
+        "DELETE /v1/explanations/{explanation_id}",
+        "GET /v1/explanations/{explanation_id}/content",
+        "GET /v1/explanations/{explanation_id}/files/{name}",
+        "GET /v1/explanations/{explanation_id}/neurons",
+        "GET /v1/explanations/{explanation_id}/neurons/{unit}",
+        "GET /v1/explanations/{explanation_id}/neurons/{unit}/image",
         "GET /v1/jobs",
         "GET /v1/jobs/{job_id}",
         "DELETE /v1/jobs/{job_id}",
@@ -174,7 +188,7 @@ def test_examples_of_quantizations_are_requests_of_their_own(document: dict[str,
     for name, example in examples.items():
         assert example["summary"], name
         request = QuantizationRequest.model_validate(example["value"])
-        check_said(request)
+        check_quantization_said(request)
         check_settings(request, Settings(_env_file=None))
 
 
@@ -196,7 +210,31 @@ def test_evaluations_can_be_used_from_the_page_alone(document: dict[str, Any]) -
     samples = document["paths"]["/v1/evaluations/{evaluation_id}/samples"]["get"]
     assert {"application/json", "image/png"} == set(samples["responses"]["200"]["content"])
     schema = document["components"]["schemas"]["Job"]["properties"]["specification"]
-    assert [part["$ref"].rsplit("/", 1)[1] for part in schema["oneOf"]] == ["QuantizationJob", "EvaluationJob"]
+    specifications = [part["$ref"].rsplit("/", 1)[1] for part in schema["oneOf"]]
+    assert specifications == ["QuantizationJob", "EvaluationJob", "ExplanationJob", "AnalysisJob"]
+
+
+def test_examples_of_explanations_are_requests_of_their_own(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/models/{model_id}/explanations"]["post"]
+    examples = operation["requestBody"]["content"]["application/json"]["examples"]
+    assert len(examples) >= 3
+    for name, example in examples.items():
+        assert example["summary"], name
+        request = ExplanationRequest.model_validate(example["value"])
+        assert request.model_dump(exclude_unset=True, mode="json") == example["value"]
+        check_said(request)
+
+
+def test_explanations_can_be_used_from_the_page_alone(document: dict[str, Any]) -> None:
+    described = document["paths"]["/v1/models/{model_id}/explanations"]["post"]["description"]
+    for word in ("curl", "`concepts`", "`text_pairs`", "`derived_concepts`", "IoU", "`ceiling`", "`optimal`"):
+        assert word in described
+    image = document["paths"]["/v1/explanations/{explanation_id}/neurons/{unit}/image"]["get"]
+    assert list(image["responses"]["200"]["content"]) == ["image/png"]
+    neurons = document["paths"]["/v1/explanations/{explanation_id}/neurons"]["get"]
+    (sort,) = [parameter for parameter in neurons["parameters"] if parameter["name"] == "sort"]
+    words = sort.get("description") or sort["schema"]["description"]
+    assert all(f"`{name}`" in words for name in SORTED_BY)
 
 
 def test_events_show_a_job_that_trains(document: dict[str, Any]) -> None:
@@ -243,7 +281,7 @@ def test_the_page_fetches_nothing_from_elsewhere(shared_api: httpx.Client) -> No
 
 def test_operations_are_called_what_they_do(document: dict[str, Any]) -> None:
     ids = {operation["operationId"] for _, operation in operations(document)}
-    assert {"add_model", "predict", "add_quantization", "add_evaluation", "follow_job"} <= ids
+    assert {"add_model", "predict", "add_quantization", "add_evaluation", "add_explanation", "follow_job"} <= ids
     assert len(ids) == len(list(operations(document)))
 
 

@@ -178,7 +178,8 @@ def test_concepts(tmp_path: Path) -> None:
     with opened(tmp_path, concepts=concepts, concept_names=names) as data:
         data.verify()
         assert data.concept_names == ["wave", "peak"]
-        np.testing.assert_array_equal(data.concepts(7), concepts[7])
+        assert data.most_concepts == 1
+        np.testing.assert_array_equal(data.concepts(7), concepts[7:8])
     arrays: dict[str, Any] = {"signals": SIGNALS, "concepts": concepts}
     assert "needs 'concept_names'" in refused(tmp_path, **arrays)
     assert "concepts[7, 10] is 2, but 'concept_names' allow 0 to 1" in refused(
@@ -188,6 +189,20 @@ def test_concepts(tmp_path: Path) -> None:
         tmp_path, signals=SIGNALS, concepts=concepts[:, 1:], concept_names=names
     )
     assert "it is float64" in refused(tmp_path, signals=SIGNALS, concepts=concepts * 1.0, concept_names=names)
+
+
+def test_several_concepts_at_once(tmp_path: Path) -> None:
+    concepts = np.random.default_rng(0).integers(0, 3, (20, 4, 30))
+    names = np.array(["wave", "noise"])
+    with opened(tmp_path, concepts=concepts, concept_names=names) as data:
+        data.verify()
+        assert data.most_concepts == 4
+        np.testing.assert_array_equal(data.concepts(11), concepts[11])
+    concepts[3, 2, 9] = 3
+    assert "concepts[3, 2, 9] is 3" in refused(tmp_path, signals=SIGNALS, concepts=concepts, concept_names=names)
+    assert "[20, 4, 30]; it is [20, 4, 29]" in refused(
+        tmp_path, signals=SIGNALS, concepts=concepts[..., 1:], concept_names=names
+    )
 
 
 def test_what_is_not_known_is_noted(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from faceter.datasets.signals import signals_file
 from faceter.graphs.describe import is_quantized
 from tests.app.test_quantizations import signal_classifier
 from tests.app.uploads import LABELS, add_dataset, add_model, images, picture
+from tests.workers.explanation import scenes
 from tests.workers.long_tasks import job_that
 from tests.workers.processes import ROOT, WorkerProcess, eventually
 
@@ -148,6 +149,26 @@ def test_signals_too(api: httpx.Client, settings: Settings, tmp_path: Path) -> N
         sum(answer["label"] == classes[row % 2] for row, answer in enumerate(answered)) / 40 for answered in answers
     ]
     assert right == pytest.approx([quality["before"], quality["after"]])
+
+
+def test_units_are_explained(api: httpx.Client, settings: Settings, tmp_path: Path) -> None:
+    metadata = scenes.color_metadata().model_dump(mode="json")
+    model = add_model(api, scenes.color_network().SerializeToString(), metadata=metadata)
+    dataset = add_dataset(api, scenes.scenes(12), "concepts")["id"]
+    request = {"dataset": dataset, "layer": "colors", "threshold": 0.2, "derived_concepts": ["color"]}
+    job = api.post(model["links"]["explanations"], json=request).json()
+    with WorkerProcess(settings, tmp_path / "worker.log", whole=True) as worker:
+        ended = _events(api, job["links"]["events"])[-1][1]
+        assert ended["status"] == "succeeded", (ended, worker.said())
+    explanation = api.get(ended["links"]["result"]).json()
+    assert explanation["id"] == ended["result"]["explanation_id"]
+    assert api.get(explanation["links"]["layers.png"]).headers["content-type"] == "image/png"
+    best, *_ = api.get(explanation["links"]["neurons"], params={"sort": "-score"}).json()["items"]
+    assert best["score"] > 0.5
+    unit = api.get(f"{explanation['links']['neurons']}/{best['unit']}").json()
+    assert api.get(unit["links"]["image"]).content.startswith(b"\x89PNG")
+    found = api.get(model["links"]["neurons"], params={"concept": best["concept"]}).json()["items"]
+    assert best["unit"] in [item["unit"] for item in found]
 
 
 def _events(api: httpx.Client, address: str) -> list[tuple[str, dict[str, Any]]]:

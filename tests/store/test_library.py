@@ -65,21 +65,21 @@ def files_in(settings: Settings) -> list[Path]:
 
 def test_equal_files_are_one_blob_that_goes_with_its_last_record(library: Library) -> None:
     blob = library.store_blob(b"weights")
-    first = library.add_model(model(blob))
-    second = library.add_model(model(library.store_blob(io.BytesIO(b"weights"))))
-    third = library.add_dataset(dataset(library.store_blob(b"weights")))
+    first = library.add(model(blob))
+    second = library.add(model(library.store_blob(io.BytesIO(b"weights"))))
+    third = library.add(dataset(library.store_blob(b"weights")))
     assert library.references(blob.sha256) == {first.id, second.id, third.id}
-    library.delete_model(first.id)
-    library.delete_dataset(third.id)
+    library.delete(library.models, first.id)
+    library.delete(library.datasets, third.id)
     assert library.blobs.read(blob.sha256) == b"weights"
-    library.delete_model(second.id)
+    library.delete(library.models, second.id)
     assert not library.blobs.exists(blob.sha256)
     assert library.references(blob.sha256) == set()
 
 
 def test_nothing_of_a_deleted_record_is_left_in_the_store(library: Library, redis: Redis) -> None:
-    record = library.add_model(model(library.store_blob(b"weights")))
-    library.delete_model(record.id)
+    record = library.add(model(library.store_blob(b"weights")))
+    library.delete(library.models, record.id)
     assert redis.keys("*") == []
 
 
@@ -87,22 +87,22 @@ def test_a_discarded_file_goes_unless_a_record_has_it(library: Library) -> None:
     blob = library.store_blob(b"weights")
     library.discard_blob(blob.sha256)
     assert not library.blobs.exists(blob.sha256)
-    kept = library.add_model(model(library.store_blob(b"weights")))
+    kept = library.add(model(library.store_blob(b"weights")))
     library.store_blob(b"weights")
     library.discard_blob(blob.sha256)
     assert library.blobs.exists(kept.sha256)
 
 
 def test_a_file_on_its_way_in_outlives_the_deletion_of_its_twin(library: Library) -> None:
-    record = library.add_model(model(library.store_blob(b"weights")))
+    record = library.add(model(library.store_blob(b"weights")))
     on_its_way = library.store_blob(b"weights")
-    library.delete_model(record.id)
-    assert library.blobs.read(library.add_model(model(on_its_way)).sha256) == b"weights"
+    library.delete(library.models, record.id)
+    assert library.blobs.read(library.add(model(on_its_way)).sha256) == b"weights"
 
 
 def test_a_record_of_a_file_that_is_not_there_is_refused(library: Library) -> None:
     with pytest.raises(FaceterError) as missing:
-        library.add_model(model(StoredBlob("0" * 64, 1)))
+        library.add(model(StoredBlob("0" * 64, 1)))
     assert missing.value.kind is ProblemKind.BLOB_MISSING
     assert library.models.count() == 0
 
@@ -110,42 +110,39 @@ def test_a_record_of_a_file_that_is_not_there_is_refused(library: Library) -> No
 def test_further_files_come_and_go_with_their_record(library: Library, redis: Redis, settings: Settings) -> None:
     curves, sheet = library.store_blob(b"curves"), library.store_blob(b"sheet")
     plot = library.store_blob(b"plot")
-    tuned = library.add_model(model(library.store_blob(b"weights"), curves=curves))
-    inputs = library.add_dataset(dataset(library.store_blob(b"inputs"), sheet=sheet))
-    grades = library.add_evaluation(evaluation(library.store_blob(b"nearest"), plot=plot))
+    tuned = library.add(model(library.store_blob(b"weights"), curves=curves))
+    inputs = library.add(dataset(library.store_blob(b"inputs"), sheet=sheet))
+    grades = library.add(evaluation(library.store_blob(b"nearest"), plot=plot))
     assert library.evaluations.get(grades.id) == grades
     assert library.references(plot.sha256) == {grades.id}
     assert library.references(curves.sha256) == {tuned.id}
     assert library.references(sheet.sha256) == {inputs.id}
     assert library.models.get(tuned.id).files == tuned.files
-    library.delete_model(tuned.id)
+    library.delete(library.models, tuned.id)
     assert [library.blobs.exists(blob.sha256) for blob in (curves, sheet)] == [False, True]
-    library.delete_dataset(inputs.id)
+    library.delete(library.datasets, inputs.id)
     assert {path.name for path in files_in(settings)} == {grades.sha256, plot.sha256}
-    library.delete_evaluation(grades.id)
+    library.delete(library.evaluations, grades.id)
     assert files_in(settings) == []
     assert redis.keys("*") == []
 
 
 def test_records_that_share_a_further_file_share_a_blob(library: Library) -> None:
     shared = library.store_blob(b"shared")
-    first = library.add_model(model(library.store_blob(b"one"), picture=shared))
-    second = library.add_dataset(dataset(library.store_blob(b"two"), sheet=library.store_blob(b"shared")))
-    third = library.add_model(model(library.store_blob(b"shared")))
-    for delete, id in (
-        (library.delete_model, first.id),
-        (library.delete_model, third.id),
-    ):
-        delete(id)
+    first = library.add(model(library.store_blob(b"one"), picture=shared))
+    second = library.add(dataset(library.store_blob(b"two"), sheet=library.store_blob(b"shared")))
+    third = library.add(model(library.store_blob(b"shared")))
+    for id in (first.id, third.id):
+        library.delete(library.models, id)
         assert library.blobs.read(shared.sha256) == b"shared"
-    library.delete_dataset(second.id)
+    library.delete(library.datasets, second.id)
     assert not library.blobs.exists(shared.sha256)
 
 
 def test_a_record_may_have_one_content_several_times(library: Library, redis: Redis) -> None:
     blobs = [library.store_blob(b"same") for _ in range(3)]
-    record = library.add_model(model(blobs[0], a=blobs[1], b=blobs[2]))
-    library.delete_model(record.id)
+    record = library.add(model(blobs[0], a=blobs[1], b=blobs[2]))
+    library.delete(library.models, record.id)
     assert not library.blobs.exists(blobs[0].sha256)
     assert redis.keys("*") == []
 
@@ -153,12 +150,12 @@ def test_a_record_may_have_one_content_several_times(library: Library, redis: Re
 def test_a_record_is_refused_whole_if_one_of_its_files_is_not_there(library: Library) -> None:
     weights, curves = library.store_blob(b"weights"), library.store_blob(b"curves")
     with pytest.raises(FaceterError) as missing:
-        library.add_model(model(weights, curves=curves, lost=StoredBlob("0" * 64, 1)))
+        library.add(model(weights, curves=curves, lost=StoredBlob("0" * 64, 1)))
     assert missing.value.kind is ProblemKind.BLOB_MISSING
     assert "0" * 64 in missing.value.detail
     assert library.models.count() == 0
     assert library.references(weights.sha256) == set()
-    assert library.add_model(model(weights, curves=curves)).files
+    assert library.add(model(weights, curves=curves)).files
 
 
 def test_a_job_publishes_models_and_data_sets_in_one_transaction(library: Library) -> None:
@@ -167,9 +164,9 @@ def test_a_job_publishes_models_and_data_sets_in_one_transaction(library: Librar
     nearest = library.store_blob(b"nearest")
     made, tuned_on, grades = model(weights, curves=curves), dataset(inputs, sheet=sheet), evaluation(nearest)
     with library.redis.pipeline() as pipeline:
-        library.queue_model(pipeline, made)
-        library.queue_dataset(pipeline, tuned_on)
-        library.queue_evaluation(pipeline, grades)
+        library.queue_add(pipeline, made)
+        library.queue_add(pipeline, tuned_on)
+        library.queue_add(pipeline, grades)
         assert (library.models.count(), library.datasets.count(), library.evaluations.count()) == (0, 0, 0)
         pipeline.execute()
     assert library.models.get(made.id) == made
@@ -181,11 +178,20 @@ def test_a_job_publishes_models_and_data_sets_in_one_transaction(library: Librar
         assert library.blobs.exists(blob.sha256)
 
 
-def test_what_is_not_there_cannot_be_deleted(library: Library) -> None:
-    for delete in (library.delete_model, library.delete_dataset, library.delete_evaluation):
-        with pytest.raises(FaceterError) as missing:
-            delete("mdl_none")
-        assert missing.value.kind is ProblemKind.NOT_FOUND
+@pytest.mark.parametrize(
+    ("collection", "noun"),
+    [
+        ("models", "model"),
+        ("datasets", "data set"),
+        ("evaluations", "evaluation"),
+        ("explanations", "explanation"),
+        ("analyses", "analysis"),
+    ],
+)
+def test_what_is_not_there_cannot_be_deleted(library: Library, collection: str, noun: str) -> None:
+    with pytest.raises(FaceterError, match=f"There is no {noun} 'abc_none'") as missing:
+        library.delete(getattr(library, collection), "abc_none")
+    assert missing.value.kind is ProblemKind.NOT_FOUND
 
 
 def test_a_file_that_cannot_be_stored_is_not_held(
@@ -201,7 +207,7 @@ def test_a_file_that_cannot_be_stored_is_not_held(
 
 
 def test_files_nobody_took_are_swept_after_a_day(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = library.add_model(model(library.store_blob(b"kept")))
+    kept = library.add(model(library.store_blob(b"kept")))
     forgotten = library.store_blob(b"forgotten")
     assert library.sweep() == 0
     later = time.time() + timedelta(days=2).total_seconds()
@@ -237,14 +243,14 @@ def test_threads_that_add_and_delete_one_content_never_lose_a_file_in_use(settin
             for n in range(12):
                 try:
                     blob = library.store_blob(b"shared weights")
-                    record = library.add_model(model(blob))
+                    record = library.add(model(blob))
                     assert library.blobs.read(record.sha256) == b"shared weights"
                     if n % 3:
-                        library.delete_model(record.id)
+                        library.delete(library.models, record.id)
                     else:
                         library.store_blob(b"shared weights")
                         library.discard_blob(blob.sha256)
-                        library.delete_model(record.id)
+                        library.delete(library.models, record.id)
                 except Exception as error:
                     failures.append(error)
 
@@ -265,10 +271,10 @@ def test_threads_whose_records_share_files_crosswise_neither_lose_one_nor_wait_f
             for _ in range(10):
                 try:
                     first, *rest = [library.store_blob(content) for content in contents]
-                    record = library.add_model(model(first, None, **{f"file-{n}": blob for n, blob in enumerate(rest)}))
+                    record = library.add(model(first, None, **{f"file-{n}": blob for n, blob in enumerate(rest)}))
                     for blob, content in zip([first, *rest], contents, strict=True):
                         assert library.blobs.read(blob.sha256) == content
-                    library.delete_model(record.id)
+                    library.delete(library.models, record.id)
                 except Exception as error:
                     failures.append(error)
 
@@ -283,13 +289,13 @@ def test_threads_whose_records_share_files_crosswise_neither_lose_one_nor_wait_f
 
 
 def test_one_record_deleted_by_many_is_deleted_once(library: Library, settings: Settings) -> None:
-    record = library.add_model(model(library.store_blob(b"weights")))
+    record = library.add(model(library.store_blob(b"weights")))
     outcomes: list[str] = []
 
     def delete() -> None:
         with Library(settings) as mine:
             try:
-                mine.delete_model(record.id)
+                mine.delete(mine.models, record.id)
             except FaceterError as error:
                 outcomes.append(error.kind.name)
             else:
@@ -329,15 +335,15 @@ def test_any_history_keeps_exactly_the_files_that_are_needed(library: Library, r
 
         @rule(target=models, blob=consumes(held))
         def add(self, blob: StoredBlob) -> Model:
-            return library.add_model(model(blob))
+            return library.add(model(blob))
 
         @rule(target=models, blob=consumes(held), further=consumes(held))
         def add_with_a_file(self, blob: StoredBlob, further: StoredBlob) -> Model:
-            return library.add_model(model(blob, further=further))
+            return library.add(model(blob, further=further))
 
         @rule(record=consumes(models))
         def delete(self, record: Model) -> None:
-            library.delete_model(record.id)
+            library.delete(library.models, record.id)
             for sha256 in files_of(record):
                 self.needed[sha256] -= 1
 

@@ -53,6 +53,16 @@ def test_a_missing_record_is_not_found_by_name(records: Records[Dataset]) -> Non
     assert records.count() == 0
 
 
+def test_a_list_goes_on_after_a_record_that_may_be_gone(records: Records[Dataset]) -> None:
+    made = [dataset(f"dts_{n}", NOON + timedelta(seconds=n // 2)) for n in range(5)]
+    for record in made:
+        records.add(record)
+    for place, record in enumerate(made):
+        assert ids(records.page(9, records.cursor_after(record)).items) == ids(made[:place][::-1])
+    records.delete("dts_3")
+    assert ids(records.page(9, records.cursor_after(made[3])).items) == ["dts_2", "dts_1", "dts_0"]
+
+
 def test_an_id_is_kept_once(records: Records[Dataset]) -> None:
     records.add(dataset("dts_1", name="first"))
     with pytest.raises(ValueError, match="dts_1"):

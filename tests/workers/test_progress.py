@@ -1,7 +1,7 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -10,14 +10,18 @@ from redis import Redis
 from rq.timeouts import JobTimeoutException
 
 from app.queue import JobQueue
-from faceter.contracts.base import Provenance, StoredFile
+from faceter.contracts.analyses import AbstractionsRequest, AbstractionsResult, Analysis
+from faceter.contracts.base import Provenance, StoredFile, utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.evaluations import Evaluation
+from faceter.contracts.explanations import Explanation
 from faceter.contracts.jobs import Job, JobKind, JobResult, JobStatus, Progress, QuantizationJob, Training
 from faceter.contracts.settings import Settings
 from faceter.store import job_records, job_steps
 from faceter.store.blobs import StoredBlob
 from faceter.store.job_events import stream_key
 from faceter.store.library import Library
+from tests.app.explained import explained
 from tests.app.graded import graded
 from tests.workers.long_tasks import do, job_that, quantization
 from workers import failures, progress, tasks
@@ -245,8 +249,8 @@ def test_a_model_and_a_data_set_appear_together_and_what_neither_has_goes(
     sheet = inputs.files["contact-sheet.png"].sha256
     assert {path.name for path in files(library)} == {made.sha256, inputs.sha256, sheet}
     assert not library.blobs.exists(unused.sha256)
-    library.delete_model(made.id)
-    library.delete_dataset(inputs.id)
+    library.delete(library.models, made.id)
+    library.delete(library.datasets, inputs.id)
     assert files(library) == []
 
 
@@ -260,32 +264,59 @@ def test_what_a_job_made_is_seen_when_it_succeeds(
     assert library.references(made.sha256) == {made.id}
     job = JobQueue(redis, settings).get(entered.job_id)
     assert (job.status, job.provenance) == (JobStatus.SUCCEEDED, made.provenance)
-    library.delete_model(made.id)
+    library.delete(library.models, made.id)
     assert not library.blobs.exists(made.sha256)
 
 
-def test_an_evaluation_appears_with_the_success_of_its_job(
-    redis: Redis, settings: Settings, library: Library, context: JobContext
+def analysed(**changes: Any) -> Analysis:
+    made: dict[str, Any] = {
+        "explanation_id": "exp_1",
+        "created_at": utc_now(),
+        "bytes": 7,
+        "settings": AbstractionsRequest(),
+        "result": AbstractionsResult(by="cooccurrence", shares={}, units=[]),
+        "seconds": 1.5,
+    }
+    return Analysis(**{**made, **changes})
+
+
+@pytest.mark.parametrize(
+    ("kind", "collection", "make"),
+    [
+        ("evaluation", "evaluations", graded),
+        ("explanation", "explanations", explained),
+        ("analysis", "analyses", analysed),
+    ],
+)
+def test_what_was_found_out_appears_with_the_success_of_its_job(
+    redis: Redis,
+    settings: Settings,
+    library: Library,
+    context: JobContext,
+    kind: str,
+    collection: str,
+    make: Callable[..., Evaluation | Explanation | Analysis],
 ) -> None:
-    nearest, plot = context.store_blob(b"nearest"), context.store_blob(b"plot")
+    records = getattr(library, collection)
+    content, plot = context.store_blob(b"content"), context.store_blob(b"plot")
     unused = context.store_blob(b"a plot nobody wanted")
-    made = graded(
-        id=context.new_id("evl"),
-        sha256=nearest.sha256,
+    made = make(
+        id=context.new_id("abc"),
+        sha256=content.sha256,
         files={"map.png": StoredFile(sha256=plot.sha256, bytes=plot.bytes, media_type="image/png")},
         provenance=Provenance(seed=3),
     )
-    result = context.add_evaluation(made)
-    assert result == JobResult(evaluation_id=made.id, url=f"/v1/evaluations/{made.id}")
-    assert library.evaluations.count() == 0
+    result = getattr(context, f"add_{kind}")(made)
+    assert result.model_dump(exclude_none=True) == {f"{kind}_id": made.id, "url": f"/v1/{collection}/{made.id}"}
+    assert records.count() == 0
     context.succeed(result)
     context.discard()
-    assert library.evaluations.get(made.id) == made
-    assert {path.name for path in files(library)} == {nearest.sha256, plot.sha256}
+    assert records.get(made.id) == made
+    assert {path.name for path in files(library)} == {content.sha256, plot.sha256}
     assert not library.blobs.exists(unused.sha256)
     job = JobQueue(redis, settings).get(context.job_id)
     assert (job.result, job.provenance) == (result, made.provenance)
-    library.delete_evaluation(made.id)
+    library.delete(records, made.id)
     assert files(library) == []
 
 

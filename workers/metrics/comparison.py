@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workers.journal import Journal
 from workers.metrics import probabilistic
 from workers.metrics.authenticity import authenticity
 from workers.metrics.clipped import balls_of_others, clipped_coverage, clipped_density
 from workers.metrics.crossing import Crossing, Reach, cross
 from workers.metrics.density_coverage import coverage, density, precision, recall
-from workers.metrics.journal import Journal
 from workers.metrics.neighbors import Neighbors, Progress, in_frame, nearest
 from workers.metrics.points import Rows
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.metrics.journal import Journal, State, through
+from workers.journal import Journal, State, through
 from workers.metrics.neighbors import Neighbors, Progress, Search, slices
 from workers.metrics.points import Floats, Integers, Points, exact_distances, squared_distances
 

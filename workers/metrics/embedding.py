@@ -25,10 +25,10 @@ from faceter.graphs.check import load_model
 from faceter.store.library import Library
 from workers.host import compute_device
 from workers.metrics.points import Rows
-from workers.metrics.scratch import rows_in_file, scratch_folder
 from workers.model_input import Batch, as_input, batch_of, filled
 from workers.network import OnnxModule
 from workers.provenance import provenance_of
+from workers.scratch import rows_in_file, scratch_folder
 
 _NAME_LENGTH = 200
 
@@ -77,7 +77,7 @@ def embedded(
         file.seek(0)
         blob = library.store_blob(file)
     try:
-        return library.add_dataset(
+        return library.add(
             Dataset(
                 id=id,
                 name=f"{dataset.name}, {source.tensor} of {model.name}"[:_NAME_LENGTH],

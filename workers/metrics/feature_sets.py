@@ -13,7 +13,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.evaluations import LEAST_SAMPLES
 from faceter.datasets.features import FeaturesDataset
 from workers.metrics.points import Integers, Rows
-from workers.metrics.scratch import rows_in_file
+from workers.scratch import rows_in_file
 
 
 @dataclass(frozen=True)

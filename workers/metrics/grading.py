@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from faceter.contracts.evaluations import LEAST_SAMPLES, ClassValues, EvaluationRequest, Metric, MetricValue, SweepPoint
+from workers.journal import Journal
 from workers.metrics.bootstrap import bootstrap, bootstrap_frechet, interval
 from workers.metrics.comparison import Comparison, compare
 from workers.metrics.density_coverage import EXPECTED_DENSITY, expected_coverage
 from workers.metrics.feature_sets import FeatureSet
 from workers.metrics.frechet import frechet_distance, moments
 from workers.metrics.inception_score import inception_score
-from workers.metrics.journal import Journal
 from workers.metrics.kernel_distance import kernel_distance
 from workers.metrics.points import Floats
 

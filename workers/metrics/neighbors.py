@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workers.host import compute_device
-from workers.metrics.journal import Journal, State, through
+from workers.journal import Journal, State, through
 from workers.metrics.points import Floats, Integers, Points, Rows, common_frame, exact_distances, squared_distances
 
 _ROWS, _COLUMNS = 1024, 2048

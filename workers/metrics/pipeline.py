@@ -21,16 +21,16 @@ from faceter.datasets.kinds import open_dataset, open_inputs
 from faceter.store.library import Library
 from faceter.vision.classification import probabilities as as_probabilities
 from faceter.vision.metadata import class_output
+from workers.journal import StoredJournal
 from workers.metrics.artifacts import Pair, evaluation_files, neighbors_file, shown_counts
 from workers.metrics.cautions import cautions
 from workers.metrics.context import Context
 from workers.metrics.embedding import activations, embedded
 from workers.metrics.feature_sets import FeatureSet, check_sizes, read_features
 from workers.metrics.grading import Graded, grade
-from workers.metrics.journal import StoredJournal
 from workers.metrics.points import Floats
-from workers.metrics.scratch import scratch_folder
 from workers.provenance import provenance_of
+from workers.scratch import scratch_folder
 
 _CORNERS = {"reference": 0.02, "generated": 0.2, "classifier": 0.38, "grading": 0.5, "plots": 0.92}
 

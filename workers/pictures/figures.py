@@ -12,7 +12,7 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogFormatter, NullFormatter, StrMethodFormatter
 
 DOTS_PER_INCH = 120
@@ -162,8 +162,3 @@ def say_all_empty(axes: Axes, words: str) -> None:
     """Say why there is nothing to draw at all, in axes without numbers."""
     say_empty(axes, words)
     axes.set(xticks=[], yticks=[])
-
-
-def font_file() -> str:
-    """Return the path of the figures' font, for what is drawn without matplotlib."""
-    return findfont(FontProperties(family=FONT))

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from workers.pictures.figures import FAINT, INK, font_file
+from faceter.vision.fonts import font_file
+from workers.pictures.figures import FAINT, INK
 from workers.pictures.pixels import Pixels
 
 _CELL = 112

@@ -66,7 +66,7 @@ def rectifier() -> onnx.ModelProto:
 
 def stored(library: Library, model: onnx.ModelProto, preprocessing: Preprocessing | None = None) -> Model:
     blob = library.store_blob(model.SerializeToString())
-    return library.add_model(
+    return library.add(
         Model(
             id=new_id("mdl"),
             name="sums",
@@ -94,7 +94,7 @@ def pictures(library: Library) -> Dataset:
 
 def kept(library: Library, content: bytes, kind: DatasetKind, samples: int, classes: list[str]) -> Dataset:
     blob = library.store_blob(content)
-    return library.add_dataset(
+    return library.add(
         Dataset(
             id=new_id("dts"),
             name="set",
@@ -171,7 +171,7 @@ def test_they_are_made_again_if_they_were_deleted(library: Library, settings: Se
     model, dataset = stored(library, network(), WHOLE), pictures(library)
     source = FeatureSource(model=model.id, tensor="sums")
     made = embedded(library, settings, dataset, model, source, "reference")
-    library.delete_dataset(made.id)
+    library.delete(library.datasets, made.id)
     assert embedded(library, settings, dataset, model, source, "reference").sha256 == made.sha256
 
 

@@ -52,7 +52,7 @@ def done(redis: Redis, settings: Settings, library: Library, **said: object) -> 
 
 def kept(library: Library, id: str, content: bytes, kind: DatasetKind, samples: int, name: str = "set") -> Dataset:
     blob = library.store_blob(content)
-    return library.add_dataset(
+    return library.add(
         Dataset(
             id=id,
             name=name,

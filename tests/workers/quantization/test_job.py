@@ -24,7 +24,7 @@ from workers.quantization.pipeline import quantize_model
 
 def stored_model(library: Library, digits: Digits, metadata: ModelMetadata) -> Model:
     blob = library.store_blob(digits.model.SerializeToString())
-    return library.add_model(
+    return library.add(
         Model(
             id=new_id("mdl"),
             name="digits",
@@ -43,7 +43,7 @@ def stored_model(library: Library, digits: Digits, metadata: ModelMetadata) -> M
 def stored_dataset(library: Library, path: Path) -> Dataset:
     with path.open("rb") as file:
         blob = library.store_blob(file)
-    return library.add_dataset(
+    return library.add(
         Dataset(
             id=new_id("dts"),
             name="held-out",

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.workers.metrics.samples import gaussian
+from workers.journal import StoredJournal
 from workers.metrics.comparison import Comparison, compare
-from workers.metrics.journal import StoredJournal
 
 REAL, GENERATED = gaussian(300, 20), 0.9 * gaussian(250, 20, seed=1) + 0.1
 KS = [2, 5]

@@ -9,7 +9,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from tests.workers.metrics.samples import gaussian
 from workers.metrics.comparison import compare
 from workers.metrics.points import Points, Rows, exact_distances, let_go
-from workers.metrics.scratch import rows_in_file
+from workers.scratch import rows_in_file
 
 
 def in_file(rows: Rows, folder: Path) -> Rows:

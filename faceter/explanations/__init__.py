@@ -1,0 +1,1 @@
+"""What explanations keep beside their record, written by workers and read by the API."""

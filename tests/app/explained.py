@@ -1,0 +1,139 @@
+"""Explanations as a worker makes them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from faceter.contracts.base import new_id, utc_now
+from faceter.contracts.explanations import (
+    Explanation,
+    ExplanationRequest,
+    FormulaNode,
+    LayerSummary,
+    Neuron,
+    NeuronExample,
+    Operator,
+    Spread,
+)
+from faceter.explanations.masks import LayerMasks, Masks
+from faceter.explanations.neurons import neurons_file
+from faceter.store.library import Library
+from tests.app.graded import stored
+
+MODEL, DATASET = "mdl_explained", "dts_concepts"
+
+
+def neuron(unit: int, *concepts: str, layer: str = "relu", score: float = 0.3, **changes: Any) -> Neuron:
+    """Return a unit whose formula is an OR of some concepts; of none, one that was left unexplained."""
+    found = bool(concepts)
+    tree = FormulaNode(concept=concepts[0]) if found else None
+    for name in concepts[1:]:
+        assert tree is not None
+        tree = FormulaNode(operator=Operator.OR, parts=[tree, FormulaNode(concept=name)])
+    made: dict[str, Any] = {
+        "layer": layer,
+        "unit": unit,
+        "formula": " OR ".join(concepts) if found else None,
+        "length": len(concepts),
+        "score": score if found else 0.0,
+        "concept": concepts[0] if found else None,
+        "concept_score": score / 2 if found else 0.0,
+        "ceiling": 0.8 if found else 0.0,
+        "optimal": True if found else None,
+        "firings": 100,
+        "note": None if found else "never fires",
+        "tree": tree,
+        "threshold": 1.375,
+        "examples": [NeuronExample(index=1, activation=7.3125, label="day")],
+    }
+    return Neuron(**{**made, **changes})
+
+
+NEURONS = (
+    neuron(0, "car", "road", score=0.2),
+    neuron(1, "tree", score=0.5, ceiling=0.6, firings=70),
+    neuron(2),
+    neuron(3, "Car", score=0.2, concept_score=0.2, ceiling=0.9),
+)
+"""Units of one layer."""
+
+
+LAYERS = ("early", "late/relu:0")
+"""Of an explanation of several, a unit of which is in both."""
+
+OF_LAYERS = (
+    neuron(5, "sky", layer=LAYERS[0], score=0.1),
+    neuron(1, "car", layer=LAYERS[0], score=0.3),
+    neuron(1, "road", layer=LAYERS[1], score=0.2),
+)
+
+
+def explained(
+    neurons: Sequence[Neuron] = NEURONS, *, settings: Mapping[str, Any] | None = None, **changes: Any
+) -> Explanation:
+    """Return an explanation by these units; it is in no library."""
+    layers = list(dict.fromkeys(neuron.layer for neuron in neurons))
+    layer = layers[0] if len(layers) == 1 else layers
+    made: dict[str, Any] = {
+        "id": new_id("exp"),
+        "name": "last block",
+        "created_at": utc_now(),
+        "sha256": "0" * 64,
+        "bytes": 7,
+        "model_id": MODEL,
+        "model_sha256": "1" * 64,
+        "dataset_sha256": "2" * 64,
+        "settings": ExplanationRequest(**{"dataset": DATASET, "layer": layer, **(settings or {})}),
+        "about": "pictures",
+        "samples": 5,
+        "pixels": 500,
+        "concepts": {"object": ["car", "road", "tree"]},
+        "concept_count": 3,
+        "patterns": 4,
+        "layers": [_layer(name, [neuron for neuron in neurons if neuron.layer == name]) for name in layers],
+        "seconds": 1.5,
+    }
+    return Explanation(**{**made, **changes})
+
+
+def add_explained(
+    library: Library,
+    neurons: Sequence[Neuron] = NEURONS,
+    *,
+    files: Mapping[str, bytes] | None = None,
+    **changes: Any,
+) -> Explanation:
+    """Keep an explanation with its files, as a worker does."""
+    kept = stored(library, neurons_file(neurons), files or {})
+    return library.add(explained(neurons, **kept, **changes))
+
+
+def masks_of(units: int, samples: int, shown: int, grid: tuple[int, ...], seed: int = 0) -> LayerMasks:
+    """Return random masks of a layer; the last sample of each unit is none."""
+    random = np.random.default_rng(seed)
+    strongest = np.stack([random.permutation(samples)[:shown] for _ in range(units)])
+    strongest[:, -1] = -1
+    return LayerMasks(
+        fires=random.random((units, samples)) < 0.5,
+        strongest=strongest,
+        unit_masks=random.random((units, shown, *grid)) < 0.5,
+        formula_masks=random.random((units, shown, *grid)) < 0.5,
+    )
+
+
+def only(layer: LayerMasks) -> Masks:
+    """Return the masks of an explanation of one layer, without classes."""
+    return Masks([layer], None, None)
+
+
+def _layer(name: str, neurons: Sequence[Neuron]) -> LayerSummary:
+    scores = [neuron.score for neuron in neurons if neuron.formula is not None]
+    spread = dict.fromkeys(("minimum", "lower_quartile", "median", "upper_quartile", "maximum"), 0.1)
+    return LayerSummary(
+        layer=name,
+        shape=[8, 2, 2],
+        units=len(neurons),
+        explained=len(scores),
+        iou=Spread(**spread, mean=float(np.mean(scores))) if scores else None,
+    )

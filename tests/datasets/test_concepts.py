@@ -1,0 +1,395 @@
+"""Pictures with concepts: labels are read as the numbers they are, and what is wrong is named."""
+
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.models import Preprocessing
+from faceter.contracts.settings import Settings
+from faceter.datasets.concepts import ConceptsDataset
+from faceter.datasets.kinds import check, open_dataset, open_inputs
+from tests.datasets.archives import picture, write_zip
+
+SETTINGS = Settings(_env_file=None)
+SIZE = (4, 3)
+"""Width and height of the small pictures."""
+NAMES = {"object": ["sky", "road", "car"], "part": ["wheel"], "scene": ["day", "dusk"]}
+CSV = "image,category,concept\na,scene,day\ntown/b,scene,dusk\n"
+
+A = np.array([[0, 1, 2, 3], [1, 1, 2, 2], [0, 0, 0, 3]])
+B = np.zeros((3, 4), np.int64)
+WHEELS = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
+
+
+def gray(values: ArrayLike, dtype: Any = np.uint8) -> bytes:
+    """Return a label file of one channel."""
+    return saved(Image.fromarray(np.asarray(values, dtype)))
+
+
+def saved(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def palette(values: ArrayLike, bits: int, **options: Any) -> bytes:
+    """Return a label file with colours for its numbers, of which many are equal."""
+    image = Image.fromarray(np.asarray(values, np.uint8)).convert("P")
+    image.putpalette([200, 0, 0, 9, 9, 9] * 8)
+    return saved(image, bits=bits, **options)
+
+
+def png(width: int, height: int, depth: int, color: int, rows: bytes) -> bytes:
+    """Return a PNG, chunk by chunk."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check_sum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check_sum
+
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def members(names: Any = None, csv: str | bytes | None = CSV, **changes: bytes | None) -> dict[str, bytes]:
+    """Return the members of a small archive, changed as told; `object_a` is `labels/object/a.png`."""
+    content = names if isinstance(names, bytes) else json.dumps(NAMES if names is None else names).encode()
+    found: dict[str, bytes | None] = {
+        "concepts.json": content,
+        "image_labels.csv": csv.encode() if isinstance(csv, str) else csv,
+        "images/a.png": changes.pop("a", picture(size=SIZE)),
+        "images/town/b.jpg": changes.pop("b", picture(size=SIZE, format_="JPEG")),
+        "labels/object/a.png": changes.pop("object_a", gray(A)),
+        "labels/object/town/b.png": changes.pop("object_b", gray(B)),
+        "labels/part/a.png": changes.pop("part_a", gray(WHEELS, np.uint16)),
+        "labels/part/town/b.png": changes.pop("part_b", gray(B)),
+    }
+    assert not changes
+    return {name: content for name, content in found.items() if content is not None}
+
+
+def opened(path: Path, content: dict[str, bytes] | None = None, settings: Settings = SETTINGS) -> ConceptsDataset:
+    return ConceptsDataset.open(write_zip(path / "a.zip", members() if content is None else content), settings)
+
+
+def notes(path: Path, content: dict[str, bytes]) -> list[str]:
+    return check(write_zip(path / "a.zip", content), DatasetKind.CONCEPTS, SETTINGS).notes
+
+
+def refused(path: Path, content: dict[str, bytes], settings: Settings = SETTINGS) -> str:
+    with pytest.raises(FaceterError) as caught:
+        check(write_zip(path / "a.zip", content), DatasetKind.CONCEPTS, settings)
+    assert caught.value.kind is ProblemKind.INVALID_DATASET, caught.value.detail
+    return caught.value.detail
+
+
+def test_pictures_and_concepts_are_read(tmp_path: Path) -> None:
+    told: list[float] = []
+    path = write_zip(tmp_path / "a.zip", members())
+    summary = check(path, DatasetKind.CONCEPTS, SETTINGS, told.append)
+    assert (summary.samples, summary.concepts, summary.notes) == (2, NAMES, [])
+    assert (summary.classes, summary.class_counts) == ([], {})
+    assert told == [0.5, 1.0]
+    with open_dataset(path, DatasetKind.CONCEPTS, SETTINGS) as data:
+        assert data.names == ["images/a.png", "images/town/b.jpg"]
+        assert data.categories == NAMES
+        assert list(data.categories) == ["object", "part", "scene"]
+        assert data.concept_names == ["sky", "road", "car", "wheel", "day", "dusk"]
+        assert data.concept_categories == ["object", "object", "object", "part", "scene", "scene"]
+        assert data.pixel_categories == ["object", "part"]
+        assert data.label_maps(0).dtype == np.uint16
+        np.testing.assert_array_equal(data.label_maps(0), [A, WHEELS])
+        np.testing.assert_array_equal(data.label_maps(1), [B, B])
+        assert [data.image_concepts(index) for index in range(2)] == [[4], [5]]
+        assert data.classes == []
+        assert data.sample_labels(["x"]) is None  # type: ignore[func-returns-value]
+        assert data.labels_for(["x"]) is None  # type: ignore[func-returns-value]
+
+
+def test_they_are_pictures_for_a_model(tmp_path: Path) -> None:
+    with open_inputs(write_zip(tmp_path / "a.zip", members()), DatasetKind.CONCEPTS, SETTINGS) as data:
+        assert isinstance(data, ConceptsDataset)
+        (batch,) = data.batches(Preprocessing(size=[3, 4], scale=1), 4)
+    assert batch.labels is None
+    assert batch.inputs[0, :, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_folder_around_everything_is_allowed(tmp_path: Path) -> None:
+    with opened(tmp_path, {f"streets/{name}": content for name, content in members().items()}) as data:
+        data.verify()
+        assert data.notes == []
+        np.testing.assert_array_equal(data.label_maps(0), [A, WHEELS])
+        assert data.image_concepts(0) == [4]
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("options", [{}, {"transparency": 0}])
+def test_a_palette_does_not_matter(tmp_path: Path, bits: int, options: dict[str, int]) -> None:
+    with opened(tmp_path, members(object_a=palette(A, bits, **options))) as data:
+        data.verify()
+        np.testing.assert_array_equal(data.label_maps(0)[0], A)
+
+
+def test_sixteen_bits_number_more_concepts_than_eight(tmp_path: Path) -> None:
+    names = {"object": [f"thing {number}" for number in range(65_535)]}
+    values = A * 256 + 65_535 - 3 * 256
+    content = members(names, None, object_a=gray(values, np.uint16), part_a=None, part_b=None)
+    with opened(tmp_path, content) as data:
+        data.verify()
+        np.testing.assert_array_equal(data.label_maps(0), [values])
+
+
+def test_labels_lie_over_the_picture_as_it_is_seen(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.new("RGB", (3, 4))
+    turned = saved(stored, "JPEG", exif=exif)
+    with opened(tmp_path, members(a=turned)) as data:
+        data.verify()
+        assert data.image(0).size == SIZE
+    content = members(a=turned, object_a=gray(A.T))
+    assert "'labels/object/a.png' is 3 × 4 pixels, but its picture 'images/a.png' is 4 × 3 (upright)" in refused(
+        tmp_path, content
+    )
+
+
+def test_whole_pictures_alone(tmp_path: Path) -> None:
+    content = members({"scene": NAMES["scene"]}, object_a=None, object_b=None, part_a=None, part_b=None)
+    with opened(tmp_path, content) as data:
+        data.verify()
+        assert data.pixel_categories == []
+        assert data.label_maps(0).shape == (0, 3, 4)
+        assert data.image_concepts(1) == [1]
+
+
+def test_a_category_may_be_of_pixels_and_of_pictures(tmp_path: Path) -> None:
+    csv = CSV + "a,object,sky\na,object,sky\na.png,part,wheel\n\n town/b.jpg , object , car \n"
+    with opened(tmp_path, members(csv="\ufeff" + csv.replace("\n", "\r\n"))) as data:
+        data.verify()
+        assert data.pixel_categories == ["object", "part"]
+        assert data.image_concepts(0) == [0, 3, 4]
+        assert data.image_concepts(1) == [2, 5]
+
+
+def test_a_name_without_its_ending_goes_first(tmp_path: Path) -> None:
+    content = {
+        "concepts.json": b'{"scene": ["day", "dusk"]}',
+        "image_labels.csv": b"image,category,concept\na.jpg,scene,day\na.jpg.png,scene,dusk\n",
+        "images/a.jpg.png": picture(size=SIZE),
+        "images/b.jpg": picture(size=SIZE),
+    }
+    with opened(tmp_path, content) as data:
+        assert [data.image_concepts(index) for index in range(2)] == [[0, 1], []]
+
+
+def test_without_whole_pictures_no_csv_is_needed(tmp_path: Path) -> None:
+    names = {name: NAMES[name] for name in ("object", "part")}
+    with opened(tmp_path, members(names, None)) as data:
+        assert data.image_concepts(0) == []
+
+
+def test_names_keep_parentheses_and_lose_blanks_around(tmp_path: Path) -> None:
+    names = {**NAMES, "object": [" sky (clear) ", "road", "voiture é"]}
+    with opened(tmp_path, members(names)) as data:
+        assert data.concept_names[:3] == ["sky (clear)", "road", "voiture é"]
+
+
+def test_what_is_not_known_is_passed_over_and_said(tmp_path: Path) -> None:
+    more = {"labels/object/gone.png": b"x", "labels/part/a.txt": b"x", "labels/a.png": b"x", "images/read.me": b"x"}
+    assert notes(tmp_path, {**members(), **more, "more/c.png": picture()}) == [
+        "passed over, no labels of a picture: 'labels/a.png', 'labels/object/gone.png', 'labels/part/a.txt'",
+        "passed over, not known: 'images/read.me', 'more/c.png'",
+    ]
+
+
+def test_endings_in_upper_case(tmp_path: Path) -> None:
+    content = members(object_a=None)
+    with opened(tmp_path, {**content, "labels/object/a.PNG": gray(A)}) as data:
+        np.testing.assert_array_equal(data.label_maps(0)[0], A)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (b"{", "concepts.json is not JSON"),
+        (b"\xff\xfe\x00", "concepts.json is not JSON"),
+        ([], "must list the names of each category"),
+        ({"object": "sky"}, "must list the names of each category"),
+        ({"object": ["sky", 1]}, "must list the names of each category"),
+        ({"object": {"sky": 1}}, "must list the names of each category"),
+        ({}, "names no categories"),
+        ({"object": []}, "Category 'object' of concepts.json has no concepts"),
+        ({**NAMES, "scene": []}, "Category 'scene' of concepts.json has no concepts"),
+        ({"object": ["sky", "sky"]}, "has 'sky' of 'object' and 'sky' of 'object'"),
+        ({"object": ["sky", " sky"]}, "has 'sky' of 'object' and 'sky' of 'object'"),
+        ({"object": ["sky"], "part": ["Sky"]}, "has 'sky' of 'object' and 'Sky' of 'part'"),
+        ({"object": ["straße"], "part": ["STRASSE"]}, "upper and lower case"),
+        ({"object": [""]}, "Category 'object' of concepts.json has a concept ''"),
+        ({"object": ["  "]}, "a name has 1 to 100 printable characters"),
+        ({"object": ["a\nb"]}, r"has a concept 'a\nb'"),
+        ({"object": ["a\x00"]}, r"has a concept 'a\x00'"),
+        ({"object": ["x" * 101]}, "1 to 100 printable characters"),
+        ({"": ["sky"]}, "names a category ''; it must be the name of a folder"),
+        ({"a/b": ["sky"]}, "names a category 'a/b'"),
+        ({" object": ["sky"]}, "names a category ' object'"),
+        ({"x" * 101: ["sky"]}, "of 1 to 100 printable characters"),
+        ({"object": ["sky"], "Object": ["road"]}, "has the category 'object' and the category 'Object'"),
+        (b'{"object": ["sky"], "object": ["road"]}', "has the category 'object' and the category 'object'"),
+        ({"object": [str(number) for number in range(65_536)]}, "has 65,536 concepts; it may have 65,535"),
+        ({**NAMES, "color": ["red"]}, "Categories of concepts.json without labels: 'color'"),
+        ({"part": ["wheel"], "scene": ["day", "dusk"]}, "is of the category 'object', which concepts.json does not"),
+    ],
+)
+def test_bad_concepts_are_refused(tmp_path: Path, names: Any, words: str) -> None:
+    assert words in refused(tmp_path, members(names))
+
+
+def test_names_may_be_a_hundred_characters_long(tmp_path: Path) -> None:
+    with opened(tmp_path, members({**NAMES, "part": ["x" * 100]})) as data:
+        assert data.concept_names[3] == "x" * 100
+
+
+@pytest.mark.parametrize(
+    ("csv", "words"),
+    [
+        ("", "The first line of image_labels.csv must be image,category,concept"),
+        ("a,scene,day\n", "The first line of image_labels.csv must be"),
+        ("image,concept,category\na,day,scene\n", "The first line of image_labels.csv must be"),
+        (f"{CSV}c,scene,day\n", "image_labels.csv: line 4 is of the picture 'c', which is not in images/"),
+        (f"{CSV}images/a,scene,day\n", "line 4 is of the picture 'images/a'"),
+        (f"{CSV}\na,colour,red\n", "line 5 is of the category 'colour', which concepts.json does not name"),
+        (f"{CSV}a,scene,night\n", "line 4 says 'night', which is no concept of 'scene'"),
+        (f"{CSV}a,scene,sky\n", "line 4 says 'sky', which is no concept of 'scene'"),
+        (f"{CSV}a,scene\n", "line 4 has 2 values, not 3"),
+        (f"{CSV}a,scene,day,dusk\n", "line 4 has 4 values, not 3"),
+        (f'{CSV}"a"x,scene,day\n', "line 4 cannot be read"),
+        (f'{CSV}"a,scene,day\n', "cannot be read"),
+        (f"{CSV}{'x' * 200_000},scene,day\n", "line 4 cannot be read"),
+        (CSV.encode() + b"\xff,scene,day\n", "not UTF-8 text"),
+        (CSV.splitlines()[0], "Categories of concepts.json without labels: 'scene'"),
+        (None, "Categories of concepts.json without labels: 'scene'"),
+    ],
+)
+def test_bad_labels_of_whole_pictures_are_refused(tmp_path: Path, csv: str | bytes | None, words: str) -> None:
+    assert words in refused(tmp_path, members(csv=csv))
+
+
+def test_the_first_few_faults_are_named(tmp_path: Path) -> None:
+    detail = refused(tmp_path, members(csv=CSV + "".join(f"x{number},scene,day\n" for number in range(9))))
+    assert "line 4 is of the picture 'x0'" in detail
+    assert "line 8 is of the picture 'x4'" in detail
+    assert "x5" not in detail
+    assert "And more." in detail
+
+
+def broken(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (gray(A[:2]), "is 4 × 2 pixels, but its picture 'images/a.png' is 4 × 3 (upright)"),
+        (gray(np.zeros((2000, 2000))), "is 2000 × 2000 pixels, but its picture"),
+        (gray(A + 1), "holds the value 4, but category 'object' of concepts.json has 3 names"),
+        (gray(A + 1, np.uint16), "holds the value 4, but category 'object' of concepts.json has 3 names"),
+        (gray(A * 256, np.uint16), "All its values are multiples of 256: 16-bit was written where 8-bit was meant"),
+        (gray(A * 257, np.uint16), "All its values are multiples of 257: 16-bit was written where 8-bit was meant"),
+        (palette(A + 1, 4), "holds the value 4"),
+        (saved(Image.fromarray(A.astype(np.uint8)).convert("RGB")), "is RGB, so its values are colours"),
+        (saved(Image.new("RGBA", SIZE)), "is RGB with transparency"),
+        (saved(Image.new("LA", SIZE)), "is grey with transparency"),
+        (saved(Image.new("1", SIZE)), "is grey of 1 bit. Save it with one channel of 8 or 16 bits"),
+        (png(4, 3, 4, 0, 3 * b"\0\x01\x23"), "is grey of 4 bits"),
+        (saved(Image.new("L", SIZE), "BMP"), "is not a PNG file"),
+        (b"", "is not a PNG file"),
+        (gray(A)[:20], "is not a PNG file"),
+        (broken(gray(np.random.default_rng(0).integers(0, 4, (3, 4)))), "is broken or cut off"),
+        (png(0, 3, 8, 0, 3 * b"\0"), "'labels/object/a.png'"),
+        (png(4, 3, 5, 3, 3 * b"\0\x01\x02\x03\x00"), "is broken or cut off"),
+    ],
+)
+def test_bad_labels_of_pixels_are_refused(tmp_path: Path, label: bytes, words: str) -> None:
+    detail = refused(tmp_path, members(object_a=label))
+    assert words in detail
+    assert "'labels/object/a.png'" in detail
+
+
+@pytest.mark.parametrize("values", [np.full((3, 4), 300), A * 256 + (A == 1)])
+def test_values_that_are_no_multiples_are_not_called_so(tmp_path: Path, values: NDArray[np.int64]) -> None:
+    detail = refused(tmp_path, members(object_a=gray(values, np.uint16)))
+    assert f"holds the value {values.max()}" in detail
+    assert "multiples" not in detail
+
+
+def test_missing_labels_are_named(tmp_path: Path) -> None:
+    detail = refused(tmp_path, members(object_b=None))
+    assert "without labels of category 'object'; these files are missing: 'labels/object/town/b.png'" in detail
+    content = {"concepts.json": b'{"object": ["sky"]}', "labels/object/x.png": gray(B)}
+    content.update({f"images/{number}.png": picture() for number in range(9)})
+    assert "'labels/object/4.png' and 4 more" in refused(tmp_path, content)
+    assert "'labels/object/a.png'" in refused(tmp_path, {**members(object_a=None), "labels/object/a.jpg": picture()})
+
+
+def test_two_pictures_of_one_name_are_refused(tmp_path: Path) -> None:
+    detail = refused(tmp_path, {**members(), "images/a.jpg": picture(size=SIZE)})
+    assert "'images/a.jpg' and 'images/a.png' would have the same labels" in detail
+
+
+def test_archives_that_lack_something_are_refused(tmp_path: Path) -> None:
+    content = members()
+    assert "holds no concepts.json" in refused(tmp_path, {"images/a.png": picture()})
+    assert "holds no concepts.json" in refused(tmp_path, {"a/concepts.json": content["concepts.json"], "b/x": b"x"})
+    del content["images/a.png"], content["images/town/b.jpg"]
+    assert "no pictures in images/" in refused(tmp_path, {**content, "a.png": picture()})
+
+
+def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FaceterError, match=r"'images/a\.png'") as caught:
+        check(write_zip(tmp_path / "a.zip", members(a=picture()[:50])), DatasetKind.CONCEPTS, SETTINGS)
+    assert caught.value.kind is ProblemKind.INVALID_IMAGE
+
+
+def test_labels_are_bounded_as_pictures_are(tmp_path: Path) -> None:
+    with opened(tmp_path, members(object_a=gray(B.repeat(4, 1)))) as data, pytest.raises(FaceterError) as caught:
+        data.label_maps(0)
+    assert "The labels of 'images/a.png' differ in size" in caught.value.detail
+    small = SETTINGS.model_copy(update={"max_pixels": 12})
+    with opened(tmp_path, members(object_a=gray(B.repeat(4, 1))), small) as data:
+        assert data.image(0).size == SIZE
+        with pytest.raises(FaceterError, match="takes up to 12 in all") as caught:
+            data.label_maps(0)
+    assert caught.value.kind is ProblemKind.IMAGE_TOO_LARGE
+    bomb = np.random.default_rng(0).integers(0, 256, (1100, 1100))
+    with opened(tmp_path, members(object_a=gray(bomb)), small) as data, pytest.raises(FaceterError) as caught:
+        data.label_maps(0)
+    assert "'labels/object/a.png'" in caught.value.detail
+    assert caught.value.kind is ProblemKind.ARCHIVE_TOO_LARGE
+
+
+@pytest.mark.parametrize(("file", "pictures", "dusk"), [("train.zip", 123, 21), ("val.zip", 51, 0)])
+def test_a_real_set_passes(shared_data: Path, file: str, pictures: int, dusk: int) -> None:
+    path = shared_data / "camvid" / file
+    summary = check(path, DatasetKind.CONCEPTS, SETTINGS)
+    assert (summary.samples, summary.notes) == (pictures, [])
+    assert summary.concepts["scene"] == ["day", "dusk"]
+    assert summary.concepts["object"][:2] == ["sky", "building"]
+    with open_dataset(path, DatasetKind.CONCEPTS, SETTINGS) as data:
+        assert data.pixel_categories == ["object"]
+        assert data.concept_names[11:] == ["day", "dusk"]
+        scenes = [data.image_concepts(index) for index in range(len(data))]
+        assert scenes.count([12]) == dusk
+        assert scenes.count([11]) == pictures - dusk
+        maps = data.label_maps(0)
+        assert maps.shape == (1, 360, 480)
+        assert {0, 1, 2, 4} <= set(np.unique(maps).tolist()) <= set(range(12))

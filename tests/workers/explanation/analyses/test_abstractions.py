@@ -1,0 +1,89 @@
+"""Kinds of abstraction."""
+
+import numpy as np
+import pytest
+
+from faceter.contracts.analyses import Abstraction, AbstractionsRequest
+from faceter.contracts.explanations import Neuron, Operator
+from faceter.explanations.formulas import Concept, Formula
+from workers.explanation.analyses.abstractions import abstractions, kind_of, together_in
+
+NAMES = ["car", "bus", "road", "sky", "dusk"]
+CONCEPTS = [Concept(name, "object") for name in NAMES]
+TAXONOMY = {"vehicle": ["car", "bus"], "above": ["sky"]}
+
+
+def formula(first: str, *rest: tuple[Operator, str]) -> Formula:
+    return Formula(NAMES.index(first), tuple((operator, NAMES.index(name)) for operator, name in rest))
+
+
+def neuron(unit: int, made: Formula | None) -> Neuron:
+    return Neuron(
+        layer="layer",
+        unit=unit,
+        formula=None if made is None else made.text(CONCEPTS),
+        length=0 if made is None else len(made),
+        score=0.5,
+        concept=None,
+        concept_score=0.1,
+        ceiling=1.0,
+        optimal=None,
+        firings=9,
+        threshold=0.0,
+        tree=None if made is None else made.tree(CONCEPTS),
+    )
+
+
+def together(one: str, other: str) -> bool:
+    return {one, other} == {"car", "road"}
+
+
+def related(one: str, other: str) -> bool:
+    return {one, other} == {"car", "bus"}
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (formula("car"), Abstraction.SINGLE),
+        (formula("car", (Operator.OR, "car")), Abstraction.SINGLE),
+        (formula("car", (Operator.OR, "bus")), Abstraction.COHERENT),
+        (formula("car", (Operator.OR, "road")), Abstraction.INCOHERENT),
+        (formula("bus", (Operator.OR, "car"), (Operator.OR, "road")), Abstraction.INCOHERENT),
+        (formula("car", (Operator.OR, "sky")), Abstraction.POLYSEMANTIC),
+        (formula("car", (Operator.OR, "bus"), (Operator.OR, "sky")), Abstraction.POLYSEMANTIC),
+        (formula("road", (Operator.AND_NOT, "dusk")), Abstraction.SPECIALIZED),
+        (formula("car", (Operator.OR, "bus"), (Operator.AND, "road")), Abstraction.SPECIALIZED),
+    ],
+)
+def test_the_kind_of_a_formula(made: Formula, expected: Abstraction) -> None:
+    assert kind_of(made.tree(CONCEPTS), related, together) is expected
+
+
+def test_what_is_brought_is_taken_first() -> None:
+    units = [
+        neuron(0, formula("car", (Operator.OR, "bus"))),
+        neuron(1, formula("car", (Operator.OR, "sky"))),
+        neuron(2, None),
+    ]
+    by_taxonomy = abstractions(units, AbstractionsRequest(taxonomy=TAXONOMY), None, together)
+    assert by_taxonomy.by == "taxonomy"
+    assert [unit.kind for unit in by_taxonomy.units] == [Abstraction.COHERENT, Abstraction.POLYSEMANTIC]
+    assert by_taxonomy.shares[Abstraction.COHERENT] == 0.5
+    brought = AbstractionsRequest(embedding={"car": [1, 0], "bus": [0, 1], "sky": [1, 0.1]})
+    by_embedding = abstractions(units, brought, None, together)
+    assert [unit.kind for unit in by_embedding.units] == [Abstraction.POLYSEMANTIC, Abstraction.COHERENT]
+    vectors = {"car": np.array([1.0, 0.0]), "sky": np.array([1.0, 0.0])}
+    by_vectors = abstractions(units, AbstractionsRequest(), vectors, together)
+    assert by_vectors.by == "vectors"
+    assert by_vectors.unknown == ["bus"]
+    assert abstractions(units, AbstractionsRequest(), None, together).by == "cooccurrence"
+
+
+def test_going_together_is_being_in_the_same_samples_more_often_than_chance() -> None:
+    presence = [{"car", "road"}, {"car", "road"}, {"sky", "bus"}, {"sky", "car"}, {"sky"}, {"sky"}]
+    found = together_in(presence, NAMES, 0.0)
+    assert found("road", "car")
+    assert not found("car", "sky")
+    assert not found("road", "sky")
+    assert not found("car", "dusk")

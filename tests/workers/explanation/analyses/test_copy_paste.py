@@ -1,0 +1,119 @@
+"""Changes that formulas propose, and how often they succeed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.stats import binomtest  # type: ignore[attr-defined]
+
+from faceter.contracts.analyses import CopyPasteRequest
+from faceter.contracts.explanations import ClassWeight, Neuron, Operator
+from faceter.datasets.text_pairs import TextPair
+from faceter.explanations.formulas import Concept, Formula
+from workers.explanation.analyses.copy_paste import Change, WordEdit, alternatives, copy_paste, proposals, wilson
+
+NAMES = ["pre:tok:dog", "hyp:tok:nobody", "hyp:tok:man", "hyp:tag:NN", "overlap-50"]
+CONCEPTS = [*(Concept(name, "words") for name in NAMES), Concept("NEIGHBORS(pre:tok:dog)", "words", "pre:tok:dog")]
+
+
+def neuron(unit: int, weight: float, first: int, *rest: tuple[Operator, int]) -> Neuron:
+    formula = Formula(first, rest)
+    return Neuron(
+        layer="layer",
+        unit=unit,
+        formula=formula.text(CONCEPTS),
+        length=len(formula),
+        score=0.5,
+        concept=None,
+        concept_score=0.1,
+        ceiling=1.0,
+        optimal=None,
+        firings=9,
+        threshold=0.0,
+        tree=formula.tree(CONCEPTS),
+        classes=[ClassWeight(label="no", weight=weight), ClassWeight(label="yes", weight=-weight)],
+    )
+
+
+def pair(premise: str, hypothesis: str) -> TextPair:
+    return TextPair(tuple(premise.split()), tuple(hypothesis.split()), (), (), None)
+
+
+def texts(changes: Sequence[Change]) -> list[str]:
+    return [change.text for change in changes]
+
+
+def test_a_word_is_put_in_before_the_full_stop_and_taken_out_wherever_it_is() -> None:
+    sentence = pair("a dog .", "man sees man .")
+    assert WordEdit(True, "hyp", "nobody").applied_to(sentence).hypothesis == ("man", "sees", "man", "nobody", ".")
+    assert WordEdit(False, "hyp", "man").applied_to(sentence).hypothesis == ("sees", ".")
+    assert WordEdit(True, "pre", "cat").applied_to(pair("a dog", "x")).premise == ("a", "dog", "cat")
+
+
+def test_a_change_is_needed_only_where_it_changes_something_and_leaves_words() -> None:
+    change = Change((WordEdit(True, "hyp", "nobody"), WordEdit(False, "pre", "dog")))
+    assert change.needed(pair("a dog .", "man .")) == list(change.edits)
+    assert change.needed(pair("a cat .", "man .")) == [change.edits[0]]
+    assert change.needed(pair("a cat .", "nobody .")) == []
+    assert change.needed(pair("dog .", "man .")) == []
+
+
+def test_the_ways_in_which_a_formula_is_true() -> None:
+    formula = Formula(0, ((Operator.OR, 1), (Operator.AND_NOT, 2), (Operator.AND, 3)))
+    assert alternatives(formula.tree(CONCEPTS)) == [
+        ((NAMES[0], True), (NAMES[2], False), (NAMES[3], True)),
+        ((NAMES[1], True), (NAMES[2], False), (NAMES[3], True)),
+    ]
+    assert alternatives(Formula(5).tree(CONCEPTS)) == [((NAMES[0], True),)]
+
+
+def test_formulas_of_high_weight_are_made_true_and_those_of_low_weight_false() -> None:
+    high = neuron(0, 2.0, 1, (Operator.AND, 0), (Operator.AND_NOT, 2))
+    low = neuron(1, -1.0, 0, (Operator.AND_NOT, 1))
+    words = "insert 'nobody' into the hypothesis and insert 'dog' into the premise and remove 'man' from the hypothesis"
+    assert texts(proposals([low, high], "no", 5)) == [
+        words,
+        "remove 'dog' from the premise",
+        "insert 'nobody' into the hypothesis",
+    ]
+
+
+def test_tags_and_overlaps_propose_nothing() -> None:
+    assert proposals([neuron(0, 1.0, 3, (Operator.OR, 4))], "no", 5) == []
+    assert proposals([neuron(0, 1.0, 1)], "maybe", 5) == []
+
+
+def says_no_to_nobody(pairs: Sequence[TextPair]) -> NDArray[np.float64]:
+    no = np.array([0.9 if "nobody" in one.hypothesis else 0.2 for one in pairs])
+    return np.stack([no, 1 - no], axis=1)
+
+
+def test_success_of_proposed_changes_beside_random_ones() -> None:
+    pairs = [pair("a dog runs .", f"word{number} man sleeps .") for number in range(50)]
+    request = CopyPasteRequest(label="no", tries=40, seed=3)
+    neurons = [neuron(0, 1.0, 1), neuron(1, 0.5, 0)]
+    result = copy_paste([neurons[0]], pairs, ["no", "yes"], says_no_to_nobody, request)
+    assert (result.proposed.tries, result.proposed.rate, result.control.rate) == (40, 1.0, 0.0)
+    assert result.proposed.probability_gain == pytest.approx(0.7)
+    assert result.control.probability_gain == 0
+    assert all(edit.predicted_before == "yes" for edit in result.examples)
+    assert all("nobody" in edit.after[1] for edit in result.examples)
+
+
+def test_inputs_of_the_class_already_are_not_tried() -> None:
+    pairs = [pair("a dog .", "nobody runs ."), pair("a dog .", "man runs .")]
+    result = copy_paste([neuron(0, 1.0, 1)], pairs, ["no", "yes"], says_no_to_nobody, CopyPasteRequest(label="no"))
+    assert result.proposed.tries == 1
+    assert result.examples[0].index == 1
+
+
+def test_nothing_to_change_is_no_success() -> None:
+    result = copy_paste([], [pair("a .", "b .")], ["no", "yes"], says_no_to_nobody, CopyPasteRequest(label="no"))
+    assert (result.proposed.tries, result.proposed.rate, result.proposed.interval) == (0, 0.0, [0.0, 1.0])
+
+
+@pytest.mark.parametrize(("successes", "tries"), [(0, 10), (3, 10), (57, 100), (200, 200)])
+def test_the_interval_is_wilsons(successes: int, tries: int) -> None:
+    expected = binomtest(successes, tries).proportion_ci(method="wilson")
+    assert wilson(successes, tries) == pytest.approx([expected.low, expected.high])

@@ -1,0 +1,120 @@
+"""Regions that show a concept, pasted into other pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from faceter.contracts.analyses import CopyPasteRequest
+from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.explanations import ClassWeight, Neuron, Operator
+from faceter.contracts.settings import Settings
+from faceter.datasets.concepts import ConceptsDataset
+from faceter.datasets.kinds import open_dataset
+from faceter.explanations.formulas import Concept, Formula
+from tests.workers.explanation import scenes
+from workers.explanation.analyses.paste import Region, asked_for, paste, regions_of, unit_weights
+
+CONCEPTS = [Concept(name, "object") for name in scenes.COLORS]
+
+
+def neuron(unit: int, formula: Formula, *weights: float) -> Neuron:
+    return Neuron(
+        layer="layer",
+        unit=unit,
+        formula=formula.text(CONCEPTS),
+        length=len(formula),
+        score=0.5,
+        concept=None,
+        concept_score=0.1,
+        ceiling=1.0,
+        optimal=None,
+        firings=9,
+        threshold=0.0,
+        tree=formula.tree(CONCEPTS),
+        classes=[ClassWeight(label=f"{number}", weight=weight) for number, weight in enumerate(weights)],
+    )
+
+
+@pytest.fixture
+def streets(tmp_path: Path) -> ConceptsDataset:
+    path = tmp_path / "streets.zip"
+    path.write_bytes(scenes.scenes(12))
+    data = open_dataset(path, DatasetKind.CONCEPTS, Settings(_env_file=None))
+    assert isinstance(data, ConceptsDataset)
+    return data
+
+
+class Redness:
+    """Says how red a picture is, and decides at a tenth."""
+
+    decides_at = 0.1
+
+    def __call__(self, pictures: Sequence[Image.Image]) -> NDArray[np.float64]:
+        red = [
+            (pixels[..., 0] > pixels[..., 2] + 40).mean()
+            for picture in pictures
+            for pixels in [np.asarray(picture, np.int64)]
+        ]
+        return np.stack([np.array(red), 1 - np.array(red)], axis=1) if red else np.zeros((0, 2))
+
+
+def test_a_region_is_the_largest_connected_part_and_lands_where_it_was(streets: ConceptsDataset) -> None:
+    with streets:
+        regions = regions_of(streets)
+        assert set(regions) == {"car", "tree", "sky"}
+        car = regions["car"][0]
+        labels = streets.label_maps(car.index)[0]
+        left, top, right, bottom = car.box
+        assert ((labels[top:bottom, left:right] == 1) >= car.mask).all()
+        blank = Image.new("RGB", (scenes.SIDE, scenes.SIDE))
+        pasted = np.asarray(car.pasted(blank, streets.image(car.index)))
+        assert (pasted.any(axis=2)[top:bottom, left:right] == car.mask).all()
+        assert pasted.any(axis=2).sum() == car.mask.sum()
+
+
+def test_a_region_is_scaled_to_the_picture_it_is_pasted_into() -> None:
+    region = Region("car", 0, (10, 20, 30, 40), np.ones((20, 20), np.bool_))
+    source, into = Image.new("RGB", (100, 100), (255, 0, 0)), Image.new("RGB", (50, 200))
+    pasted = np.asarray(region.pasted(into, source))
+    assert (pasted[40:80, 5:15, 0] == 255).all()
+    assert pasted[..., 0].sum() == 255 * 40 * 10
+
+
+def test_weights_are_those_of_the_model_or_else_correlations() -> None:
+    known = [neuron(0, Formula(0), 0.5, -1.0), neuron(1, Formula(1), 2.0, 0.0)]
+    peaks, scores = np.array([[1.0, 0, 1, 0], [0, 1, 0, 0]]), np.array([0.9, 0.1, 0.8, 0.2])
+    assert unit_weights(known, "1", peaks, scores).tolist() == [-1.0, 0.0]
+    unknown = [neuron(0, Formula(0)), neuron(1, Formula(1))]
+    expected = [np.corrcoef(row, scores)[0, 1] for row in peaks]
+    assert unit_weights(unknown, "1", peaks, scores) == pytest.approx(expected)
+
+
+def test_only_what_is_asked_for_by_units_of_positive_weight_is_pasted() -> None:
+    units = [
+        neuron(0, Formula(0, ((Operator.AND_NOT, 1),))),
+        neuron(1, Formula(2)),
+        neuron(2, Formula(1)),
+    ]
+    asked = asked_for(units, np.array([0.5, 0.9, -0.4]), 10, ["car", "tree", "sky"])
+    assert list(asked) == ["sky", "car"]
+    assert asked["car"].unit == 0
+
+
+def test_pasting_what_a_formula_asks_for_brings_the_class_about(streets: ConceptsDataset) -> None:
+    units = [neuron(0, Formula(0), 1.0, -1.0), neuron(1, Formula(2), -1.0, 1.0)]
+    fires = np.ones((2, 12), np.bool_)
+    request = CopyPasteRequest(label="0", tries=30, seed=1)
+    with streets:
+        result, picture = paste(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
+        again, _ = paste(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
+    assert result.changes == ["paste car"]
+    assert result.proposed.tries == 30
+    assert result.proposed.rate > 0.5
+    assert result.control.rate < result.proposed.interval[0]
+    assert all(edit.change.startswith("paste car of images/") for edit in result.examples)
+    assert picture.startswith(b"\x89PNG")
+    assert again == result

@@ -1,0 +1,294 @@
+"""Explanation and analysis jobs on a real store: units are found to detect what they were made to detect."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from redis import Redis
+
+from app.queue import JobQueue
+from benchmarks.explained import MIDDLE, fastestdet_on_camvid, nli
+from faceter.contracts.analyses import (
+    Abstraction,
+    AbstractionsResult,
+    Analysis,
+    CopyPasteResult,
+    DriftResult,
+    InterpretabilityResult,
+)
+from faceter.contracts.base import new_id, utc_now
+from faceter.contracts.datasets import Dataset, DatasetKind
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.explanations import Explanation, ExplanationRequest, Neuron
+from faceter.contracts.jobs import AnalysisJob, ExplanationJob
+from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.settings import Settings
+from faceter.explanations.masks import MASKS, read_masks
+from faceter.explanations.neurons import read_neurons
+from faceter.graphs.describe import input_specs, output_specs
+from faceter.store import job_records, job_steps
+from faceter.store.library import Library
+from tests.workers.explanation import scenes
+from workers.explanation.analyses.pipeline import analyse
+from workers.explanation.pipeline import explain
+from workers.progress import JobContext
+
+
+class Shelf:
+    """A library with models and data sets, and jobs that are done at once."""
+
+    def __init__(self, redis: Redis, settings: Settings, library: Library) -> None:
+        self.redis, self.settings, self.library = redis, settings, library
+
+    def model(self, graph: onnx.ModelProto, metadata: ModelMetadata) -> Model:
+        blob = self.library.store_blob(graph.SerializeToString())
+        return self.library.add(
+            Model(
+                id=new_id("mdl"),
+                name="model",
+                created_at=utc_now(),
+                sha256=blob.sha256,
+                bytes=blob.bytes,
+                metadata=metadata,
+                inputs=input_specs(graph),
+                outputs=output_specs(graph),
+                opset=17,
+                parameters=1,
+            )
+        )
+
+    def dataset(self, content: bytes, kind: DatasetKind) -> Dataset:
+        blob = self.library.store_blob(content)
+        return self.library.add(
+            Dataset(
+                id=new_id("dts"),
+                name="data",
+                kind=kind,
+                created_at=utc_now(),
+                sha256=blob.sha256,
+                bytes=blob.bytes,
+                samples=1,
+            )
+        )
+
+    def context(self, job: ExplanationJob | AnalysisJob) -> JobContext:
+        queued = JobQueue(self.redis, self.settings).enqueue(job)
+        execution = job_steps.claim(self.redis, job_records.fetch(self.redis, queued.id), "worker", 60)
+        assert execution is not None
+        return JobContext(self.settings, self.library, self.redis, execution)
+
+    def explained(self, model: Model, dataset: Dataset, **said: object) -> tuple[Explanation, list[Neuron]]:
+        request = ExplanationRequest.model_validate({"dataset": dataset.id, **said})
+        job = ExplanationJob(model_id=model.id, request=request)
+        context = self.context(job)
+        context.succeed(explain(context, job))
+        context.discard()
+        found = self.library.explanations.get(context.new_id("exp"))
+        return found, read_neurons(self.library.blobs.path(found.sha256))
+
+    def analysed(self, explanation: Explanation, **said: object) -> Analysis:
+        job = AnalysisJob.model_validate(
+            {
+                "explanation_id": explanation.id,
+                "model_id": explanation.model_id,
+                "dataset_id": explanation.settings.dataset,
+                "request": said,
+            }
+        )
+        context = self.context(job)
+        context.succeed(analyse(context, job))
+        context.discard()
+        return self.library.analyses.get(context.new_id("anl"))
+
+
+@pytest.fixture
+def shelf(redis: Redis, settings: Settings, library: Library) -> Shelf:
+    return Shelf(redis, settings, library)
+
+
+@pytest.fixture
+def colors(shelf: Shelf) -> Model:
+    return shelf.model(scenes.color_network(), scenes.color_metadata())
+
+
+@pytest.fixture
+def streets(shelf: Shelf) -> Dataset:
+    return shelf.dataset(scenes.scenes(30), DatasetKind.CONCEPTS)
+
+
+@pytest.fixture
+def words(shelf: Shelf) -> Model:
+    return shelf.model(scenes.word_network(), scenes.word_metadata())
+
+
+@pytest.fixture
+def pairs(shelf: Shelf) -> Dataset:
+    return shelf.dataset(scenes.sentences(300), DatasetKind.TEXT_PAIRS)
+
+
+def test_units_detect_what_they_were_made_for(shelf: Shelf, colors: Model, streets: Dataset) -> None:
+    found, neurons = shelf.explained(colors, streets, layer="colors", threshold=0.2, resolution=[48, 48])
+    assert [neuron.formula for neuron in neurons] == ["car", "tree AND day", "day AND sky", None]
+    assert neurons[0].score > 0.5
+    assert neurons[3].note == "never fires"
+    assert all(neuron.score <= neuron.ceiling <= 1 for neuron in neurons)
+    assert all(neuron.scores == sorted(neuron.scores) for neuron in neurons)
+    assert [weight.weight for weight in neurons[1].classes] == [0, 1, 0]
+    assert (found.about, found.samples, found.pixels) == ("pictures", 30, 30 * 48 * 48)
+    assert found.concepts == {"object": ["car", "tree", "sky"], "scene": ["day", "night"]}
+    (layer,) = found.layers
+    assert (layer.units, layer.explained, layer.shape) == (4, 3, [4, 24, 24])
+    assert layer.proven == sum(neuron.optimal is True for neuron in neurons)
+    assert found.provenance is not None
+    assert found.provenance.inputs == {"model": colors.sha256, "dataset": streets.sha256}
+
+
+def test_masks_are_kept_of_the_strongest_samples(shelf: Shelf, colors: Model, streets: Dataset) -> None:
+    found, neurons = shelf.explained(colors, streets, layer=["colors", "smooth"], threshold=0.2)
+    masks = read_masks(shelf.library.blobs.path(found.files[MASKS].sha256))
+    first, _ = masks.layers
+    assert first.unit_masks.shape == (4, 6, 112, 112)
+    assert first.fires.shape == (4, 30)
+    assert [example.index for example in neurons[0].examples] == first.strongest[0].tolist()
+    both = (first.unit_masks[0] & first.formula_masks[0]).sum() / (first.unit_masks[0] | first.formula_masks[0]).sum()
+    assert both > 0.5
+    assert not first.unit_masks[3].any()
+    assert masks.predicted is not None
+
+
+def test_chosen_units_and_an_optimal_search(shelf: Shelf, colors: Model, streets: Dataset) -> None:
+    _, beam = shelf.explained(colors, streets, layer="colors", threshold=0.2)
+    _, best = shelf.explained(colors, streets, layer="colors", threshold=0.2, units=[2, 0, 2], search="optimal")
+    assert [neuron.unit for neuron in best] == [2, 0]
+    assert all(neuron.optimal for neuron in best)
+    assert best[0].score >= beam[2].score
+    assert best[1].score >= beam[0].score
+
+
+def test_derived_concepts(shelf: Shelf, colors: Model, streets: Dataset) -> None:
+    found, _ = shelf.explained(colors, streets, layer="colors", derived_concepts=["color", "position"])
+    assert set(found.concepts) == {"object", "scene", "color", "row", "column"}
+    assert {"red", "green", "blue"} <= set(found.concepts["color"])
+    assert found.concepts["row"] == ["top", "middle", "bottom"]
+    assert found.concept_count == 3 + 2 + 11 + 3 + 3
+
+
+def test_a_network_of_signals(shelf: Shelf) -> None:
+    model = shelf.model(scenes.peak_network(), ModelMetadata())
+    data = shelf.dataset(scenes.beats(40), DatasetKind.SIGNALS)
+    found, neurons = shelf.explained(model, data, layer="peaks", threshold=0.5)
+    assert [neuron.formula for neuron in neurons] == ["wave", "dip"]
+    assert min(neuron.score for neuron in neurons) > 0.9
+    assert (found.about, found.pixels) == ("signals", 40 * 64)
+
+
+def test_a_network_of_sentence_pairs(shelf: Shelf, words: Model, pairs: Dataset) -> None:
+    found, neurons = shelf.explained(words, pairs, layer="hidden", operators=["or", "and", "and_not", "neighbors"])
+    assert [neuron.formula for neuron in neurons[:2]] == ["hyp:tok:nobody", "pre:tok:dog"]
+    assert [neuron.score for neuron in neurons[:2]] == [1, 1]
+    assert set((neurons[2].formula or "").split(" AND ")) == {"hyp:tok:nobody", "pre:tok:dog"}
+    contradiction = neurons[0].classes[2]
+    assert (contradiction.label, contradiction.weight) == ("contradiction", 4)
+    assert contradiction.pmi is not None
+    assert contradiction.pmi > 0.5
+    assert neurons[0].examples[0].texts is not None
+    assert "nobody" in neurons[0].examples[0].texts[1]
+    assert found.about == "text"
+    assert any("not in the vocabulary" in warning for warning in found.warnings)
+
+
+def test_equal_requests_give_equal_files(shelf: Shelf, colors: Model, streets: Dataset) -> None:
+    first, _ = shelf.explained(colors, streets, layer="colors")
+    second, _ = shelf.explained(colors, streets, layer="colors")
+    assert first.sha256 == second.sha256
+    assert first.files[MASKS].sha256 == second.files[MASKS].sha256
+
+
+def test_a_unit_that_does_not_exist_is_refused(shelf: Shelf, colors: Model, streets: Dataset) -> None:
+    with pytest.raises(FaceterError, match="4 units, 0 to 3") as error:
+        shelf.explained(colors, streets, layer="colors", units=[9])
+    assert error.value.kind is ProblemKind.INVALID_REQUEST
+
+
+def test_nothing_is_left_in_the_scratch_folder(shelf: Shelf, colors: Model, streets: Dataset) -> None:
+    shelf.explained(colors, streets, layer="colors")
+    assert not list((shelf.settings.data_dir / "scratch").glob("explanation-*"))
+
+
+def test_abstractions(shelf: Shelf, words: Model, pairs: Dataset) -> None:
+    found, _ = shelf.explained(words, pairs, layer="hidden")
+    result = shelf.analysed(found, kind="abstractions").result
+    assert isinstance(result, AbstractionsResult)
+    assert result.by == "vectors"
+    assert [unit.kind for unit in result.units] == [Abstraction.SINGLE, Abstraction.SINGLE, Abstraction.SPECIALIZED]
+
+
+def test_interpretability_of_pairs(shelf: Shelf, words: Model, pairs: Dataset) -> None:
+    found, _ = shelf.explained(words, pairs, layer="hidden")
+    analysis = shelf.analysed(found, kind="interpretability")
+    assert isinstance(analysis.result, InterpretabilityResult)
+    assert analysis.result.units[0].accuracy == 1
+    assert 0 < analysis.result.overall < 1
+    assert set(analysis.files) == {"interpretability.png"}
+
+
+def test_interpretability_without_labels_asks_for_them(shelf: Shelf, colors: Model, streets: Dataset) -> None:
+    found, _ = shelf.explained(colors, streets, layer="colors")
+    with pytest.raises(FaceterError, match="labelled"):
+        shelf.analysed(found, kind="interpretability")
+
+
+def test_copy_paste_brings_a_class_about_as_foretold(shelf: Shelf, words: Model, pairs: Dataset) -> None:
+    found, _ = shelf.explained(words, pairs, layer="hidden")
+    result = shelf.analysed(found, kind="copy_paste", label="contradiction", tries=100).result
+    assert isinstance(result, CopyPasteResult)
+    assert "insert 'nobody' into the hypothesis" in result.changes
+    assert result.proposed.rate > 0.9
+    assert result.control.rate < result.proposed.interval[0]
+    assert result.examples[0].predicted_after == "contradiction"
+    assert "nobody" in result.examples[0].after[1]
+    again = shelf.analysed(found, kind="copy_paste", label="contradiction", tries=100).result
+    assert again == result
+
+
+def test_drift_of_a_model_against_itself_is_none(shelf: Shelf, colors: Model, streets: Dataset) -> None:
+    found, neurons = shelf.explained(colors, streets, layer="colors", threshold=0.2)
+    other = scenes.color_network()
+    (weight,) = [tensor for tensor in other.graph.initializer if tensor.name == "weight"]
+    changed = onnx.numpy_helper.to_array(weight).copy()
+    changed[0] = -changed[0]
+    weight.CopyFrom(onnx.numpy_helper.from_array(changed, "weight"))
+    turned = shelf.model(other, scenes.color_metadata())
+    result = shelf.analysed(found, kind="drift", models=[colors.id, turned.id]).result
+    assert isinstance(result, DriftResult)
+    same, drifted = result.models
+    assert (same.mean_iou, same.same_formula, same.score_change) == (1, 1, 0)
+    assert [unit.formula_before for unit in same.units] == [neuron.formula for neuron in neurons[:3]]
+    assert drifted.units[0].iou < 0.2
+    assert not drifted.units[0].same_formula
+    assert [unit.iou for unit in drifted.units[1:3]] == [1, 1]
+
+
+def test_the_detector_on_street_scenes(shelf: Shelf, shared_data: Path) -> None:
+    subject = fastestdet_on_camvid(shared_data)
+    model = shelf.model(onnx.load_model_from_string(subject.content), subject.model.metadata)
+    data = shelf.dataset(subject.data.read_bytes(), DatasetKind.CONCEPTS)
+    found, neurons = shelf.explained(model, data, layer=MIDDLE)
+    assert found.pixels == 123 * 112 * 112
+    assert found.concept_count == 13
+    scores = np.array([neuron.score for neuron in neurons])
+    assert scores.max() > 0.05
+    assert (scores <= [neuron.ceiling for neuron in neurons]).all()
+
+
+def test_the_classifier_of_sentence_pairs(shelf: Shelf, shared_data: Path) -> None:
+    subject = nli(shared_data)
+    model = shelf.model(onnx.load_model_from_string(subject.content), subject.model.metadata)
+    data = shelf.dataset(subject.data.read_bytes(), DatasetKind.TEXT_PAIRS)
+    found, neurons = shelf.explained(
+        model, data, layer="hidden", units=list(range(8)), max_length=2, cut_sentences=True
+    )
+    assert found.samples == 6000
+    assert max(neuron.score for neuron in neurons) > 0.1
+    assert all(len(neuron.classes) == 3 for neuron in neurons if neuron.formula)

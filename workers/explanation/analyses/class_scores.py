@@ -1,0 +1,75 @@
+"""How much of each class a model finds in pictures that are in no data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.models import Model
+from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.vision.classification import probabilities
+from faceter.vision.detection import decode, for_evaluation
+from faceter.vision.metadata import class_output
+from faceter.vision.preprocess import preprocess
+from workers.host import processor_count
+from workers.model_input import Batch, batch_of, filled, picture_input
+
+Floats = NDArray[np.float64]
+
+
+class ClassScores:
+    """Scores of pictures: a classifier's probabilities, or the best box of each class of a detector.
+
+    Args:
+        content: The model's ONNX file.
+        model: Its record.
+
+    Raises:
+        FaceterError: ``DATASET_MISMATCH`` if it is neither a classifier nor a detector of pictures.
+    """
+
+    def __init__(self, content: bytes, model: Model) -> None:
+        self._preprocessing, self._input = picture_input(model.metadata, model.inputs, "kind")
+        self._detection, self._labels = model.metadata.detection, model.metadata.labels
+        if self._detection is None and not model.metadata.task.classifies:
+            raise FaceterError(
+                ProblemKind.DATASET_MISMATCH,
+                "The model is neither a classifier nor a detector whose boxes can be read, so it has no classes to "
+                "bring about.",
+                field="kind",
+            )
+        self._output = class_output(model.metadata, model.outputs).name
+        self._size, self._fixed = batch_of(model.inputs, int(np.prod(self._preprocessing.size)) * 3)
+        self._loaded = OnnxRuntimeEngine().load(content, threads=processor_count())
+
+    @property
+    def decides_at(self) -> float | None:
+        """Over what score a class is there; None where only the class with the highest score is."""
+        return None if self._detection is None else self._detection.score_threshold
+
+    def __call__(self, pictures: Sequence[Image.Image]) -> Floats:
+        """Return the score of each class in each picture, float64 [N, K]."""
+        found: list[Floats] = []
+        for start in range(0, len(pictures), self._size):
+            some = pictures[start : start + self._size]
+            given: Batch = {self._input: np.stack([preprocess(picture, self._preprocessing)[0] for picture in some])}
+            outputs = self._loaded.run(filled(given, self._size) if self._fixed else given)
+            found.append(self._scores({name: values[: len(some)] for name, values in outputs.items()}, len(some)))
+        return np.concatenate(found) if found else np.zeros((0, len(self._labels or [])))
+
+    def _scores(self, outputs: dict[str, NDArray[np.generic]], count: int) -> Floats:
+        if self._detection is None:
+            return probabilities(outputs[self._output])
+        height, width = self._preprocessing.size
+        every = decode(outputs, for_evaluation(self._detection), (height, width))
+        classes = (
+            len(self._labels) if self._labels else 1 + max((int(b.classes.max(initial=0)) for b in every), default=0)
+        )
+        scores = np.zeros((count, classes))
+        for row, boxes in zip(scores, every, strict=True):
+            np.maximum.at(row, boxes.classes, boxes.scores)
+        return scores
