@@ -209,7 +209,7 @@ class Explanations:
         )
 
     def delete(self, id: str) -> None:
-        """Delete an explanation; the model and the data set stay.
+        """Delete an explanation; the model and the data set stay, and so do its analyses.
 
         Raises:
             FaceterError: `NOT_FOUND`; `RESOURCE_IN_USE` while a job needs it.
@@ -318,6 +318,7 @@ def with_links(explanation: Explanation) -> Explanation:
         "self": here,
         "content": f"{here}/content",
         "neurons": f"{here}/neurons",
+        "analyses": f"{here}/analyses",
         "model": f"/v1/models/{explanation.model_id}",
         "dataset": f"/v1/datasets/{explanation.settings.dataset}",
     }

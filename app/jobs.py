@@ -4,6 +4,7 @@ from typing import assert_never
 
 from pydantic import Field
 
+from app.analyses import Analyses
 from app.evaluations import Evaluations
 from app.explanations import Explanations
 from app.quantizations import Quantizations
@@ -42,15 +43,22 @@ class Reruns:
         quantizations: Makes jobs of its kind.
         evaluations: Makes jobs of its kind.
         explanations: Makes jobs of its kind.
+        analyses: Makes jobs of its kind.
     """
 
     def __init__(
-        self, queue: JobQueue, quantizations: Quantizations, evaluations: Evaluations, explanations: Explanations
+        self,
+        queue: JobQueue,
+        quantizations: Quantizations,
+        evaluations: Evaluations,
+        explanations: Explanations,
+        analyses: Analyses,
     ) -> None:
         self._queue = queue
         self._quantizations = quantizations
         self._evaluations = evaluations
         self._explanations = explanations
+        self._analyses = analyses
 
     def rerun(self, job_id: str) -> Job:
         """Queue a new job that does what an earlier one was to do, if that can still be done.
@@ -73,7 +81,7 @@ class Reruns:
             case ExplanationJob() as explanation:
                 return self._explanations.again(explanation)
             case AnalysisJob() as analysis:
-                return self._queue.enqueue(analysis)
+                return self._analyses.again(analysis)
             case other:
                 assert_never(other)
 

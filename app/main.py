@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from app import openapi, problems
 from app.limits import BodyLimit, limits_of
 from app.requests import HeadAsGet, RequestLog
-from app.routes import datasets, evaluations, explanations, jobs, models, operations, predict, quantizations
+from app.routes import analyses, datasets, evaluations, explanations, jobs, models, operations, predict, quantizations
 from app.routes import problems as problem_pages
 from app.services import Services
 from faceter.contracts.settings import Settings
@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         datasets,
         evaluations,
         explanations,
+        analyses,
         jobs,
         operations,
         problem_pages,

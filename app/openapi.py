@@ -30,6 +30,8 @@ serve either over REST, grade what generative models produce, and learn what uni
    faithful its samples are, and how diverse. `GET /v1/evaluations/{id}` has the values, `…/samples` what is wrong.
 7. `POST /v1/models/{id}/explanations` with a data set of labelled pictures, signals or sentences says what each unit of
    a layer detects. `GET /v1/explanations/{id}/neurons` has the formulas, `…/neurons/{unit}/image` shows them.
+8. `POST /v1/explanations/{id}/analyses` says what to make of that: what kinds of formulas there are, whether they go
+   with being right, whether they foretell what the model answers, what became of units in a quantized model.
 
 **Conventions**
 
@@ -48,6 +50,7 @@ TAGS: Final[list[dict[str, Any]]] = [
     {"name": "datasets", "description": "Data sets to calibrate and to evaluate with, and those made without data."},
     {"name": "evaluations", "description": "Grade what generative models produce, look at samples, compare runs."},
     {"name": "explanations", "description": "Say what units of a network detect, as formulas over concepts."},
+    {"name": "analyses", "description": "Say what formulas of units are worth: kinds, accuracy, use, drift."},
     {"name": "jobs", "description": "Long work: follow, cancel, do again."},
     {"name": "operations", "description": "For those who keep the service running."},
     {"name": "problems", "description": "What each error means."},

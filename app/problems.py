@@ -18,6 +18,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 _MESSAGES: Final = {
     "extra_forbidden": "There is no field or parameter of this name",
     "missing": "This is required",
+    "union_tag_not_found": "This is required",
     "dict_type": "Should be a JSON object",
     "model_type": "Should be a JSON object",
     "model_attributes_type": "Should be a JSON object",
@@ -27,6 +28,9 @@ _MESSAGES: Final = {
     "bool_parsing": "Should be true or false",
     "string_unicode": "Should be text without half characters",
 }
+
+_OF_KIND: Final = ("union_tag_invalid", "union_tag_not_found")
+"""What pydantic calls it if a body does not say which of several kinds it is."""
 
 _MOST_ECHOED: Final = 200
 
@@ -84,6 +88,8 @@ def field_problems(errors: Sequence[Mapping[str, Any]], prefix: str = "") -> lis
 
 def _words(error: Mapping[str, Any]) -> str:
     """Return pydantic's message, in the words of a request where it speaks of Python."""
+    if error["type"] == "union_tag_invalid":
+        return f"Should be one of {error['ctx']['expected_tags']}"
     return _MESSAGES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
 
 
@@ -116,8 +122,21 @@ def of_validation(error: RequestValidationError, content_type: str | None) -> Fa
                 ProblemKind.UNSUPPORTED_MEDIA_TYPE,
                 f"The body must be JSON with Content-Type: application/json, not {content_type or 'without a type'}.",
             )
-    located = [{**found, "loc": found["loc"][1:] if len(found["loc"]) > 1 else found["loc"]} for found in errors]
-    return invalid_request(field_problems(located))
+    return invalid_request(field_problems([{**found, "loc": _place(found, error.body)} for found in errors]))
+
+
+def _place(found: Mapping[str, Any], body: object) -> tuple[int | str, ...]:
+    """Return where in a request something is wrong.
+
+    Pydantic puts the `kind` of a body of several kinds before its fields, which is no field of the request.
+    """
+    where = tuple(found["loc"])
+    if found["type"] in _OF_KIND:
+        return (*where[1:], str(found["ctx"]["discriminator"]).strip("'"))
+    if len(where) == 1:
+        return where
+    of_kind = where[0] == "body" and isinstance(body, dict) and len(where) > 2 and body.get("kind") == where[1]
+    return where[2:] if of_kind else where[1:]
 
 
 def _is_json(content_type: str | None) -> bool:

@@ -2,20 +2,19 @@
 
 from app.quantization_checks import check_method, check_said, check_settings
 from app.queue import JobQueue
-from app.request_checks import Sources, check_operators, mismatch, with_name, wrong_kind
+from app.request_checks import Sources, check_operators, with_name
 from app.uses import holding
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, QuantizationJob
-from faceter.contracts.models import Model, Task
+from faceter.contracts.models import Model
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
-from faceter.datasets.grading import GRADED_BY, check_classes
+from faceter.datasets.grading import GRADED_BY
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.describe import is_quantized
 from faceter.graphs.sites import quantizable
 from faceter.store.library import Library
-from faceter.vision.metadata import class_output
 
 _DATASET_FIELDS = ("calibration_dataset", "evaluation_dataset")
 
@@ -94,28 +93,10 @@ class Quantizations:
     def _check_evaluation(self, model: Model, dataset: Dataset, field: str) -> None:
         """See that accuracy can be measured; for tasks that have none, any pictures show how well outputs agree."""
         task = model.metadata.task
-        kind = GRADED_BY.get(task)
-        if kind is None:
-            return
-        if dataset.kind is not kind:
-            raise wrong_kind(dataset, f"the evaluation of {task} needs {kind}", field)
-        if task is Task.OBJECT_DETECTION and model.metadata.detection is None:
-            raise mismatch(
-                "The model's metadata has no `detection`, so its boxes cannot be compared with those of a data set.",
-                field,
-            )
-        if not dataset.classes:
-            raise mismatch(f"{dataset.id} has no labels, so accuracy cannot be measured on it.", field)
-        with self._sources.opened(dataset, field) as opened:
-            check_classes(opened, model.metadata.labels, _class_count(model))
+        if task in GRADED_BY:
+            self._sources.check_labelled(model, dataset, field, f"the evaluation of {task}")
 
 
 def _already_quantized(model: Model) -> FaceterError:
     origin = f"; quantize {model.derived_from}, the model it was made from" if model.derived_from else ""
     return FaceterError(ProblemKind.ALREADY_QUANTIZED, f"{model.id} is quantized already{origin}.")
-
-
-def _class_count(model: Model) -> int | None:
-    """Return how many classes a model tells apart, if its output says so."""
-    sizes = class_output(model.metadata, model.outputs).shape[1:]
-    return sizes[0] if sizes and isinstance(sizes[0], int) else None

@@ -6,22 +6,27 @@ from typing import TypeVar
 
 import onnx
 
+from app.files import file_of
 from faceter.contracts.base import check_name
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.evaluations import EvaluationRequest
-from faceter.contracts.explanations import ExplanationRequest
+from faceter.contracts.explanations import Explanation, ExplanationRequest, Neuron
 from faceter.contracts.models import Model, Task
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.features import FeaturesDataset
+from faceter.datasets.grading import GRADED_BY, check_classes
 from faceter.datasets.kinds import InputDataset, open_dataset, open_inputs
 from faceter.datasets.signals import SignalsDataset
 from faceter.datasets.text_pairs import TextPairsDataset
+from faceter.explanations.masks import MASKS, read_masks
+from faceter.explanations.neurons import read_neurons
 from faceter.graphs.check import load_model
 from faceter.graphs.operators import unsupported
 from faceter.store.library import Library
 from faceter.store.records import Record, Records
+from faceter.vision.metadata import class_output
 
 R = TypeVar("R", QuantizationRequest, EvaluationRequest, ExplanationRequest)
 T = TypeVar("T", bound=Record)
@@ -54,6 +59,14 @@ class Sources:
             FaceterError: `INVALID_REQUEST` on the field if there is none.
         """
         return named(self._library.models, id, field)
+
+    def find_dataset(self, id: str) -> Dataset | None:
+        """Return the data set of an id, if it is there."""
+        return self._library.datasets.find(id)
+
+    def find_model(self, id: str) -> Model | None:
+        """Return the model of an id, if it is there."""
+        return self._library.models.find(id)
 
     def graph(self, model: Model) -> onnx.ModelProto:
         """Return a model's graph."""
@@ -103,6 +116,40 @@ class Sources:
             case DatasetKind.IMAGES | DatasetKind.DETECTION | DatasetKind.CONCEPTS:
                 _check_takes_pictures(model, dataset, field, otherwise)
 
+    def check_labelled(self, model: Model, dataset: Dataset, field: str, work: str) -> None:
+        """See that a data set says what a model should answer, by the model's own classes.
+
+        Args:
+            model: A model of one of the tasks that are `GRADED_BY` a kind of data set.
+            dataset: The data set.
+            field: The field that names it.
+            work: What is done by it, such as "the evaluation of object-detection".
+
+        Raises:
+            FaceterError: `WRONG_DATASET_KIND`, `DATASET_MISMATCH`.
+        """
+        task = model.metadata.task
+        if dataset.kind is not GRADED_BY[task]:
+            raise wrong_kind(dataset, f"{work} needs {GRADED_BY[task]}", field)
+        if task is Task.OBJECT_DETECTION and model.metadata.detection is None:
+            raise mismatch(
+                "The model's metadata has no `detection`, so its boxes cannot be compared with those of a data set.",
+                field,
+            )
+        if not dataset.classes:
+            raise mismatch(f"{dataset.id} has no labels, so accuracy cannot be measured on it.", field)
+        with self.opened(dataset, field) as opened:
+            check_classes(opened, model.metadata.labels, _class_count(model))
+
+    def neurons(self, explanation: Explanation) -> list[Neuron]:
+        """Return an explanation's units."""
+        return read_neurons(self._library.blobs.path(explanation.sha256))
+
+    def knows_right(self, explanation: Explanation) -> bool:
+        """Whether an explanation knows of each of its samples which class it is of, and which the model predicts."""
+        masks = read_masks(self._library.blobs.path(file_of(explanation, MASKS).sha256), layers=[])
+        return masks.labels is not None and masks.predicted is not None
+
     def _check_takes_signals(self, model: Model, dataset: Dataset, field: str) -> None:
         if model.metadata.preprocessing is not None:
             raise wrong_kind(dataset, "the model takes pictures", field)
@@ -128,6 +175,12 @@ def _check_takes_pictures(model: Model, dataset: Dataset, field: str, otherwise:
             f"Upload the model again with preprocessing, or {otherwise}.",
             field,
         )
+
+
+def _class_count(model: Model) -> int | None:
+    """Return how many classes a model tells apart, if its output says so."""
+    sizes = class_output(model.metadata, model.outputs).shape[1:]
+    return sizes[0] if sizes and isinstance(sizes[0], int) else None
 
 
 def check_operators(graph: onnx.ModelProto, work: str, field: str | None = None) -> None:

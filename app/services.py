@@ -10,6 +10,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
+from app.analyses import Analyses
 from app.datasets import Datasets
 from app.evaluations import Evaluations
 from app.explanations import Explanations
@@ -53,6 +54,7 @@ class Services:
     quantizations: Quantizations
     evaluations: Evaluations
     explanations: Explanations
+    analyses: Analyses
     reruns: Reruns
     idempotency: Idempotency
     metrics: Metrics
@@ -84,6 +86,7 @@ class Services:
         quantizations = Quantizations(library, queue, settings)
         evaluations = Evaluations(library, queue, settings)
         explanations = Explanations(library, queue, settings)
+        analyses = Analyses(library, queue, settings)
         return cls(
             settings=settings,
             library=library,
@@ -96,7 +99,8 @@ class Services:
             quantizations=quantizations,
             evaluations=evaluations,
             explanations=explanations,
-            reruns=Reruns(queue, quantizations, evaluations, explanations),
+            analyses=analyses,
+            reruns=Reruns(queue, quantizations, evaluations, explanations, analyses),
             idempotency=Idempotency(library.redis, seconds=settings.idempotency_seconds),
             metrics=Metrics(sessions.statistics, queue.statistics, pool),
             graphs_at_once=CapacityLimiter(_CHECKS_AT_ONCE),

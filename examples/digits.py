@@ -2,7 +2,8 @@
 
 ``faceter export-torch examples.digits:trained --input-shape 1,1,8,8`` makes an ONNX file of it, and
 ``python -m examples.digits FOLDER`` writes what goes with it: ``metadata.json`` (labels and preprocessing),
-``held-out.zip`` (pictures to measure on) and ``digit.png`` (one of them).
+``held-out.zip`` (pictures to measure on), ``labelled.zip`` (the same with concepts of their pixels) and ``digit.png``
+(one of them).
 """
 
 import contextlib
@@ -25,6 +26,8 @@ from torch import nn
 LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 MEAN, STD = 0.305, 0.376
 HELD_OUT = 597
+INK = 96
+"""Pixels brighter than this are ink, of 0 to 255."""
 _BATCH = 64
 SHOWN = 8
 """The held-out digit that stands for all of them: a two."""
@@ -64,6 +67,23 @@ class Digits:
         with zipfile.ZipFile(file, "w") as archive:
             for index, target in enumerate(self.targets):
                 archive.writestr(zipfile.ZipInfo(f"{LABELS[target]}/{index:04d}.png"), self.png(index))
+        return file.getvalue()
+
+
+    def labelled(self) -> bytes:
+        """Return all pictures with concepts, a data set of kind ``concepts``: ink, paper, and which digit it is."""
+        file = io.BytesIO()
+        rows = ["image,category,concept"]
+        with zipfile.ZipFile(file, "w") as archive:
+            for index, target in enumerate(self.targets):
+                labels = io.BytesIO()
+                Image.fromarray(np.where(self.images[index] > INK, 1, 2).astype(np.uint8)).save(labels, format="PNG")
+                archive.writestr(zipfile.ZipInfo(f"images/{index:04d}.png"), self.png(index))
+                archive.writestr(zipfile.ZipInfo(f"labels/surface/{index:04d}.png"), labels.getvalue())
+                rows.append(f"{index:04d},digit,{LABELS[target]}")
+            concepts = {"surface": ["ink", "paper"], "digit": LABELS}
+            archive.writestr(zipfile.ZipInfo("concepts.json"), json.dumps(concepts))
+            archive.writestr(zipfile.ZipInfo("image_labels.csv"), "\n".join(rows))
         return file.getvalue()
 
 
@@ -163,6 +183,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metadata.json").write_text(json.dumps(METADATA), encoding="utf-8")
     (folder / "held-out.zip").write_bytes(held_out.archive())
+    (folder / "labelled.zip").write_bytes(held_out.labelled())
     (folder / "digit.png").write_bytes(held_out.png(SHOWN))
 
 

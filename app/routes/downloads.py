@@ -1,7 +1,7 @@
 """Downloading the files of a record, the same for every resource."""
 
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from fastapi import Request
 from starlette.responses import Response
@@ -25,8 +25,9 @@ FURTHER_FILE: Final[dict[int | str, dict[str, Any]]] = {
 """The documented answers of a download of one of a record's `files`."""
 
 
-class Named(Filed, Protocol):
-    """A record with a file, further files and a name."""
+@runtime_checkable
+class Named(Protocol):
+    """A record that has a name."""
 
     @property
     def name(self) -> str:
@@ -34,7 +35,7 @@ class Named(Filed, Protocol):
 
 
 def own_file(
-    request: Request, parts: Services, lent: AbstractContextManager[Named], suffix: str, media_type: str
+    request: Request, parts: Services, lent: AbstractContextManager[Filed], suffix: str, media_type: str
 ) -> Response:
     """Return the response with a record's own file.
 
@@ -48,11 +49,11 @@ def own_file(
     with lent as record:
         path = parts.library.blobs.path(record.sha256)
     return content_response(
-        request, path, sha256=record.sha256, filename=f"{record.name}{suffix}", media_type=media_type
+        request, path, sha256=record.sha256, filename=f"{_called(record)}{suffix}", media_type=media_type
     )
 
 
-def further_file(request: Request, parts: Services, lent: AbstractContextManager[Named], name: str) -> Response:
+def further_file(request: Request, parts: Services, lent: AbstractContextManager[Filed], name: str) -> Response:
     """Return the response with one of a record's further files.
 
     Args:
@@ -68,5 +69,10 @@ def further_file(request: Request, parts: Services, lent: AbstractContextManager
         file = file_of(record, name)
         path = parts.library.blobs.path(file.sha256)
     return content_response(
-        request, path, sha256=file.sha256, filename=f"{record.name}-{name}", media_type=file.media_type
+        request, path, sha256=file.sha256, filename=f"{_called(record)}-{name}", media_type=file.media_type
     )
+
+
+def _called(record: Filed) -> str:
+    """Return what a record's files are named after: its name, or its id if it has none."""
+    return record.name if isinstance(record, Named) else record.id

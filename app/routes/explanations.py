@@ -200,7 +200,10 @@ def get_explanation(explanation_id: ExplanationId, parts: Parts) -> Response:
     responses=documented(ProblemKind.NOT_FOUND, *DELETING, *ANYWHERE),
 )
 def delete_explanation(explanation_id: ExplanationId, parts: Parts) -> Response:
-    """Delete an explanation and its plots, unless a job that is queued or running needs it. Its model and data stay."""
+    """Delete an explanation and its plots, unless a job that is queued or running needs it.
+
+    Its model and data stay, and so do its analyses: `GET /v1/analyses?explanation={id}` goes on to list them.
+    """
     parts.explanations.delete(explanation_id)
     return Response(status_code=204)
 

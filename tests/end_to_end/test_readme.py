@@ -54,7 +54,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_it_has_no_block_that_is_not_run_here() -> None:
-    run = ["scripts/quickstart", "scripts/test", "faceter up", "export-torch", "URL=", "grade="]
+    run = ["scripts/quickstart", "scripts/test", "faceter up", "export-torch", "URL=", "grade=", "explain="]
     assert sorted(map(_block, run)) == sorted(_BLOCKS)
 
 
@@ -69,15 +69,19 @@ def test_the_curl_tour_goes_as_told(url: str) -> None:
     assert len(tour.splitlines()) <= 10
     grading = _block("grade=")
     assert len(grading.splitlines()) <= 10
-    done = _bash(tour.replace(_URL, url) + "echo then\n" + grading)
+    explaining = _block("explain=")
+    assert len(explaining.splitlines()) <= 10
+    done = _bash(tour.replace(_URL, url) + "echo then\n" + grading + explaining)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "event: progress" in done.stdout
     assert "event: end" in done.stdout
     assert "'metric': 'top1'" in done.stdout
-    first, then, last = done.stdout.splitlines()[-3:]
+    first, then, graded, explained = done.stdout.splitlines()[-4:]
     assert (first, then) == ("two", "then")
-    assert "'expected': " in last
-    assert "'interval': [" in last
+    assert "'expected': " in graded
+    assert "'interval': [" in graded
+    assert " AND " in explained or " OR " in explained
+    assert (digits / "neuron.png").read_bytes().startswith(b"\x89PNG")
     assert (digits / "map.png").read_bytes().startswith(b"\x89PNG")
     assert (digits / "small.onnx").stat().st_size < (digits / "model.onnx").stat().st_size
 
