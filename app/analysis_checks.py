@@ -91,8 +91,8 @@ def check_analysis(explanation: Explanation, request: AnalysisRequest, sources: 
     explained = look_up(explanation, request, sources)
     if not isinstance(request, DriftRequest) and not any(layer.explained for layer in explanation.layers):
         raise invalid(
-            f"No unit of {explanation.id} has a formula, so there is nothing to analyse. Explain other layers or units, "
-            "or by more concepts.",
+            f"No unit of {explanation.id} has a formula, so there is nothing to analyse. Explain other layers or "
+            "units, or by more concepts.",
             EXPLANATION,
         )
     match request:
@@ -233,10 +233,10 @@ def _check_copy_paste(explained: Explained, request: CopyPasteRequest, sources: 
         hint = f"Near it: {first_few(near)}." if near else f"Its labels are {first_few(labels)}."
         raise invalid(f"{model.id} has no label {request.label!r}. {hint}", "label")
     if about == "text" and not any(
-        weight.weight is not None
+        with_class.weight is not None
         for neuron in sources.neurons(explained.explanation)
         if neuron.formula is not None
-        for weight in neuron.classes
+        for with_class in neuron.classes
     ):
         layers = first_few(explained.explanation.settings.layers)
         raise _not_applicable(
@@ -281,7 +281,7 @@ def _check_takes(model: Model, explained: Explained, field: str, sources: Source
         with sources.opened_pairs(dataset, field) as opened:
             opened.inputs_of(model.inputs, cut=explanation.settings.cut_sentences)
     else:
-        sources.check_takes(model, dataset, field, otherwise="name another")
+        sources.check_takes(model, dataset, field, otherwise="name another model")
 
 
 def _check_layers(model: Model, explained: Explained, field: str, sources: Sources) -> None:
@@ -290,7 +290,13 @@ def _check_layers(model: Model, explained: Explained, field: str, sources: Sourc
     graph = with_values(unpack_weights(sources.graph(model)), list(layers))
     tensors = SampleTensors(model, graph)
     for name, layer in layers.items():
-        info = tensors.find(name, field, "activations", inputs=False)
+        try:
+            info = tensors.find(name, field, "activations", inputs=False)
+        except FaceterError as error:
+            raise invalid(
+                f"{error.detail} Drift compares layers of the same names: name a model made from {explained.model.id}.",
+                field,
+            ) from error
         shape = None if info is None else info.shape
         if shape is not None and (len(shape) < 2 or (isinstance(shape[1], int) and shape[1] != layer.shape[0])):
             raise invalid(

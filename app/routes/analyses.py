@@ -106,13 +106,13 @@ async def add_analysis(
     else only what goes together is known.
 
     **`interpretability`** tells whether units that are explained well are those with which the model is right: of each
-    unit the accuracy on samples where it fires, against the IoU of its formula, with Pearson's r and its p-value at each
-    maximum length. Pictures of an explanation have no class, so name a labelled `dataset`: of kind `images` for a
-    classifier, of kind `detection` for a detector, whose recall of boxes is then taken. Text and signals are counted
-    on with their own labels.
+    unit the accuracy on samples where it fires, against the IoU of its formula, with Pearson's r and its p-value at
+    each maximum length. Pictures of an explanation have no class, so name a labelled `dataset`: of kind `images` for a
+    classifier, of kind `detection` for a detector, whose recall of boxes is then taken. Of text and signals the
+    explanation's own labels are taken.
 
-    **`copy_paste`** changes inputs as formulas propose, to bring the class `label` about: words are put in or taken out,
-    regions that show a concept are pasted. Its success rate, with a 95 % interval, stands beside that of as many
+    **`copy_paste`** changes inputs as formulas propose, to bring the class `label` about: words are put in or taken
+    out, regions that show a concept are pasted. Its success rate, with a 95 % interval, stands beside that of as many
     changes with random concepts: only what is above that is foretold. Sentence pairs need an explanation of the layer
     before the last linear one. Signals are not changed.
 

@@ -51,6 +51,7 @@ def test_get_and_links(api: httpx.Client, library: Library) -> None:
         "self": here,
         "content": f"{here}/content",
         "neurons": f"{here}/neurons",
+        "analyses": f"{here}/analyses",
         "model": f"/v1/models/{MODEL}",
         "dataset": f"/v1/datasets/{DATASET}",
         "layers.png": f"{here}/files/layers.png",

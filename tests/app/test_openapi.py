@@ -4,12 +4,15 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import TypeAdapter
 
+from app.analysis_checks import check_said as check_analysis_said
 from app.evaluation_checks import check_classifier_said
 from app.explanation_checks import check_said
 from app.neurons import SORTED_BY
 from app.quantization_checks import check_said as check_quantization_said
 from app.quantization_checks import check_settings
+from faceter.contracts.analyses import AnalysisRequest
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.evaluations import EvaluationRequest
 from faceter.contracts.explanations import ExplanationRequest
@@ -71,6 +74,13 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "GET /v1/explanations/{explanation_id}/neurons",
         "GET /v1/explanations/{explanation_id}/neurons/{unit}",
         "GET /v1/explanations/{explanation_id}/neurons/{unit}/image",
+        "POST /v1/explanations/{explanation_id}/analyses",
+        "GET /v1/explanations/{explanation_id}/analyses",
+        "GET /v1/analyses",
+        "GET /v1/analyses/{analysis_id}",
+        "DELETE /v1/analyses/{analysis_id}",
+        "GET /v1/analyses/{analysis_id}/content",
+        "GET /v1/analyses/{analysis_id}/files/{name}",
         "GET /v1/jobs",
         "GET /v1/jobs/{job_id}",
         "DELETE /v1/jobs/{job_id}",
@@ -237,6 +247,20 @@ def test_explanations_can_be_used_from_the_page_alone(document: dict[str, Any]) 
     assert all(f"`{name}`" in words for name in SORTED_BY)
 
 
+def test_there_is_an_example_of_every_kind_of_analysis(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/explanations/{explanation_id}/analyses"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]
+    assert set(body["examples"]) == set(body["schema"]["discriminator"]["mapping"])
+    for name, example in body["examples"].items():
+        assert example["summary"], name
+        request = TypeAdapter[AnalysisRequest](AnalysisRequest).validate_python(example["value"])
+        assert request.kind == name
+        assert request.model_dump(exclude_unset=True, mode="json") == example["value"]
+        check_analysis_said(request)
+    assert all(f"**`{name}`**" in operation["description"] for name in body["examples"])
+    assert "curl" in operation["description"]
+
+
 def test_events_show_a_job_that_trains(document: dict[str, Any]) -> None:
     operation = document["paths"]["/v1/jobs/{job_id}/events"]["get"]
     events = operation["responses"]["200"]["content"]["text/event-stream"]["example"].split("\n\n")
@@ -281,7 +305,15 @@ def test_the_page_fetches_nothing_from_elsewhere(shared_api: httpx.Client) -> No
 
 def test_operations_are_called_what_they_do(document: dict[str, Any]) -> None:
     ids = {operation["operationId"] for _, operation in operations(document)}
-    assert {"add_model", "predict", "add_quantization", "add_evaluation", "add_explanation", "follow_job"} <= ids
+    assert {
+        "add_model",
+        "predict",
+        "add_quantization",
+        "add_evaluation",
+        "add_explanation",
+        "add_analysis",
+        "follow_job",
+    } <= ids
     assert len(ids) == len(list(operations(document)))
 
 

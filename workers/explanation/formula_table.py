@@ -24,7 +24,7 @@ Words = NDArray[np.uint64]
 MOST_FORMULAS = 400_000
 """Most formulas of a table; the next length is not begun if it could make more than so many times as many."""
 
-_MOST_MADE = 6_000_000
+_MOST_MADE = 3_000_000
 _SCORED_BYTES = 2**26
 _WORD = 64
 

@@ -87,7 +87,9 @@ class FormulaSearch:
     def _compared(self, levels: list[Found], best: list[Found], ceiling: float) -> Searched:
         """Return what a beam found, knowing what is best."""
         optimal = self._rank(levels[-1]) >= self._rank(best[-1])
-        return Searched(levels, optimal, levels[-1].score if optimal else best[-1].score, ceiling)
+        # under a penalty a formula that loses by its length may still have a higher IoU
+        exact = self.request.complexity_penalty == 1
+        return Searched(levels, optimal, best[-1].score if exact else ceiling, ceiling)
 
     def _bounded_or_not(self, fires: Floats, levels: list[Found], ceiling: float) -> Searched:
         if self._bounded is not None:

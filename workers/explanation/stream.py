@@ -88,7 +88,8 @@ class Network:
         part = cut(model, wanted)
         self._wanted = wanted
         self._device = compute_device()
-        self._run = self._torch(part) if self._device.type == "cuda" and not unsupported(part) else self._runtime(part)
+        on_gpu = self._device.type == "cuda" and not unsupported(part)
+        self._run = self._torch(part) if on_gpu else self._runtime(part)
 
     @property
     def device(self) -> torch.device:
@@ -156,15 +157,16 @@ class Network:
 
         @torch.inference_mode()
         def run(inputs: dict[str, Array]) -> dict[str, Array]:
-            given = {
-                name: torch.from_numpy(np.ascontiguousarray(inputs[name]))
-                .pin_memory()
-                .to(self._device, non_blocking=True)
-                for name in network.inputs
-            }
+            given = {name: self._moved(torch.from_numpy(np.ascontiguousarray(inputs[name]))) for name in network.inputs}
             return {name: value.float().cpu().numpy() for name, value in network(given).items()}
 
         return run
+
+    def _moved(self, values: torch.Tensor) -> torch.Tensor:
+        """Return values where the network is; to a GPU they go by memory that it reads itself."""
+        if self._device.type == "cuda":
+            return values.pin_memory().to(self._device, non_blocking=True)
+        return values.to(self._device)
 
 
 def runs(network: Source, samples: Samples, start: int = 0) -> Iterator[Run]:

@@ -1,5 +1,6 @@
 """Explanation and analysis jobs on a real store: units are found to detect what they were made to detect."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ from faceter.store import job_records, job_steps
 from faceter.store.library import Library
 from tests.workers.explanation import scenes
 from workers.explanation.analyses.pipeline import analyse
+from workers.explanation.pictures import PictureSamples
 from workers.explanation.pipeline import explain
+from workers.explanation.samples import Read
 from workers.progress import JobContext
 
 
@@ -203,6 +206,42 @@ def test_equal_requests_give_equal_files(shelf: Shelf, colors: Model, streets: D
     second, _ = shelf.explained(colors, streets, layer="colors")
     assert first.sha256 == second.sha256
     assert first.files[MASKS].sha256 == second.files[MASKS].sha256
+
+
+def test_a_job_whose_process_was_killed_goes_on_where_it_was(
+    shelf: Shelf, colors: Model, streets: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = shelf.explained(colors, streets, layer=["colors", "smooth"])
+    shelf.settings = shelf.settings.model_copy(update={"checkpoint_seconds": 0.0})
+    request = ExplanationRequest(dataset=streets.id, layer=["colors", "smooth"])
+    job = ExplanationJob(model_id=colors.id, request=request)
+    context = shelf.context(job)
+    read: list[int] = []
+    reading = PictureSamples.read
+
+    def counted(self: PictureSamples, indices: Sequence[int]) -> Read:
+        read.extend(indices)
+        return reading(self, indices)
+
+    def killed(step: str, fraction: float, training: object = None) -> None:
+        if step == "running the model" and fraction > 0.4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(PictureSamples, "read", counted)
+    with monkeypatch.context() as dying:
+        dying.setattr(context, "progress", killed)
+        dying.setattr("workers.explanation.pipeline.shutil.rmtree", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            explain(context, job)
+    first, read[:] = set(read), []
+    context.succeed(explain(context, job))
+    found = shelf.library.explanations.get(context.new_id("exp"))
+    assert found.sha256 == whole.sha256
+    assert found.files[MASKS].sha256 == whole.files[MASKS].sha256
+    assert first
+    assert min(read) > 10
+    assert max(read) == 29
+    context.discard()
 
 
 def test_a_unit_that_does_not_exist_is_refused(shelf: Shelf, colors: Model, streets: Dataset) -> None:

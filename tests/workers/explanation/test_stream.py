@@ -117,3 +117,21 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
             scenes.scenes(2),
             DatasetKind.CONCEPTS,
         )
+
+
+def test_the_interpreter_that_runs_on_a_gpu_gives_what_onnx_runtime_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pairs.zip"
+    path.write_bytes(scenes.sentences(40))
+    content = scenes.word_network().SerializeToString()
+    model = model_of(content, scenes.word_metadata())
+    request = ExplanationRequest(dataset="d", layer="hidden")
+    with open_dataset(path, DatasetKind.TEXT_PAIRS, Settings(_env_file=None)) as data:
+        samples = samples_of(data, DatasetKind.TEXT_PAIRS, model, request)
+        expected = Network(content, ["hidden"], model.inputs, "logits").run(samples, range(40))
+        monkeypatch.setattr(Network, "_runtime", Network._torch)
+        found = Network(content, ["hidden"], model.inputs, "logits").run(samples, range(40))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.maps[0], other.maps[0], rtol=1e-5, atol=1e-6)
+        assert one.predicted == other.predicted
