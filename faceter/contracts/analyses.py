@@ -93,13 +93,13 @@ class Abstraction(StrEnum):
 class UnitAbstraction(Contract):
     """What kind of abstraction a unit's formula is."""
 
-    layer: str
+    layer: str = Field(examples=["relu_12"])
     """The tensor."""
-    unit: int
+    unit: int = Field(examples=[17])
     """The unit."""
-    formula: str
+    formula: str = Field(examples=["(car OR road) AND NOT dusk"])
     """Its formula."""
-    score: float
+    score: float = Field(examples=[0.31])
     """Its IoU."""
     kind: Abstraction
     """The kind."""
@@ -117,7 +117,7 @@ class AbstractionsResult(Contract):
     """Share of formulas of each kind."""
     units: list[UnitAbstraction]
     """Every explained unit."""
-    unknown: list[str] = Field(default_factory=list)
+    unknown: list[str] = Field(default_factory=list, examples=[["dusk"]])
     """Concepts that the taxonomy or embedding does not have; they are related to nothing."""
 
 
@@ -137,15 +137,15 @@ class Correlation(Contract):
 class UnitAccuracy(Contract):
     """How right the model is where a unit fires."""
 
-    layer: str
+    layer: str = Field(examples=["relu_12"])
     """The tensor."""
-    unit: int
+    unit: int = Field(examples=[17])
     """The unit."""
-    samples: int
+    samples: int = Field(examples=[412])
     """In how many labelled samples (boxes) it fires."""
-    accuracy: float
+    accuracy: float = Field(examples=[0.83])
     """Share of these that the model gets right: accuracy of a classifier, recall of a detector."""
-    score: float
+    score: float = Field(examples=[0.31])
     """IoU of its formula."""
 
 
@@ -156,7 +156,7 @@ class InterpretabilityResult(Contract):
     """What was analysed."""
     of: Literal["accuracy", "recall"]
     """What is told of each unit."""
-    overall: float
+    overall: float = Field(examples=[0.79])
     """The same of all samples (boxes)."""
     correlations: list[Correlation]
     """At each maximum length."""
@@ -167,40 +167,40 @@ class InterpretabilityResult(Contract):
 class Edit(Contract):
     """A change that was tried."""
 
-    index: int
+    index: int = Field(examples=[1204])
     """Position of the sample in the data set."""
     change: str = Field(examples=["insert 'nobody' into the hypothesis"])
     """What was done, read from a formula."""
     formula: str = Field(examples=["hyp:tok:nobody AND NOT overlap-75"])
     """The formula."""
-    unit: int
+    unit: int = Field(examples=[17])
     """Its unit."""
-    before: list[str]
+    before: list[str] = Field(examples=[["a dog runs .", "a dog sleeps ."]])
     """Text before: premise and hypothesis; name of the picture for pictures."""
-    after: list[str]
+    after: list[str] = Field(examples=[["a dog runs .", "nobody sleeps ."]])
     """Text after."""
-    predicted_before: str
+    predicted_before: str = Field(examples=["neutral"])
     """What the model said before."""
-    predicted_after: str
+    predicted_after: str = Field(examples=["contradiction"])
     """What it said after."""
-    probability_before: float
+    probability_before: float = Field(examples=[0.12])
     """Of the class to bring about."""
-    probability_after: float
+    probability_after: float = Field(examples=[0.97])
     """Of the class to bring about."""
 
 
 class SuccessRate(Contract):
     """How often changes brought the class about."""
 
-    tries: int
+    tries: int = Field(examples=[200])
     """Inputs changed, of another predicted class before."""
-    successes: int
+    successes: int = Field(examples=[154])
     """Of these, how many were predicted as the class after."""
-    rate: float
+    rate: float = Field(examples=[0.77])
     """Their share."""
-    interval: Annotated[list[float], Field(min_length=2, max_length=2)]
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] = Field(examples=[[0.707, 0.823]])
     """95 % confidence interval of the share (Wilson's)."""
-    probability_gain: float
+    probability_gain: float = Field(examples=[0.58])
     """Mean of what the class's probability gained."""
 
 
@@ -209,13 +209,13 @@ class CopyPasteResult(Contract):
 
     kind: Literal["copy_paste"] = "copy_paste"
     """What was analysed."""
-    label: str
+    label: str = Field(examples=["contradiction"])
     """The class to bring about."""
     proposed: SuccessRate
     """Changes that formulas proposed."""
     control: SuccessRate
     """As many changes of the same sort with concepts drawn at random, on the same inputs."""
-    changes: list[str]
+    changes: list[str] = Field(examples=[["insert 'nobody' into the hypothesis"]])
     """The changes that were proposed, those of the highest weight first."""
     examples: list[Edit]
     """The most convincing of the proposed ones."""
@@ -224,36 +224,36 @@ class CopyPasteResult(Contract):
 class UnitDrift(Contract):
     """What became of a unit."""
 
-    layer: str
+    layer: str = Field(examples=["relu_12"])
     """The tensor."""
-    unit: int
+    unit: int = Field(examples=[17])
     """The unit."""
-    iou: float
+    iou: float = Field(examples=[0.84])
     """IoU of where it fires in the one model and in the other."""
-    formula_before: str | None
+    formula_before: str | None = Field(examples=["car OR road"])
     """Its formula in the explained model."""
-    formula_after: str | None
+    formula_after: str | None = Field(examples=["car"])
     """Its formula in the other."""
     same_formula: bool
     """Whether the two are the same."""
-    score_before: float
+    score_before: float = Field(examples=[0.31])
     """IoU of the one formula."""
-    score_after: float
+    score_after: float = Field(examples=[0.27])
     """IoU of the other."""
 
 
 class ModelDrift(Contract):
     """What became of all units in one model."""
 
-    model_id: str
+    model_id: str = Field(examples=["mdl_7c1m5w9q3v0r8t2x6y4z"])
     """The model."""
     bits: str | None = Field(examples=["W4A4"])
     """Bits of its weights and activations, if it was quantized here."""
-    mean_iou: float
+    mean_iou: float = Field(examples=[0.84])
     """Mean of the units' IoU."""
-    same_formula: float
+    same_formula: float = Field(examples=[0.61])
     """Share of units whose formula stayed."""
-    score_change: float
+    score_change: float = Field(examples=[-0.02])
     """Mean change of the formulas' IoU."""
     units: list[UnitDrift]
     """Every unit."""
@@ -291,7 +291,9 @@ class Analysis(Contract):
     """The request, defaults filled in."""
     result: AnalysisResult
     """What was found."""
-    warnings: list[str] = Field(default_factory=list)
+    warnings: list[str] = Field(
+        default_factory=list, examples=[["3 units are left out: they have no formula, or fire too seldom."]]
+    )
     """What could mislead a reader."""
     seconds: float = Field(examples=[4.2])
     """How long the job worked on it."""

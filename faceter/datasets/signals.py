@@ -147,6 +147,14 @@ class SignalsDataset(ArrayDataset):
         rows.skip_to(index)
         return np.asarray(rows.take(1)[0], np.int64).reshape(self.most_concepts, -1)
 
+    def all_concepts(self) -> IntArray:
+        """Return what is there at each moment of all signals, int64 [N, M, length], all of it in memory."""
+        count, (_, length) = len(self), self.shape
+        if CONCEPTS not in self._headers:
+            return np.zeros((count, 0, length), np.int64)
+        values = self._archive.rows(self._headers[CONCEPTS]).take(count)
+        return np.asarray(values, np.int64).reshape(count, self.most_concepts, length)
+
     def _taken(self, rows: Rows, part: IntArray) -> FloatArray:
         """Return rows of ``signals`` as float32, read in rising order."""
         wanted, places = np.unique(part, return_inverse=True)

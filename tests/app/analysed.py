@@ -36,7 +36,11 @@ FOUND: Final[Mapping[str, Mapping[str, Any]]] = {
         "units": [{"layer": "relu", "unit": 0, "samples": 12, "accuracy": 0.75, "score": 0.5}],
     },
     "copy_paste": {"label": "car", "proposed": _RATE, "control": _RATE, "changes": ["paste car"], "examples": []},
-    "drift": {"models": [{"model_id": "mdl_other", "mean_iou": 1, "same_formula": 1, "score_change": 0, "units": []}]},
+    "drift": {
+        "models": [
+            {"model_id": "mdl_other", "bits": "W4A4", "mean_iou": 1, "same_formula": 1, "score_change": 0, "units": []}
+        ]
+    },
 }
 """What each kind found."""
 

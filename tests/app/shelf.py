@@ -123,6 +123,8 @@ DATASETS: dict[str, tuple[Callable[[], bytes], str]] = {
     "signals": (lambda: signals(64), "signals"),
     "longer": (lambda: signals(65), "signals"),
     "streets": (lambda: scenes.scenes(3), "concepts"),
+    "colored pictures": (lambda: images(list(scenes.COLORS)), "images"),
+    "colored boxes": (lambda: detection(list(scenes.COLORS)), "detection"),
     "Red things": (lambda: concepts("Red", "tree"), "concepts"),
     "beats": (lambda: scenes.beats(4), "signals"),
     "longer beats": (lambda: scenes.beats(4, 80), "signals"),
@@ -176,4 +178,6 @@ class Shelf:
     def _named(self, said: Any) -> Any:
         if isinstance(said, dict):
             return {key: self._named(value) for key, value in said.items()}
+        if isinstance(said, list):
+            return [self._named(value) for value in said]
         return self.id(said[1:]) if isinstance(said, str) and said.startswith("@") else said

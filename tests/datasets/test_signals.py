@@ -198,6 +198,7 @@ def test_several_concepts_at_once(tmp_path: Path) -> None:
         data.verify()
         assert data.most_concepts == 4
         np.testing.assert_array_equal(data.concepts(11), concepts[11])
+        np.testing.assert_array_equal(data.all_concepts(), concepts)
     concepts[3, 2, 9] = 3
     assert "concepts[3, 2, 9] is 3" in refused(tmp_path, signals=SIGNALS, concepts=concepts, concept_names=names)
     assert "[20, 4, 30]; it is [20, 4, 29]" in refused(

@@ -171,6 +171,40 @@ def test_units_are_explained(api: httpx.Client, settings: Settings, tmp_path: Pa
     assert best["unit"] in [item["unit"] for item in found]
 
 
+def test_an_explanation_is_analysed(api: httpx.Client, settings: Settings, tmp_path: Path) -> None:
+    metadata = scenes.color_metadata().model_dump(mode="json")
+    model = add_model(api, scenes.color_network().SerializeToString(), metadata=metadata)
+    dataset = add_dataset(api, scenes.scenes(12), "concepts")["id"]
+    with WorkerProcess(settings, tmp_path / "worker.log", whole=True) as worker:
+
+        def done(address: str, request: dict[str, Any]) -> dict[str, Any]:
+            job = api.post(address, json=request).json()
+            ended = _events(api, job["links"]["events"])[-1][1]
+            assert ended["status"] == "succeeded", (ended, worker.said())
+            made: dict[str, Any] = api.get(ended["links"]["result"]).json()
+            return made
+
+        small = done(model["links"]["quantizations"], {"method": "aciq", "weight_bits": 8, "activation_bits": 8})
+        explanation = done(model["links"]["explanations"], {"dataset": dataset, "layer": "colors", "threshold": 0.2})
+        analyses = explanation["links"]["analyses"]
+        taxonomy = {"of the street": ["car", "tree"]}
+        kinds = done(analyses, {"kind": "abstractions", "taxonomy": taxonomy})
+        drift = done(analyses, {"kind": "drift", "models": [model["id"], small["id"]]})
+
+    formulas = {unit["unit"]: unit["formula"] for unit in kinds["result"]["units"]}
+    neurons = api.get(explanation["links"]["neurons"]).json()["items"]
+    assert formulas == {unit["unit"]: unit["formula"] for unit in neurons if unit["formula"] is not None}
+    assert (kinds["result"]["by"], sum(kinds["result"]["shares"].values())) == ("taxonomy", pytest.approx(1))
+    assert kinds["settings"]["taxonomy"] == taxonomy
+    itself, quantized = drift["result"]["models"]
+    assert (itself["mean_iou"], itself["same_formula"], itself["score_change"]) == (1, 1, 0)
+    assert (quantized["model_id"], quantized["bits"]) == (small["id"], "W8A8")
+    assert 0.8 < quantized["mean_iou"] <= 1
+    assert [item["id"] for item in api.get(analyses).json()["items"]] == [drift["id"], kinds["id"]]
+    assert api.get(drift["links"]["content"]).json() == drift["result"]
+    assert drift["provenance"]["inputs"]["model_1"] == model["sha256"]
+
+
 def _events(api: httpx.Client, address: str) -> list[tuple[str, dict[str, Any]]]:
     events, name = [], ""
     with api.stream("GET", address, timeout=120) as response:

@@ -84,6 +84,7 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
             )
             for number, layer in enumerate(first.layers)
         ]
+        _check_any_fires(request, looked_at)
         context.progress("writing what was found", _DONE)
         classes = Classes.of(model, content, samples, first)
         writer = NeuronWriter(data, samples, first, patterns, classes)
@@ -125,6 +126,25 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
                 },
             )
         )
+
+
+def _check_any_fires(request: ExplanationRequest, looked_at: Sequence[LayerResult]) -> None:
+    """See that there is something to explain.
+
+    Raises:
+        FaceterError: ``DATASET_MISMATCH`` if no unit fires often enough.
+    """
+    if any(found is not None for result in looked_at for found in result.searched):
+        return
+    most = max(int(result.firings.max(initial=0)) for result in looked_at)
+    layers = " and ".join(repr(layer) for layer in request.layers)
+    remedy = "a lower `threshold`" if request.threshold is not None else "a higher `quantile` or a `threshold`"
+    often = f"at {most:,} places at most, fewer than `min_firings`" if most else "anywhere in this data set"
+    raise FaceterError(
+        ProblemKind.DATASET_MISMATCH,
+        f"There is nothing to explain: no unit of {layers} fires {often}. Give {remedy}, or choose another layer.",
+        field="layer",
+    )
 
 
 def _told(context: Context, number: int, first: FirstPass) -> Callable[[str, float], None]:

@@ -186,6 +186,15 @@ def test_a_network_of_signals(shelf: Shelf) -> None:
     assert (found.about, found.pixels) == ("signals", 40 * 64)
 
 
+def test_signals_too_large_to_hold_are_read_from_their_file(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = shelf.model(scenes.peak_network(), ModelMetadata())
+    data = shelf.dataset(scenes.beats(40), DatasetKind.SIGNALS)
+    held, _ = shelf.explained(model, data, layer="peaks", derived_concepts=["position"])
+    monkeypatch.setattr("workers.explanation.signals._HELD_BYTES", 0)
+    read, _ = shelf.explained(model, data, layer="peaks", derived_concepts=["position"])
+    assert read.sha256 == held.sha256
+
+
 def test_a_network_of_sentence_pairs(shelf: Shelf, words: Model, pairs: Dataset) -> None:
     found, neurons = shelf.explained(words, pairs, layer="hidden", operators=["or", "and", "and_not", "neighbors"])
     assert [neuron.formula for neuron in neurons[:2]] == ["hyp:tok:nobody", "pre:tok:dog"]
@@ -248,6 +257,21 @@ def test_a_unit_that_does_not_exist_is_refused(shelf: Shelf, colors: Model, stre
     with pytest.raises(FaceterError, match="4 units, 0 to 3") as error:
         shelf.explained(colors, streets, layer="colors", units=[9])
     assert error.value.kind is ProblemKind.INVALID_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"threshold": 1e9}, "anywhere in this data set. Give a lower `threshold`"),
+        ({"min_firings": 10**9}, "min_firings"),
+    ],
+)
+def test_nothing_to_explain_is_an_error_that_says_what_to_do(
+    shelf: Shelf, colors: Model, streets: Dataset, said: dict[str, object], words: str
+) -> None:
+    with pytest.raises(FaceterError, match="nothing to explain") as error:
+        shelf.explained(colors, streets, layer="colors", **said)
+    assert words in error.value.detail
 
 
 def test_nothing_is_left_in_the_scratch_folder(shelf: Shelf, colors: Model, streets: Dataset) -> None:

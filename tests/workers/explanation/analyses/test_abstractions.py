@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from faceter.contracts.analyses import Abstraction, AbstractionsRequest
-from faceter.contracts.explanations import Neuron, Operator
+from faceter.contracts.explanations import Operator
 from faceter.explanations.formulas import Concept, Formula
+from tests.workers.explanation.units import unit
 from workers.explanation.analyses.abstractions import abstractions, kind_of, together_in
 
 NAMES = ["car", "bus", "road", "sky", "dusk"]
@@ -15,23 +16,6 @@ TAXONOMY = {"vehicle": ["car", "bus"], "above": ["sky"]}
 
 def formula(first: str, *rest: tuple[Operator, str]) -> Formula:
     return Formula(NAMES.index(first), tuple((operator, NAMES.index(name)) for operator, name in rest))
-
-
-def neuron(unit: int, made: Formula | None) -> Neuron:
-    return Neuron(
-        layer="layer",
-        unit=unit,
-        formula=None if made is None else made.text(CONCEPTS),
-        length=0 if made is None else len(made),
-        score=0.5,
-        concept=None,
-        concept_score=0.1,
-        ceiling=1.0,
-        optimal=None,
-        firings=9,
-        threshold=0.0,
-        tree=None if made is None else made.tree(CONCEPTS),
-    )
 
 
 def together(one: str, other: str) -> bool:
@@ -62,9 +46,9 @@ def test_the_kind_of_a_formula(made: Formula, expected: Abstraction) -> None:
 
 def test_what_is_brought_is_taken_first() -> None:
     units = [
-        neuron(0, formula("car", (Operator.OR, "bus"))),
-        neuron(1, formula("car", (Operator.OR, "sky"))),
-        neuron(2, None),
+        unit(0, formula("car", (Operator.OR, "bus")), CONCEPTS),
+        unit(1, formula("car", (Operator.OR, "sky")), CONCEPTS),
+        unit(2),
     ]
     by_taxonomy = abstractions(units, AbstractionsRequest(taxonomy=TAXONOMY), None, together)
     assert by_taxonomy.by == "taxonomy"

@@ -8,32 +8,18 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 from faceter.contracts.analyses import CopyPasteRequest
-from faceter.contracts.explanations import ClassWeight, Neuron, Operator
+from faceter.contracts.explanations import Neuron, Operator
 from faceter.datasets.text_pairs import TextPair
 from faceter.explanations.formulas import Concept, Formula
+from tests.workers.explanation.units import unit
 from workers.explanation.analyses.copy_paste import Change, WordEdit, alternatives, copy_paste, proposals, wilson
 
 NAMES = ["pre:tok:dog", "hyp:tok:nobody", "hyp:tok:man", "hyp:tag:NN", "overlap-50"]
 CONCEPTS = [*(Concept(name, "words") for name in NAMES), Concept("NEIGHBORS(pre:tok:dog)", "words", "pre:tok:dog")]
 
 
-def neuron(unit: int, weight: float, first: int, *rest: tuple[Operator, int]) -> Neuron:
-    formula = Formula(first, rest)
-    return Neuron(
-        layer="layer",
-        unit=unit,
-        formula=formula.text(CONCEPTS),
-        length=len(formula),
-        score=0.5,
-        concept=None,
-        concept_score=0.1,
-        ceiling=1.0,
-        optimal=None,
-        firings=9,
-        threshold=0.0,
-        tree=formula.tree(CONCEPTS),
-        classes=[ClassWeight(label="no", weight=weight), ClassWeight(label="yes", weight=-weight)],
-    )
+def neuron(number: int, weight: float, first: int, *rest: tuple[Operator, int]) -> Neuron:
+    return unit(number, Formula(first, rest), CONCEPTS, weights={"no": weight, "yes": -weight})
 
 
 def pair(premise: str, hypothesis: str) -> TextPair:

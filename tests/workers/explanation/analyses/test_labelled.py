@@ -12,29 +12,13 @@ from benchmarks.explained import LATE, fastestdet_on_camvid
 from benchmarks.graded_sets import model_of
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError
-from faceter.contracts.explanations import Neuron
 from faceter.contracts.settings import Settings
 from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import open_dataset
 from tests.workers.explanation import scenes
+from tests.workers.explanation.units import unit
 from workers.explanation.analyses.labelled import on_boxes, on_pictures
-
-
-def neuron(layer: str, unit: int, threshold: float) -> Neuron:
-    return Neuron(
-        layer=layer,
-        unit=unit,
-        formula=None,
-        length=0,
-        score=0.0,
-        concept=None,
-        concept_score=0.0,
-        ceiling=0.0,
-        optimal=None,
-        firings=0,
-        threshold=threshold,
-    )
 
 
 def painted(path: Path, folders: bool = True) -> ImagesDataset:
@@ -55,7 +39,7 @@ def painted(path: Path, folders: bool = True) -> ImagesDataset:
 def test_pictures_of_a_classifier(tmp_path: Path) -> None:
     content = scenes.color_network().SerializeToString()
     model = model_of(content, scenes.color_metadata())
-    units = [neuron("colors", unit, 0.2) for unit in range(4)]
+    units = [unit(n, layer="colors", threshold=0.2) for n in range(4)]
     said: list[float] = []
     with painted(tmp_path) as data:
         found = on_pictures(content, model, data, units, said.append)
@@ -71,13 +55,17 @@ def test_pictures_without_classes_are_refused(tmp_path: Path) -> None:
     content = scenes.color_network().SerializeToString()
     model = model_of(content, scenes.color_metadata())
     with painted(tmp_path, folders=False) as data, pytest.raises(FaceterError, match="class folders"):
-        on_pictures(content, model, data, [neuron("colors", 0, 0.2)], lambda _: None)
+        on_pictures(content, model, data, [unit(0, layer="colors", threshold=0.2)], lambda _: None)
 
 
 def test_boxes_of_a_detector(shared_data: Path) -> None:
     subject = fastestdet_on_camvid(shared_data)
     coco = 80
-    units = [neuron(LATE, 0, -1e9), neuron(LATE, 1, 1e9), neuron(LATE, 126, 0.1)]
+    units = [
+        unit(0, layer=LATE, threshold=-1e9),
+        unit(1, layer=LATE, threshold=1e9),
+        unit(126, layer=LATE, threshold=0.1),
+    ]
     with open_dataset(
         shared_data / "detection" / "indoor.zip", DatasetKind.DETECTION, Settings(_env_file=None)
     ) as data:

@@ -10,33 +10,20 @@ from PIL import Image
 
 from faceter.contracts.analyses import CopyPasteRequest
 from faceter.contracts.datasets import DatasetKind
-from faceter.contracts.explanations import ClassWeight, Neuron, Operator
+from faceter.contracts.explanations import Neuron, Operator
 from faceter.contracts.settings import Settings
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.kinds import open_dataset
 from faceter.explanations.formulas import Concept, Formula
 from tests.workers.explanation import scenes
+from tests.workers.explanation.units import unit
 from workers.explanation.analyses.paste import Region, asked_for, paste, regions_of, unit_weights
 
 CONCEPTS = [Concept(name, "object") for name in scenes.COLORS]
 
 
-def neuron(unit: int, formula: Formula, *weights: float) -> Neuron:
-    return Neuron(
-        layer="layer",
-        unit=unit,
-        formula=formula.text(CONCEPTS),
-        length=len(formula),
-        score=0.5,
-        concept=None,
-        concept_score=0.1,
-        ceiling=1.0,
-        optimal=None,
-        firings=9,
-        threshold=0.0,
-        tree=formula.tree(CONCEPTS),
-        classes=[ClassWeight(label=f"{number}", weight=weight) for number, weight in enumerate(weights)],
-    )
+def neuron(number: int, formula: Formula, *weights: float) -> Neuron:
+    return unit(number, formula, CONCEPTS, weights={f"{label}": weight for label, weight in enumerate(weights)})
 
 
 @pytest.fixture
@@ -72,7 +59,7 @@ def test_a_region_is_the_largest_connected_part_and_lands_where_it_was(streets: 
         assert ((labels[top:bottom, left:right] == 1) >= car.mask).all()
         blank = Image.new("RGB", (scenes.SIDE, scenes.SIDE))
         pasted = np.asarray(car.pasted(blank, streets.image(car.index)))
-        assert (pasted.any(axis=2)[top:bottom, left:right] == car.mask).all()
+        assert (np.asarray(pasted.any(axis=2))[top:bottom, left:right] == car.mask).all()
         assert pasted.any(axis=2).sum() == car.mask.sum()
 
 

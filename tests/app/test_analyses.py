@@ -1,0 +1,459 @@
+"""Asking for an analysis: jobs that are made, and everything that is said to be wrong before one is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from faceter.contracts.base import new_id
+from faceter.contracts.errors import ProblemKind
+from faceter.contracts.explanations import ClassWeight, LayerSummary
+from faceter.contracts.jobs import AnalysisJob, Job
+from faceter.contracts.models import DetectionDecoding, Model, Task
+from faceter.explanations.masks import MASKS, Masks, masks_file
+from faceter.store.library import Library
+from tests.app.explained import add_explained, masks_of, neuron
+from tests.app.shelf import Shelf, content_of
+from tests.app.test_problems import problem
+from tests.app.test_quantizations import Watch
+from tests.workers.explanation import scenes
+
+SAMPLES: Final = 4
+
+DETECTS: Final = {"task": Task.OBJECT_DETECTION, "detection": DetectionDecoding(head="direct", boxes="logits")}
+"""What a model's metadata says if it is a detector whose boxes can be read."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is explained."""
+
+    model: str
+    """Its name on the shelf."""
+    dataset: str
+    """The data set's."""
+    layer: str
+    """The layer."""
+    shape: list[int]
+    """Of the layer, for one sample."""
+    concepts: tuple[str, str]
+    """Some of the concepts."""
+    labels: tuple[str, ...]
+    """Of the model."""
+    labelled: bool
+    """Whether it is known of each sample what the model should say, and says."""
+
+
+ABOUT: Final = {
+    "pictures": Subject(
+        "color net", "streets", "colors", [4, 24, 24], ("car", "tree"), ("car", "tree", "sky"), labelled=False
+    ),
+    "text": Subject(
+        "word net",
+        "sentences",
+        "hidden",
+        [3],
+        ("hyp:tok:nobody", "pre:tok:dog"),
+        ("entailment", "neutral", "contradiction"),
+        labelled=True,
+    ),
+    "signals": Subject("peak net", "beats", "peaks", [2, 64], ("wave", "dip"), (), labelled=False),
+}
+
+
+class Desk:
+    """Explanations of what is on the shelf, as a worker would have made them, and requests to analyse them."""
+
+    def __init__(self, api: httpx.Client, library: Library) -> None:
+        self.api, self.library, self.shelf = api, library, Shelf(api)
+
+    def explained(
+        self,
+        about: str = "pictures",
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        formulas: bool = True,
+        weights: bool = True,
+        labelled: bool | None = None,
+        cut: bool = False,
+        dataset: str | None = None,
+    ) -> str:
+        """Keep an explanation, and return its id.
+
+        Args:
+            about: What the samples are.
+            metadata: What the model's metadata says otherwise.
+            formulas: Whether units have any.
+            weights: Whether units have weights to classes.
+            labelled: Whether it is known where the model is right, if not as usual.
+            cut: Whether sentences are cut off.
+            dataset: Another data set's name on the shelf.
+        """
+        of = ABOUT[about]
+        model = self.library.models.get(self.shelf.id(of.model))
+        if metadata is not None:
+            said = model.metadata.model_copy(update=dict(metadata))
+            self.library.models.replace(model.model_copy(update={"metadata": said}))
+        with_classes = [ClassWeight(label=label, weight=0.5 if weights else None) for label in of.labels]
+        neurons = [
+            neuron(unit, *((of.concepts[unit],) if formulas else ()), layer=of.layer, classes=with_classes)
+            for unit in range(2)
+        ]
+        classes = np.arange(SAMPLES) % 2 if (of.labelled if labelled is None else labelled) else None
+        masks = Masks([masks_of(2, SAMPLES, 2, ())], classes, classes)
+        layer = LayerSummary(layer=of.layer, shape=of.shape, units=2, explained=2 if formulas else 0)
+        return add_explained(
+            self.library,
+            neurons,
+            files={MASKS: masks_file(masks)},
+            model_id=model.id,
+            about=about,
+            settings={"dataset": self.shelf.id(dataset or of.dataset), "cut_sentences": cut},
+            layers=[layer],
+        ).id
+
+    def model(self, graph: onnx.ModelProto, **changes: Any) -> str:
+        """Keep a model that says of itself what the explained one of pictures does, and return its id."""
+        blob = self.library.store_blob(content_of(graph))
+        like = self.library.models.get(self.shelf.id("color net"))
+        made = {"id": new_id("mdl"), "sha256": blob.sha256, "bytes": blob.bytes, **changes}
+        return self.library.add(like.model_copy(update=made)).id
+
+    def ask(self, explanation: str, kind: str, said: Mapping[str, Any], **headers: str) -> httpx.Response:
+        """Ask for an analysis; ids of what is on the shelf go by their names with @ before."""
+        request = self.shelf.request({"kind": kind, **said})
+        return self.api.post(f"/v1/explanations/{explanation}/analyses", json=request, headers=headers)
+
+
+@pytest.fixture
+def desk(api: httpx.Client, library: Library) -> Desk:
+    return Desk(api, library)
+
+
+def test_a_request_becomes_a_job(api: httpx.Client, desk: Desk) -> None:
+    explanation = desk.explained("text")
+    response = desk.ask(explanation, "copy_paste", {"label": "contradiction", "tries": 50})
+    assert response.status_code == 202, response.text
+    job = Job.model_validate_json(response.text)
+    assert isinstance(job.specification, AnalysisJob)
+    assert response.headers["location"] == f"/v1/jobs/{job.id}"
+    assert (job.kind, job.status) == ("analysis", "queued")
+    assert job.specification.uses == [explanation, desk.shelf.id("word net"), desk.shelf.id("sentences")]
+    kept = job.specification.request.model_dump(mode="json")
+    assert kept == {"kind": "copy_paste", "label": "contradiction", "units": 10, "tries": 50, "seed": 0}
+    assert api.get(response.headers["location"]).json() == response.json()
+    assert {name: api.get(job.links[name]).json()["id"] for name in ("explanation", "model", "dataset")} == {
+        "explanation": explanation,
+        "model": desk.shelf.id("word net"),
+        "dataset": desk.shelf.id("sentences"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("of", "kind", "said"),
+    [
+        ({}, "abstractions", {}),
+        ({}, "abstractions", {"taxonomy": {"things": ["car", "tree"], "none": []}, "related_from": -1}),
+        ({"about": "text"}, "abstractions", {"embedding": {"a": [0.5, 1], "b": [2, 0]}}),
+        ({"about": "signals"}, "abstractions", {}),
+        ({"about": "text"}, "interpretability", {"min_samples": 2}),
+        ({"about": "signals", "labelled": True}, "interpretability", {}),
+        ({}, "interpretability", {"dataset": "@colored pictures"}),
+        ({"metadata": DETECTS}, "interpretability", {"dataset": "@colored boxes"}),
+        ({}, "copy_paste", {"label": "sky"}),
+        ({"weights": False}, "copy_paste", {"label": "sky"}),
+        ({"metadata": DETECTS}, "copy_paste", {"label": "sky"}),
+        ({"about": "text"}, "copy_paste", {"label": "neutral"}),
+        ({}, "drift", {"models": ["@color net"]}),
+        ({"about": "text"}, "drift", {"models": ["@word net"]}),
+        ({"about": "signals", "formulas": False}, "drift", {"models": ["@peak net"]}),
+        ({"about": "text", "dataset": "long sentences", "cut": True}, "drift", {"models": ["@word net"]}),
+    ],
+)
+def test_what_is_taken(desk: Desk, of: dict[str, Any], kind: str, said: dict[str, Any]) -> None:
+    response = desk.ask(desk.explained(**of), kind, said)
+    assert response.status_code == 202, response.text
+
+
+INVALID, KIND, MISMATCH, METHOD = (
+    ProblemKind.INVALID_REQUEST,
+    ProblemKind.WRONG_DATASET_KIND,
+    ProblemKind.DATASET_MISMATCH,
+    ProblemKind.METHOD_NOT_APPLICABLE,
+)
+OTHER: Final = {"task": Task.OTHER}
+TEXT: Final = {"about": "text"}
+SIGNALS: Final = {"about": "signals"}
+COLORED: Final = {"dataset": "@colored pictures"}
+
+BAD: list[tuple[dict[str, Any], str, dict[str, Any], ProblemKind, str, str]] = [
+    ({}, "best", {}, INVALID, "kind", "one of 'abstractions', 'interpretability', 'copy_paste', 'drift'"),
+    ({}, "abstractions", {"models": []}, INVALID, "models", "no field"),
+    ({}, "abstractions", {"related_from": 2}, INVALID, "related_from", "less than or equal to 1"),
+    ({}, "abstractions", {"taxonomy": {"a": [1]}}, INVALID, "taxonomy.a.0", "string"),
+    ({}, "abstractions", {"taxonomy": {"a": ["b"]}, "embedding": {"b": [1]}}, INVALID, "embedding", "one of them"),
+    ({}, "abstractions", {"taxonomy": {}}, INVALID, "taxonomy", "names no concept"),
+    ({}, "abstractions", {"taxonomy": {"a": []}}, INVALID, "taxonomy", "names no concept"),
+    ({}, "abstractions", {"embedding": {}}, INVALID, "embedding", "has no vectors"),
+    ({}, "abstractions", {"embedding": {"a": []}}, INVALID, "embedding.a", "is empty"),
+    ({}, "abstractions", {"embedding": {"a": [1], "b": []}}, INVALID, "embedding.b", "is empty"),
+    ({}, "abstractions", {"embedding": {"a": [1], "b": [1, 2]}}, INVALID, "embedding.b", "2 numbers, that of 'a' 1"),
+    ({"formulas": False}, "abstractions", {}, INVALID, "explanation_id", "No unit of exp_"),
+    ({**TEXT, "formulas": False}, "interpretability", {}, INVALID, "explanation_id", "nothing to analyse"),
+    ({**TEXT, "formulas": False}, "copy_paste", {"label": "neutral"}, INVALID, "explanation_id", "more concepts"),
+    ({}, "interpretability", {"min_samples": 1}, INVALID, "min_samples", "greater than or equal to 2"),
+    ({}, "interpretability", {"dataset": "dts_none"}, INVALID, "dataset", "no data set 'dts_none'"),
+    ({}, "interpretability", {}, MISMATCH, "dataset", "of kind images"),
+    ({"metadata": DETECTS}, "interpretability", {}, MISMATCH, "dataset", "of kind detection"),
+    ({**TEXT, "labelled": False}, "interpretability", {}, MISMATCH, "dataset", "has no labels"),
+    (
+        {**TEXT, "labelled": False, "metadata": OTHER},
+        "interpretability",
+        {},
+        MISMATCH,
+        "dataset",
+        "is other, so it is not known what it gets right",
+    ),
+    (SIGNALS, "interpretability", {}, MISMATCH, "dataset", "Upload it again as a classifier"),
+    (TEXT, "interpretability", COLORED, INVALID, "dataset", "Leave it out"),
+    (SIGNALS, "interpretability", COLORED, INVALID, "dataset", "Leave it out"),
+    ({}, "interpretability", {"dataset": "@boxes"}, KIND, "dataset", "image-classification needs images"),
+    ({}, "interpretability", {"dataset": "@streets"}, KIND, "dataset", "is of kind concepts"),
+    ({"metadata": DETECTS}, "interpretability", COLORED, KIND, "dataset", "object-detection needs detection"),
+    (
+        {"metadata": {"task": Task.OBJECT_DETECTION}},
+        "interpretability",
+        {"dataset": "@colored boxes"},
+        MISMATCH,
+        "dataset",
+        "no `detection`",
+    ),
+    ({"metadata": OTHER}, "interpretability", COLORED, MISMATCH, "dataset", "is other, so it is not known which"),
+    ({}, "interpretability", {"dataset": "@plain pictures"}, MISMATCH, "dataset", "has no labels"),
+    ({}, "interpretability", {"dataset": "@pictures"}, MISMATCH, "dataset", "no labels of the model: 'cat'"),
+    ({"metadata": DETECTS}, "interpretability", {"dataset": "@boxes"}, MISMATCH, "dataset", "'cat'"),
+    ({}, "copy_paste", {}, INVALID, "label", "required"),
+    ({}, "copy_paste", {"label": "sky", "tries": 9}, INVALID, "tries", "greater than or equal to 10"),
+    ({}, "copy_paste", {"label": "ca"}, INVALID, "label", "no label 'ca'. Near it: 'car'"),
+    ({}, "copy_paste", {"label": "CAR"}, INVALID, "label", "Near it: 'car'"),
+    ({}, "copy_paste", {"label": "house"}, INVALID, "label", "Its labels are 'car', 'tree', 'sky'"),
+    ({"metadata": {"labels": None}}, "copy_paste", {"label": "sky"}, METHOD, "kind", "no `labels`"),
+    ({"metadata": OTHER}, "copy_paste", {"label": "sky"}, METHOD, "kind", "a detector with `detection`"),
+    (
+        {"metadata": {"task": Task.OBJECT_DETECTION}},
+        "copy_paste",
+        {"label": "sky"},
+        METHOD,
+        "kind",
+        "no class to bring about",
+    ),
+    ({**TEXT, "metadata": OTHER}, "copy_paste", {"label": "neutral"}, METHOD, "kind", "again as a classifier,"),
+    (SIGNALS, "copy_paste", {"label": "wave"}, METHOD, "kind", "Signals are not changed"),
+    (
+        {**TEXT, "weights": False},
+        "copy_paste",
+        {"label": "neutral"},
+        METHOD,
+        "kind",
+        "The layer 'hidden' does not feed the last linear layer",
+    ),
+    ({}, "drift", {"models": []}, INVALID, "models", "at least 1 item"),
+    ({}, "drift", {"models": ["mdl_none"]}, INVALID, "models.0", "no model 'mdl_none'"),
+    ({}, "drift", {"models": ["@color net", "mdl_none"]}, INVALID, "models.1", "no model 'mdl_none'"),
+    ({}, "drift", {"models": ["@color net", "@color net"]}, INVALID, "models.1", "is there twice"),
+    ({}, "drift", {"models": ["@color net", "@net"]}, INVALID, "models.1", "not of one origin"),
+    (TEXT, "drift", {"models": ["@color net"]}, INVALID, "models.0", "their inputs differ"),
+    ({**TEXT, "dataset": "long sentences"}, "drift", {"models": ["@word net"]}, MISMATCH, "models.0", "takes 8"),
+]
+
+
+@pytest.mark.parametrize(("of", "kind", "said", "problem_kind", "field", "sentence"), BAD)
+def test_what_is_wrong_is_said_and_makes_no_job(
+    desk: Desk,
+    unchanged: Watch,
+    of: dict[str, Any],
+    kind: str,
+    said: dict[str, Any],
+    problem_kind: ProblemKind,
+    field: str,
+    sentence: str,
+) -> None:
+    explanation = desk.explained(**of)
+    desk.shelf.request(said)
+    with unchanged():
+        document = problem(desk.ask(explanation, kind, said), problem_kind)
+    assert [error.field for error in document.errors] == [field]
+    assert sentence in document.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"models": ["mdl_1"]}', "kind"),
+        ('{"kind": ["drift"], "models": ["mdl_1"]}', "kind"),
+        ('{"kind": "drift", "models": [7]}', "models.0"),
+        ('{"kind": "drift", "drift": 7, "models": ["mdl_1"]}', "drift"),
+        ('{"kind": "abstractions", "embedding": {"car": [1, NaN]}}', "embedding.car.1"),
+        ('{"kind": "abstractions", "embedding": {"car": [1e999]}}', "embedding.car.0"),
+        ("[]", "body"),
+        ("3", "body"),
+    ],
+)
+def test_what_is_no_request_of_any_kind(api: httpx.Client, desk: Desk, body: str, field: str) -> None:
+    address = f"/v1/explanations/{desk.explained()}/analyses"
+    document = problem(
+        api.post(address, content=body, headers={"Content-Type": "application/json"}), ProblemKind.INVALID_REQUEST
+    )
+    assert [error.field for error in document.errors] == [field]
+
+
+def test_an_unknown_explanation(api: httpx.Client, desk: Desk) -> None:
+    document = problem(desk.ask("exp_none", "abstractions", {}), ProblemKind.NOT_FOUND)
+    assert "no explanation 'exp_none'" in document.detail
+    problem(api.get("/v1/explanations/exp_none/analyses"), ProblemKind.NOT_FOUND)
+
+
+@pytest.mark.parametrize(("name", "noun"), [("color net", "model"), ("streets", "data set")])
+def test_what_the_explanation_was_made_from_was_deleted(api: httpx.Client, desk: Desk, name: str, noun: str) -> None:
+    explanation, id = desk.explained(), desk.shelf.id(name)
+    api.delete(f"/v1/{'models' if noun == 'model' else 'datasets'}/{id}")
+    document = problem(desk.ask(explanation, "abstractions", {}), INVALID)
+    assert [error.field for error in document.errors] == ["explanation_id"]
+    assert f"The {noun} {id} that {explanation} was made with has been deleted since" in document.detail
+    assert "Upload it again" in document.detail
+
+
+def with_layer(name: str = "colors", units: int = 4, after: str = "Relu") -> onnx.ModelProto:
+    """Return a model of pictures with a layer of a name and some units."""
+    nodes = [
+        helper.make_node("Conv", ["image", "weight"], ["difference"], kernel_shape=[1, 1]),
+        helper.make_node(after, ["difference"], [name]),
+        helper.make_node("GlobalAveragePool", [name], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["logits"]),
+    ]
+    return _of_pictures(nodes, units, {})
+
+
+def with_codes() -> onnx.ModelProto:
+    """Return a model of pictures in which only codes are left of the layer of colours."""
+    nodes = [
+        helper.make_node("Conv", ["image", "weight"], ["difference"], kernel_shape=[1, 1]),
+        helper.make_node("QuantizeLinear", ["difference", "scale", "zero"], ["colors/q"]),
+        helper.make_node("MaxPool", ["colors/q"], ["pooled/q"], kernel_shape=[2, 2]),
+        helper.make_node("DequantizeLinear", ["pooled/q", "scale", "zero"], ["pooled"]),
+        helper.make_node("GlobalAveragePool", ["pooled"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["logits"]),
+    ]
+    return _of_pictures(nodes, 4, {"scale": np.array(0.01, np.float32), "zero": np.array(0, np.uint8)})
+
+
+def _of_pictures(nodes: list[onnx.NodeProto], units: int, constants: Mapping[str, Any]) -> onnx.ModelProto:
+    weight = np.ones((units, 3, 1, 1), np.float32)
+    size = ["n", 3, scenes.SIDE, scenes.SIDE]
+    graph = helper.make_graph(
+        nodes,
+        "other",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, size)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", units])],
+        [numpy_helper.from_array(value, name) for name, value in {"weight": weight, **constants}.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize(
+    ("graph", "sentence"),
+    [
+        (with_layer, None),
+        (with_codes, None),
+        (lambda: with_layer("colours"), "no tensor 'colors'. Near it: 'colours'. Drift compares layers of the same"),
+        (lambda: with_layer(units=5), "'colors' has other units"),
+    ],
+)
+def test_layers_of_other_models(desk: Desk, graph: Callable[[], onnx.ModelProto], sentence: str | None) -> None:
+    explanation, other = desk.explained(), desk.model(graph())
+    response = desk.ask(explanation, "drift", {"models": [other]})
+    if sentence is None:
+        assert response.status_code == 202, response.text
+        assert other in response.json()["specification"]["request"]["models"]
+    else:
+        document = problem(response, INVALID)
+        assert [error.field for error in document.errors] == ["models.0"]
+        assert sentence in document.detail
+
+
+def test_models_that_were_made_from_one(desk: Desk, library: Library) -> None:
+    explanation, explained = desk.explained(), desk.shelf.id("color net")
+    like = library.models.get(explained)
+    inputs = [like.inputs[0].model_copy(update={"shape": [1, 3, scenes.SIDE, scenes.SIDE]})]
+
+    def made(origin: str | None, of: Model = like) -> str:
+        return desk.model(with_layer(), derived_from=origin, inputs=inputs, metadata=of.metadata)
+
+    child = made(explained)
+    grandchild = made(child)
+    stranger = made("mdl_deleted")
+    assert desk.ask(explanation, "drift", {"models": [child, grandchild]}).status_code == 202
+    document = problem(desk.ask(explanation, "drift", {"models": [child, stranger, grandchild]}), INVALID)
+    assert [error.field for error in document.errors] == ["models.1"]
+    library.models.replace(like.model_copy(update={"derived_from": "mdl_deleted"}))
+    assert desk.ask(explanation, "drift", {"models": [stranger]}).status_code == 202
+
+
+def test_what_a_job_reads_is_not_deleted(api: httpx.Client, desk: Desk) -> None:
+    explanation, other = desk.explained(), desk.model(with_layer())
+    job = desk.ask(explanation, "drift", {"models": [other]}).json()
+    addresses = [
+        f"/v1/explanations/{explanation}",
+        f"/v1/models/{other}",
+        f"/v1/models/{desk.shelf.id('color net')}",
+        f"/v1/datasets/{desk.shelf.id('streets')}",
+    ]
+    for address in addresses:
+        assert job["id"] in problem(api.delete(address), ProblemKind.RESOURCE_IN_USE).detail
+    api.delete(job["links"]["self"])
+    for address in addresses:
+        assert api.delete(address).status_code == 204
+
+
+def test_rerun(api: httpx.Client, desk: Desk) -> None:
+    explanation = desk.explained("text")
+    job = desk.ask(explanation, "copy_paste", {"label": "neutral", "seed": 3}).json()
+    problem(api.post(job["links"]["rerun"]), ProblemKind.JOB_NOT_ENDED)
+    api.delete(job["links"]["self"])
+    again = api.post(job["links"]["rerun"])
+    assert again.status_code == 202, again.text
+    assert again.json()["id"] != job["id"]
+    assert again.json()["specification"] == job["specification"]
+    api.delete(again.json()["links"]["self"])
+    api.delete(f"/v1/datasets/{desk.shelf.id('sentences')}")
+    assert "has been deleted since" in problem(api.post(job["links"]["rerun"]), INVALID).detail
+    api.delete(f"/v1/explanations/{explanation}")
+    problem(api.post(job["links"]["rerun"]), ProblemKind.NOT_FOUND)
+
+
+def test_jobs_of_a_model_and_of_a_data_set(api: httpx.Client, desk: Desk) -> None:
+    of_pictures = desk.ask(desk.explained(), "abstractions", {}).json()["id"]
+    of_words = desk.ask(desk.explained("text"), "abstractions", {}).json()["id"]
+
+    def ids(**query: str) -> list[str]:
+        return [job["id"] for job in api.get("/v1/jobs", params=query).json()["items"]]
+
+    assert ids(kind="analysis") == [of_words, of_pictures]
+    assert ids(kind="explanation") == []
+    assert ids(dataset_id=desk.shelf.id("streets")) == [of_pictures]
+    assert ids(model_id=desk.shelf.id("word net")) == [of_words]
+
+
+def test_the_same_key_makes_one_job(desk: Desk) -> None:
+    explanation, key = desk.explained(), {"Idempotency-Key": "once"}
+    first, second = (desk.ask(explanation, "abstractions", {}, **key) for _ in range(2))
+    assert first.json() == second.json()
+    assert second.headers["location"] == first.headers["location"]
+    problem(desk.ask(explanation, "abstractions", {"related_from": 0.5}, **key), ProblemKind.IDEMPOTENCY_MISMATCH)
+    other = desk.explained()
+    problem(desk.ask(other, "abstractions", {}, **key), ProblemKind.IDEMPOTENCY_MISMATCH)
