@@ -354,7 +354,7 @@ def with_codes() -> onnx.ModelProto:
 
 def _of_pictures(nodes: list[onnx.NodeProto], units: int, constants: Mapping[str, Any]) -> onnx.ModelProto:
     weight = np.ones((units, 3, 1, 1), np.float32)
-    size = ["n", 3, scenes.SIDE, scenes.SIDE]
+    size: list[str | int | None] = ["n", 3, scenes.SIDE, scenes.SIDE]
     graph = helper.make_graph(
         nodes,
         "other",
