@@ -4,17 +4,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faceter.contracts.base import check_name
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.models import TensorSpec
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive
+from faceter.datasets.pair_lines import PAIRS, SIDES, PairReader, TextPair, at_line, invalid, lines_of
 from faceter.datasets.samples import DatasetSummary, ProgressFunction, first_few
 
 Ids = NDArray[np.int64]
@@ -22,33 +21,14 @@ Ids = NDArray[np.int64]
 PADDING, UNKNOWN = 0, 1
 """Ids of what fills up a sentence and of every word that is not in the vocabulary."""
 
-_PAIRS, _VOCABULARY, _VECTORS = "pairs.jsonl", "vocab.txt", "vectors.txt"
-_SIDES: Final = ("premise", "hypothesis")
-_FIELDS: Final = (*_SIDES, "premise_tags", "hypothesis_tags", "label")
+_VOCABULARY, _VECTORS = "vocab.txt", "vectors.txt"
 _INTEGERS: Final = ("int32", "int64")
 
 _MAX_PAIRS_BYTES = 1 << 28
 _MAX_VOCABULARY_BYTES = 1 << 26
 _MAX_VECTORS_BYTES = 1 << 30
-_LONGEST_LINE = 1 << 20
 _TOLD_EVERY = 1000
 """Words between two reports of progress."""
-
-
-@dataclass(frozen=True)
-class TextPair:
-    """Two sentences, each as its tokens."""
-
-    premise: tuple[str, ...]
-    """What is given."""
-    hypothesis: tuple[str, ...]
-    """What may follow from it."""
-    premise_tags: tuple[str, ...] = ()
-    """A tag for each token of the premise; empty if there are none."""
-    hypothesis_tags: tuple[str, ...] = ()
-    """A tag for each token of the hypothesis; empty if there are none."""
-    label: str | None = None
-    """Class of the pair, if it has one."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +66,14 @@ class TextPairsDataset:
         self.notes: list[str] = list(archive.notes)
         self.vocabulary: dict[str, int] = _vocabulary(self._lines(_VOCABULARY, _MAX_VOCABULARY_BYTES))
         """Id of each word."""
-        reader = _PairReader()
-        for line, text in self._lines(_PAIRS, _MAX_PAIRS_BYTES):
+        reader = PairReader()
+        for line, text in self._lines(PAIRS, _MAX_PAIRS_BYTES):
             if text.strip():
                 reader.read(line, text)
         self.pairs: list[TextPair] = reader.pairs
         """The pairs, in the order of the file."""
         if not self.pairs:
-            raise _invalid(f"{_PAIRS} holds no pairs. Put in one a line.")
+            raise invalid(f"{PAIRS} holds no pairs. Put in one a line.")
         numbers = {name: number for number, name in enumerate(sorted({*reader.labels}))}
         self.classes: list[str] = list(numbers)
         """Names of the classes, sorted; empty if the pairs are not labelled."""
@@ -236,7 +216,7 @@ class TextPairsDataset:
             FaceterError: ``DATASET_MISMATCH`` if the model takes anything else, or a sentence has more tokens than an
                 input of fixed length takes and may not be cut.
         """
-        if len(specs) != len(_SIDES) or not all(spec.dtype in _INTEGERS and len(spec.shape) == 2 for spec in specs):
+        if len(specs) != len(SIDES) or not all(spec.dtype in _INTEGERS and len(spec.shape) == 2 for spec in specs):
             takes = ", ".join(f"'{spec.name}' {spec.dtype} {_shape(spec)}" for spec in specs)
             raise FaceterError(
                 ProblemKind.DATASET_MISMATCH,
@@ -244,7 +224,7 @@ class TextPairsDataset:
                 f"of hypotheses; this one takes {takes}.",
             )
         first, second = specs
-        premise, hypothesis = _SIDES
+        premise, hypothesis = SIDES
         turned = (_says(second, premise) and not _says(first, premise)) or (
             _says(first, hypothesis) and not _says(second, hypothesis)
         )
@@ -265,7 +245,7 @@ class TextPairsDataset:
         return [
             TooLong(index, side, tokens, most)
             for index, pair in enumerate(self.pairs)
-            for side, tokens, most in zip(_SIDES, (len(pair.premise), len(pair.hypothesis)), limits, strict=True)
+            for side, tokens, most in zip(SIDES, (len(pair.premise), len(pair.hypothesis)), limits, strict=True)
             if isinstance(most, int) and tokens > most
         ]
 
@@ -302,17 +282,8 @@ class TextPairsDataset:
         return ids
 
     def _lines(self, name: str, most: int) -> Iterator[tuple[int, str]]:
-        """Yield the lines of a file with their numbers from 1, one chunk in memory at a time."""
-        rest = b""
-        number = 0
-        for chunk in self._archive.stream(self._root + name, max_bytes=most):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                number += 1
-                yield number, _decoded(line, name, number)
-            _check_line(rest, name, number + 1)
-        if rest:
-            yield number + 1, _decoded(rest, name, number + 1)
+        """Yield the lines of a file with their numbers from 1."""
+        return lines_of(self._archive.stream(self._root + name, max_bytes=most), name)
 
     def _vectors(self) -> Iterator["_WordVector"]:
         """Yield the words of ``vectors.txt`` and their vectors, none if there is no such file."""
@@ -327,18 +298,18 @@ class TextPairsDataset:
                 continue
             word, *numbers = text.rstrip().split(" ")
             if seen and len(numbers) != length:
-                raise _at(_VECTORS, line, f"has {len(numbers)} numbers after its word, the first has {length}")
+                raise at_line(_VECTORS, line, f"has {len(numbers)} numbers after its word, the first has {length}")
             if not word or not numbers:
-                raise _at(_VECTORS, line, "must be a word and its numbers, separated by single blanks")
+                raise at_line(_VECTORS, line, "must be a word and its numbers, separated by single blanks")
             if word in seen:
-                raise _at(_VECTORS, line, f"has '{word}' again")
+                raise at_line(_VECTORS, line, f"has '{word}' again")
             seen.add(word)
             length = len(numbers)
             yield _WordVector(word, _vector(numbers, line), min(read / size, 1.0))
         if not seen:
-            raise _invalid(f"{_VECTORS} is empty. Put in a word and its numbers a line, or leave it out.")
+            raise invalid(f"{_VECTORS} is empty. Put in a word and its numbers a line, or leave it out.")
 
-    def _note(self, reader: "_PairReader") -> None:
+    def _note(self, reader: "PairReader") -> None:
         if self.unknown_words:
             places = sum(self.unknown_words.values())
             common = [word for word, _ in self.unknown_words.most_common()]
@@ -347,8 +318,8 @@ class TextPairsDataset:
                 f"at {places:,} of {sum(reader.words.values()):,} places: {first_few(common)}"
             )
         if reader.strangers:
-            self.notes.append(f"passed over, not known in {_PAIRS}: {first_few(sorted(reader.strangers))}")
-        known = {self._root + name for name in (_PAIRS, _VOCABULARY, _VECTORS)}
+            self.notes.append(f"passed over, not known in {PAIRS}: {first_few(sorted(reader.strangers))}")
+        known = {self._root + name for name in (PAIRS, _VOCABULARY, _VECTORS)}
         others = [name for name in self._archive.names if name not in known]
         if others:
             self.notes.append(f"passed over, not known: {first_few(others)}")
@@ -362,106 +333,13 @@ class _WordVector:
     """How much of the file was read up to here."""
 
 
-class _PairReader:
-    """Takes the lines of ``pairs.jsonl`` one after the other; each different word is kept once."""
-
-    def __init__(self) -> None:
-        self.pairs: list[TextPair] = []
-        self.labels: list[str] = []
-        """Of each pair; empty if they have none."""
-        self.words: Counter[str] = Counter()
-        """How often each word of the sentences is there."""
-        self.strangers: set[str] = set()
-        """Fields that are not known."""
-        self._first = 0
-        self._known: dict[str, str] = {}
-
-    def read(self, line: int, text: str) -> None:
-        """Take a line.
-
-        Raises:
-            FaceterError: ``INVALID_DATASET`` naming it.
-        """
-        try:
-            said = read_json(text)
-        except NotJsonError as error:
-            raise _at(_PAIRS, line, f"is not JSON: {error}") from error
-        if not isinstance(said, dict):
-            raise _at(_PAIRS, line, "must be an object with the texts 'premise' and 'hypothesis'")
-        self.strangers.update(name for name in said if name not in _FIELDS)
-        premise, hypothesis = (self._sentence(said, side, line) for side in _SIDES)
-        label = self._label(said, line)
-        self.pairs.append(
-            TextPair(
-                premise=premise,
-                hypothesis=hypothesis,
-                premise_tags=self._tags(said, "premise", premise, line),
-                hypothesis_tags=self._tags(said, "hypothesis", hypothesis, line),
-                label=label,
-            )
-        )
-        self.words.update(premise)
-        self.words.update(hypothesis)
-
-    def _sentence(self, said: dict[str, Any], side: str, line: int) -> tuple[str, ...]:
-        if side not in said:
-            raise _at(_PAIRS, line, f"has no '{side}'")
-        tokens = self._tokens(said, side, line)
-        if not tokens:
-            raise _at(_PAIRS, line, f"has an empty '{side}'")
-        return tokens
-
-    def _tags(self, said: dict[str, Any], side: str, tokens: tuple[str, ...], line: int) -> tuple[str, ...]:
-        field = f"{side}_tags"
-        if said.get(field) is None:
-            return ()
-        tags = self._tokens(said, field, line)
-        if len(tags) != len(tokens):
-            raise _at(_PAIRS, line, f"has {len(tags)} '{field}' for the {len(tokens)} tokens of its {side}")
-        return tags
-
-    def _tokens(self, said: dict[str, Any], field: str, line: int) -> tuple[str, ...]:
-        if not isinstance(said[field], str):
-            raise _at(_PAIRS, line, f"has a '{field}' that is not text")
-        return tuple(self._once(token) for token in said[field].split())
-
-    def _label(self, said: dict[str, Any], line: int) -> str | None:
-        label = said.get("label")
-        if self.pairs and (label is None) is bool(self.labels):
-            here, there = ("no", "one") if label is None else ("a", "none")
-            raise _at(_PAIRS, line, f"has {here} 'label', line {self._first} has {there}. Label all pairs or none")
-        if not self.pairs:
-            self._first = line
-        if label is None:
-            return None
-        try:
-            name = self._once(check_name(label)) if isinstance(label, str) else None
-        except ValueError:
-            name = None
-        if name is None:
-            raise _at(_PAIRS, line, "has a 'label' that is no text of 1 to 200 printable characters")
-        self.labels.append(name)
-        return name
-
-    def _once(self, text: str) -> str:
-        return self._known.setdefault(text, text)
-
-
-def _invalid(detail: str) -> FaceterError:
-    return FaceterError(ProblemKind.INVALID_DATASET, detail)
-
-
-def _at(name: str, line: int, detail: str) -> FaceterError:
-    return _invalid(f"{name}: line {line} {detail}.")
-
-
 def _root(archive: SafeArchive) -> str:
     """Return the folder that holds everything, with a slash, or nothing."""
     tops = {name.split("/")[0] for name in archive.names}
-    root = f"{tops.pop()}/" if len(tops) == 1 and _PAIRS not in archive else ""
-    for name in (_PAIRS, _VOCABULARY):
+    root = f"{tops.pop()}/" if len(tops) == 1 and PAIRS not in archive else ""
+    for name in (PAIRS, _VOCABULARY):
         if root + name not in archive:
-            raise _invalid(f"The archive holds no {name}. It needs {_PAIRS}, the pairs, and {_VOCABULARY}, the words.")
+            raise invalid(f"The archive holds no {name}. It needs {PAIRS}, the pairs, and {_VOCABULARY}, the words.")
     return root
 
 
@@ -471,27 +349,14 @@ def _vocabulary(lines: Iterator[tuple[int, str]]) -> dict[str, int]:
     for line, text in lines:
         if len(text.split()) != 1:
             what = "holds more than one word" if text.strip() else "is empty"
-            raise _at(_VOCABULARY, line, f"{what}. A word a line: its number, from 0, is the word's id")
+            raise at_line(_VOCABULARY, line, f"{what}. A word a line: its number, from 0, is the word's id")
         word = text.strip()
         if word in found:
-            raise _at(_VOCABULARY, line, f"has '{word}' again, which is on line {found[word] + 1} already")
+            raise at_line(_VOCABULARY, line, f"has '{word}' again, which is on line {found[word] + 1} already")
         found[word] = line - 1
     if len(found) <= UNKNOWN:
-        raise _invalid(f"{_VOCABULARY} needs two lines at least: the first pads, the second is for unknown words.")
+        raise invalid(f"{_VOCABULARY} needs two lines at least: the first pads, the second is for unknown words.")
     return found
-
-
-def _decoded(line: bytes, name: str, number: int) -> str:
-    _check_line(line, name, number)
-    try:
-        return line.removesuffix(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise _at(name, number, f"is not UTF-8 text at byte {error.start}") from error
-
-
-def _check_line(line: bytes, name: str, number: int) -> None:
-    if len(line) > _LONGEST_LINE:
-        raise _at(name, number, f"is longer than {_LONGEST_LINE:,} bytes")
 
 
 def _vector(numbers: Sequence[str], line: int) -> NDArray[np.float32]:
@@ -499,9 +364,9 @@ def _vector(numbers: Sequence[str], line: int) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):
             values = np.array([float(number) for number in numbers], np.float32)
     except ValueError as error:
-        raise _at(_VECTORS, line, "holds what is no number") from error
+        raise at_line(_VECTORS, line, "holds what is no number") from error
     if not np.isfinite(values).all():
-        raise _at(_VECTORS, line, "holds a number that is not finite")
+        raise at_line(_VECTORS, line, "holds a number that is not finite")
     return values
 
 

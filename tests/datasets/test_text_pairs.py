@@ -17,7 +17,8 @@ from faceter.contracts.models import TensorSpec
 from faceter.contracts.settings import Settings
 from faceter.datasets import archive, text_pairs
 from faceter.datasets.kinds import check, open_dataset, open_inputs
-from faceter.datasets.text_pairs import TextPair, TextPairsDataset
+from faceter.datasets.pair_lines import TextPair
+from faceter.datasets.text_pairs import TextPairsDataset
 from faceter.graphs.describe import input_specs
 from tests.datasets.archives import write_zip
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from faceter.contracts.explanations import ExplanationRequest, Operator
 from faceter.contracts.models import Model
-from faceter.datasets.text_pairs import TextPair, TextPairsDataset
+from faceter.datasets.pair_lines import TextPair
+from faceter.datasets.text_pairs import TextPairsDataset
 from faceter.explanations.formulas import Concept
 from workers.explanation.samples import Frame, Group, Integers, Labels, Read
 

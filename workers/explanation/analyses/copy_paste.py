@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from faceter.contracts.analyses import CopyPasteRequest, CopyPasteResult, Edit, SuccessRate
 from faceter.contracts.explanations import FormulaNode, Neuron, Operator
-from faceter.datasets.text_pairs import TextPair
+from faceter.datasets.pair_lines import TextPair
 
 Probabilities = Callable[[Sequence[TextPair]], NDArray[np.float64]]
 """Returns the model's class probabilities for pairs, [N, K]."""

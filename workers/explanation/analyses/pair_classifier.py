@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.models import Model, TensorSpec
-from faceter.datasets.text_pairs import TextPair, TextPairsDataset
+from faceter.datasets.pair_lines import TextPair
+from faceter.datasets.text_pairs import TextPairsDataset
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.vision.classification import probabilities as as_probabilities
 from faceter.vision.metadata import class_output

@@ -9,7 +9,7 @@ from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 from faceter.contracts.analyses import CopyPasteRequest
 from faceter.contracts.explanations import Neuron, Operator
-from faceter.datasets.text_pairs import TextPair
+from faceter.datasets.pair_lines import TextPair
 from faceter.explanations.formulas import Concept, Formula
 from tests.workers.explanation.units import unit
 from workers.explanation.analyses.copy_paste import Change, WordEdit, alternatives, copy_paste, proposals, wilson
