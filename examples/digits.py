@@ -69,7 +69,6 @@ class Digits:
                 archive.writestr(zipfile.ZipInfo(f"{LABELS[target]}/{index:04d}.png"), self.png(index))
         return file.getvalue()
 
-
     def labelled(self) -> bytes:
         """Return all pictures with concepts, a data set of kind ``concepts``: ink, paper, and which digit it is."""
         file = io.BytesIO()

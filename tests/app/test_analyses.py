@@ -1,133 +1,20 @@
 """Asking for an analysis: jobs that are made, and everything that is said to be wrong before one is."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Final
 
 import httpx
-import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
-from faceter.contracts.base import new_id
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.explanations import ClassWeight, LayerSummary
 from faceter.contracts.jobs import AnalysisJob, Job
-from faceter.contracts.models import DetectionDecoding, Model, Task
-from faceter.explanations.masks import MASKS, Masks, masks_file
+from faceter.contracts.models import Task
 from faceter.store.library import Library
-from tests.app.explained import add_explained, masks_of, neuron
-from tests.app.shelf import Shelf, content_of
+from tests.app.desk import DETECTS, Desk, with_codes, with_layer
 from tests.app.test_problems import problem
 from tests.app.test_quantizations import Watch
 from tests.workers.explanation import scenes
-
-SAMPLES: Final = 4
-
-DETECTS: Final = {"task": Task.OBJECT_DETECTION, "detection": DetectionDecoding(head="direct", boxes="logits")}
-"""What a model's metadata says if it is a detector whose boxes can be read."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is explained."""
-
-    model: str
-    """Its name on the shelf."""
-    dataset: str
-    """The data set's."""
-    layer: str
-    """The layer."""
-    shape: list[int]
-    """Of the layer, for one sample."""
-    concepts: tuple[str, str]
-    """Some of the concepts."""
-    labels: tuple[str, ...]
-    """Of the model."""
-    labelled: bool
-    """Whether it is known of each sample what the model should say, and says."""
-
-
-ABOUT: Final = {
-    "pictures": Subject(
-        "color net", "streets", "colors", [4, 24, 24], ("car", "tree"), ("car", "tree", "sky"), labelled=False
-    ),
-    "text": Subject(
-        "word net",
-        "sentences",
-        "hidden",
-        [3],
-        ("hyp:tok:nobody", "pre:tok:dog"),
-        ("entailment", "neutral", "contradiction"),
-        labelled=True,
-    ),
-    "signals": Subject("peak net", "beats", "peaks", [2, 64], ("wave", "dip"), (), labelled=False),
-}
-
-
-class Desk:
-    """Explanations of what is on the shelf, as a worker would have made them, and requests to analyse them."""
-
-    def __init__(self, api: httpx.Client, library: Library) -> None:
-        self.api, self.library, self.shelf = api, library, Shelf(api)
-
-    def explained(
-        self,
-        about: str = "pictures",
-        *,
-        metadata: Mapping[str, Any] | None = None,
-        formulas: bool = True,
-        weights: bool = True,
-        labelled: bool | None = None,
-        cut: bool = False,
-        dataset: str | None = None,
-    ) -> str:
-        """Keep an explanation, and return its id.
-
-        Args:
-            about: What the samples are.
-            metadata: What the model's metadata says otherwise.
-            formulas: Whether units have any.
-            weights: Whether units have weights to classes.
-            labelled: Whether it is known where the model is right, if not as usual.
-            cut: Whether sentences are cut off.
-            dataset: Another data set's name on the shelf.
-        """
-        of = ABOUT[about]
-        model = self.library.models.get(self.shelf.id(of.model))
-        if metadata is not None:
-            said = model.metadata.model_copy(update=dict(metadata))
-            self.library.models.replace(model.model_copy(update={"metadata": said}))
-        with_classes = [ClassWeight(label=label, weight=0.5 if weights else None) for label in of.labels]
-        neurons = [
-            neuron(unit, *((of.concepts[unit],) if formulas else ()), layer=of.layer, classes=with_classes)
-            for unit in range(2)
-        ]
-        classes = np.arange(SAMPLES) % 2 if (of.labelled if labelled is None else labelled) else None
-        masks = Masks([masks_of(2, SAMPLES, 2, ())], classes, classes)
-        layer = LayerSummary(layer=of.layer, shape=of.shape, units=2, explained=2 if formulas else 0)
-        return add_explained(
-            self.library,
-            neurons,
-            files={MASKS: masks_file(masks)},
-            model_id=model.id,
-            about=about,
-            settings={"dataset": self.shelf.id(dataset or of.dataset), "cut_sentences": cut},
-            layers=[layer],
-        ).id
-
-    def model(self, graph: onnx.ModelProto, **changes: Any) -> str:
-        """Keep a model that says of itself what the explained one of pictures does, and return its id."""
-        blob = self.library.store_blob(content_of(graph))
-        like = self.library.models.get(self.shelf.id("color net"))
-        made = {"id": new_id("mdl"), "sha256": blob.sha256, "bytes": blob.bytes, **changes}
-        return self.library.add(like.model_copy(update=made)).id
-
-    def ask(self, explanation: str, kind: str, said: Mapping[str, Any], **headers: str) -> httpx.Response:
-        """Ask for an analysis; ids of what is on the shelf go by their names with @ before."""
-        request = self.shelf.request({"kind": kind, **said})
-        return self.api.post(f"/v1/explanations/{explanation}/analyses", json=request, headers=headers)
 
 
 @pytest.fixture
@@ -328,43 +215,6 @@ def test_what_the_explanation_was_made_from_was_deleted(api: httpx.Client, desk:
     assert "Upload it again" in document.detail
 
 
-def with_layer(name: str = "colors", units: int = 4, after: str = "Relu") -> onnx.ModelProto:
-    """Return a model of pictures with a layer of a name and some units."""
-    nodes = [
-        helper.make_node("Conv", ["image", "weight"], ["difference"], kernel_shape=[1, 1]),
-        helper.make_node(after, ["difference"], [name]),
-        helper.make_node("GlobalAveragePool", [name], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["logits"]),
-    ]
-    return _of_pictures(nodes, units, {})
-
-
-def with_codes() -> onnx.ModelProto:
-    """Return a model of pictures in which only codes are left of the layer of colours."""
-    nodes = [
-        helper.make_node("Conv", ["image", "weight"], ["difference"], kernel_shape=[1, 1]),
-        helper.make_node("QuantizeLinear", ["difference", "scale", "zero"], ["colors/q"]),
-        helper.make_node("MaxPool", ["colors/q"], ["pooled/q"], kernel_shape=[2, 2]),
-        helper.make_node("DequantizeLinear", ["pooled/q", "scale", "zero"], ["pooled"]),
-        helper.make_node("GlobalAveragePool", ["pooled"], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["logits"]),
-    ]
-    return _of_pictures(nodes, 4, {"scale": np.array(0.01, np.float32), "zero": np.array(0, np.uint8)})
-
-
-def _of_pictures(nodes: list[onnx.NodeProto], units: int, constants: Mapping[str, Any]) -> onnx.ModelProto:
-    weight = np.ones((units, 3, 1, 1), np.float32)
-    size: list[str | int | None] = ["n", 3, scenes.SIDE, scenes.SIDE]
-    graph = helper.make_graph(
-        nodes,
-        "other",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, size)],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", units])],
-        [numpy_helper.from_array(value, name) for name, value in {"weight": weight, **constants}.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-
-
 @pytest.mark.parametrize(
     ("graph", "sentence"),
     [
@@ -391,8 +241,8 @@ def test_models_that_were_made_from_one(desk: Desk, library: Library) -> None:
     like = library.models.get(explained)
     inputs = [like.inputs[0].model_copy(update={"shape": [1, 3, scenes.SIDE, scenes.SIDE]})]
 
-    def made(origin: str | None, of: Model = like) -> str:
-        return desk.model(with_layer(), derived_from=origin, inputs=inputs, metadata=of.metadata)
+    def made(origin: str) -> str:
+        return desk.model(with_layer(), derived_from=origin, inputs=inputs)
 
     child = made(explained)
     grandchild = made(child)
