@@ -25,7 +25,8 @@ from faceter.datasets.kinds import open_dataset
 from faceter.explanations.masks import MASKS, Masks, read_masks
 from faceter.explanations.neurons import read_neurons
 from faceter.store.blobs import StoredBlob
-from workers.explanation.counting import Counts, FirstPass, FirstPassJob, layer_thresholds, second_pass
+from workers.explanation.counting import Counts, layer_thresholds, second_pass
+from workers.explanation.first_pass import FirstPass, FirstPassJob
 from workers.explanation.kinds import samples_of
 from workers.explanation.patterns import Floats, Patterns
 from workers.explanation.pipeline import explain

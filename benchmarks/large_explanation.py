@@ -26,7 +26,7 @@ import torch
 
 from faceter.contracts.explanations import ExplanationRequest
 from faceter.explanations.formulas import Concept
-from workers.explanation.counting import FirstPassJob
+from workers.explanation.first_pass import FirstPassJob
 from workers.explanation.layers import search_layer
 from workers.explanation.samples import Frame, Group, Integers, Labels, Read
 from workers.explanation.search import FormulaSearch

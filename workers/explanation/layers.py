@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from faceter.contracts.explanations import Operator
 from faceter.explanations.formulas import Formula
 from workers.explanation.beam import Found
-from workers.explanation.counting import Counts, FirstPass, Layer, layer_thresholds, second_pass
+from workers.explanation.counting import Counts, layer_thresholds, second_pass
+from workers.explanation.first_pass import FirstPass, Layer
 from workers.explanation.samples import Samples
 from workers.explanation.search import FormulaSearch, Searched
 from workers.journal import Journal, State

@@ -16,7 +16,7 @@ from faceter.graphs.check import load_model
 from faceter.graphs.class_weights import class_weights
 from faceter.graphs.packing import unpack_weights
 from faceter.vision.metadata import class_output
-from workers.explanation.counting import FirstPass, Layer
+from workers.explanation.first_pass import FirstPass, Layer
 from workers.explanation.layers import LayerResult
 from workers.explanation.patterns import Floats, Patterns, formula_mask
 from workers.explanation.samples import Integers, Samples

@@ -23,7 +23,7 @@ from faceter.explanations.masks import MASKS, LayerMasks, Masks, masks_file, unp
 from faceter.explanations.neurons import neurons_file
 from faceter.vision.metadata import class_output
 from workers.explanation.context import Context
-from workers.explanation.counting import FirstPass, FirstPassJob, formula_masks
+from workers.explanation.first_pass import FirstPass, FirstPassJob, formula_masks
 from workers.explanation.kinds import samples_of
 from workers.explanation.layers import LayerResult, search_layer
 from workers.explanation.neurons import Classes, NeuronWriter

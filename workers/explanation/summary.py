@@ -9,7 +9,7 @@ import numpy as np
 
 from faceter.contracts.explanations import ConceptUse, ExplanationRequest, LayerSummary, Neuron, Search, Spread
 from faceter.explanations.formulas import Concept, concepts_of
-from workers.explanation.counting import Layer
+from workers.explanation.first_pass import Layer
 from workers.explanation.patterns import Patterns
 from workers.pictures.layer_summary import LayerUnits, layers_png
 

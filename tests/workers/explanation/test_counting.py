@@ -13,7 +13,8 @@ from faceter.contracts.explanations import ExplanationRequest
 from faceter.explanations.formulas import Concept
 from faceter.explanations.masks import unpacked
 from workers.explanation import buckets, counting
-from workers.explanation.counting import Counts, FirstPass, FirstPassJob, layer_thresholds, second_pass
+from workers.explanation.counting import Counts, layer_thresholds, second_pass
+from workers.explanation.first_pass import FirstPass, FirstPassJob
 from workers.explanation.patterns import Floats
 from workers.explanation.samples import Frame, Group, Integers, Labels, Read
 from workers.explanation.sampling import Sampler

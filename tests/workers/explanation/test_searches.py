@@ -110,7 +110,10 @@ def test_the_bounded_search_finds_the_best_of_all_formulas(
         assert best.score == reference.iou(unit, world.mask(best.formula))
 
 
-def test_the_bounded_search_rules_out_nearly_everything_and_still_agrees_with_the_table() -> None:
+def test_the_bounded_search_rules_out_nearly_everything_and_still_agrees_with_the_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.explanation.formula_table._MOST_MADE", 10**7)
     world = random_world(11, concepts=30, pixels=3000, units=6, share=0.15)
     table = FormulaTable.build(world.patterns, OPERATORS, 3)
     bounded = BoundedSearch(world.patterns, OPERATORS, 3)

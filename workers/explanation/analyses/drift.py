@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from faceter.contracts.analyses import ModelDrift, UnitDrift
 from faceter.contracts.explanations import Neuron
-from workers.explanation.counting import FirstPass, Layer
+from workers.explanation.first_pass import FirstPass, Layer
 from workers.explanation.sampling import Sampler
 
 Floats = NDArray[np.float64]

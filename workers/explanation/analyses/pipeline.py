@@ -49,7 +49,7 @@ from workers.explanation.analyses.labelled import Rightness, on_boxes, on_pictur
 from workers.explanation.analyses.pair_classifier import PairClassifier
 from workers.explanation.analyses.paste import EXAMPLES, paste
 from workers.explanation.context import Context
-from workers.explanation.counting import FirstPass, FirstPassJob
+from workers.explanation.first_pass import FirstPass, FirstPassJob
 from workers.explanation.kinds import samples_of
 from workers.explanation.layers import LayerResult, search_layer
 from workers.explanation.neurons import NeuronWriter
