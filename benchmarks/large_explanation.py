@@ -6,6 +6,7 @@ measurement runs in a process of its own, so that its peak memory is its own too
     python -m benchmarks.large_explanation whole
     python -m benchmarks.large_explanation growth --picture docs/pictures/explanation-growth.png
     python -m benchmarks.large_explanation worst
+    python -m benchmarks.large_explanation optimal
 """
 
 from __future__ import annotations
@@ -138,7 +139,10 @@ class Took:
     search: float
     peak_mib: float
     optimal: int
+    """Units whose formula is proven to be the best."""
     mean_iou: float
+    mean_bound: float
+    mean_ceiling: float
 
 
 def measure(size: Size, search: str = "beam") -> Took:
@@ -171,6 +175,8 @@ def measure(size: Size, search: str = "beam") -> Took:
         peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         optimal=sum(searched.optimal is True for searched in found),
         mean_iou=float(np.mean([searched.levels[-1].score for searched in found])),
+        mean_bound=float(np.mean([searched.bound for searched in found])),
+        mean_ceiling=float(np.mean([searched.ceiling for searched in found])),
     )
 
 
@@ -184,13 +190,14 @@ def _row(name: str, size: Size, took: Took) -> str:
     each = 1000 * took.search / size.units
     return (
         f"| {name} | {took.patterns:,} | {took.reading:,.0f} | {took.counting_and_search - took.search:,.0f} | "
-        f"{took.search:,.1f} | {each:,.1f} | {took.peak_mib:,.0f} | {took.mean_iou:.3f} |"
+        f"{took.search:,.1f} | {each:,.1f} | {took.peak_mib:,.0f} | {took.mean_iou:.4f} | "
+        f"{took.optimal} | {took.mean_bound:.4f} | {took.mean_ceiling:.4f} |"
     )
 
 
 _HEAD = (
-    "| | patterns | reading, s | counting, s | search, s | search, ms a unit | peak, MiB | mean IoU |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| | patterns | reading, s | counting, s | search, s | search, ms a unit | peak, MiB | IoU | proven | "
+    "bound | ceiling |\n|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -221,7 +228,7 @@ def growth(picture: Path | None) -> None:
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["whole", "growth", "worst"])
+    parser.add_argument("what", choices=["whole", "growth", "worst", "optimal"])
     parser.add_argument("--pictures", type=int, default=63_000)
     parser.add_argument("--search", choices=["beam", "optimal"], default="beam")
     parser.add_argument("--picture", type=Path)
@@ -233,6 +240,11 @@ def main() -> None:
     if given.what == "whole":
         size = Size(pictures=given.pictures)
         print(_row(f"{given.pictures:,} pictures, 512 units, {given.search}", size, apart(size, given.search)))
+        return
+    if given.what == "optimal":
+        for search in ("beam", "optimal"):
+            size = Size(pictures=min(given.pictures, 2_000), units=64)
+            print(_row(f"{size.pictures:,} pictures, 64 units, {search}", size, apart(size, search)), flush=True)
         return
     for pictures in (10, 20, 40, 80, 160):
         size = Size(pictures=pictures, units=16, own_pattern=True)

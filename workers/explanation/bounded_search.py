@@ -47,6 +47,8 @@ class Proven:
     """The best of at most 1, 2, … concepts."""
     optimal: bool
     """Whether nothing was left unlooked at."""
+    left: float = 0.0
+    """No formula that was not looked at has a higher IoU; 0 if there is none."""
 
 
 class BoundedSearch:
@@ -92,27 +94,36 @@ class BoundedSearch:
                 joined_counts(operator, self._patterns.sizes[:, None], self._patterns.sizes, self._size),
             )
             unit.offer_pairs(operator, *counts)
-        complete = self._max_length == 2 or self._join(unit, inside, both)
-        return Proven(unit.answer(self._max_length), optimal=complete)
+        left = 0.0 if self._max_length == 2 else self._join(unit, inside, both)
+        return Proven(unit.answer(self._max_length), optimal=left == 0, left=left)
 
-    def _join(self, unit: _Unit, inside: Floats, both: Floats) -> bool:
-        """Join the pairs that may come over the threshold with every concept; return whether all were."""
-        promising, threshold = self._promising(unit, inside, both)
+    def _join(self, unit: _Unit, inside: Floats, both: Floats) -> float:
+        """Join the pairs that may come over the threshold with every concept.
+
+        Returns:
+            What no formula that was not looked at exceeds. A gain of at most B bounds the IoU: it is largest where the
+            formula lies all inside, |F| = |M ∧ F| = B, and then B / |M|.
+        """
+        promising, bounds, threshold = self._promising(unit, inside, both)
         joined = 0
         while len(promising):
             if joined >= self._most_joined:
-                return False
-            these, promising = promising[:_AT_A_TIME], promising[_AT_A_TIME:]
+                return float(bounds[0] / unit.firings)
+            these, promising, bounds = promising[:_AT_A_TIME], promising[_AT_A_TIME:], bounds[_AT_A_TIME:]
             self._join_with_all(unit, inside, these)
             joined += len(these)
             if unit.threshold(LONGEST) > threshold:
                 # what was ruled out stays so, and more may be
-                left, threshold = self._promising(unit, inside, both)
-                promising = left[np.isin(left, promising)]
-        return True
+                found, new, threshold = self._promising(unit, inside, both)
+                kept = np.isin(found, promising)
+                promising, bounds = found[kept], new[kept]
+        return 0.0
 
-    def _promising(self, unit: _Unit, inside: Floats, both: Floats) -> tuple[Integers, float]:
-        """Return the pairs whose bound is over the threshold, numbered (operator · K + first) · K + second."""
+    def _promising(self, unit: _Unit, inside: Floats, both: Floats) -> tuple[Integers, Floats, float]:
+        """Return pairs whose bound is over the threshold, the most promising first, their bounds, and the threshold.
+
+        Pairs are numbered (operator · K + first) · K + second.
+        """
         threshold = unit.threshold(LONGEST)
         sizes = self._patterns.sizes
         gains = (1 + threshold) * unit.fires - threshold * self._weights
@@ -144,8 +155,9 @@ class BoundedSearch:
             places = np.flatnonzero(bound > needed)
             found.append(places + number * count * count)
             bounds.append(bound.reshape(-1)[places])
-        order = np.argsort(-np.concatenate(bounds), kind="stable")
-        return np.concatenate(found)[order], threshold
+        every = np.concatenate(bounds)
+        order = np.argsort(-every, kind="stable")
+        return np.concatenate(found)[order], every[order], threshold
 
     def _join_with_all(self, unit: _Unit, inside: Floats, pairs: Integers) -> None:
         count = self._patterns.concept_count

@@ -97,6 +97,9 @@ class FormulaSearch:
             if proven.optimal:
                 return _proven(proven.found, ceiling)
             levels = proven.found
+            if self.request.complexity_penalty == 1:
+                bound = max(levels[-1].score, min(ceiling, proven.left))
+                return Searched(levels, True if levels[-1].score >= bound else None, bound, ceiling)
         at_ceiling = levels[-1].score >= ceiling and self.request.complexity_penalty == 1
         return Searched(levels, True if at_ceiling else None, ceiling, ceiling)
 

@@ -127,7 +127,20 @@ def test_a_search_that_was_not_finished_says_so() -> None:
     hasty = BoundedSearch(world.patterns, OPERATORS, 3, most_joined=0)
     proven = hasty.search(world.fires[0], [])
     assert not proven.optimal
+    best = BoundedSearch(world.patterns, OPERATORS, 3).search(world.fires[0], []).found[-1].score
+    assert proven.found[-1].score <= best <= proven.left
     assert proven.found[1].score == reference.iou(world.units[0], world.mask(proven.found[1].formula))
+
+
+@pytest.mark.parametrize("most_joined", [0, 32, 320])
+def test_no_formula_exceeds_what_is_said_of_those_not_looked_at(most_joined: int) -> None:
+    world = random_world(12, concepts=20, pixels=2000, units=8, share=0.2)
+    whole, part = (BoundedSearch(world.patterns, OPERATORS, 3, most_joined=most) for most in (10**9, most_joined))
+    for fires in world.fires:
+        best, hasty = whole.search(fires, []), part.search(fires, [])
+        assert best.optimal
+        assert best.left == 0
+        assert best.found[-1].score <= max(hasty.found[-1].score, hasty.left)
 
 
 def test_a_table_that_would_be_too_large_is_not_begun() -> None:
