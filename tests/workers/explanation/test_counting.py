@@ -173,17 +173,23 @@ class Checkpoint:
 
     content: bytes | None = None
 
+    def __init__(self, saves: int = 10**6) -> None:
+        self._left = saves
+
     def save(self, content: bytes) -> None:
-        self.content = content
+        if self._left:
+            self.content = content
+            self._left -= 1
 
     def journal(self) -> StoredJournal:
         return StoredJournal(lambda: self.content, self.save, 0.0, "made-up")
 
 
-def test_a_stopped_pass_goes_on_where_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("saves", [10**6, 3])
+def test_a_stopped_pass_goes_on_where_it_was_last_kept(tmp_path: Path, saves: int) -> None:
     (tmp_path / "plain").mkdir()
     _, plain, fires = counted(MadeUp(), tmp_path / "plain")
-    kept = Checkpoint()
+    kept = Checkpoint(saves)
     (tmp_path / "stopped").mkdir()
     with pytest.raises(KeyboardInterrupt):
         first_of(MadeUp(batch=2, stop_at=14), OPEN.enter_context(ScratchFiles(tmp_path / "stopped")), kept.journal())

@@ -132,6 +132,17 @@ def test_a_search_that_was_not_finished_says_so() -> None:
     assert proven.found[1].score == reference.iou(world.units[0], world.mask(proven.found[1].formula))
 
 
+@pytest.mark.parametrize("operators", [OPERATORS, OPERATORS[::2], OPERATORS[:2], OPERATORS[2:], OPERATORS[1:]])
+def test_a_bound_leaves_out_nothing_that_any_operator_could_make_of_a_pair(operators: tuple[Operator, ...]) -> None:
+    for seed in range(12):
+        world = random_world(100 + seed, concepts=7, pixels=250, units=6, share=0.4)
+        table = FormulaTable.build(world.patterns, operators, 3)
+        bounded = BoundedSearch(world.patterns, operators, 3)
+        assert table is not None
+        for fires, best in zip(world.fires, table.best(world.fires), strict=True):
+            assert bounded.search(fires, []).found[-1].score == best[-1].score
+
+
 @pytest.mark.parametrize("most_joined", [0, 32, 320])
 def test_no_formula_exceeds_what_is_said_of_those_not_looked_at(most_joined: int) -> None:
     world = random_world(12, concepts=20, pixels=2000, units=8, share=0.2)
