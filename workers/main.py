@@ -29,9 +29,10 @@ from faceter.contracts.jobs import JobResult
 from faceter.contracts.settings import Settings
 from faceter.store import blob_references, job_reaper, job_steps
 from faceter.store.connection import UNREACHABLE, connect, wait_for_ever
-from faceter.store.job_records import rq_queue
+from faceter.store.job_records import active_ids, rq_queue
 from faceter.store.library import Library
 from workers import failures, progress
+from workers.scratch import drop_job_folders
 
 _log = logging.getLogger("faceter.worker")
 
@@ -240,6 +241,8 @@ class JobWorker(Worker):
                 _log.warning("job %s taken from a dead worker", job_id)
             if not self._horse_pid and blob_references.any_released(self.connection):
                 self._sweep(Library.delete_released)
+            with suppress(*UNREACHABLE):
+                drop_job_folders(self.settings, lambda: active_ids(self.connection))
         if now - self._swept_at >= _SWEEP_SECONDS and not self._horse_pid:
             self._swept_at = now
             self._sweep(Library.sweep)

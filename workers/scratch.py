@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Self
@@ -15,12 +16,36 @@ from numpy.typing import NDArray
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 
+_OF_JOB = "of-"
+
 
 def scratch_folder(settings: Settings) -> Path:
     """Return the folder for files that no other process needs; made if need be."""
     folder = settings.data_dir / "scratch"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def job_folder(settings: Settings, job_id: str) -> Path:
+    """Return the folder of a job's files, which an attempt after this one on the same disk finds; made if need be."""
+    folder = scratch_folder(settings) / f"{_OF_JOB}{job_id}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def drop_job_folders(settings: Settings, active: Callable[[], Collection[str]]) -> int:
+    """Delete the folders of jobs that have ended, as one does that was canceled; return how many.
+
+    Args:
+        settings: Say where they are.
+        active: Returns the ids of jobs that have not ended; only asked if there is any folder.
+    """
+    folders = list((settings.data_dir / "scratch").glob(f"{_OF_JOB}*"))
+    going_on = active() if folders else ()
+    left = [folder for folder in folders if folder.name.removeprefix(_OF_JOB) not in going_on]
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(left)
 
 
 def rows_in_file(blocks: Iterable[NDArray[Any]], folder: Path, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -90,6 +90,11 @@ def load(redis: Redis, job_ids: Sequence[str]) -> list[Job | None]:
     return [None if job is None else to_job(job) for job in found]
 
 
+def active_ids(redis: Redis) -> set[str]:
+    """Return the ids of the jobs that are queued or running."""
+    return {member.decode() for member in cast(set[bytes], redis.smembers(ACTIVE_KEY))}
+
+
 def is_ending(redis: Redis, job_id: str) -> bool:
     """Return whether the job was asked to end soon and keep the best it has."""
     text = cast(bytes | None, redis.hget(job_key(job_id), "meta"))

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.settings import Settings
 from tests.workers.metrics.samples import gaussian
 from workers.metrics.comparison import compare
 from workers.metrics.points import Points, Rows, exact_distances, let_go
-from workers.scratch import rows_in_file
+from workers.scratch import drop_job_folders, job_folder, rows_in_file
 
 
 def in_file(rows: Rows, folder: Path) -> Rows:
@@ -69,3 +70,18 @@ def test_a_full_disk_is_said_to_be_full(small_disk: Path) -> None:
     with pytest.raises(FaceterError, match="no room left") as error:
         in_file(gaussian(1000, 200), small_disk)
     assert error.value.kind is ProblemKind.STORAGE_FULL
+
+
+def test_folders_of_jobs_that_have_ended_are_deleted(settings: Settings) -> None:
+    going_on, ended = (job_folder(settings, job_id) for job_id in ("job_on", "job_over"))
+    (ended / "rows").write_bytes(b"x")
+    assert drop_job_folders(settings, lambda: {"job_on"}) == 1
+    assert going_on.is_dir()
+    assert not ended.exists()
+
+
+def test_nobody_is_asked_where_there_is_no_folder(settings: Settings) -> None:
+    def asked() -> set[str]:
+        raise AssertionError
+
+    assert drop_job_folders(settings, asked) == 0

@@ -35,14 +35,12 @@ from workers.explanation.summary import layer_summary, layers_picture, listed_co
 from workers.files import stored
 from workers.journal import StoredJournal
 from workers.provenance import provenance_of
-from workers.scratch import ScratchFiles, scratch_folder
+from workers.scratch import ScratchFiles, job_folder
 
 LAYERS = "layers.png"
 """Name of the picture of all layers."""
 
 _READING, _COUNTING, _DONE = 0.02, 0.6, 0.95
-_STALE_SECONDS = 24 * 3600
-_PREFIX = "explanation-"
 
 
 def explain(context: Context, specification: ExplanationJob) -> JobResult:
@@ -214,13 +212,8 @@ def _journal(context: Context, request: ExplanationRequest, model: Model, datase
 
 @contextmanager
 def _files(settings: Settings, job_id: str) -> Iterator[ScratchFiles]:
-    """Lend files in a folder of the job's own; kept for the next attempt if the process dies, for a day at most."""
-    scratch = scratch_folder(settings)
-    for left in scratch.glob(f"{_PREFIX}*"):
-        if left.name != _PREFIX + job_id and time.time() - left.stat().st_mtime > _STALE_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
-    folder = scratch / (_PREFIX + job_id)
-    folder.mkdir(exist_ok=True)
+    """Lend files in a folder of the job's own; they are kept for the next attempt if the process dies."""
+    folder = job_folder(settings, job_id)
     try:
         with ScratchFiles(folder) as files:
             yield files

@@ -276,7 +276,7 @@ def test_nothing_to_explain_is_an_error_that_says_what_to_do(
 
 def test_nothing_is_left_in_the_scratch_folder(shelf: Shelf, colors: Model, streets: Dataset) -> None:
     shelf.explained(colors, streets, layer="colors")
-    assert not list((shelf.settings.data_dir / "scratch").glob("explanation-*"))
+    assert not list((shelf.settings.data_dir / "scratch").glob("*"))
 
 
 def test_abstractions(shelf: Shelf, words: Model, pairs: Dataset) -> None:
