@@ -1,7 +1,6 @@
 """Analyses of explanations: asking for one, listing, deleting. Nothing here knows of HTTP."""
 
 from contextlib import AbstractContextManager
-from typing import Literal
 
 from pydantic import Field
 
@@ -10,20 +9,17 @@ from app.files import file_links
 from app.queue import JobQueue
 from app.request_checks import Sources
 from app.uses import holding, lent
-from faceter.contracts.analyses import Analysis, AnalysisRequest
-from faceter.contracts.base import Contract, Page, Timestamp
+from faceter.contracts.analyses import Analysis, AnalysisKind, AnalysisRequest, AnalysisSummary
+from faceter.contracts.base import Contract, Page
 from faceter.contracts.jobs import AnalysisJob, Job
 from faceter.contracts.settings import Settings
 from faceter.store.library import Library
-
-Kind = Literal["abstractions", "interpretability", "copy_paste", "drift"]
-"""What is analysed."""
 
 
 class AnalysisKindFilter(Contract):
     """Which analyses of an explanation to list."""
 
-    kind: Kind | None = Field(default=None, examples=["drift"])
+    kind: AnalysisKind | None = Field(default=None, examples=["drift"])
     """Only analyses of this kind."""
 
     def wants(self, analysis: Analysis) -> bool:
@@ -40,23 +36,6 @@ class AnalysisFilter(AnalysisKindFilter):
     def wants(self, analysis: Analysis) -> bool:
         """Whether an analysis is one of those."""
         return super().wants(analysis) and self.explanation in (None, analysis.explanation_id)
-
-
-class AnalysisSummary(Contract):
-    """An analysis as lists show it; `links.self` leads to all of it."""
-
-    id: str = Field(examples=["anl_4x8k2m9q0v7r3t6w1y5z"])
-    """Opaque id."""
-    explanation_id: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
-    """The explanation analysed."""
-    created_at: Timestamp
-    """When it was made."""
-    kind: Kind = Field(examples=["drift"])
-    """What was analysed."""
-    warnings: list[str] = Field(default_factory=list, examples=[["3 units are left out: they have no formula."]])
-    """What could mislead a reader."""
-    links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/analyses/anl_4x8k2m9q0v7r3t6w1y5z"}])
-    """Where to go from here."""
 
 
 class Analyses:

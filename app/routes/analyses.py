@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import Response
 
-from app.analyses import AnalysisFilter, AnalysisKindFilter, AnalysisSummary, with_links
+from app.analyses import AnalysisFilter, AnalysisKindFilter, with_links
 from app.idempotency import fingerprint
 from app.jobs import with_links as job_with_links
 from app.problems import documented
@@ -23,7 +23,7 @@ from app.routes.common import (
 from app.routes.documentation import file_content
 from app.routes.downloads import DOWNLOADING, FURTHER_FILE, further_file, own_file
 from app.services import Parts
-from faceter.contracts.analyses import Analysis, AnalysisRequest
+from faceter.contracts.analyses import Analysis, AnalysisRequest, AnalysisSummary
 from faceter.contracts.base import Page
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.jobs import Job

@@ -9,6 +9,9 @@ from pydantic import ConfigDict, Field
 
 from faceter.contracts.base import Contract, Provenance, Sha256, StoredFile, Timestamp
 
+AnalysisKind = Literal["abstractions", "interpretability", "copy_paste", "drift"]
+"""What can be analysed."""
+
 
 class AbstractionsRequest(Contract):
     """Sort formulas by what kind of abstraction they are."""
@@ -301,5 +304,22 @@ class Analysis(Contract):
     """Everything needed to make it again."""
     files: dict[str, StoredFile] = Field(default_factory=dict)
     """Plots by name; `…/files/{name}` downloads one."""
+    links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/analyses/anl_4x8k2m9q0v7r3t6w1y5z"}])
+    """Where to go from here."""
+
+
+class AnalysisSummary(Contract):
+    """An analysis as lists show it; `links.self` leads to all of it."""
+
+    id: str = Field(examples=["anl_4x8k2m9q0v7r3t6w1y5z"])
+    """Opaque id."""
+    explanation_id: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
+    """The explanation analysed."""
+    created_at: Timestamp
+    """When it was made."""
+    kind: AnalysisKind = Field(examples=["drift"])
+    """What was analysed."""
+    warnings: list[str] = Field(default_factory=list, examples=[["3 units are left out: they have no formula."]])
+    """What could mislead a reader."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/analyses/anl_4x8k2m9q0v7r3t6w1y5z"}])
     """Where to go from here."""
