@@ -116,7 +116,7 @@ def paste(
     labels: Sequence[str],
     scores: ClassScores,
     request: CopyPasteRequest,
-) -> tuple[CopyPasteResult, bytes]:
+) -> tuple[CopyPasteResult, bytes, str | None]:
     """Paste what formulas ask for into pictures without the class, beside regions of concepts drawn at random.
 
     Args:
@@ -128,7 +128,7 @@ def paste(
         request: The class, and how many tries.
 
     Returns:
-        What was found, and a picture of the most convincing changes.
+        What was found, a picture of the most convincing changes, and why there was nothing to change, if so.
     """
     rng = np.random.default_rng(request.seed)
     wanted = list(labels).index(request.label)
@@ -152,7 +152,8 @@ def paste(
         examples=[],
     )
     if not tries:
-        return result, pairs_sheet([], [], title=f"{request.label}: nothing to paste")
+        nothing = _why_nothing(request.label, asked, others, len(without))
+        return result, pairs_sheet([], [], title=f"{request.label}: nothing to paste"), nothing
     gains = after[0][:, wanted] - at[:, wanted]
     there = _there(after[0], wanted, scores.decides_at)
     order = [row for row in np.argsort(-gains, kind="stable").tolist() if there[row]][:_SHOWN]
@@ -171,8 +172,21 @@ def paste(
         )
         for row in order
     ]
-    return result.model_copy(update={"examples": examples}), _sheet(
-        data, [tries[row] for row in order], examples, request
+    found = result.model_copy(update={"examples": examples})
+    return found, _sheet(data, [tries[row] for row in order], examples, request), None
+
+
+def _why_nothing(label: str, asked: dict[str, Neuron], others: Sequence[str], without: int) -> str:
+    if not without:
+        return f"The model finds {label!r} in every picture already, so there is none to bring it about in."
+    if not asked:
+        return (
+            f"No formula of a unit that goes with {label!r} asks for a concept that can be pasted: one with labelled "
+            "pixels, in a region of some size."
+        )
+    return (
+        f"Formulas ask for every concept that can be pasted ({', '.join(asked)}), so none is left to compare with. "
+        "Take fewer `units`."
     )
 
 

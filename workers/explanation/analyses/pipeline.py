@@ -206,7 +206,9 @@ class _Work:
                 self._context.progress("changing pictures", 0.1)
                 fires = np.concatenate([layer.fires for layer in self._masks().layers])
                 scores = ClassScores(content, self._model)
-                found, pictures[EXAMPLES] = paste(self._neurons, data, fires, labels, scores, request)
+                found, pictures[EXAMPLES], nothing = paste(self._neurons, data, fires, labels, scores, request)
+                if nothing is not None:
+                    self.warnings.append(nothing)
             else:
                 raise FaceterError(
                     ProblemKind.METHOD_NOT_APPLICABLE,

@@ -96,8 +96,9 @@ def test_pasting_what_a_formula_asks_for_brings_the_class_about(streets: Concept
     fires = np.ones((2, 12), np.bool_)
     request = CopyPasteRequest(label="0", tries=30, seed=1)
     with streets:
-        result, picture = paste(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
-        again, _ = paste(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
+        result, picture, nothing = paste(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
+        again, *_ = paste(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
+    assert nothing is None
     assert result.changes == ["paste car"]
     assert result.proposed.tries == 30
     assert result.proposed.rate > 0.5
@@ -105,3 +106,22 @@ def test_pasting_what_a_formula_asks_for_brings_the_class_about(streets: Concept
     assert all(edit.change.startswith("paste car of images/") for edit in result.examples)
     assert picture.startswith(b"\x89PNG")
     assert again == result
+
+
+@pytest.mark.parametrize(
+    ("units", "label", "words"),
+    [
+        ([neuron(0, Formula(0), -1.0, -1.0)], "0", "No formula of a unit that goes with '0'"),
+        ([neuron(0, Formula(0, ((Operator.OR, 1), (Operator.OR, 2))), 1.0, 0.0)], "0", "Take fewer `units`"),
+        ([neuron(0, Formula(0), 1.0, 1.0)], "1", "in every picture already"),
+    ],
+)
+def test_where_there_is_nothing_to_change_it_says_why(
+    streets: ConceptsDataset, units: list[Neuron], label: str, words: str
+) -> None:
+    request = CopyPasteRequest(label=label, tries=10)
+    with streets:
+        result, _, nothing = paste(units, streets, np.ones((1, 12), np.bool_), ["0", "1"], Redness(), request)  # type: ignore[arg-type]
+    assert result.proposed.tries == 0
+    assert nothing is not None
+    assert words in nothing
