@@ -23,15 +23,15 @@ class AbstractionsRequest(Contract):
     taxonomy: dict[str, list[str]] | None = Field(
         default=None, examples=[{"vehicle": ["car", "bicyclist"], "ground": ["road", "pavement"]}]
     )
-    """Names of concepts by group: those of one group are related."""
+    """Names of concepts by group, as formulas write them (`car`, `hyp:tok:dog`): those of one group are related."""
     embedding: dict[str, list[float]] | None = Field(default=None, examples=[{"car": [0.1, 0.9], "road": [0.2, 0.8]}])
     """A vector for each concept: those whose cosine is at least `related_from` are related. For text pairs the vectors
     of the data set are taken if there are any and neither this nor `taxonomy` is given."""
     related_from: float = Field(default=0.4, ge=-1, le=1)
     """The least cosine of related concepts."""
     together_from: float = Field(default=0.0, examples=[0.0])
-    """Concepts go together if they are in the same samples more often than chance: if their pointwise mutual
-    information over samples, in nats, is over this."""
+    """Concepts go together if they are in the same samples more often than chance, or in every sample: if their
+    pointwise mutual information over samples, in nats, is at least this."""
 
 
 class InterpretabilityRequest(Contract):
@@ -54,7 +54,9 @@ class CopyPasteRequest(Contract):
     label: str = Field(min_length=1, max_length=200, examples=["contradiction"])
     """The class to bring about."""
     units: int = Field(default=10, ge=1, le=100)
-    """How many units of the highest weight to the class, and of the lowest, to read formulas of."""
+    """How many units of the highest weight to the class, and of the lowest, to read formulas of. Where there are no
+    weights (detectors), units go with a class by the correlation of their firing with its score. Pictures are only
+    added to: units of the lowest weight are for text."""
     tries: int = Field(default=200, ge=10, le=10_000)
     """How many inputs to change, and as many with random concepts beside them."""
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -183,22 +185,24 @@ class Edit(Contract):
     after: list[str] = Field(examples=[["a dog runs .", "nobody sleeps ."]])
     """Text after."""
     predicted_before: str = Field(examples=["neutral"])
-    """What the model said before."""
+    """What the model said before; of a detector whether it found the class."""
     predicted_after: str = Field(examples=["contradiction"])
     """What it said after."""
     probability_before: float = Field(examples=[0.12])
-    """Of the class to bring about."""
+    """Of the class to bring about; of a detector the score of its best box of that class."""
     probability_after: float = Field(examples=[0.97])
-    """Of the class to bring about."""
+    """Of the class to bring about; of a detector the score of its best box of that class."""
 
 
 class SuccessRate(Contract):
     """How often changes brought the class about."""
 
     tries: int = Field(examples=[200])
-    """Inputs changed, of another predicted class before."""
+    """Inputs changed, of another predicted class before; of a detector, pictures in which it found none of the
+    class."""
     successes: int = Field(examples=[154])
-    """Of these, how many were predicted as the class after."""
+    """Of these, how many were predicted as the class after, or had a box of it over the detector's
+    `score_threshold`."""
     rate: float = Field(examples=[0.77])
     """Their share."""
     interval: Annotated[list[float], Field(min_length=2, max_length=2)] = Field(examples=[[0.707, 0.823]])
@@ -254,12 +258,14 @@ class ModelDrift(Contract):
     """Bits of its weights and activations, if it was quantized here."""
     mean_iou: float = Field(examples=[0.84])
     """Mean of the units' IoU."""
+    explained: int = Field(default=0, examples=[187])
+    """How many of them have a formula in either model."""
     same_formula: float = Field(examples=[0.61])
-    """Share of units whose formula stayed."""
+    """Share of these whose formula stayed."""
     score_change: float = Field(examples=[-0.02])
-    """Mean change of the formulas' IoU."""
+    """Mean change of these formulas' IoU; a unit without a formula counts as 0."""
     units: list[UnitDrift]
-    """Every unit."""
+    """Every unit that fires in either model."""
 
 
 class DriftResult(Contract):

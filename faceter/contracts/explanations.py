@@ -54,7 +54,10 @@ class ExplanationRequest(Contract):
     model_config = ConfigDict(allow_inf_nan=False)
 
     dataset: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of the data set with the concepts: of kind `concepts`, `signals` (with `concepts`) or `text_pairs`."""
+    """Id of the data set with the concepts: of kind `concepts`, `signals` (with `concepts`) or `text_pairs`. Concepts
+    of text pairs are `pre:tok:WORD` and `hyp:tok:WORD`, words of the premise and the hypothesis (but for a, an, the, of
+    and marks), `pre:tag:TAG` and `hyp:tag:TAG`, and `overlap-25`, `-50`, `-75`: more than that share of the hypothesis'
+    words is in the premise too."""
     layer: Annotated[
         str | Annotated[list[str], Field(min_length=1, max_length=50)],
         in_one_sentence("must be the name of a tensor, or a list of 1 to 50 of them"),
@@ -81,14 +84,19 @@ class ExplanationRequest(Contract):
     operators: Annotated[list[Operator], Field(min_length=1)] | None = Field(
         default=None, examples=[["or", "and", "and_not"]]
     )
-    """Which operators formulas may have; `or`, `and` and `and_not` if not given."""
+    """Which operators formulas may have; `or`, `and` and `and_not` if not given. With `neighbors`, for text pairs with
+    `vectors.txt`, there is a concept NEIGHBORS(w) for each word w: it or one of the 5 words nearest to it, on its
+    side."""
     derived_concepts: list[DerivedConcept] = Field(default_factory=list, examples=[["color"]])
-    """Further concepts, found in the samples themselves."""
+    """Further concepts, found in the samples themselves. `color`: black, blue, brown, gray, green, orange, pink,
+    purple, red, white, yellow. `position`: top, middle, bottom and left, center, right, a third each; of signals start,
+    middle, end."""
     resolution: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)] | None = Field(
         default=None, examples=[[112, 112]]
     )
     """For pictures: height and width at which masks are compared; 112 × 112 if not given. Activations come to it
-    bilinearly without corner alignment, labels by nearest neighbour."""
+    bilinearly without corner alignment, labels by nearest neighbour. (Of signals they come to the moments linearly.
+    What lies between two cells is lower than the higher one, so a peak may be over the threshold and no pixel.)"""
     cut_sentences: bool = False
     """For text: whether sentences with more words than the model takes are cut off there, and counted in `warnings`;
     else they are refused."""
@@ -130,8 +138,8 @@ class ClassWeight(Contract):
     weight: float | None = Field(default=None, examples=[0.31])
     """The weight from the unit to the class's logit, where the layer feeds the last linear one."""
     pmi: float | None = Field(default=None, examples=[0.8])
-    """Pointwise mutual information of the formula and the class that the model predicts, in nats:
-    log p(F, class) / (p(F) p(class)); null where they never meet. High values mark a shallow heuristic."""
+    """Pointwise mutual information of the formula and the class that the model predicts, in nats: log p(F, class) /
+    (p(F) p(class)); for text only, null where they never meet. High values mark a shallow heuristic."""
 
 
 class NeuronExample(Contract):
@@ -306,7 +314,7 @@ class Explanation(Contract):
     """The concepts that occur, by category, those made of others included; of a category with very many (words) the
     first few."""
     concept_count: int = Field(examples=[24])
-    """How many concepts there are."""
+    """How many concepts there are, those that never occur included."""
     patterns: int = Field(examples=[112])
     """How many different sets of concepts pixels have; the search works on these."""
     layers: list[LayerSummary]

@@ -58,7 +58,8 @@ def not_our_cursor() -> FaceterError:
     """Return the error for a cursor that no list handed out."""
     return FaceterError(
         ProblemKind.INVALID_REQUEST,
-        "This cursor was not given out here. Pass `next_cursor` of the page before, unchanged.",
+        "This cursor is of no list like this one. Pass `next_cursor` of the page before, with the same filters and "
+        "order.",
         field="cursor",
     )
 

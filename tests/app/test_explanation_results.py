@@ -196,7 +196,7 @@ def test_filters_and_orders(api: httpx.Client, library: Library, query: str, exp
         ("layer=late", "layer", "not about a layer 'late', but 'relu'"),
         ("limit=0", "limit", "greater than or equal to 1"),
         ("units=3", "units", "no field or parameter"),
-        ("cursor=x", "cursor", "not given out here"),
+        ("cursor=x", "cursor", "of no list like this one"),
     ],
 )
 def test_what_units_cannot_be_listed_by(

@@ -106,7 +106,7 @@ class NeuronWriter:
             formulas=[level.formula.text(concepts) for level in levels],
             bound=None if searched is None or searched.optimal else searched.bound,
             classes=self._class_weights(layer, row, unit, searched),
-            examples=list(self._examples(layer, row)),
+            examples=list(self._examples(layer, row, float(result.thresholds[row]))),
         )
 
     def _note(self, searched: Searched | None, firings: int) -> str | None:
@@ -142,9 +142,9 @@ class NeuronWriter:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.log(together * joint.sum() / (together.sum() * joint.sum(axis=0))))
 
-    def _examples(self, layer: Layer, row: int) -> Iterator[NeuronExample]:
+    def _examples(self, layer: Layer, row: int, threshold: float) -> Iterator[NeuronExample]:
         for sample, peak in zip(layer.strongest[row].tolist(), layer.peaks[row].tolist(), strict=True):
-            if sample >= 0:
+            if sample >= 0 and peak > threshold:
                 yield NeuronExample(
                     index=sample,
                     name=self._data.names[sample] if isinstance(self._data, ConceptsDataset) else None,

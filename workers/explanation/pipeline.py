@@ -23,6 +23,7 @@ from faceter.explanations.masks import MASKS, LayerMasks, Masks, masks_file, unp
 from faceter.explanations.neurons import neurons_file
 from faceter.vision.metadata import class_output
 from workers.explanation.context import Context
+from workers.explanation.counting import QUANTILE, TEXT_THRESHOLD
 from workers.explanation.first_pass import FirstPass, FirstPassJob, formula_masks
 from workers.explanation.kinds import samples_of
 from workers.explanation.layers import LayerResult, search_layer
@@ -82,7 +83,8 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
             )
             for number, layer in enumerate(first.layers)
         ]
-        _check_any_fires(request, looked_at)
+        settled = _settled(request, samples)
+        _check_any_fires(request, looked_at, samples.about)
         context.progress("writing what was found", _DONE)
         classes = Classes.of(model, content, samples, first)
         writer = NeuronWriter(data, samples, first, patterns, classes)
@@ -105,7 +107,7 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
                 model_id=model.id,
                 model_sha256=model.sha256,
                 dataset_sha256=dataset.sha256,
-                settings=request,
+                settings=settled,
                 about=samples.about,
                 samples=len(samples),
                 pixels=patterns.pixels,
@@ -116,7 +118,7 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
                 warnings=[*samples.notes, *warnings(request, patterns, neurons)],
                 seconds=round(time.monotonic() - began, 2),
                 provenance=provenance_of(
-                    request.model_dump(mode="json"), {"model": model.sha256, "dataset": dataset.sha256}, request.seed
+                    settled.model_dump(mode="json"), {"model": model.sha256, "dataset": dataset.sha256}, request.seed
                 ),
                 files={
                     LAYERS: stored(context, layers_picture(summaries, neurons, name), "image/png"),
@@ -126,7 +128,17 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
         )
 
 
-def _check_any_fires(request: ExplanationRequest, looked_at: Sequence[LayerResult]) -> None:
+def _settled(request: ExplanationRequest, samples: Samples) -> ExplanationRequest:
+    """Return the request with the defaults that depend on the samples filled in."""
+    said: dict[str, object] = {"operators": request.joined_by}
+    if samples.about == "pictures":
+        said["resolution"] = list(samples.grid)
+    if request.quantile is None and request.threshold is None:
+        said |= {"threshold": TEXT_THRESHOLD} if samples.about == "text" else {"quantile": QUANTILE}
+    return request.model_copy(update=said)
+
+
+def _check_any_fires(request: ExplanationRequest, looked_at: Sequence[LayerResult], about: str) -> None:
     """See that there is something to explain.
 
     Raises:
@@ -135,12 +147,18 @@ def _check_any_fires(request: ExplanationRequest, looked_at: Sequence[LayerResul
     if any(found is not None for result in looked_at for found in result.searched):
         return
     most = max(int(result.firings.max(initial=0)) for result in looked_at)
+    units = "no unit" if request.units is None else "none of the units asked for"
     layers = " and ".join(repr(layer) for layer in request.layers)
-    remedy = "a lower `threshold`" if request.threshold is not None else "a higher `quantile` or a `threshold`"
-    often = f"at {most:,} places at most, fewer than `min_firings`" if most else "anywhere in this data set"
+    if most:
+        often = f"enough: the one that fires most does so at {most:,} places"
+        remedy = f"Give a `min_firings` of {most:,} at most"
+    else:
+        often = "anywhere in this data set"
+        lower = request.threshold is not None or about == "text"
+        remedy = "Give a lower `threshold`" if lower else "Give a higher `quantile` or a `threshold`"
     raise FaceterError(
         ProblemKind.DATASET_MISMATCH,
-        f"There is nothing to explain: no unit of {layers} fires {often}. Give {remedy}, or choose another layer.",
+        f"There is nothing to explain: {units} of {layers} fires {often}. {remedy}, or choose others.",
         field="layer",
     )
 

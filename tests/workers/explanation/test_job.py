@@ -135,6 +135,7 @@ def test_units_detect_what_they_were_made_for(shelf: Shelf, colors: Model, stree
     assert [neuron.formula for neuron in neurons] == ["car", "tree AND day", "day AND sky", None]
     assert neurons[0].score > 0.5
     assert neurons[3].note == "never fires"
+    assert neurons[3].examples == []
     assert all(neuron.score <= neuron.ceiling <= 1 for neuron in neurons)
     assert all(neuron.scores == sorted(neuron.scores) for neuron in neurons)
     assert [weight.weight for weight in neurons[1].classes] == [0, 1, 0]
@@ -143,7 +144,9 @@ def test_units_detect_what_they_were_made_for(shelf: Shelf, colors: Model, stree
     (layer,) = found.layers
     assert (layer.units, layer.explained, layer.shape) == (4, 3, [4, 24, 24])
     assert layer.proven == sum(neuron.optimal is True for neuron in neurons)
+    assert found.settings.operators == ["or", "and", "and_not"]
     assert found.provenance is not None
+    assert found.provenance.settings["resolution"] == [48, 48]
     assert found.provenance.inputs == {"model": colors.sha256, "dataset": streets.sha256}
 
 
@@ -206,7 +209,7 @@ def test_a_network_of_sentence_pairs(shelf: Shelf, words: Model, pairs: Dataset)
     assert contradiction.pmi > 0.5
     assert neurons[0].examples[0].texts is not None
     assert "nobody" in neurons[0].examples[0].texts[1]
-    assert found.about == "text"
+    assert (found.about, found.settings.threshold) == ("text", 0.0)
     assert any("not in the vocabulary" in warning for warning in found.warnings)
 
 

@@ -93,7 +93,7 @@ def together_in(presence: Iterable[set[str]], names: Sequence[str], least: float
     Args:
         presence: Concepts of each sample.
         names: The concepts of interest.
-        least: Pointwise mutual information, in nats, that must be exceeded.
+        least: Pointwise mutual information, in nats, that there must be: 0 for those that are in every sample.
     """
     wanted = set(names)
     single: dict[str, int] = dict.fromkeys(names, 0)
@@ -109,7 +109,7 @@ def together_in(presence: Iterable[set[str]], names: Sequence[str], least: float
 
     def together(one: str, other: str) -> bool:
         both = pairs.get((min(one, other), max(one, other)), 0)
-        return both > 0 and math.log(both * total / (single[one] * single[other])) > least
+        return both > 0 and math.log(both * total / (single[one] * single[other])) >= least
 
     return together
 

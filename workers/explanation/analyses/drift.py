@@ -87,12 +87,14 @@ def model_drift(
         for one, other, iou in zip(before, after, ious.tolist(), strict=True)
         if not np.isnan(iou)
     ]
+    explained = [unit for unit in units if unit.formula_before is not None or unit.formula_after is not None]
     return ModelDrift(
         model_id=model_id,
         bits=bits,
         mean_iou=_mean([unit.iou for unit in units]),
-        same_formula=_mean([float(unit.same_formula) for unit in units]),
-        score_change=_mean([unit.score_after - unit.score_before for unit in units]),
+        explained=len(explained),
+        same_formula=_mean([float(unit.same_formula) for unit in explained]),
+        score_change=_mean([unit.score_after - unit.score_before for unit in explained]),
         units=units,
     )
 

@@ -165,8 +165,8 @@ def paste(
             unit=asked[tries[row][1].concept].unit,
             before=[data.names[tries[row][0]]],
             after=[data.names[tries[row][0]]],
-            predicted_before=_said(at[row], labels, scores.decides_at),
-            predicted_after=_said(after[0][row], labels, scores.decides_at),
+            predicted_before=_said(at[row], labels, wanted, scores.decides_at),
+            predicted_after=_said(after[0][row], labels, wanted, scores.decides_at),
             probability_before=float(at[row, wanted]),
             probability_after=float(after[0][row, wanted]),
         )
@@ -221,9 +221,11 @@ def _there(scores: Floats, wanted: int, threshold: float | None) -> NDArray[np.b
     return np.asarray(scores[:, wanted] >= threshold)
 
 
-def _said(scores: Floats, labels: Sequence[str], threshold: float | None) -> str:
-    best = int(scores.argmax())
-    return labels[best] if threshold is None or scores[best] >= threshold else "nothing"
+def _said(scores: Floats, labels: Sequence[str], wanted: int, threshold: float | None) -> str:
+    """Return what a classifier says, or whether a detector finds the class."""
+    if threshold is None:
+        return labels[int(scores.argmax())]
+    return labels[wanted] if scores[wanted] >= threshold else f"no {labels[wanted]}"
 
 
 def _rate(before: Floats, after: Floats, wanted: int, threshold: float | None) -> SuccessRate:

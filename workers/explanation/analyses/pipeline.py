@@ -215,9 +215,10 @@ class _Work:
                     "Signals are not changed: copy_paste is for pictures and text.",
                     field="kind",
                 )
-        if found.proposed.tries < request.tries:
+        if found.proposed.tries < request.tries and not self.warnings:
             self.warnings.append(
-                f"Only {found.proposed.tries} inputs of {request.tries} could be changed as formulas propose."
+                f"{found.proposed.tries} inputs were changed, not {request.tries}: the others are predicted as the "
+                "class already, or no change that formulas propose fits them."
             )
         return found, pictures
 

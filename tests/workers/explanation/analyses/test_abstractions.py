@@ -71,3 +71,5 @@ def test_going_together_is_being_in_the_same_samples_more_often_than_chance() ->
     assert not found("car", "sky")
     assert not found("road", "sky")
     assert not found("car", "dusk")
+    everywhere = together_in([{"car", "road"}, {"car", "road"}], NAMES, 0.0)
+    assert everywhere("car", "road")
