@@ -33,6 +33,7 @@ FILE_TYPES: Final = {
     DatasetKind.DETECTION: FileType(".zip", "application/zip"),
     DatasetKind.CONCEPTS: FileType(".zip", "application/zip"),
     DatasetKind.TEXT_PAIRS: FileType(".zip", "application/zip"),
+    DatasetKind.DOMAINS: FileType(".zip", "application/zip"),
     DatasetKind.SIGNALS: FileType(".npz", "application/octet-stream"),
     DatasetKind.FEATURES: FileType(".npz", "application/octet-stream"),
 }
@@ -72,20 +73,21 @@ class Datasets:
         self._queue = queue
         self._settings = settings
 
-    def add(self, file: BinaryIO, name: str, kind: DatasetKind) -> Dataset:
+    def add(self, file: BinaryIO, name: str, kind: DatasetKind, paired: bool | None = None) -> Dataset:
         """Check an upload and keep it; nothing is kept of one that fails a check.
 
         Args:
             file: The data set's one file.
             name: What to call it.
             kind: What it holds.
+            paired: Whether pictures of two domains are said to be pairs; None for other kinds. See `parse_paired`.
 
         Raises:
             FaceterError: Whatever is wrong with the file (see `faceter.datasets.kinds.check`), `STORAGE_FULL`.
         """
         blob = self._library.store_blob(file)
         try:
-            found = self._check(blob.sha256, kind)
+            found = self._check(blob.sha256, kind, paired=bool(paired))
             return self._library.add(
                 Dataset(
                     id=new_id("dts"),
@@ -98,6 +100,7 @@ class Datasets:
                     classes=found.classes,
                     class_counts=found.class_counts,
                     concepts=found.concepts,
+                    paired=paired,
                     notes=found.notes,
                 )
             )
@@ -105,9 +108,9 @@ class Datasets:
             self._library.discard_blob(blob.sha256)
             raise
 
-    def _check(self, sha256: str, kind: DatasetKind) -> DatasetSummary:
+    def _check(self, sha256: str, kind: DatasetKind, *, paired: bool) -> DatasetSummary:
         try:
-            return check(self._library.blobs.path(sha256), kind, self._settings)
+            return check(self._library.blobs.path(sha256), kind, self._settings, paired=paired)
         except FaceterError as error:
             raise error.at("file") from error
 
@@ -164,6 +167,34 @@ def parse_kind(text: str | None) -> DatasetKind:
         raise FaceterError(
             ProblemKind.INVALID_REQUEST, f"There is no kind {text[:100]!r}; it is one of {kinds}.", field="kind"
         ) from error
+
+
+def parse_paired(text: str | None, kind: DatasetKind) -> bool | None:
+    """Return what a form's field says of pairs: of kind `domains` whether there are any, else None.
+
+    Args:
+        text: `true` or `false`; without it there are none.
+        kind: What the data set holds.
+
+    Raises:
+        FaceterError: `INVALID_REQUEST` on field `paired`, if it is of another kind or neither true nor false.
+    """
+    if kind is not DatasetKind.DOMAINS:
+        if text is None:
+            return None
+        raise FaceterError(
+            ProblemKind.INVALID_REQUEST,
+            f"`paired` is for data sets of kind {DatasetKind.DOMAINS}, and this one is of kind {kind}. Leave it out.",
+            field="paired",
+        )
+    said = "false" if text is None else text.strip()
+    if said not in ("true", "false"):
+        raise FaceterError(
+            ProblemKind.INVALID_REQUEST,
+            f"The field `paired` is true or false, not {said[:100]!r}; it is false if left out.",
+            field="paired",
+        )
+    return said == "true"
 
 
 def with_links(dataset: Dataset) -> Dataset:

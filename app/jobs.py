@@ -9,6 +9,7 @@ from app.evaluations import Evaluations
 from app.explanations import Explanations
 from app.quantizations import Quantizations
 from app.queue import JobQueue
+from app.translators import Translators, translator_id
 from faceter.contracts.base import Contract
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import (
@@ -19,6 +20,7 @@ from faceter.contracts.jobs import (
     JobKind,
     JobStatus,
     QuantizationJob,
+    TranslationJob,
 )
 
 
@@ -44,6 +46,7 @@ class Reruns:
         evaluations: Makes jobs of its kind.
         explanations: Makes jobs of its kind.
         analyses: Makes jobs of its kind.
+        translators: Makes jobs of its kind.
     """
 
     def __init__(
@@ -53,12 +56,14 @@ class Reruns:
         evaluations: Evaluations,
         explanations: Explanations,
         analyses: Analyses,
+        translators: Translators,
     ) -> None:
         self._queue = queue
         self._quantizations = quantizations
         self._evaluations = evaluations
         self._explanations = explanations
         self._analyses = analyses
+        self._translators = translators
 
     def rerun(self, job_id: str) -> Job:
         """Queue a new job that does what an earlier one was to do, if that can still be done.
@@ -82,6 +87,8 @@ class Reruns:
                 return self._explanations.again(explanation)
             case AnalysisJob() as analysis:
                 return self._analyses.again(analysis)
+            case TranslationJob() as translation:
+                return self._translators.again(translation)
             case other:
                 assert_never(other)
 
@@ -114,6 +121,14 @@ def _links_to_sources(job: Job) -> dict[str, str]:
                 "explanation": f"/v1/explanations/{explanation_id}",
                 "model": f"/v1/models/{model_id}",
                 "dataset": f"/v1/datasets/{dataset_id}",
+            }
+        case TranslationJob(request=request):
+            here = f"/v1/translators/{translator_id(job.id)}"
+            return {
+                "translator": here,
+                "samples": f"{here}/samples",
+                "curves": f"{here}/curves",
+                "dataset": f"/v1/datasets/{request.dataset}",
             }
         case other:
             assert_never(other)

@@ -11,7 +11,18 @@ from fastapi import FastAPI
 from app import openapi, problems
 from app.limits import BodyLimit, limits_of
 from app.requests import HeadAsGet, RequestLog
-from app.routes import analyses, datasets, evaluations, explanations, jobs, models, operations, predict, quantizations
+from app.routes import (
+    analyses,
+    datasets,
+    evaluations,
+    explanations,
+    jobs,
+    models,
+    operations,
+    predict,
+    quantizations,
+    translators,
+)
 from app.routes import problems as problem_pages
 from app.services import Services
 from faceter.contracts.settings import Settings
@@ -61,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         evaluations,
         explanations,
         analyses,
+        translators,
         jobs,
         operations,
         problem_pages,

@@ -16,7 +16,8 @@ _FASTAPIS_OWN: Final = ("HTTPValidationError", "ValidationError")
 
 DESCRIPTION: Final = """
 Faceter cuts, inspects and grades neural networks. Upload a trained ONNX model, quantize it without its training data,
-serve either over REST, grade what generative models produce, and learn what units of a network detect.
+serve either over REST, grade what generative models produce, learn what units of a network detect, and translate
+pictures from one domain to another.
 
 **A first tour**
 
@@ -32,6 +33,8 @@ serve either over REST, grade what generative models produce, and learn what uni
    a layer detects. `GET /v1/explanations/{id}/neurons` has the formulas, `…/neurons/{unit}/image` shows them.
 8. `POST /v1/explanations/{id}/analyses` says what to make of that: what kinds of formulas there are, whether they go
    with being right, whether they foretell what the model answers, what became of units in a quantized model.
+9. `POST /v1/translators` with a data set of two domains (`A/`, `B/`) trains a translator; `…/samples` shows it while it
+   learns. `POST /v1/translators/{id}/translate` with a picture answers that picture in the other domain.
 
 **Conventions**
 
@@ -51,6 +54,7 @@ TAGS: Final[list[dict[str, Any]]] = [
     {"name": "evaluations", "description": "Grade what generative models produce, look at samples, compare runs."},
     {"name": "explanations", "description": "Say what units of a network detect, as formulas over concepts."},
     {"name": "analyses", "description": "Say what formulas of units are worth: kinds, accuracy, use, drift."},
+    {"name": "translators", "description": "Train translators of pictures between two domains, and translate."},
     {"name": "jobs", "description": "Long work: follow, cancel, do again."},
     {"name": "operations", "description": "For those who keep the service running."},
     {"name": "problems", "description": "What each error means."},

@@ -34,11 +34,12 @@ class InferencePool:
         """Calls running or waiting."""
         return self._calls
 
-    async def run(self, function: Callable[[Interrupt], T]) -> T:
+    async def run(self, function: Callable[[Interrupt], T], seconds: float | None = None) -> T:
         """Return what ``function`` returns, called in a thread.
 
         Args:
             function: Given an interrupt, which it passes to the engine; triggered when its time is up.
+            seconds: Its time; that of the pool if not given.
 
         Raises:
             FaceterError: `OVERLOADED`, with `retry_after`, if too many calls are waiting; and what the call raises.
@@ -54,7 +55,7 @@ class InferencePool:
         timers: list[asyncio.TimerHandle] = []
 
         def start_clock() -> None:
-            timers.append(loop.call_later(self._seconds, interrupt.trigger))
+            timers.append(loop.call_later(self._seconds if seconds is None else seconds, interrupt.trigger))
 
         def call() -> T:
             self._running.add(interrupt)

@@ -10,6 +10,7 @@ from PIL import Image
 from pydantic import Field
 
 from app.inputs import parse_inputs, to_arrays
+from app.sent_pictures import Picture
 from app.sessions import SessionCache
 from faceter.contracts.base import Contract
 from faceter.contracts.errors import FaceterError, ProblemKind
@@ -39,18 +40,6 @@ class PredictOptions(Contract):
     """For detectors: leave out boxes with a lower score; the model's own threshold if not given."""
     raw: bool = Field(default=False, examples=[False])
     """Answer the model's outputs as they are, as well."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image file that was sent."""
-
-    name: str
-    """What to call it in an error."""
-    content: bytes
-    """The file."""
-    field: str | None = None
-    """Where it is in the request."""
 
 
 @dataclass

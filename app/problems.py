@@ -128,14 +128,15 @@ def of_validation(error: RequestValidationError, content_type: str | None) -> Fa
 def _place(found: Mapping[str, Any], body: object) -> tuple[int | str, ...]:
     """Return where in a request something is wrong.
 
-    Pydantic puts the `kind` of a body of several kinds before its fields, which is no field of the request.
+    Pydantic puts the kind of a body of several kinds before its fields, which is no field of the request.
     """
     where = tuple(found["loc"])
     if found["type"] in _OF_KIND:
         return (*where[1:], str(found["ctx"]["discriminator"]).strip("'"))
     if len(where) == 1:
         return where
-    of_kind = where[0] == "body" and isinstance(body, dict) and len(where) > 2 and body.get("kind") == where[1]
+    nested = where[0] == "body" and isinstance(body, dict) and len(where) > 2
+    of_kind = nested and isinstance(body, dict) and (body.get("kind") == where[1] or where[1] not in body)
     return where[2:] if of_kind else where[1:]
 
 

@@ -15,6 +15,8 @@ from faceter.contracts.explanations import Explanation, ExplanationRequest, Neur
 from faceter.contracts.models import Model, Task
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
+from faceter.contracts.translators import Translator, TranslatorTraining, UploadedGenerators
+from faceter.datasets.domains import DomainsDataset
 from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.grading import GRADED_BY, check_classes
 from faceter.datasets.kinds import InputDataset, open_dataset, open_inputs
@@ -28,7 +30,7 @@ from faceter.store.library import Library
 from faceter.store.records import Record, Records
 from faceter.vision.metadata import class_output
 
-R = TypeVar("R", QuantizationRequest, EvaluationRequest, ExplanationRequest)
+R = TypeVar("R", QuantizationRequest, EvaluationRequest, ExplanationRequest, TranslatorTraining, UploadedGenerators)
 T = TypeVar("T", bound=Record)
 
 
@@ -60,6 +62,14 @@ class Sources:
         """
         return named(self._library.models, id, field)
 
+    def translator(self, id: str, field: str) -> Translator:
+        """Return the translator that a field names.
+
+        Raises:
+            FaceterError: `INVALID_REQUEST` on the field if there is none, or none that is ready.
+        """
+        return named(self._library.translators, id, field)
+
     def find_dataset(self, id: str) -> Dataset | None:
         """Return the data set of an id, if it is there."""
         return self._library.datasets.find(id)
@@ -88,6 +98,13 @@ class Sources:
             yield opened
 
     @contextmanager
+    def opened_domains(self, dataset: Dataset, field: str) -> Iterator[DomainsDataset]:
+        """Open a data set of two domains; what does not fit in the block is said of the field."""
+        path = self._library.blobs.path(dataset.sha256)
+        with _said_of(field), open_dataset(path, DatasetKind.DOMAINS, self._settings) as opened:
+            yield opened
+
+    @contextmanager
     def opened_pairs(self, dataset: Dataset, field: str) -> Iterator[TextPairsDataset]:
         """Open a data set of text pairs; what does not fit in the block is said of the field."""
         path = self._library.blobs.path(dataset.sha256)
@@ -111,6 +128,12 @@ class Sources:
                 raise wrong_kind(dataset, "features are no inputs of a model", field)
             case DatasetKind.TEXT_PAIRS:
                 raise wrong_kind(dataset, "text pairs are for explanations", field)
+            case DatasetKind.DOMAINS:
+                raise wrong_kind(
+                    dataset,
+                    "two domains are for translators, and the pictures of one of them can be uploaded as kind images",
+                    field,
+                )
             case DatasetKind.SIGNALS:
                 self._check_takes_signals(model, dataset, field)
             case DatasetKind.IMAGES | DatasetKind.DETECTION | DatasetKind.CONCEPTS:

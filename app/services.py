@@ -23,6 +23,8 @@ from app.prediction import Predictor
 from app.quantizations import Quantizations
 from app.queue import JobQueue
 from app.sessions import SessionCache
+from app.translation import Translation
+from app.translators import Translators
 from faceter.contracts.errors import FaceterError
 from faceter.contracts.settings import Settings
 from faceter.engines.base import Engine
@@ -55,6 +57,8 @@ class Services:
     evaluations: Evaluations
     explanations: Explanations
     analyses: Analyses
+    translators: Translators
+    translation: Translation
     reruns: Reruns
     idempotency: Idempotency
     metrics: Metrics
@@ -87,6 +91,7 @@ class Services:
         evaluations = Evaluations(library, queue, settings)
         explanations = Explanations(library, queue, settings)
         analyses = Analyses(library, queue, settings)
+        translators = Translators(library, queue, engine, settings)
         return cls(
             settings=settings,
             library=library,
@@ -100,7 +105,9 @@ class Services:
             evaluations=evaluations,
             explanations=explanations,
             analyses=analyses,
-            reruns=Reruns(queue, quantizations, evaluations, explanations, analyses),
+            translators=translators,
+            translation=Translation(translators, library, sessions, engine, settings),
+            reruns=Reruns(queue, quantizations, evaluations, explanations, analyses, translators),
             idempotency=Idempotency(library.redis, seconds=settings.idempotency_seconds),
             metrics=Metrics(sessions.statistics, queue.statistics, pool),
             graphs_at_once=CapacityLimiter(_CHECKS_AT_ONCE),

@@ -1,18 +1,33 @@
-"""Loaded models: each loaded once, kept while they fit, the least recently used put out first."""
+"""Loaded models and generators: each loaded once, kept while they fit, the least recently used put out first."""
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 from faceter.contracts.quantizations import QuantizationReport
 from faceter.engines.base import Engine, LoadedModel
 from faceter.engines.serving import layout_for, layout_of
 
-_Key = tuple[str, str]
-"""SHA-256 of the content, and the layout its report names: equal files may have reports that name different ones."""
+Key = tuple[str, ...]
+"""SHA-256 of the content, and what else makes a difference, such as the layout that its report names."""
+
+
+class Loaded(Protocol):
+    """Something that takes memory until it is closed."""
+
+    @property
+    def bytes(self) -> int:
+        """Memory it takes, as estimated."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+L = TypeVar("L", bound=Loaded)
 
 
 @dataclass(frozen=True)
@@ -29,7 +44,7 @@ class SessionStatistics:
 
 @dataclass(eq=False)
 class _Session:
-    loaded: Future[LoadedModel] = field(default_factory=Future)
+    loaded: Future[Any] = field(default_factory=Future)
     users: int = 0
     bytes: int = 0
     out: bool = False
@@ -55,7 +70,7 @@ class SessionCache:
         self._threads = threads
         self._saturates = saturates
         self._lock = threading.Lock()
-        self._sessions: OrderedDict[_Key, _Session] = OrderedDict()
+        self._sessions: OrderedDict[Key, _Session] = OrderedDict()
         self._bytes = 0
         self._hits = self._misses = self._evictions = 0
 
@@ -73,14 +88,36 @@ class SessionCache:
         Raises:
             FaceterError: What reading or loading raises, to everyone who waited for it; the next use tries again.
         """
-        key = (sha256, layout_of(report))
+
+        def load() -> LoadedModel:
+            content = read()
+            return self._engine.load(content, threads=self._threads, layout=self.layout(content, report))
+
+        with self.keep((sha256, layout_of(report)), load) as loaded:
+            yield loaded
+
+    @contextmanager
+    def keep(self, key: Key, load: Callable[[], L]) -> Iterator[L]:
+        """Lend what ``load`` returns for the length of the block; kept for the next who asks by the same key.
+
+        Args:
+            key: Begins with the SHA-256 of the content.
+            load: Called if it is not loaded yet.
+
+        Raises:
+            FaceterError: What loading raises, to everyone who waited for it; the next use tries again.
+        """
         session, first = self._take(key)
         try:
             if first:
-                self._load(key, session, read, report)
+                self._load(key, session, load)
             yield session.loaded.result()
         finally:
             self._give_back(session)
+
+    def layout(self, content: bytes, report: QuantizationReport | None) -> str:
+        """Return the layout to load a model in; see `layout_for`."""
+        return layout_for(report, content, saturates=self._saturates)
 
     def drop(self, sha256: str) -> None:
         """Put a model out, in every layout; it is closed at once, or after the runs that are under way."""
@@ -101,7 +138,7 @@ class SessionCache:
                 len(self._sessions), self._bytes, self._limit_bytes, self._hits, self._misses, self._evictions
             )
 
-    def _take(self, key: _Key) -> tuple[_Session, bool]:
+    def _take(self, key: Key) -> tuple[_Session, bool]:
         with self._lock:
             session = self._sessions.get(key)
             first = session is None
@@ -114,18 +151,16 @@ class SessionCache:
             session.users += 1
             return session, first
 
-    def _load(self, key: _Key, session: _Session, read: Callable[[], bytes], report: QuantizationReport | None) -> None:
+    def _load(self, key: Key, session: _Session, load: Callable[[], Loaded]) -> None:
         try:
-            content = read()
-            layout = layout_for(report, content, saturates=self._saturates)
-            loaded = self._engine.load(content, threads=self._threads, layout=layout)
+            loaded = load()
         except BaseException as error:
             with self._lock:
                 if self._sessions.get(key) is session:
                     del self._sessions[key]
             session.loaded.set_exception(error)
             return
-        closing: list[LoadedModel | None] = []
+        closing: list[Loaded | None] = []
         with self._lock:
             session.loaded.set_result(loaded)
             if not session.out:
@@ -137,12 +172,13 @@ class SessionCache:
                     self._evictions += 1
         _close(closing)
 
-    def _put_out(self, key: _Key) -> LoadedModel | None:
+    def _put_out(self, key: Key) -> Loaded | None:
         """Take a session out of the cache and return what is to be closed now; the caller has the lock."""
         session = self._sessions.pop(key)
         session.out = True
         self._bytes -= session.bytes
-        return session.loaded.result() if session.users == 0 else None
+        loaded: Loaded | None = session.loaded.result() if session.users == 0 else None
+        return loaded
 
     def _give_back(self, session: _Session) -> None:
         with self._lock:
@@ -152,7 +188,7 @@ class SessionCache:
             _close([session.loaded.result()])
 
 
-def _close(models: list[LoadedModel | None]) -> None:
+def _close(models: Sequence[Loaded | None]) -> None:
     for model in models:
         if model is not None:
             model.close()

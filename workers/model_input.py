@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata, Preprocessing, TensorSpec
-from faceter.datasets.concepts import ConceptsDataset
-from faceter.datasets.detection import DetectionDataset
-from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import InputDataset
 from faceter.datasets.samples import Batch as DatasetBatch
 from faceter.datasets.signals import SignalsDataset
@@ -43,9 +40,20 @@ class InputData(Protocol):
         """Yield ``size`` inputs at a time, as the dtype that the model takes; labels are left out."""
 
 
+class PictureBatches(Protocol):
+    """Pictures that come as a model's input, from a data set or from elsewhere."""
+
+    def __len__(self) -> int: ...
+
+    def batches(
+        self, preprocessing: Preprocessing, batch: int, *, indices: Sequence[int] | None = None
+    ) -> Iterator[DatasetBatch]:
+        """Yield pictures as a model's input, ``batch`` at a time; all in order if no ``indices`` are given."""
+
+
 @dataclass(frozen=True)
 class _Pictures:
-    data: ImagesDataset | DetectionDataset | ConceptsDataset
+    data: PictureBatches
     preprocessing: Preprocessing
     name: str
 
@@ -81,7 +89,9 @@ class _Signals:
             yield replace(batch, inputs=batch.inputs.astype(self.spec.dtype, copy=False))
 
 
-def as_input(data: InputDataset, metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> InputData:
+def as_input(
+    data: InputDataset | PictureBatches, metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str
+) -> InputData:
     """Return a data set as the input of a model.
 
     Args:

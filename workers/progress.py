@@ -22,6 +22,7 @@ from faceter.contracts.explanations import Explanation
 from faceter.contracts.jobs import JobResult, Progress, Training
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
+from faceter.contracts.translators import Translator
 from faceter.store import job_checkpoints, job_records, job_steps
 from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library, files_of
@@ -30,7 +31,7 @@ _log = logging.getLogger("faceter.worker")
 
 S = TypeVar("S")
 
-Made = Model | Dataset | Evaluation | Explanation | Analysis
+Made = Model | Dataset | Evaluation | Explanation | Analysis | Translator
 """A record that a job makes."""
 
 _INTERVAL_SECONDS: Final = 0.5
@@ -155,6 +156,11 @@ class JobContext:
         self._made.append(analysis)
         return JobResult(analysis_id=analysis.id, url=f"/v1/analyses/{analysis.id}")
 
+    def add_translator(self, translator: Translator) -> JobResult:
+        """Hand over a translator, as `add_model` does a model."""
+        self._made.append(translator)
+        return JobResult(translator_id=translator.id, url=f"/v1/translators/{translator.id}")
+
     def stop_requested(self) -> bool:
         """Return whether someone asked the job to end soon and keep the best it has.
 
@@ -166,7 +172,7 @@ class JobContext:
             self._stop = job_records.is_ending(self._redis, self.job_id)
         return self._stop
 
-    def save_checkpoint(self, content: bytes) -> None:
+    def save_checkpoint(self, content: BinaryIO | bytes) -> None:
         """Keep the state of the work, in place of what was kept before, for an attempt after this one to go on from.
 
         It outlives this process and its worker, and goes when the job ends. Where the blob store is full or away, the

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from faceter.contracts.jobs import AnalysisJob, EvaluationJob, ExplanationJob, QuantizationJob
+from faceter.contracts.jobs import AnalysisJob, EvaluationJob, ExplanationJob, QuantizationJob, TranslationJob
 from workers.progress import run_task
 
 
@@ -60,3 +60,17 @@ def analysis(specification: dict[str, Any]) -> dict[str, Any]:
     from workers.explanation.analyses.pipeline import analyse
 
     return run_task(AnalysisJob, analyse, specification)
+
+
+def translation(specification: dict[str, Any]) -> dict[str, Any]:
+    """Train a translator.
+
+    Args:
+        specification: A `TranslationJob` as JSON values.
+
+    Returns:
+        A `JobResult` as JSON values.
+    """
+    from workers.translation.pipeline import train
+
+    return run_task(TranslationJob, train, specification)

@@ -51,6 +51,7 @@ FileName = Annotated[
 EvaluationId = Annotated[str, Path(description="Id of the evaluation.", examples=["evl_4x8k2m9q0v7r3t6w1y5z"])]
 ExplanationId = Annotated[str, Path(description="Id of the explanation.", examples=["exp_4x8k2m9q0v7r3t6w1y5z"])]
 AnalysisId = Annotated[str, Path(description="Id of the analysis.", examples=["anl_4x8k2m9q0v7r3t6w1y5z"])]
+TranslatorId = Annotated[str, Path(description="Id of the translator.", examples=["trl_4x8k2m9q0v7r3t6w1y5z"])]
 UnitNumber = Annotated[
     int, Path(ge=0, description="Position of the unit along the layer's second axis, from 0.", examples=[17])
 ]

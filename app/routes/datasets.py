@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.content import content_response
-from app.datasets import FILE_TYPES, DatasetFilter, parse_kind, with_links
+from app.datasets import FILE_TYPES, DatasetFilter, parse_kind, parse_paired, with_links
 from app.forms import name_of, read_form, sha256_of
 from app.idempotency import fingerprint
 from app.problems import documented
@@ -70,6 +70,8 @@ async def add_dataset(request: Request, parts: Parts, idempotency_key: Idempoten
         curl -F file=@real.npz -F kind=features -F name=real http://localhost:8000/v1/datasets
         curl -F file=@streets.zip -F kind=concepts -F name=streets http://localhost:8000/v1/datasets
         curl -F file=@snli.zip -F kind=text_pairs -F name=snli http://localhost:8000/v1/datasets
+        curl -F file=@dusk2day.zip -F kind=domains -F name=dusk2day http://localhost:8000/v1/datasets
+        curl -F file=@labels2photo.zip -F kind=domains -F paired=true http://localhost:8000/v1/datasets
 
     `concepts`: a zip with `images/NAME.jpg` (or another ending); `labels/CATEGORY/NAME.png`, a PNG in the image's size
     of one channel (8 or 16 bits, or a palette) whose values are numbers: 0 for nothing, k for the k-th concept of the
@@ -81,17 +83,24 @@ async def add_dataset(request: Request, parts: Parts, idempotency_key: Idempoten
     by white space), optional `label`, `premise_tags` and `hypothesis_tags` (as many tags as tokens); `vocab.txt`, a
     word a line, the line's number from 0 being its id (0 pads, 1 stands for unknown words); and optional `vectors.txt`,
     a word and its numbers a line, as GloVe writes it.
+
+    `domains`: a zip with the pictures of two domains between which a model is to translate, those of one in `A/`, those
+    of the other in `B/`, at least two each; within them folders as you like. With `paired=true` each picture `A/NAME`
+    (a folder in the name included) needs a `B/NAME` of the same width and height, whose ending may be another.
     """
-    async with read_form(request, parts.settings, files=("file",), fields=("name", "kind")) as form:
+    async with read_form(request, parts.settings, files=("file",), fields=("name", "kind", "paired")) as form:
         file = form.file("file")
         name = name_of(form, file)
         kind = parse_kind(form.fields.get("kind"))
+        paired = parse_paired(form.fields.get("paired"), kind)
 
         async def work() -> Response:
-            dataset = await parts.with_dataset(lambda: parts.datasets.add(file.file, name, kind))
+            dataset = await parts.with_dataset(lambda: parts.datasets.add(file.file, name, kind, paired))
             return answer(with_links(dataset), 201, {"Location": f"/v1/datasets/{dataset.id}"})
 
         said = {"name": name, "kind": kind.value, "file": await sha256_of(file)}
+        if paired is not None:
+            said["paired"] = str(paired)
         return await parts.idempotency.once(idempotency_key, fingerprint("POST", request.url.path, said), work)
 
 

@@ -92,10 +92,18 @@ DATASET_UPLOAD: Final[dict[str, Any]] = {
                             "the k-th of `concept_names` [J]. "
                             "`features`: an `.npz` with `features` [N, D] of floats, a row for each sample, and where "
                             "there are any `labels` and `classes` as above. `concepts`: a zip of images with concepts "
-                            "of their pixels, and `text_pairs`: a zip of sentence pairs; both as described above.",
+                            "of their pixels, `text_pairs`: a zip of sentence pairs, and `domains`: a zip of the "
+                            "pictures of two domains, in `A/` and `B/`; all three as described above.",
                             "examples": ["images"],
                         },
                         "name": {**_NAME, "examples": ["cifar10-test"]},
+                        "paired": {
+                            "type": "boolean",
+                            "default": False,
+                            "description": "Only for kind `domains`: whether each picture of `A/` is one of a pair "
+                            "with the picture of `B/` of the same name. If true, names and sizes must match.",
+                            "examples": [True],
+                        },
                     },
                 }
             }
@@ -103,26 +111,34 @@ DATASET_UPLOAD: Final[dict[str, Any]] = {
     }
 }
 
+_PICTURES: Final[dict[str, Any]] = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["file"],
+            "properties": {
+                "file": {
+                    "type": "array",
+                    "items": _BINARY,
+                    "description": "One picture, or several of them (repeat the part): JPEG, PNG, WebP, GIF, BMP or "
+                    "TIFF.",
+                }
+            },
+        }
+    },
+    "image/*": {"schema": {**_BINARY, "description": "One picture, as the whole body."}},
+}
+
+PICTURES_BODY: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "description": "One picture, or several.", "content": _PICTURES}
+}
+
 PREDICT_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "description": "One picture, several pictures, or tensors.",
         "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "array",
-                            "items": _BINARY,
-                            "description": "One picture, or several of them (repeat the part): JPEG, PNG, WebP, GIF, "
-                            "BMP or TIFF.",
-                        }
-                    },
-                }
-            },
-            "image/*": {"schema": {**_BINARY, "description": "One picture, as the whole body."}},
+            **_PICTURES,
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/TensorInputs"},
                 "examples": {

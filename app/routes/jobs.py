@@ -17,7 +17,7 @@ from app.routes.common import ANYWHERE, CREATING, LOCATION, IdempotencyKey, JobI
 from app.services import Parts
 from faceter.contracts.base import Page
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.jobs import Job
+from faceter.contracts.jobs import Job, JobKind
 from faceter.store.job_events import check_last_event_id
 
 router = APIRouter(tags=["jobs"])
@@ -82,22 +82,26 @@ def cancel_job(
     job_id: JobId,
     parts: Parts,
     keep: Annotated[
-        Literal["best"] | None,
+        Literal["best", "nothing"] | None,
         Query(
             description="`best` keeps what the job has so far: it ends as soon as it can, and well, with the best "
-            "model it has. Nothing is kept if this is not given.",
+            "model it has. `nothing` keeps nothing. If it is not given, a translator in training is kept as it is, and "
+            "of any other job nothing.",
             examples=["best"],
         ),
     ] = None,
 ) -> Response:
     """Cancel a job that is queued or running. A worker that is on it stops within seconds, and nothing is made.
 
+    A translator in training is kept as far as it has come, unless `?keep=nothing`.
+
     With `?keep=best` a running job ends as soon as it can and keeps the best it has as its model: the answer is 202 and
     the job, `ending` true; follow it to its end, which is `succeeded` with `quantization.tuning.ended_by` `request`. A
     job that does not tune goes through to its end. A queued job has nothing to keep and is canceled (200), unless it
     was running before and waits to go on: it then ends as soon as a worker takes it up.
     """
-    job = parts.queue.cancel(job_id) if keep is None else parts.queue.request_end(job_id)
+    keeps = keep == "best" or (keep is None and parts.queue.get(job_id).kind is JobKind.TRANSLATION)
+    job = parts.queue.request_end(job_id) if keeps else parts.queue.cancel(job_id)
     return answer(with_links(job), 200 if job.status.ended else 202)
 
 

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.forms import MEDIA_TYPE as FORM
-from app.forms import read_form
-from app.prediction import Picture, PredictOptions
+from app.prediction import PredictOptions
 from app.problems import documented
 from app.routes.common import ANYWHERE, ModelId
 from app.routes.documentation import PREDICT_BODY
+from app.sent_pictures import Picture, media_type_of, sent_pictures
 from app.services import Parts, Services
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.predictions import Prediction
@@ -54,11 +54,10 @@ async def predict(
         curl -H 'Content-Type: image/jpeg' --data-binary @cat.jpg http://localhost:8000/v1/models/mdl_…/predict
         curl -H 'Content-Type: application/json' -d '{"inputs": {"image": [[[[0.1]]]]}}' http://localhost:8000/v1/models/mdl_…/predict
     """  # noqa: E501
-    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if content_type == FORM:
-        return await _of_pictures(parts, model_id, await _form_pictures(request, parts), options)
-    if content_type.startswith("image/"):
-        return await _of_pictures(parts, model_id, [Picture("the body", await request.body())], options)
+    pictures = await sent_pictures(request, parts.settings)
+    if pictures is not None:
+        return await _of_pictures(parts, model_id, pictures, options)
+    content_type = media_type_of(request)
     if content_type == "application/json":
         return await _of_tensors(parts, model_id, await request.body(), options)
     raise FaceterError(
@@ -66,20 +65,6 @@ async def predict(
         f"Send pictures as {FORM} (curl: -F file=@PATH) or as image/…, or tensors as application/json, "
         f"not {content_type or 'a body without a type'}.",
     )
-
-
-async def _form_pictures(request: Request, parts: Services) -> list[Picture]:
-    most = parts.settings.max_batch
-    async with read_form(request, parts.settings, files=("file",), fields=(), most_files=most) as form:
-        files = form.files.get("file", [])
-        return [
-            Picture(
-                file.filename or f"picture {number}",
-                await file.read(),
-                "file" if len(files) == 1 else f"file.{number - 1}",
-            )
-            for number, file in enumerate(files, start=1)
-        ]
 
 
 async def _of_pictures(parts: Services, model_id: str, pictures: list[Picture], options: PredictOptions) -> Response:

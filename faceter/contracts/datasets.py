@@ -24,6 +24,9 @@ class DatasetKind(StrEnum):
     """A zip with `pairs.jsonl`, `vocab.txt` and optional `vectors.txt`."""
     FEATURES = "features"
     """An `.npz` with `features` [N, D], a row for each sample, and optional `labels` [N]."""
+    DOMAINS = "domains"
+    """A zip with `A/` and `B/`, the pictures of two domains between which a model is to translate; optionally in pairs
+    of the same name."""
 
 
 class Dataset(Contract):
@@ -44,13 +47,16 @@ class Dataset(Contract):
     samples: int = Field(examples=[5000])
     """How many samples it holds."""
     classes: list[str] = Field(default_factory=list, examples=[["airplane", "automobile"]])
-    """Names of its classes; empty if it is not labelled."""
+    """Names of its classes; empty if it is not labelled. Of kind `domains`, its domains: A and B."""
     class_counts: dict[str, int] = Field(default_factory=dict, examples=[{"airplane": 500, "automobile": 500}])
-    """Samples (or boxes) of each class."""
+    """Samples (or boxes) of each class; of kind `domains`, pictures of each domain."""
     concepts: dict[str, list[str]] = Field(
         default_factory=dict, examples=[{"object": ["sky", "road", "car"], "scene": ["day", "dusk"]}]
     )
     """Names of its concepts by category: of kind `concepts`, and of `signals` (category `signal`); else empty."""
+    paired: bool | None = Field(default=None, examples=[None])
+    """Of kind `domains` only: whether each picture of A is one of a pair with the picture of B of the same name, which
+    was checked on arrival. Null for other kinds."""
     notes: list[str] = Field(default_factory=list, examples=[["passed over, not pictures: README.txt"]])
     """What was passed over on arrival, such as hidden files."""
     derived_from: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])

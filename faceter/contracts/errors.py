@@ -36,6 +36,8 @@ class ProblemKind(Enum):
     JOB_ENDED = _Kind("job-ended", 409, "The job has already ended")
     JOB_NOT_ENDED = _Kind("job-not-ended", 409, "The job has not ended yet")
 
+    NOT_READY = _Kind("not-ready", 409, "It is not ready yet")
+
     INVALID_MODEL = _Kind("invalid-model", 422, "The file is not a usable ONNX model")
     EXTERNAL_DATA = _Kind("external-data", 422, "The model keeps weights outside its file")
     CUSTOM_OPERATORS = _Kind("custom-operators", 422, "The model uses operators that are not standard ONNX")
@@ -67,6 +69,7 @@ class ProblemKind(Enum):
     WORKER_LOST = _Kind("worker-lost", 500, "The worker died while doing this job")
     JOB_TIMEOUT = _Kind("job-timeout", 500, "The job took longer than this server allows")
     TUNING_DIVERGED = _Kind("tuning-diverged", 500, "Tuning diverged")
+    TRAINING_DIVERGED = _Kind("training-diverged", 500, "Training diverged")
     OUT_OF_MEMORY = _Kind("out-of-memory", 500, "There was not enough memory for this job")
     INTERNAL_ERROR = _Kind("internal-error", 500, "Something went wrong on our side")
 

@@ -10,7 +10,11 @@ from faceter.contracts.base import Contract, Provenance, Timestamp
 from faceter.contracts.errors import Problem
 from faceter.contracts.evaluations import EvaluationRequest
 from faceter.contracts.explanations import ExplanationRequest
+from faceter.contracts.job_progress import JobStatus as JobStatus
+from faceter.contracts.job_progress import Progress as Progress
+from faceter.contracts.job_progress import Training as Training
 from faceter.contracts.quantizations import QuantizationRequest
+from faceter.contracts.translators import TranslatorTraining
 
 
 class JobKind(StrEnum):
@@ -24,21 +28,8 @@ class JobKind(StrEnum):
     """Say what units of a model detect."""
     ANALYSIS = "analysis"
     """Analyse an explanation."""
-
-
-class JobStatus(StrEnum):
-    """Where a job is."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELED = "canceled"
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
+    TRANSLATION = "translation"
+    """Train a translator."""
 
 
 class QuantizationJob(Contract):
@@ -116,40 +107,24 @@ class AnalysisJob(Contract):
         return list(dict.fromkeys(ids))
 
 
+class TranslationJob(Contract):
+    """Train a translator."""
+
+    kind: Literal[JobKind.TRANSLATION] = JobKind.TRANSLATION
+    """What sort of work it is."""
+    request: TranslatorTraining
+    """On what, and how."""
+
+    @property
+    def uses(self) -> list[str]:
+        """Ids of the data sets, models and translators the job reads."""
+        return self.request.uses
+
+
 JobSpecification = Annotated[
-    QuantizationJob | EvaluationJob | ExplanationJob | AnalysisJob, Field(discriminator="kind")
+    QuantizationJob | EvaluationJob | ExplanationJob | AnalysisJob | TranslationJob, Field(discriminator="kind")
 ]
 """What a job is to do."""
-
-
-class Training(Contract):
-    """How a job that trains stands."""
-
-    phase: str = Field(examples=["tuning"])
-    """What is being done."""
-    step: int = Field(examples=[400])
-    """Steps taken."""
-    losses: dict[str, float] = Field(default_factory=dict, examples=[{"kl": 0.031, "features": 0.012}])
-    """Mean of each loss of late, by name."""
-    agreement: float | None = Field(default=None, ge=0, le=1, examples=[0.97])
-    """Agreement with the original on held-out inputs when last measured."""
-    accuracy: float | None = Field(default=None, ge=0, le=1, examples=[0.87])
-    """Accuracy on a part of the evaluation data when last measured; for you to see, nothing is chosen by it."""
-
-
-class Progress(Contract):
-    """How far a running job is."""
-
-    step: str = Field(examples=["evaluating"])
-    """What it is doing, in a word or a few."""
-    fraction: float = Field(ge=0, le=1, examples=[0.4])
-    """How much of the whole job is done."""
-    eta_seconds: float | None = Field(default=None, ge=0, examples=[12.5])
-    """Seconds left, as estimated; null where it cannot be told."""
-    training: Training | None = None
-    """For a job that trains: its losses and how good it is by now."""
-    updated_at: Timestamp
-    """When this was said."""
 
 
 class JobResult(Contract):
@@ -165,6 +140,8 @@ class JobResult(Contract):
     """The explanation it made."""
     analysis_id: str | None = Field(default=None, examples=["anl_4x8k2m9q0v7r3t6w1y5z"])
     """The analysis it made."""
+    translator_id: str | None = Field(default=None, examples=["trl_4x8k2m9q0v7r3t6w1y5z"])
+    """The translator it made."""
     url: str = Field(examples=["/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z"])
     """Where to find it."""
 

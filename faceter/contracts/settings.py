@@ -100,12 +100,17 @@ class Settings(BaseSettings):
     inference_seconds: PositiveFloat = 60.0
     """Longest one prediction, or the trial run of an uploaded model, may take."""
 
+    translation_seconds: PositiveFloat = 600.0
+    """Longest the translation of one request may take."""
+    translation_bytes: PositiveInt = 1 * _GIB
+    """Memory that one translation may take for a picture's tensors, as estimated; larger pictures go in tiles."""
+
     max_queued_jobs: PositiveInt = 10_000
     """Most jobs waiting; beyond that a new one is answered 503 with Retry-After."""
     job_timeout_seconds: PositiveInt = 24 * 3600
     """Longest a job may run."""
     max_tuning_minutes: PositiveFloat = 12 * 60.0
-    """Longest `max_minutes` a quantization may ask for."""
+    """Longest `max_minutes` a quantization or a translator may ask for."""
     max_tuning_steps: PositiveInt = 1_000_000
     """Most `max_steps` a quantization may ask for."""
     max_evaluation_bytes: PositiveInt = 4 * _GIB

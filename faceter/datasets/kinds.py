@@ -8,6 +8,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.detection import DetectionDataset
+from faceter.datasets.domains import DomainsDataset
 from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.samples import DatasetSummary, ProgressFunction
@@ -17,7 +18,7 @@ from faceter.datasets.text_pairs import TextPairsDataset
 InputDataset = ImagesDataset | DetectionDataset | ConceptsDataset | SignalsDataset
 """A data set of pictures or signals, opened: what becomes a model's one input."""
 
-AnyDataset = InputDataset | TextPairsDataset | FeaturesDataset
+AnyDataset = InputDataset | TextPairsDataset | FeaturesDataset | DomainsDataset
 """A data set of any kind, opened."""
 
 READERS: dict[DatasetKind, type[AnyDataset]] = {
@@ -27,6 +28,7 @@ READERS: dict[DatasetKind, type[AnyDataset]] = {
     DatasetKind.SIGNALS: SignalsDataset,
     DatasetKind.TEXT_PAIRS: TextPairsDataset,
     DatasetKind.FEATURES: FeaturesDataset,
+    DatasetKind.DOMAINS: DomainsDataset,
 }
 """What reads each kind."""
 
@@ -54,6 +56,10 @@ def open_dataset(
     path: Path, kind: Literal[DatasetKind.FEATURES], settings: Settings | None = None
 ) -> FeaturesDataset: ...
 @overload
+def open_dataset(
+    path: Path, kind: Literal[DatasetKind.DOMAINS], settings: Settings | None = None
+) -> DomainsDataset: ...
+@overload
 def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> AnyDataset: ...
 
 
@@ -75,7 +81,7 @@ def open_inputs(path: Path, kind: DatasetKind, settings: Settings | None = None)
     """Open a data set of pictures or signals, which become a model's one input; see :func:`open_dataset`.
 
     Raises:
-        FaceterError: ``DATASET_MISMATCH`` for features and text pairs; what :func:`open_dataset` raises.
+        FaceterError: ``DATASET_MISMATCH`` for features, text pairs and domains; what :func:`open_dataset` raises.
     """
     if kind is DatasetKind.FEATURES:
         raise FaceterError(
@@ -87,13 +93,24 @@ def open_inputs(path: Path, kind: DatasetKind, settings: Settings | None = None)
             ProblemKind.DATASET_MISMATCH,
             "The data set holds text pairs, which are for explanations. Give pictures or signals.",
         )
+    if kind is DatasetKind.DOMAINS:
+        raise FaceterError(
+            ProblemKind.DATASET_MISMATCH,
+            "The data set holds two domains, which are for translators. Give pictures or signals; the pictures of one "
+            "domain can be uploaded as kind images.",
+        )
     opened = open_dataset(path, kind, settings)
-    assert not isinstance(opened, FeaturesDataset | TextPairsDataset)
+    assert not isinstance(opened, FeaturesDataset | TextPairsDataset | DomainsDataset)
     return opened
 
 
 def check(
-    path: Path, kind: DatasetKind, settings: Settings, progress: ProgressFunction | None = None
+    path: Path,
+    kind: DatasetKind,
+    settings: Settings,
+    progress: ProgressFunction | None = None,
+    *,
+    paired: bool = False,
 ) -> DatasetSummary:
     """Check a data set fully, every picture decoded and every value read, and say what it holds.
 
@@ -102,9 +119,12 @@ def check(
         kind: What it is said to hold.
         settings: Limits.
         progress: Is told the fraction done.
+        paired: Of domains, whether their pictures are said to be pairs, which is then checked; other kinds have none.
 
     Raises:
         FaceterError: The first thing found wrong, in words that name it.
     """
     with open_dataset(path, kind, settings) as dataset:
+        if isinstance(dataset, DomainsDataset):
+            return dataset.verify(progress, paired=paired)
         return dataset.verify(progress)

@@ -18,9 +18,9 @@ class DatasetSummary:
     samples: int
     """How many samples: pictures, signals or pairs of texts."""
     classes: list[str] = field(default_factory=list)
-    """Names of its classes; empty if it is not labelled."""
+    """Names of its classes, or domains; empty if it is not labelled."""
     class_counts: dict[str, int] = field(default_factory=dict)
-    """Samples, or boxes, of each class."""
+    """Samples, or boxes, of each class; pictures of each domain."""
     concepts: dict[str, list[str]] = field(default_factory=dict)
     """Names of its concepts by category; empty if it carries none."""
     notes: list[str] = field(default_factory=list)

@@ -17,6 +17,7 @@ from faceter.contracts.evaluations import Evaluation
 from faceter.contracts.explanations import Explanation
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
+from faceter.contracts.translators import Translator
 from faceter.store.blob_references import LOOSE_KEY, RELEASED, queue_reference, queue_release, references_key
 from faceter.store.blobs import BlobStore, StoredBlob
 from faceter.store.connection import connect, store_errors
@@ -62,12 +63,14 @@ class Library:
         self.evaluations: Records[Evaluation] = Records(self.redis, "evaluations", Evaluation)
         self.explanations: Records[Explanation] = Records(self.redis, "explanations", Explanation)
         self.analyses: Records[Analysis] = Records(self.redis, "analyses", Analysis, noun="analysis")
+        self.translators: Records[Translator] = Records(self.redis, "translators", Translator)
         self._collections: dict[type[Record], Records[Any]] = {
             Model: self.models,
             Dataset: self.datasets,
             Evaluation: self.evaluations,
             Explanation: self.explanations,
             Analysis: self.analyses,
+            Translator: self.translators,
         }
 
     def __enter__(self) -> Self:

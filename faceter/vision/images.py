@@ -2,9 +2,11 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 
@@ -14,7 +16,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
 """File name endings, in lower case, that say a file is a picture of one of those formats."""
 
-# ``open_image`` holds pictures to its own limit before it decodes them; Pillow's global limit would warn below it.
+# ``opening`` holds pictures to its own limit before it decodes them; Pillow's global limit would warn below it.
 Image.MAX_IMAGE_PIXELS = None
 
 # Pillow warns of odd metadata in pictures it reads all the same; nobody who reads a server's log can mend those.
@@ -30,7 +32,8 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+"""Pillow's modes of 16-bit grey."""
 
 
 def open_image(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Image.Image:
@@ -52,12 +55,32 @@ def open_image(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Image
     Raises:
         FaceterError: ``INVALID_IMAGE`` if it is empty, broken, cut off or of another format; ``IMAGE_TOO_LARGE``.
     """
+    with opening(source, max_pixels=max_pixels, name=name) as image:
+        image.load()
+        return _to_rgb(upright(image), name)
+
+
+@contextmanager
+def opening(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Iterator[ImageFile.ImageFile]:
+    """Open a picture file for the length of the block, of which nothing but the header has been read.
+
+    Args:
+        source: The file, or its bytes, as `open_image` takes them.
+        max_pixels: Most pixels (width times height) it may have.
+        name: What to call it in an error.
+
+    Yields:
+        The picture as Pillow opens it: not decoded, in its own mode, not upright.
+
+    Raises:
+        FaceterError: ``INVALID_IMAGE`` if the header cannot be read or the block fails to decode the picture;
+            ``IMAGE_TOO_LARGE``.
+    """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with Image.open(stream, formats=FORMATS) as image:
             _check_size(image, max_pixels, name)
-            image.load()
-            return _to_rgb(_upright(image), name)
+            yield image
     except (FaceterError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -90,7 +113,7 @@ def _unreadable(stream: BinaryIO, name: str) -> FaceterError:
     )
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; a picture whose EXIF block cannot be parsed is taken as it is."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
@@ -101,13 +124,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    if image.mode in _SIXTEEN_BIT_MODES:
-        return _sixteen_bit(image, name).convert("RGB")
-    if image.mode == "F":
-        raise FaceterError(
-            ProblemKind.INVALID_IMAGE,
-            f"The picture '{name}' holds 32-bit floats, whose range is unknown. Save it with 8 or 16 bits.",
-        )
+    image = eight_bits(image, name)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         page = Image.new("RGB", layer.size, "white")
@@ -116,7 +133,23 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _sixteen_bit(image: Image.Image, name: str) -> Image.Image:
+def eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Return a picture whose channels have 8 bits: of 16-bit grey the upper 8 (mode ``L``), any other as it is.
+
+    Args:
+        image: A picture in its own mode.
+        name: What to call it in an error.
+
+    Raises:
+        FaceterError: ``INVALID_IMAGE`` if it holds values whose range is unknown: floats, or integers beyond 16 bits.
+    """
+    if image.mode == "F":
+        raise FaceterError(
+            ProblemKind.INVALID_IMAGE,
+            f"The picture '{name}' holds 32-bit floats, whose range is unknown. Save it with 8 or 16 bits.",
+        )
+    if image.mode not in SIXTEEN_BIT_MODES:
+        return image
     low, high = image.getextrema()
     assert isinstance(low, int | float)
     assert isinstance(high, int | float)
@@ -125,4 +158,6 @@ def _sixteen_bit(image: Image.Image, name: str) -> Image.Image:
             ProblemKind.INVALID_IMAGE,
             f"The picture '{name}' holds values from {low:.0f} to {high:.0f}. Save it with 8 or 16 bits, from 0 up.",
         )
-    return image.convert("I").point([value >> 8 for value in range(65536)], "L")
+    reduced = image.convert("I").point([value >> 8 for value in range(65536)], "L")
+    reduced.info.pop("transparency", None)  # a 16-bit value
+    return reduced

@@ -61,15 +61,19 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> tuple[FloatA
     pixels = np.asarray(resized, np.uint8).reshape(*preprocessing.size, preprocessing.channels).transpose(2, 0, 1)
     if preprocessing.channel_order is ChannelOrder.BGR:
         pixels = pixels[::-1]
-    table = _value_table(
+    table = value_table(preprocessing)
+    return np.stack([np.take(values, channel) for values, channel in zip(table, pixels, strict=True)]), placement
+
+
+def value_table(preprocessing: Preprocessing) -> FloatArray:
+    """Return float32 [channels, 256]: the input value of each of the 256 pixel values, in the model's channel order."""
+    return _value_table(
         preprocessing.scale, tuple(preprocessing.mean), tuple(preprocessing.std), preprocessing.channels
     )
-    return np.stack([np.take(values, channel) for values, channel in zip(table, pixels, strict=True)]), placement
 
 
 @lru_cache(maxsize=64)
 def _value_table(scale: float, mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> FloatArray:
-    """Return float32 [channels, 256]: the input value of each of the 256 pixel values."""
     pixels = np.arange(256, dtype=np.float64)
     means = np.broadcast_to(np.array(mean), channels)[:, None]
     stds = np.broadcast_to(np.array(std), channels)[:, None]

@@ -17,7 +17,7 @@ from faceter.contracts.errors import ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.store.library import Library
 from tests.app.test_problems import problem
-from tests.app.uploads import add_dataset, add_model, archive, detection, images, npz, picture, post_dataset
+from tests.app.uploads import METADATA, add_dataset, add_model, archive, detection, images, npz, picture, post_dataset
 
 SHEET = picture(seed=5)
 
@@ -67,6 +67,12 @@ def text_pairs(**changes: Any) -> bytes:
     return archive({"pairs.jsonl": b"\n".join(lines), "vocab.txt": b"<pad>\n<unk>\na\nman\nplays\n"})
 
 
+def domains(*others: str, size: tuple[int, int] = (12, 10)) -> bytes:
+    """Return a `domains` data set of two pairs, the last picture of that size, and of other pictures."""
+    files = {name: picture(seed) for seed, name in enumerate(["A/1.png", "A/2.png", "B/1.png", *others])}
+    return archive({**files, "B/2.jpg": picture(size=size, form="JPEG")})
+
+
 def test_concepts(api: httpx.Client) -> None:
     content = concepts()
     dataset = add_dataset(api, content, "concepts", name="streets")
@@ -87,6 +93,69 @@ def test_text_pairs(api: httpx.Client) -> None:
     assert api.get(dataset["links"]["self"]).json() == dataset
 
 
+@pytest.mark.parametrize(("fields", "paired"), [({}, False), ({"paired": "false"}, False), ({"paired": "true"}, True)])
+def test_domains(api: httpx.Client, fields: dict[str, str], paired: bool) -> None:
+    content = domains()
+    dataset = add_dataset(api, content, "domains", name="dusk2day", **fields)
+    assert (dataset["kind"], dataset["samples"], dataset["paired"]) == ("domains", 4, paired)
+    assert (dataset["classes"], dataset["class_counts"]) == (["A", "B"], {"A": 2, "B": 2})
+    assert api.get(dataset["links"]["self"]).json() == dataset
+    assert [item["id"] for item in api.get("/v1/datasets?kind=domains").json()["items"]] == [dataset["id"]]
+    response = api.get(dataset["links"]["content"])
+    assert response.content == content
+    assert 'filename="dusk2day.zip"' in response.headers["content-disposition"]
+
+
+PAIRED_BADLY: list[tuple[bytes, str, str, ProblemKind, str, str]] = [
+    (domains("A/p.png", "B/q.png"), "domains", "true", ProblemKind.INVALID_DATASET, "file", "Only in A: 'p'. Only in "),
+    (
+        domains(size=(10, 12)),
+        "domains",
+        "true",
+        ProblemKind.INVALID_DATASET,
+        "file",
+        "'B/2.jpg', the other of its pair",
+    ),
+    (domains(), "domains", "yes", ProblemKind.INVALID_REQUEST, "paired", "true or false, not 'yes'"),
+    (domains(), "domains", "", ProblemKind.INVALID_REQUEST, "paired", "true or false, not ''"),
+    (images(), "images", "true", ProblemKind.INVALID_REQUEST, "paired", "is of kind images. Leave it out"),
+    (images(), "images", "false", ProblemKind.INVALID_REQUEST, "paired", "is for data sets of kind domains"),
+]
+
+
+@pytest.mark.parametrize(("content", "kind", "paired", "refusal", "field", "words"), PAIRED_BADLY)
+def test_no_pairs(
+    api: httpx.Client,
+    unchanged: Watch,
+    content: bytes,
+    kind: str,
+    paired: str,
+    refusal: ProblemKind,
+    field: str,
+    words: str,
+) -> None:
+    with unchanged():
+        document = problem(post_dataset(api, content, kind, paired=paired), refusal)
+    assert words in document.detail
+    assert [error.field for error in document.errors] == [field]
+
+
+def test_only_domains_are_paired_or_not(api: httpx.Client) -> None:
+    assert add_dataset(api, images())["paired"] is None
+
+
+def test_pairs_are_another_upload_than_the_same_file_without(api: httpx.Client) -> None:
+    key = {"Idempotency-Key": "domains"}
+    file = {"file": ("set.zip", domains())}
+
+    def send(**fields: str) -> httpx.Response:
+        return api.post("/v1/datasets", files=file, data={"kind": "domains", **fields}, headers=key)
+
+    first = send()
+    assert send(paired="false").json() == first.json()
+    problem(send(paired="true"), ProblemKind.IDEMPOTENCY_MISMATCH)
+
+
 def test_concepts_of_signals(api: httpx.Client) -> None:
     moments = np.array([[0, 1, 2, 2], [0, 0, 1, 0]])
     content = npz(signals=np.zeros((2, 1, 4), np.float32), concepts=moments, concept_names=np.array(["P", "QRS"]))
@@ -94,9 +163,9 @@ def test_concepts_of_signals(api: httpx.Client) -> None:
     assert add_dataset(api, npz(signals=np.zeros((2, 1, 4), np.float32)), "signals")["concepts"] == {}
 
 
-def test_a_record_from_before_there_were_concepts(api: httpx.Client, library: Library) -> None:
+def test_a_record_from_before_there_were_concepts_and_pairs(api: httpx.Client, library: Library) -> None:
     kept = made(library)
-    assert Dataset.model_validate(kept.model_dump(exclude={"concepts"})) == kept
+    assert Dataset.model_validate(kept.model_dump(exclude={"concepts", "paired"})) == kept
     assert api.get(f"/v1/datasets/{kept.id}").json()["concepts"] == {}
 
 
@@ -108,6 +177,27 @@ def test_text_pairs_are_for_explanations(api: httpx.Client, unchanged: Watch, us
         document = problem(response, ProblemKind.WRONG_DATASET_KIND)
     assert "text pairs are for explanations" in document.detail
     assert [error.field for error in document.errors] == [use]
+
+
+@pytest.mark.parametrize("use", ["calibration_dataset", "evaluation_dataset"])
+@pytest.mark.parametrize("task", ["image-classification", "image-translation"])
+def test_domains_are_for_translators(api: httpx.Client, unchanged: Watch, use: str, task: str) -> None:
+    model = add_model(api, metadata={"task": task, "preprocessing": METADATA["preprocessing"]})
+    dataset = add_dataset(api, domains(), "domains")
+    with unchanged():
+        response = api.post(f"/v1/models/{model['id']}/quantizations", json={use: dataset["id"]})
+        document = problem(response, ProblemKind.WRONG_DATASET_KIND)
+    assert "is of kind domains; two domains are for translators" in document.detail
+    assert [error.field for error in document.errors] == [use]
+
+
+def test_units_are_not_explained_by_domains(api: httpx.Client, unchanged: Watch) -> None:
+    model, dataset = add_model(api), add_dataset(api, domains(), "domains")
+    with unchanged():
+        response = api.post(f"/v1/models/{model['id']}/explanations", json={"dataset": dataset["id"], "layer": "r"})
+        document = problem(response, ProblemKind.WRONG_DATASET_KIND)
+    assert "is of kind domains; units are explained by concepts, signals, text_pairs" in document.detail
+    assert [error.field for error in document.errors] == ["dataset"]
 
 
 def test_concepts_count_as_pictures_without_labels(api: httpx.Client, unchanged: Watch) -> None:
@@ -123,9 +213,11 @@ def test_concepts_count_as_pictures_without_labels(api: httpx.Client, unchanged:
     assert "takes signals" in problem(response, ProblemKind.WRONG_DATASET_KIND).detail
 
 
-@pytest.mark.parametrize("kind", ["concepts", "text_pairs"])
-def test_evaluations_do_not_compare_them(api: httpx.Client, kind: str) -> None:
-    dataset = add_dataset(api, concepts() if kind == "concepts" else text_pairs(), kind)["id"]
+@pytest.mark.parametrize(
+    ("kind", "content"), [("concepts", concepts()), ("text_pairs", text_pairs()), ("domains", domains())]
+)
+def test_evaluations_do_not_compare_them(api: httpx.Client, kind: str, content: bytes) -> None:
+    dataset = add_dataset(api, content, kind)["id"]
     document = problem(
         api.post("/v1/evaluations", json={"reference": dataset, "generated": dataset}), ProblemKind.WRONG_DATASET_KIND
     )
@@ -136,7 +228,7 @@ def test_evaluations_do_not_compare_them(api: httpx.Client, kind: str) -> None:
     "words",
     [
         "`images/NAME.jpg`", "`labels/CATEGORY/NAME.png`", "`concepts.json`", "`image,category,concept`",
-        "`pairs.jsonl`", "`premise_tags`", "`vocab.txt`", "`vectors.txt`",
+        "`pairs.jsonl`", "`premise_tags`", "`vocab.txt`", "`vectors.txt`", "`A/`", "`B/`", "`paired=true`",
     ],
 )  # fmt: skip
 def test_the_page_says_what_is_in_their_files(api: httpx.Client, words: str) -> None:
@@ -256,6 +348,7 @@ BAD: dict[str, tuple[bytes, str, ProblemKind]] = {
     "a broken picture": (archive({"cat/torn.png": picture()[:100]}), "images", ProblemKind.INVALID_IMAGE),
     "no annotations": (images(["cat"]), "detection", ProblemKind.INVALID_DATASET),
     "an index past the names": (concepts(largest=3), "concepts", ProblemKind.INVALID_DATASET),
+    "one domain": (archive({"A/1.png": picture(), "A/2.png": picture()}), "domains", ProblemKind.INVALID_DATASET),
     "an empty premise": (text_pairs(premise=""), "text_pairs", ProblemKind.INVALID_DATASET),
 }
 

@@ -12,6 +12,7 @@ from app.explanation_checks import check_said
 from app.neurons import SORTED_BY
 from app.quantization_checks import check_said as check_quantization_said
 from app.quantization_checks import check_settings
+from app.translator_checks import check_said as check_training_said
 from faceter.contracts.analyses import AnalysisRequest
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.evaluations import EvaluationRequest
@@ -19,6 +20,7 @@ from faceter.contracts.explanations import ExplanationRequest
 from faceter.contracts.jobs import Progress
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
+from faceter.contracts.translators import TranslatorRequest, TranslatorTraining, UploadedGenerators
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,16 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "GET /v1/explanations/{explanation_id}/content",
         "GET /v1/explanations/{explanation_id}/files/{name}",
         "GET /v1/explanations/{explanation_id}/neurons",
+        "POST /v1/translators",
+        "GET /v1/translators",
+        "GET /v1/translators/{translator_id}",
+        "DELETE /v1/translators/{translator_id}",
+        "POST /v1/translators/{translator_id}/translate",
+        "GET /v1/translators/{translator_id}/samples",
+        "GET /v1/translators/{translator_id}/samples/{step}",
+        "GET /v1/translators/{translator_id}/curves",
+        "GET /v1/translators/{translator_id}/content",
+        "GET /v1/translators/{translator_id}/files/{name}",
         "GET /v1/explanations/{explanation_id}/neurons/{unit}",
         "GET /v1/explanations/{explanation_id}/neurons/{unit}/image",
         "POST /v1/explanations/{explanation_id}/analyses",
@@ -186,6 +198,7 @@ def test_every_kind_of_a_requests_problem_is_listed_somewhere(document: dict[str
         ProblemKind.JOB_TIMEOUT,
         ProblemKind.OUT_OF_MEMORY,
         ProblemKind.TUNING_DIVERGED,
+        ProblemKind.TRAINING_DIVERGED,
         ProblemKind.METHOD_NOT_ALLOWED,
     }
     assert {kind.type for kind in ProblemKind} - listed == {kind.type for kind in of_jobs_and_protocol}
@@ -200,6 +213,19 @@ def test_examples_of_quantizations_are_requests_of_their_own(document: dict[str,
         request = QuantizationRequest.model_validate(example["value"])
         check_quantization_said(request)
         check_settings(request, Settings(_env_file=None))
+
+
+def test_examples_of_translators_are_requests_of_their_own(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/translators"]["post"]
+    examples = operation["requestBody"]["content"]["application/json"]["examples"]
+    assert len(examples) >= 3
+    requests: TypeAdapter[TranslatorTraining | UploadedGenerators] = TypeAdapter(TranslatorRequest)
+    for name, example in examples.items():
+        assert example["summary"], name
+        request = requests.validate_python(example["value"])
+        assert request.model_dump(exclude_unset=True, mode="json") == example["value"]
+        if isinstance(request, TranslatorTraining):
+            check_training_said(request, Settings(_env_file=None))
 
 
 def test_examples_of_evaluations_are_requests_of_their_own(document: dict[str, Any]) -> None:
@@ -221,7 +247,7 @@ def test_evaluations_can_be_used_from_the_page_alone(document: dict[str, Any]) -
     assert {"application/json", "image/png"} == set(samples["responses"]["200"]["content"])
     schema = document["components"]["schemas"]["Job"]["properties"]["specification"]
     specifications = [part["$ref"].rsplit("/", 1)[1] for part in schema["oneOf"]]
-    assert specifications == ["QuantizationJob", "EvaluationJob", "ExplanationJob", "AnalysisJob"]
+    assert specifications == ["QuantizationJob", "EvaluationJob", "ExplanationJob", "AnalysisJob", "TranslationJob"]
 
 
 def test_examples_of_explanations_are_requests_of_their_own(document: dict[str, Any]) -> None:
@@ -282,7 +308,7 @@ def test_ending_a_job_is_described(document: dict[str, Any]) -> None:
 def test_creating_posts_take_an_idempotency_key(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         keys = [parameter["name"] for parameter in operation.get("parameters", [])]
-        creates = name.startswith("POST") and not name.endswith("/predict")
+        creates = name.startswith("POST") and not name.endswith(("/predict", "/translate"))
         assert ("Idempotency-Key" in keys) is creates, name
 
 

@@ -25,7 +25,7 @@ from faceter.graphs.check import load_model
 from faceter.store.library import Library
 from workers.host import compute_device
 from workers.metrics.points import Rows
-from workers.model_input import Batch, as_input, batch_of, filled
+from workers.model_input import Batch, PictureBatches, as_input, batch_of, filled
 from workers.network import OnnxModule
 from workers.provenance import provenance_of
 from workers.scratch import rows_in_file, scratch_folder
@@ -98,7 +98,9 @@ def embedded(
         raise
 
 
-def features(content: bytes, model: Model, data: InputDataset, tensor: str, role: str) -> Iterator[NDArray[np.float32]]:
+def features(
+    content: bytes, model: Model, data: InputDataset | PictureBatches, tensor: str, role: str
+) -> Iterator[NDArray[np.float32]]:
     """Yield the features of samples in order, [B, D], a batch in memory at a time.
 
     Args:
@@ -127,7 +129,9 @@ def features(content: bytes, model: Model, data: InputDataset, tensor: str, role
 
 
 @torch.inference_mode()
-def activations(content: bytes, model: Model, data: InputDataset, tensor: str, role: str) -> Iterator[Tensor]:
+def activations(
+    content: bytes, model: Model, data: InputDataset | PictureBatches, tensor: str, role: str
+) -> Iterator[Tensor]:
     """Yield a tensor of the network for samples in order, [B, …], a batch in memory at a time.
 
     Args:

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from faceter.contracts.quantizations import CurvePoint, QuantizationRequest, Tuning
+from workers.budget import Budget
 from workers.host import compute_device
 from workers.quantization.mixed.choice import Reached
 from workers.quantization.observation import as_array
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.tuning import loop
-from workers.quantization.tuning.budget import Budget
 from workers.quantization.tuning.kernels import compiled
 from workers.quantization.tuning.loop import Accuracy, Hooks
 from workers.quantization.tuning.method import TunedMethod

@@ -15,8 +15,8 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Training
 from faceter.contracts.quantizations import CurvePoint, Phase, Tuning
 from faceter.graphs.qdq import QuantizationPlan
+from workers.budget import Budget
 from workers.quantization.tuning import checkpoints
-from workers.quantization.tuning.budget import Budget
 from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.losses import agreement, output_divergence
 from workers.quantization.tuning.network import QuantizedNetwork

@@ -20,13 +20,13 @@ from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import QuantizationPlan, write_qdq
 from tests.graphs.builders import GraphBuilder
 from tests.workers.quantization.networks import PREPROCESSING, Floats, request_for
+from workers.budget import Budget
 from workers.model_input import Batch
 from workers.quantization.methods import tuned_methods
 from workers.quantization.pipeline import prepare
 from workers.quantization.prepared import Prepared
 from workers.quantization.statistics import Source
 from workers.quantization.tuning import loop
-from workers.quantization.tuning.budget import Budget
 from workers.quantization.tuning.distillation import Recipe
 from workers.quantization.tuning.loop import Hooks, NoHooks, Trainer, Tuned
 from workers.quantization.tuning.method import TunedMethod

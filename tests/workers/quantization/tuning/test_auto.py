@@ -8,8 +8,8 @@ import torch
 from faceter.contracts.quantizations import QuantizationMethod
 from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import CLASSIFIER, CPU, light, prepared_for
+from workers.budget import Budget
 from workers.quantization.tuning import loop
-from workers.quantization.tuning.budget import Budget
 from workers.quantization.tuning.session import Session
 
 

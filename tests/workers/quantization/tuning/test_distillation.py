@@ -20,6 +20,7 @@ from tests.workers.quantization.tuning.methods_at_work import (
     prepared_for,
     signal_network,
 )
+from workers.precision import Precision
 from workers.quantization.aciq import AnalyticClipping
 from workers.quantization.prepared import Prepared
 from workers.quantization.rq import RawQuantization
@@ -28,7 +29,6 @@ from workers.quantization.tuning.distillation import Distillation, Recipe
 from workers.quantization.tuning.matching import match_moments
 from workers.quantization.tuning.moments import channel_moments
 from workers.quantization.tuning.network import QuantizedNetwork
-from workers.quantization.tuning.precision import Precision
 from workers.quantization.tuning.session import Session
 
 FEW: dict[str, Any] = {"weight_bits": 2, "activation_bits": 2}

@@ -23,9 +23,9 @@ from tests.workers.quantization.tuning.methods_at_work import (
     prepared_for,
     signal_network,
 )
+from workers.budget import Budget
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning import loop
-from workers.quantization.tuning.budget import Budget
 from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.loop import Losses, Trainer, Tuned
 from workers.quantization.tuning.network import QuantizedNetwork

@@ -19,6 +19,7 @@ from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
 from faceter.graphs.qdq import QuantizationPlan
 from tests.workers.quantization.networks import Floats, outputs_of, request_for, served
+from workers.budget import Budget
 from workers.model_input import Batch
 from workers.quantization.methods import methods, tuned_methods
 from workers.quantization.pipeline import prepare
@@ -26,7 +27,6 @@ from workers.quantization.prepared import Prepared
 from workers.quantization.statistics import Source
 from workers.quantization.tuned import tune
 from workers.quantization.tuning import loop
-from workers.quantization.tuning.budget import Budget
 from workers.quantization.tuning.distillation import Recipe
 from workers.quantization.tuning.loop import NoHooks
 from workers.quantization.tuning.synthesis import Objective

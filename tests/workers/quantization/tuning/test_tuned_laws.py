@@ -28,10 +28,10 @@ from tests.workers.quantization.tuning.methods_at_work import (
     signal_network,
     without_batch_norm,
 )
+from workers.budget import Budget
 from workers.quantization.prepared import Prepared
 from workers.quantization.simulate import SimulatedNetwork
 from workers.quantization.tuned import tune
-from workers.quantization.tuning.budget import Budget
 from workers.quantization.tuning.loop import NoHooks
 from workers.quantization.tuning.session import Session
 

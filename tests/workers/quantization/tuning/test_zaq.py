@@ -19,8 +19,8 @@ from tests.workers.quantization.tuning.methods_at_work import (
     signal_network,
     without_batch_norm,
 )
+from workers.precision import Precision
 from workers.quantization.prepared import Prepared
-from workers.quantization.tuning.precision import Precision
 from workers.quantization.tuning.session import Session
 from workers.quantization.zaq import (
     AdversarialQuantization,

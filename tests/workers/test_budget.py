@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.quantization.tuning.budget import Budget
+from workers.budget import Budget
 
 
 class Clock:

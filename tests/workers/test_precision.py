@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from workers.quantization.tuning import precision
-from workers.quantization.tuning.precision import Precision, choose
+from workers import precision
+from workers.precision import Precision, choose
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,307 @@
+"""Translating pictures: pictures in, pictures out. Nothing here knows of HTTP."""
+
+import io
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Final, Literal
+
+from pydantic import Field
+
+from app.request_checks import invalid
+from app.sent_pictures import Picture
+from app.sessions import SessionCache
+from app.translators import Translators, not_ready
+from faceter.contracts.base import Contract
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.models import Model, ModelMetadata, Preprocessing, Task
+from faceter.contracts.settings import Settings
+from faceter.contracts.translators import Direction, Translator, TranslatorInTraining
+from faceter.engines.base import Engine, Interrupt
+from faceter.store.library import Library
+from faceter.translation.archive import generator_member
+from faceter.translation.generator import Generator, load_generator
+from faceter.translation.translate import LEAST_TILE, Translated, translate, translate_and_back
+from faceter.vision.picture import open_picture
+from faceter.vision.picture_file import DEFAULT_QUALITY, PictureFormat, write_picture
+
+_ZIP: Final = "application/zip"
+_MILLI: Final = 1000.0
+
+
+class TranslateOptions(Contract):
+    """How to translate."""
+
+    direction: Direction | None = Field(default=None, examples=["a2b"])
+    """From which domain to which; of a translator of one direction that one, of one with both `a2b` if not given."""
+    checkpoint: Literal["latest"] | None = Field(default=None, examples=["latest"])
+    """`latest`: of a translator still in training take what it was at its last checkpoint, and not answer 409."""
+    cycle: bool = False
+    """Answer the picture, its translation and that translated back, side by side. Needs both directions."""
+    scale: int | None = Field(default=None, ge=8, examples=[512])
+    """Longest side of the working size, pixels: larger pictures are scaled down, translated, and scaled back."""
+    tile: int | Literal["never"] | None = Field(default=None, examples=[512])
+    """Sides of the tiles that large pictures are done in, at least 32; `never` for the whole at once. Chosen by the
+    server's memory if not given."""
+    quality: int = Field(default=DEFAULT_QUALITY, ge=1, le=100)
+    """Of JPEG and WebP."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """What translates."""
+
+    id: str
+    """The translator."""
+    direction: Direction
+    """From which domain to which."""
+    generators: tuple["_Source", ...]
+    """The generator, and for a cycle that of the way back."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a generator is."""
+
+    name: str
+    """What answers call it: a model's id."""
+    model: Model | None = None
+    """The model; None for one of a checkpoint."""
+    checkpoint: str | None = None
+    """SHA-256 of the checkpoint."""
+    direction: Direction = Direction.A2B
+    """Which of the checkpoint's."""
+    size: int = 0
+    """The checkpoint's size of pictures in training."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A picture, or a zip of several."""
+
+    content: bytes
+    """The file."""
+    media_type: str
+    """What it is."""
+    headers: dict[str, str]
+    """What is said beside."""
+
+
+class Translation:
+    """Translates by the translators the service keeps. Every method blocks: it is to be called in a thread.
+
+    Args:
+        translators: The translators.
+        library: Where their generators are.
+        sessions: Where generators are kept loaded.
+        engine: What runs them.
+        settings: Limits.
+    """
+
+    def __init__(
+        self, translators: Translators, library: Library, sessions: SessionCache, engine: Engine, settings: Settings
+    ) -> None:
+        self._translators = translators
+        self._library = library
+        self._sessions = sessions
+        self._engine = engine
+        self._settings = settings
+
+    def way(self, id: str, options: TranslateOptions) -> Way:
+        """Return what translates.
+
+        Raises:
+            FaceterError: `NOT_FOUND`, also if a generator was deleted since; `NOT_READY`; `INVALID_REQUEST` for a
+                direction it does not have.
+        """
+        found = self._translators.get(id)
+        there = self._directions(found)
+        direction = options.direction or (Direction.A2B if Direction.A2B in there else there[0])
+        wanted = [direction, direction.back] if options.cycle else [direction]
+        for asked in wanted:
+            if asked not in there:
+                only = " and ".join(there)
+                field = "cycle" if asked is not direction else "direction"
+                raise invalid(f"{id} has {only}, but not {asked}. Take the direction it has.", field)
+        return Way(id, direction, tuple(self._source(found, asked, options) for asked in wanted))
+
+    def translate(
+        self,
+        way: Way,
+        pictures: Sequence[Picture],
+        options: TranslateOptions,
+        format_: PictureFormat,
+        interrupt: Interrupt,
+    ) -> Answer:
+        """Translate pictures, one after the other.
+
+        Args:
+            way: What translates.
+            pictures: The pictures.
+            options: How.
+            format_: What to answer.
+            interrupt: Stops it.
+
+        Raises:
+            FaceterError: `INVALID_INPUT` if there are none; `INVALID_IMAGE` or `IMAGE_TOO_LARGE`, naming the picture;
+                `INVALID_REQUEST`, `METHOD_NOT_APPLICABLE`, `INFERENCE_FAILED`, `STORAGE_FULL`, `NOT_ACCEPTABLE`.
+        """
+        if not pictures:
+            raise FaceterError(
+                ProblemKind.INVALID_INPUT, "There is no picture; send at least one (curl: -F file=@PATH).", field="file"
+            )
+        _check_tile(options)
+        spent = dict.fromkeys(("read", "translate", "write"), 0.0)
+        with ExitStack() as stack:
+            generators = [stack.enter_context(self._lent(source, interrupt)) for source in way.generators]
+            made = [self._one(picture, generators, options, format_, interrupt, spent) for picture in pictures]
+        headers = {
+            "Faceter-Model": ", ".join(source.name for source in way.generators),
+            "Faceter-Direction": way.direction.value,
+            "Faceter-Tiles": str(sum(item.tiles for item in made)),
+            "Server-Timing": ", ".join(f"{name};dur={_MILLI * seconds:.1f}" for name, seconds in spent.items()),
+        }
+        notes = _notes(made)
+        if notes:
+            headers["Faceter-Notes"] = notes
+        if len(made) == 1:
+            return Answer(made[0].content, format_.value, headers)
+        return Answer(_zipped(made), _ZIP, headers)
+
+    def _one(
+        self,
+        picture: Picture,
+        generators: Sequence[Generator],
+        options: TranslateOptions,
+        format_: PictureFormat,
+        interrupt: Interrupt,
+        spent: dict[str, float],
+    ) -> "_Made":
+        began = time.perf_counter()
+        try:
+            opened = open_picture(picture.content, max_pixels=self._settings.max_pixels, name=picture.name)
+            read = time.perf_counter()
+            run = translate if len(generators) == 1 else translate_and_back
+            found: Translated = run(
+                opened,
+                *generators,
+                folder=self._folder(),
+                tile=options.tile,
+                scale=options.scale,
+                memory=self._settings.translation_bytes,
+                interrupt=interrupt,
+            )
+        except FaceterError as error:
+            raise error if picture.field is None else error.at(picture.field) from error
+        translated = time.perf_counter()
+        file = write_picture(found.colour, found.alpha, format_, quality=options.quality)
+        spent["read"] += read - began
+        spent["translate"] += translated - read
+        spent["write"] += time.perf_counter() - translated
+        return _Made(
+            PurePath(picture.name).stem + format_.extension, file.content, found.tiles, (*found.notes, *file.notes)
+        )
+
+    def _directions(self, found: Translator | TranslatorInTraining) -> list[Direction]:
+        if isinstance(found, Translator):
+            return found.directions
+        assert found.settings is not None
+        return found.settings.directions
+
+    def _source(
+        self, found: Translator | TranslatorInTraining, direction: Direction, options: TranslateOptions
+    ) -> _Source:
+        if isinstance(found, Translator):
+            id = found.models[direction]
+            model = self._library.models.find(id)
+            if model is None:
+                raise FaceterError(
+                    ProblemKind.NOT_FOUND,
+                    f"{id}, which {found.id} translates {direction} with, has been deleted. GET "
+                    f"/v1/translators/{found.id}/content still has what was trained here: upload it again from there.",
+                )
+            return _Source(id, model=model)
+        sha256 = self._translators.checkpoint_of(found.id) if options.checkpoint else None
+        if sha256 is None or found.settings is None:
+            raise not_ready(found)
+        name = f"{found.id} at its last checkpoint"
+        return _Source(name, checkpoint=sha256, direction=direction, size=found.settings.image_size)
+
+    @contextmanager
+    def _lent(self, source: _Source, interrupt: Interrupt) -> Iterator[Generator]:
+        """Lend a loaded generator."""
+        threads = self._settings.inference_threads
+        if source.model is not None:
+            model = source.model
+            with self._sessions.keep(
+                (model.sha256, "generator", model.id), lambda: self._of_model(model, threads, interrupt)
+            ) as generator:
+                yield generator
+            return
+        sha256 = str(source.checkpoint)
+
+        def load() -> Generator:
+            with self._translators.checkpoint_archive(sha256) as archive:
+                content = archive.read(generator_member(source.direction))
+            return load_generator(
+                content, generator_metadata(source.size), engine=self._engine, threads=threads, interrupt=interrupt
+            )
+
+        with self._sessions.keep((sha256, "generator", source.direction.value), load) as generator:
+            yield generator
+
+    def _of_model(self, model: Model, threads: int, interrupt: Interrupt) -> Generator:
+        content = self._library.blobs.read(model.sha256)
+        layout = self._sessions.layout(content, model.quantization)
+        return load_generator(
+            content, model.metadata, engine=self._engine, threads=threads, layout=layout, interrupt=interrupt
+        )
+
+    def _folder(self) -> Path:
+        """Return the folder for what lies between tiles; made if need be."""
+        folder = self._settings.data_dir / "scratch"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+@dataclass(frozen=True)
+class _Made:
+    name: str
+    content: bytes
+    tiles: int
+    notes: tuple[str, ...]
+
+
+def generator_metadata(size: int) -> ModelMetadata:
+    """Return the metadata of a generator that was trained here, on pictures of ``size`` pixels a side."""
+    return ModelMetadata(
+        task=Task.IMAGE_TRANSLATION,
+        preprocessing=Preprocessing(size=[size, size], mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5]),
+    )
+
+
+def _check_tile(options: TranslateOptions) -> None:
+    if isinstance(options.tile, int) and options.tile < LEAST_TILE:
+        raise invalid(f"A tile has at least {LEAST_TILE} pixels a side, not {options.tile}.", "tile")
+
+
+def _notes(made: Sequence[_Made]) -> str:
+    """Return what is to be said of the pictures, each of several by its number."""
+    if len(made) == 1:
+        return "; ".join(made[0].notes)
+    return "; ".join(f"{number}: {', '.join(item.notes)}" for number, item in enumerate(made, start=1) if item.notes)
+
+
+def _zipped(made: Sequence[_Made]) -> bytes:
+    """Return pictures in a zip, in order; equal names are told apart by their number."""
+    buffer = io.BytesIO()
+    names: set[str] = set()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for number, item in enumerate(made, start=1):
+            name = item.name if item.name not in names else f"{number}-{item.name}"
+            names.add(name)
+            archive.writestr(name, item.content)
+    return buffer.getvalue()

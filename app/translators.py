@@ -1,0 +1,382 @@
+"""Translators: asking for one, those in training, those that are ready. Nothing here knows of HTTP."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from io import BytesIO
+from typing import Any, assert_never
+
+from pydantic import Field
+
+from app.files import contains, file_links
+from app.queue import JobQueue
+from app.request_checks import Sources, invalid, with_name
+from app.translator_checks import check_training, look_up
+from app.uses import check_unused, holding, lent
+from faceter.contracts.base import Contract, Page, new_id, utc_now
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.jobs import Job, JobStatus, TranslationJob
+from faceter.contracts.models import Model
+from faceter.contracts.settings import Settings
+from faceter.contracts.translators import (
+    Direction,
+    Sample,
+    TranslationMethod,
+    Translator,
+    TranslatorCurves,
+    TranslatorInTraining,
+    TranslatorSamples,
+    TranslatorSummary,
+    TranslatorTraining,
+    UploadedGenerators,
+)
+from faceter.engines.base import Engine
+from faceter.store import job_checkpoints
+from faceter.store.library import Library
+from faceter.translation.archive import CURVES_PICTURE, Archive, sample_member, write_archive
+from faceter.translation.check import check_generator
+
+AnyTranslator = Translator | TranslatorInTraining
+"""A translator, ready or not."""
+
+_PREFIX, _JOB_PREFIX = "trl_", "job_"
+
+
+class TranslatorFilter(Contract):
+    """Which translators to list."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200, examples=["dusk"])
+    """Only translators whose name contains this, in upper or lower case."""
+    method: TranslationMethod | None = None
+    """Only translators trained so."""
+    model: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """Only translators that this model is a generator of."""
+
+    def wants(self, translator: Translator) -> bool:
+        """Whether a translator is one of those."""
+        return (
+            contains(self.name, translator.name)
+            and (self.method is None or (translator.training is not None and translator.training.method is self.method))
+            and (self.model is None or self.model in translator.models.values())
+        )
+
+
+class Translators:
+    """The translators the service keeps, and the way to new ones. Every method blocks: it is to be called in a thread.
+
+    A translator in training has no record: it is its job, whose characters its id has, and that job's checkpoint.
+
+    Args:
+        library: Where everything is kept.
+        queue: Where jobs go.
+        engine: Tries out generators.
+        settings: Limits.
+    """
+
+    def __init__(self, library: Library, queue: JobQueue, engine: Engine, settings: Settings) -> None:
+        self._library = library
+        self._queue = queue
+        self._engine = engine
+        self._settings = settings
+        self._sources = Sources(library, settings)
+
+    def request(self, request: TranslatorTraining) -> Job:
+        """Check what is to be trained and queue the job.
+
+        Raises:
+            FaceterError: `INVALID_REQUEST` for what does not exist or is contradictory; `WRONG_DATASET_KIND`,
+                `DATASET_MISMATCH`, `UNSUPPORTED_OPERATOR`, `OVERLOADED`.
+        """
+        request = check_training(with_name(request), self._sources, self._settings)
+        specification = TranslationJob(request=request)
+        with holding(self._library.redis, specification.uses):
+            look_up(request, self._sources)
+            return self._queue.enqueue(specification)
+
+    def again(self, job: TranslationJob) -> Job:
+        """Queue what an earlier job was to do, if that can still be done.
+
+        Raises:
+            FaceterError: What `request` raises.
+        """
+        look_up(job.request, self._sources)
+        with holding(self._library.redis, job.uses):
+            look_up(job.request, self._sources)
+            return self._queue.enqueue(job)
+
+    def add(self, request: UploadedGenerators) -> Translator:
+        """Make a translator of uploaded generators.
+
+        Raises:
+            FaceterError: `INVALID_REQUEST` where none is given or there is no such model; `METHOD_NOT_APPLICABLE` on
+                the field for a model that makes no pictures of pictures.
+        """
+        if not request.models:
+            raise invalid("Name the generators: `a2b`, `b2a` or both.", "a2b")
+        request = with_name(request)
+        models = {direction: self._generator(id, direction) for direction, id in request.models.items()}
+        with holding(self._library.redis, request.models.values()):
+            for direction, id in request.models.items():
+                self._sources.model(id, direction.value)
+            buffer = BytesIO()
+            write_archive(buffer, [("generators.json", request.model_dump_json().encode())])
+            blob = self._library.store_blob(buffer.getvalue())
+            try:
+                return self._library.add(
+                    Translator(
+                        id=new_id("trl"),
+                        name=request.name or " and ".join(model.name[:90] for model in models.values()),
+                        created_at=utc_now(),
+                        sha256=blob.sha256,
+                        bytes=blob.bytes,
+                        models={direction: model.id for direction, model in models.items()},
+                        model_sha256={direction: model.sha256 for direction, model in models.items()},
+                    )
+                )
+            except BaseException:
+                self._library.discard_blob(blob.sha256)
+                raise
+
+    def get(self, id: str) -> AnyTranslator:
+        """Return a translator, ready or in training.
+
+        Raises:
+            FaceterError: `NOT_FOUND`.
+        """
+        found = self._library.translators.find(id)
+        if found is not None:
+            return found
+        job = self._job(id)
+        if job is None:
+            raise self._library.translators.not_found(id)
+        found = self._library.translators.find(id)
+        return found if found is not None else self._in_training(id, job)
+
+    def ready(self, id: str) -> Translator:
+        """Return a translator that is ready.
+
+        Raises:
+            FaceterError: `NOT_FOUND`; `NOT_READY`, with how far it is, of one in training.
+        """
+        found = self.get(id)
+        if isinstance(found, Translator):
+            return found
+        raise not_ready(found)
+
+    def using(self, id: str) -> AbstractContextManager[Translator]:
+        """Lend a translator that is ready for work on its files; see `app.uses.lent`.
+
+        Raises:
+            FaceterError: What `ready` raises; `NOT_FOUND`, also if a file is gone in the block because it was deleted.
+        """
+        return lent(self.ready, id)
+
+    def page(self, limit: int, cursor: str | None, wanted: TranslatorFilter) -> Page[TranslatorSummary]:
+        """Return one page of the translators wanted that are ready, newest first.
+
+        Raises:
+            FaceterError: `INVALID_REQUEST` for a bad cursor.
+        """
+        page = self._library.translators.page(limit, cursor, wanted.wants)
+        return Page(items=[summary(translator) for translator in page.items], next_cursor=page.next_cursor)
+
+    def delete(self, id: str) -> None:
+        """Delete a translator; its generators stay, as models.
+
+        Raises:
+            FaceterError: `NOT_FOUND`; `RESOURCE_IN_USE` while a job needs it, or trains it.
+        """
+        with holding(self._library.redis, [id]):
+            found = self.get(id)
+            if isinstance(found, TranslatorInTraining):
+                raise FaceterError(
+                    ProblemKind.RESOURCE_IN_USE,
+                    f"{id} is no translator yet: its job is {found.status}. DELETE /v1/jobs/{found.job_id} ends a job "
+                    "that goes on, with `?keep=nothing` so that nothing is left of it.",
+                )
+            check_unused(self._queue, id)
+            self._library.delete(self._library.translators, id)
+
+    @contextmanager
+    def archive(self, id: str) -> Iterator[Archive]:
+        """Open the archive of a translator; of one in training its last checkpoint.
+
+        Raises:
+            FaceterError: `NOT_FOUND`; `NOT_READY` where there is no checkpoint yet.
+        """
+        with self._opened(id) as archive:
+            yield archive
+
+    def checkpoint_archive(self, sha256: str) -> Archive:
+        """Open the archive of a checkpoint; to be closed, as by a `with` block.
+
+        Raises:
+            FaceterError: `BLOB_MISSING` if a later one has taken its place meanwhile.
+        """
+        return Archive(self._library.blobs.path(sha256))
+
+    def checkpoint_of(self, id: str) -> str | None:
+        """Return the SHA-256 of the last checkpoint of a translator in training; None if there is none."""
+        return job_checkpoints.find(self._library.redis, _job_id(id))
+
+    def samples(self, id: str) -> TranslatorSamples:
+        """Return which contact sheets there are.
+
+        Raises:
+            FaceterError: What `archive` raises.
+        """
+        with self.archive(id) as archive:
+            here = f"/v1/translators/{id}/samples"
+            return TranslatorSamples(items=[Sample(step=step, url=f"{here}/{step}") for step in archive.sample_steps])
+
+    def sample(self, id: str, step: int | None) -> bytes:
+        """Return a contact sheet, PNG.
+
+        Args:
+            id: The translator.
+            step: After how many steps; the last one if None.
+
+        Raises:
+            FaceterError: What `archive` raises; `NOT_FOUND`, naming the steps there are.
+        """
+        with self.archive(id) as archive:
+            steps = archive.sample_steps
+            if not steps:
+                raise FaceterError(ProblemKind.NOT_FOUND, f"{id} was not trained here, so there are no samples.")
+            if step is not None and step not in steps:
+                near = min(steps, key=lambda there: abs(there - step))
+                raise FaceterError(
+                    ProblemKind.NOT_FOUND,
+                    f"{id} has no sample of step {step}; the nearest is {near}, the last {steps[-1]}.",
+                )
+            return archive.read(sample_member(steps[-1] if step is None else step))
+
+    def curves(self, id: str) -> TranslatorCurves:
+        """Return how the losses went.
+
+        Raises:
+            FaceterError: What `archive` raises.
+        """
+        with self.archive(id) as archive:
+            return archive.curves()
+
+    def curves_picture(self, id: str) -> bytes:
+        """Return how the losses went, as a PNG.
+
+        Raises:
+            FaceterError: What `archive` raises; `NOT_FOUND` if it was not trained here.
+        """
+        with self.archive(id) as archive:
+            if CURVES_PICTURE not in archive.names:
+                raise FaceterError(ProblemKind.NOT_FOUND, f"{id} was not trained here, so there are no curves.")
+            return archive.read(CURVES_PICTURE)
+
+    @contextmanager
+    def _opened(self, id: str) -> Iterator[Archive]:
+        found = self.get(id)
+        match found:
+            case Translator():
+                with self.using(id) as translator, Archive(self._library.blobs.path(translator.sha256)) as archive:
+                    yield archive
+            case TranslatorInTraining():
+                sha256 = self.checkpoint_of(id)
+                if sha256 is None:
+                    raise not_ready(found)
+                with self.checkpoint_archive(sha256) as archive:
+                    yield archive
+            case other:
+                assert_never(other)
+
+    def _generator(self, id: str, direction: Direction) -> Model:
+        model = self._sources.model(id, direction.value)
+        content = self._library.blobs.read(model.sha256)
+        try:
+            check_generator(content, model.metadata, self._engine, threads=self._settings.inference_threads)
+        except FaceterError as error:
+            raise error.at(direction.value) from error
+        return model
+
+    def _job(self, id: str) -> Job | None:
+        try:
+            job = self._queue.get(_job_id(id)) if id.startswith(_PREFIX) else None
+        except FaceterError as error:
+            if error.kind is not ProblemKind.NOT_FOUND:
+                raise
+            return None
+        return job if job is not None and isinstance(job.specification, TranslationJob) else None
+
+    def _in_training(self, id: str, job: Job) -> TranslatorInTraining:
+        assert isinstance(job.specification, TranslationJob)
+        if job.status is JobStatus.SUCCEEDED:
+            raise self._library.translators.not_found(id)
+        request = job.specification.request
+        return TranslatorInTraining(
+            id=id,
+            name=request.name or f"{request.method} of {request.dataset}",
+            created_at=job.created_at,
+            settings=request,
+            job_id=job.id,
+            status=job.status,
+            progress=job.progress,
+            checkpoint=self.checkpoint_of(id) is not None,
+            error=job.error,
+        )
+
+
+def translator_id(job_id: str) -> str:
+    """Return the id of the translator that a job trains."""
+    return _PREFIX + job_id.removeprefix(_JOB_PREFIX)
+
+
+def _job_id(id: str) -> str:
+    return _JOB_PREFIX + id.removeprefix(_PREFIX)
+
+
+def not_ready(translator: TranslatorInTraining) -> FaceterError:
+    """Return the error for a translator that is asked for something and is not ready."""
+    said: dict[str, Any] = {"job_status": translator.status.value, "job": translator.job_id}
+    if translator.status.ended:
+        return FaceterError(
+            ProblemKind.NOT_READY,
+            f"The training of {translator.id} was {translator.status}, and it made no translator. "
+            f"GET /v1/jobs/{translator.job_id} says more; POST /v1/jobs/{translator.job_id}/rerun begins again.",
+            **said,
+        )
+    progress = translator.progress
+    far = f"{progress.fraction:.0%} of it is done" if progress is not None else "it has not begun"
+    checkpoint = (
+        "`?checkpoint=latest` takes what it is by now" if translator.checkpoint else "there is no checkpoint yet"
+    )
+    return FaceterError(
+        ProblemKind.NOT_READY,
+        f"{translator.id} is still in training: {far}; {checkpoint}. Follow it at /v1/jobs/{translator.job_id}/events.",
+        **said,
+        progress=None if progress is None else progress.model_dump(mode="json"),
+        checkpoint=translator.checkpoint,
+    )
+
+
+def summary(translator: Translator) -> TranslatorSummary:
+    """Return a translator as lists show it."""
+    return TranslatorSummary(
+        id=translator.id,
+        name=translator.name,
+        created_at=translator.created_at,
+        method=None if translator.training is None else translator.training.method,
+        models=translator.models,
+        links={"self": f"/v1/translators/{translator.id}"},
+    )
+
+
+def with_links(translator: AnyTranslator) -> AnyTranslator:
+    """Return the translator with the addresses that belong to it."""
+    here = f"/v1/translators/{translator.id}"
+    links = {"self": here, "translate": f"{here}/translate"}
+    if translator.job_id is not None:
+        links |= {"job": f"/v1/jobs/{translator.job_id}", "samples": f"{here}/samples", "curves": f"{here}/curves"}
+    if translator.settings is not None:
+        links["dataset"] = f"/v1/datasets/{translator.settings.dataset}"
+    if isinstance(translator, Translator):
+        links["content"] = f"{here}/content"
+        links |= {direction.value: f"/v1/models/{id}" for direction, id in translator.models.items()}
+        links = {**file_links(translator, here), **links}
+    return translator.model_copy(update={"links": links})

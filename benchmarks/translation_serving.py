@@ -1,0 +1,221 @@
+"""How a generator is served: ONNX Runtime against torch eager, W8A8 against float, and the memory of a large picture.
+
+``python -m benchmarks.translation_serving speed`` runs CycleGAN's generator at 256², 512² and 1024² by ONNX Runtime, as
+it is served, and by torch eager, in turns, in one process, with equal threads. Claim: no slower at any size.
+
+``… quantized`` quantizes the same generator to W8A8 by this project's own method, calibrated on real pictures, and
+measures it beside float: speed, and how far its output is from float's. Claim: faster than float.
+
+``… memory`` translates a picture of 4000 × 3000 in a process of its own and prints its peak resident memory. Claim:
+under 1.5 GiB. A real picture, repeated by reflection, is taken where there is one.
+
+The generator has the weights that training begins with, from a seed, unless ``--model`` names a trained one (ONNX); torch
+runs the former only.
+"""
+
+import argparse
+import io
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from faceter.contracts.models import ModelMetadata
+from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
+from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.engines.saturation import sums_saturate
+from faceter.graphs.canonical import canonicalize
+from faceter.graphs.describe import input_specs
+from faceter.graphs.fold import fold_batch_norms
+from faceter.graphs.packing import pack_weights
+from faceter.graphs.qdq import write_qdq
+from faceter.translation.generator import load_generator
+from faceter.translation.pixels import USUAL, PaddedPicture
+from faceter.translation.translate import translate
+from faceter.vision.images import EXTENSIONS
+from faceter.vision.picture import Picture, Pixels, open_picture
+from workers.quantization import layouts
+from workers.quantization.methods import methods
+from workers.quantization.prepared import Prepared
+from workers.quantization.statistics import Source
+from workers.translation.networks import ResnetGenerator, initialize
+from workers.translation.onnx_writer import write_generator
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "dusk2day" / "test.zip"
+SIDES = (256, 512, 1024)
+LARGE = (3000, 4000)
+MOST_BYTES = 1.5 * (1 << 30)
+CALIBRATION_PICTURES = 8
+
+Array = NDArray[Any]
+
+
+def network(channels: int, blocks: int) -> ResnetGenerator:
+    """Return CycleGAN's generator with the weights that training begins with."""
+    module = ResnetGenerator(channels, blocks)
+    initialize(module, torch.Generator().manual_seed(0))
+    return module.eval()
+
+
+def pictures(archive: Path, count: int, height: int, width: int) -> list[Pixels]:
+    """Return the first pictures of an archive at a size, repeated by reflection; noise where there is no archive."""
+    if not archive.is_file():
+        return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8))
+    found = []
+    with zipfile.ZipFile(archive) as opened:
+        names = sorted(name for name in opened.namelist() if Path(name).suffix.lower() in EXTENSIONS)
+        for name in names[:count]:
+            colour = open_picture(io.BytesIO(opened.read(name)), max_pixels=100_000_000, name=name).colour
+            widths = [(0, max(0, size - side)) for size, side in zip((height, width), colour.shape, strict=False)]
+            found.append(np.pad(colour, (*widths, (0, 0)), mode="reflect")[:height, :width])
+    return found
+
+
+def values(colour: Pixels) -> Array:
+    """Return a picture as a generator takes it, float32 [1, 3, H, W]."""
+    return PaddedPicture(colour, USUAL).read((0, colour.shape[0]), (0, colour.shape[1]))[None]
+
+
+def in_turns(calls: Sequence[Callable[[], object]], seconds: float) -> list[float]:
+    """Return the median seconds of each call, taken in turns; at least three of each after one that does not count."""
+    times: list[list[float]] = [[] for _ in calls]
+    for call in calls:
+        call()
+    started = time.perf_counter()
+    while len(times[0]) < 3 or time.perf_counter() - started < seconds:
+        for call, taken in zip(calls, times, strict=True):
+            begun = time.perf_counter()
+            call()
+            taken.append(time.perf_counter() - begun)
+    return [statistics.median(taken) for taken in times]
+
+
+def speed(options: argparse.Namespace) -> bool:
+    """Print the table of ONNX Runtime against torch; return whether the claim holds."""
+    module = network(options.channels, options.blocks)
+    content = write_generator(module).SerializeToString()
+    torch.set_num_threads(options.threads)
+    loaded = OnnxRuntimeEngine().load(content, threads=options.threads)
+    print(f"{options.threads} thread(s) each, medians of calls taken in turns\n")
+    print(f"  {'size':>6} {'torch ms':>10} {'ORT ms':>10} {'ratio':>7} {'largest difference':>20}")
+    held = True
+    for side in options.sides:
+        image = values(pictures(options.data, 1, side, side)[0])
+        tensor = torch.from_numpy(image)
+        with torch.inference_mode():
+            eager, served = in_turns(
+                [lambda x=tensor: module(x), lambda x=image: loaded.run({"image": x})],  # type: ignore[misc]
+                options.seconds,
+            )
+            difference = np.abs(module(tensor).numpy() - loaded.run({"image": image})["translation"]).max()
+        print(f"  {side:>5}² {1e3 * eager:10.1f} {1e3 * served:10.1f} {eager / served:7.2f} {difference:20.1e}")
+        held &= eager >= served
+    print("\nclaim: ONNX Runtime is no slower at any size")
+    return held
+
+
+def quantized(options: argparse.Namespace) -> bool:
+    """Print W8A8 beside float; return whether the claim holds."""
+    content = model_of(options)
+    model = canonicalize(onnx.load_model_from_string(content))
+    folded = fold_batch_norms(model)
+    side = options.sides[0]
+    shown = [values(colour) for colour in pictures(options.data, CALIBRATION_PICTURES + 1, side, side)]
+    *calibration, image = shown
+    specs = input_specs(model)
+    name = specs[0].name
+    prepared = Prepared(
+        original=model,
+        model=folded.model,
+        statistics=folded.statistics,
+        inputs=specs,
+        metadata=ModelMetadata(preprocessing=USUAL),
+        batches=[{name: item} for item in calibration],
+        source=Source.CALIBRATION,
+    )
+    request = QuantizationRequest(method=QuantizationMethod.RQ)
+    file = pack_weights(write_qdq(methods[request.method](prepared, request).plan)).SerializeToString()
+    engine = OnnxRuntimeEngine()
+    chosen = layouts.choose(file, engine, {name: image}, threads=options.threads, saturates=sums_saturate(engine))
+    before, after = engine.load(content, threads=options.threads), chosen.loaded
+    print(f"{options.threads} thread(s), {side} × {side}, layout {chosen.layout}, medians of calls taken in turns\n")
+    slow, fast = in_turns([lambda: before.run({name: image}), lambda: after.run({name: image})], options.seconds)
+    exact, rounded = (next(iter(item.run({name: image}).values())) for item in (before, after))
+    error = (rounded - exact) / 2
+    decibel = -10 * np.log10(np.mean(error**2))
+    print(f"  float {1e3 * slow:9.1f} ms {len(content):>12,} bytes")
+    print(f"  W8A8  {1e3 * fast:9.1f} ms {len(file):>12,} bytes, {slow / fast:.2f} × as fast")
+    print(f"  of values in [0, 1]: mean |difference| {np.abs(error).mean():.4f}, PSNR {decibel:.1f} dB")
+    print("\nclaim: W8A8 is faster than float")
+    return fast < slow
+
+
+def memory(options: argparse.Namespace) -> bool:
+    """Translate a large picture in a child process and print what it took; return whether the claim holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generator.onnx"
+        path.write_bytes(model_of(options))
+        command = [sys.executable, "-m", "benchmarks.translation_serving", "child", "--model", str(path)]
+        command += ["--data", str(options.data), "--threads", str(options.threads)]
+        command += ["--size", *map(str, options.size)]
+        done = subprocess.run(
+            command, env={**os.environ, "TMPDIR": folder}, capture_output=True, text=True, check=False
+        )
+    print(done.stdout + done.stderr)
+    print("claim: under 1.5 GiB resident")
+    return done.returncode == 0
+
+
+def child(options: argparse.Namespace) -> bool:
+    """Translate one picture and print seconds, tiles and peak resident memory; return whether it stays below."""
+    height, width = options.size
+    (colour,) = pictures(options.data, 1, height, width)
+    generator = load_generator(options.model.read_bytes(), ModelMetadata(), threads=options.threads)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    done = translate(Picture(colour), generator, folder=Path(tempfile.gettempdir()))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"{width} × {height}, {options.threads} thread(s): {done.seconds:.1f} s, {done.tiles} tiles")
+    print(f"peak resident memory {after / (1 << 20):,.0f} MiB, {before / (1 << 20):,.0f} MiB of it before translating")
+    return bool(after < MOST_BYTES)
+
+
+def model_of(options: argparse.Namespace) -> bytes:
+    """Return the generator's ONNX file: the one named, else one with the weights that training begins with."""
+    if options.model is not None:
+        return bytes(options.model.read_bytes())
+    return bytes(write_generator(network(options.channels, options.blocks)).SerializeToString())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a part of the benchmark; return 0 if its claim holds, else 1."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {"speed": speed, "quantized": quantized, "memory": memory, "child": child}
+    parser.add_argument("part", choices=parts, help="what to measure; `memory` starts `child` by itself")
+    parser.add_argument("--model", type=Path, help="a trained generator, ONNX")
+    parser.add_argument("--channels", type=int, default=64, help="base channels of the untrained generator")
+    parser.add_argument("--blocks", type=int, default=9, help="its residual blocks")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each side")
+    parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="sizes; `quantized` takes the first")
+    parser.add_argument("--size", type=int, nargs=2, default=LARGE, help="height and width of the large picture")
+    parser.add_argument("--seconds", type=float, default=20.0, help="about how long to measure at each size")
+    parser.add_argument("--data", type=Path, default=SHARED, help="an archive of pictures")
+    options = parser.parse_args(arguments)
+    held = parts[options.part](options)
+    print("The claim holds." if held else "The claim does NOT hold on this host, in this run.")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

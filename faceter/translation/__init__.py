@@ -1,0 +1,1 @@
+"""Translating pictures with generators in ONNX."""

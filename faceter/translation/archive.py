@@ -1,0 +1,110 @@
+"""The archive of a translator: a zip of plain files that a worker writes and the API reads one by one.
+
+Equal members make equal bytes: nothing is compressed or dated.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO, Final, Self
+
+from faceter.contracts.translators import Direction, LossPoint, TranslatorCurves
+
+STATE: Final = "state.pt"
+"""Everything that training goes on from, for the worker alone."""
+
+CURVES: Final = "curves.json"
+"""`TranslatorCurves`."""
+
+CURVES_PICTURE: Final = "curves.png"
+"""The losses as a picture."""
+
+_SAMPLES: Final = "samples/"
+_MOST_SAMPLES: Final = 60
+_DATE: Final = (1980, 1, 1, 0, 0, 0)
+
+
+def generator_member(direction: Direction) -> str:
+    """Return the name of the ONNX file of a direction."""
+    return f"{direction.value}.onnx"
+
+
+def sample_member(step: int) -> str:
+    """Return the name of the contact sheet made after so many steps."""
+    return f"{_SAMPLES}{step:09d}.png"
+
+
+def write_archive(file: BinaryIO, members: Iterable[tuple[str, bytes]]) -> None:
+    """Write an archive.
+
+    Args:
+        file: Empty, seekable; where it is left is not said.
+        members: Names and contents, held in memory one at a time.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members:
+            archive.writestr(zipfile.ZipInfo(name, _DATE), content)
+
+
+def curves_content(points: Iterable[LossPoint]) -> bytes:
+    """Return the content of `CURVES`."""
+    return TranslatorCurves(points=list(points)).model_dump_json().encode()
+
+
+def thinned(sheets: dict[int, bytes]) -> dict[int, bytes]:
+    """Return contact sheets by step, every other one dropped where there are more than 60; the last one stays."""
+    if len(sheets) <= _MOST_SAMPLES:
+        return sheets
+    kept = sorted(sheets, reverse=True)[::2]
+    return {step: sheets[step] for step in sorted(kept)}
+
+
+class Archive:
+    """An archive to read from.
+
+    Args:
+        path: Its file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._zip = zipfile.ZipFile(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._zip.close()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of its members."""
+        return self._zip.namelist()
+
+    def read(self, name: str) -> bytes:
+        """Return a member's content.
+
+        Raises:
+            KeyError: If it has no such member.
+        """
+        return self._zip.read(name)
+
+    @property
+    def directions(self) -> list[Direction]:
+        """The directions it has generators of."""
+        return [direction for direction in Direction if generator_member(direction) in self.names]
+
+    @property
+    def sample_steps(self) -> list[int]:
+        """After how many steps contact sheets were made, in order."""
+        return sorted(int(Path(name).stem) for name in self.names if name.startswith(_SAMPLES))
+
+    def samples(self) -> dict[int, bytes]:
+        """Return every contact sheet, by step."""
+        return {step: self.read(sample_member(step)) for step in self.sample_steps}
+
+    def curves(self) -> TranslatorCurves:
+        """Return the losses; no points if it holds none."""
+        if CURVES not in self.names:
+            return TranslatorCurves(points=[])
+        return TranslatorCurves.model_validate(json.loads(self.read(CURVES)))

@@ -1,0 +1,48 @@
+"""Mean and variance of each channel of a picture that is seen part by part."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+class Moments:
+    """Counts, means and squared deviations of channels, merged in float64.
+
+    Parts are merged as T. F. Chan, G. H. Golub and R. J. LeVeque give it (Updating formulae and a pairwise algorithm
+    for computing sample variances, 1979, equation 2.1): with n, μ and M of both sides and δ the difference of the
+    means, M = M₁ + M₂ + δ² n₁ n₂ / (n₁ + n₂). Nothing is subtracted that is large beside its difference.
+
+    Args:
+        channels: Number of channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self._count = 0
+        self._mean = np.zeros(channels)
+        self._squares = np.zeros(channels)
+
+    def add(self, values: FloatArray) -> None:
+        """Take in the values of a part, float32 [C, h, w]."""
+        count = values[0].size
+        means, squares = np.empty_like(self._mean), np.empty_like(self._mean)
+        for channel, plane in enumerate(values):  # one by one: a plane stays in the processor's cache
+            near = plane.mean()
+            deviations = plane - near
+            rest = float(deviations.mean())
+            np.square(deviations, out=deviations)
+            means[channel] = float(near) + rest
+            squares[channel] = float(deviations.sum()) - count * rest**2
+        total = self._count + count
+        difference = means - self._mean
+        self._squares += squares + difference**2 * (self._count * count / total)
+        self._mean += difference * (count / total)
+        self._count = total
+
+    def mean(self) -> FloatArray:
+        """Return the means, float32 [C]."""
+        return self._mean.astype(np.float32)
+
+    def variance(self) -> FloatArray:
+        """Return the variances of the values (not of a sample of them), float32 [C]."""
+        return (np.maximum(self._squares, 0) / self._count).astype(np.float32)

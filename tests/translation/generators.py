@@ -1,0 +1,156 @@
+"""Small generators made by hand, in the forms that translation meets."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from tests.graphs.builders import GraphBuilder
+
+
+class GeneratorBuilder(GraphBuilder):
+    """Adds what generators are made of."""
+
+    def __init__(self, *, height: int | str = "height", width: int | str = "width", batch: int | str = "batch") -> None:
+        super().__init__([batch, 3, height, width], name="image")
+        self.sizes = (batch, 3, height, width)
+
+    def pad(self, width: int, mode: str = "reflect") -> str:
+        return self.add("Pad", self.last, self.constant(np.array([0, 0, width, width] * 2, np.int64)), mode=mode)
+
+    def norm(self, channels: int) -> str:
+        scale = self.constant(self.rng.uniform(0.5, 1.5, channels).astype(np.float32))
+        shift = self.constant(self.rng.normal(0, 0.3, channels).astype(np.float32))
+        return self.add("InstanceNormalization", self.last, scale, shift, epsilon=1e-5)
+
+    def up(self, outputs: int, inputs: int, **attributes: Any) -> str:
+        weight, bias = self.weight(inputs, outputs, 3, 3), self.weight(outputs)
+        attributes = {"strides": [2, 2], "pads": [1] * 4, "output_padding": [1, 1], **attributes}
+        return self.add("ConvTranspose", self.last, weight, bias, **attributes)
+
+    def content(self, *, opset: int = 17, dtype: int = onnx.TensorProto.FLOAT) -> bytes:
+        for node in self.nodes:
+            node.output[:] = ["translation" if name == self.last else name for name in node.output]
+        self.inputs[0].type.tensor_type.elem_type = dtype
+        output = helper.make_tensor_value_info("translation", dtype, ["n", 3, "h", "w"])
+        graph = helper.make_graph(self.nodes, "generator", self.inputs, [output], self.initializers)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+        return bytes(model.SerializeToString())
+
+
+def resnet(
+    channels: int = 8, blocks: int = 2, *, norm: str = "instance", up: str = "transposed", **sizes: Any
+) -> bytes:
+    """Return the papers' generator: reflection padding, two convolutions of stride 2, residual blocks, two upwards."""
+    made = GeneratorBuilder(**sizes)
+
+    def norm_relu(count: int) -> None:
+        if norm == "instance":
+            made.norm(count)
+        elif norm == "batch":
+            made.batch_norm(count)
+        made.add("Relu")
+
+    made.pad(3)
+    made.conv(channels, 3, 7, pads=[0] * 4)
+    norm_relu(channels)
+    for factor in (1, 2):
+        made.conv(2 * factor * channels, factor * channels, strides=[2, 2])
+        norm_relu(2 * factor * channels)
+    wide = 4 * channels
+    for _ in range(blocks):
+        before = made.last
+        made.pad(1)
+        made.conv(wide, wide, pads=[0] * 4)
+        norm_relu(wide)
+        made.pad(1)
+        made.conv(wide, wide, pads=[0] * 4)
+        if norm == "instance":
+            made.norm(wide)
+        made.add("Add", before, made.last)
+    for factor in (2, 1):
+        if up == "transposed":
+            made.up(factor * channels, 2 * factor * channels)
+        else:
+            scales = made.constant(np.array([1, 1, 2, 2], np.float32))
+            made.add("Resize", made.last, "", scales, mode=up)
+            made.conv(factor * channels, 2 * factor * channels)
+        norm_relu(factor * channels)
+    made.pad(3)
+    made.conv(3, channels, 7, pads=[0] * 4)
+    made.add("Tanh")
+    return made.content()
+
+
+def unet(channels: int = 4, depth: int = 4, *, norm: bool = True, **sizes: Any) -> bytes:
+    """Return pix2pix's generator: convolutions of stride 2 down, and up again, joined with what came down."""
+    made = GeneratorBuilder(**sizes)
+    down: list[tuple[str, int]] = []
+    count = 3
+    for level in range(depth):
+        wider = channels * 2 ** min(level, 3)
+        made.conv(wider, count, 4, strides=[2, 2], pads=[1] * 4)
+        if norm and 0 < level < depth - 1:
+            made.norm(wider)
+        made.add("LeakyRelu", alpha=0.2)
+        down.append((made.last, wider))
+        count = wider
+    for level in reversed(range(depth)):
+        narrower = 3 if level == 0 else down[level - 1][1]
+        weight, bias = made.weight(count, narrower, 4, 4), made.weight(narrower)
+        made.add("ConvTranspose", made.last, weight, bias, strides=[2, 2], pads=[1] * 4)
+        if level:
+            if norm:
+                made.norm(narrower)
+            made.add("Concat", made.last, down[level - 1][0], axis=1)
+            made.add("Relu")
+            count = 2 * narrower
+    made.add("Tanh")
+    return made.content()
+
+
+def inverter(**sizes: Any) -> bytes:
+    """Return a generator that turns every colour into its opposite: y = −x."""
+    made = GeneratorBuilder(**sizes)
+    made.add("Neg")
+    return made.content()
+
+
+def one_node(operator: str, *constants: np.ndarray, opset: int = 17, **attributes: Any) -> bytes:
+    """Return a model of one node that reads the picture and constants."""
+    made = GeneratorBuilder()
+    names = [made.constant(value) for value in constants]
+    made.add(operator, "image", *names, **attributes)
+    return made.content(opset=opset)
+
+
+def quantized(content: bytes, *, bits: int = 8) -> bytes:
+    """Return a generator whose convolutions read and give values rounded to 8-bit codes (QDQ)."""
+    model = onnx.load_model_from_string(content)
+    nodes, weights = [], {tensor.name: tensor for tensor in model.graph.initializer}
+    scale = numpy_helper.from_array(np.array(0.05, np.float32), "activation_scale")
+    zero = numpy_helper.from_array(np.array(128, np.uint8), "activation_zero")
+    model.graph.initializer.extend([scale, zero])
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            weight = numpy_helper.to_array(weights[node.input[1]])
+            step = np.abs(weight).max() / (2 ** (bits - 1) - 1)
+            codes = numpy_helper.from_array(np.rint(weight / step).astype(np.int8), f"{node.input[1]}/codes")
+            steps = numpy_helper.from_array(np.array(step, np.float32), f"{node.input[1]}/step")
+            model.graph.initializer.extend([codes, steps])
+            dequantized = f"{node.input[1]}/dequantized"
+            nodes.append(helper.make_node("DequantizeLinear", [codes.name, steps.name], [dequantized]))
+            source = f"{node.input[0]}/{node.output[0]}"
+            nodes.append(
+                helper.make_node("QuantizeLinear", [node.input[0], scale.name, zero.name], [f"{source}/codes"])
+            )
+            nodes.append(
+                helper.make_node("DequantizeLinear", [f"{source}/codes", scale.name, zero.name], [f"{source}/values"])
+            )
+            node.input[0], node.input[1] = f"{source}/values", dequantized
+        nodes.append(node)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+    return bytes(model.SerializeToString())

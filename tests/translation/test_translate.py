@@ -1,0 +1,220 @@
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing
+from faceter.engines.base import Interrupt
+from faceter.translation.generator import Generator, load_generator
+from faceter.translation.translate import translate, translate_and_back
+from faceter.vision.picture import Picture
+from tests.translation import generators
+from tests.translation.generators import GeneratorBuilder
+
+
+def picture(height: int, width: int, *, alpha: bool = False) -> Picture:
+    """Return a smooth picture with some noise."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (3, 4, 3), np.uint8)).resize((width, height))
+    noisy = np.asarray(coarse) + rng.integers(-9, 10, (height, width, 3))
+    return Picture(
+        noisy.clip(0, 255).astype(np.uint8),
+        rng.integers(0, 256, (height, width), np.uint8) if alpha else None,
+        ("first of 3 frames",) if alpha else (),
+    )
+
+
+def loaded(content: bytes, **preprocessing: Any) -> Generator:
+    said = Preprocessing(size=[64, 64], **preprocessing) if preprocessing else None
+    return load_generator(content, ModelMetadata(preprocessing=said))
+
+
+INVERTER = loaded(generators.inverter())
+RESNET = loaded(generators.resnet())
+UNET = loaded(generators.unet(channels=1, depth=8))
+
+
+def not_tileable() -> bytes:
+    """Return a generator that adds the mean of the picture, which no tile knows."""
+    made = GeneratorBuilder()
+    made.add("GlobalAveragePool", "image")
+    made.add("Add", "image", made.last)
+    return made.content()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (2, 3), (33, 47), (64, 64)])
+@pytest.mark.parametrize("generator", [INVERTER, RESNET, UNET], ids=["inverter", "resnet", "unet"])
+def test_any_size_comes_back(generator: Generator, height: int, width: int, tmp_path: Path) -> None:
+    made = translate(picture(height, width), generator, folder=tmp_path)
+    assert made.colour.shape == (height, width, 3)
+    assert made.colour.dtype == np.uint8
+    assert (made.alpha, made.tiles, made.notes) == (None, 1, ())
+    assert made.seconds > 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (40, 30), (99, 101)])
+def test_inverted_colours_are_exact_whole_and_in_tiles(height: int, width: int, tmp_path: Path) -> None:
+    original = picture(height, width)
+    for tile in (None, 32, "never"):
+        made = translate(original, INVERTER, folder=tmp_path, tile=tile)
+        assert (made.colour == 255 - original.colour).all()
+        expected = -(-max(height, 33) // 32) * -(-max(width, 33) // 32) if tile == 32 else 1
+        assert made.tiles == expected
+
+
+def test_alpha_and_notes_are_kept(tmp_path: Path) -> None:
+    original = picture(20, 30, alpha=True)
+    made = translate(original, INVERTER, folder=tmp_path)
+    assert made.alpha is original.alpha
+    assert made.notes == ("first of 3 frames",)
+
+
+def test_the_models_own_preprocessing_counts(tmp_path: Path) -> None:
+    """Y = −x of values around a mean: 2 · mean − pixel, channel by channel in the model's order."""
+    generator = loaded(
+        generators.inverter(), scale=1.0, mean=[100.0, 110.0, 120.0], std=[50.0], channel_order=ChannelOrder.BGR
+    )
+    original = Picture(np.full((8, 8, 3), [30, 130, 140], np.uint8))
+    made = translate(original, generator, folder=tmp_path)
+    assert made.colour[0, 0].tolist() == [240 - 30, 220 - 130, 200 - 140]
+
+
+def test_tiles_and_whole_are_one_picture(tmp_path: Path) -> None:
+    original = picture(333, 222)
+    whole = translate(original, RESNET, folder=tmp_path, tile="never")
+    tiled = translate(original, RESNET, folder=tmp_path, tile=96)
+    little = translate(original, RESNET, folder=tmp_path, memory=4 << 20)
+    assert (whole.tiles, tiled.tiles) == (1, 12)
+    assert little.tiles > 1
+    for made in (tiled, little):
+        assert np.abs(made.colour.astype(int) - whole.colour).max() <= 1
+        assert (made.colour == whole.colour).mean() > 0.99
+
+
+def test_scale_limits_the_working_size(tmp_path: Path) -> None:
+    original = picture(120, 200)
+    made = translate(original, INVERTER, folder=tmp_path, scale=50)
+    assert made.notes == ("translated at 50 x 30 and scaled back",)
+    small = Image.fromarray(original.colour).resize((50, 30), Image.Resampling.LANCZOS)
+    expected = Image.fromarray(255 - np.asarray(small)).resize((200, 120), Image.Resampling.LANCZOS)
+    assert (made.colour == np.asarray(expected)).all()
+    assert translate(original, INVERTER, folder=tmp_path, scale=200).notes == ()
+
+
+def test_a_generator_of_one_size_gets_pictures_of_it(tmp_path: Path) -> None:
+    generator = loaded(generators.inverter(height=48, width=64, batch=1))
+    original = picture(100, 90)
+    made = translate(original, generator, folder=tmp_path)
+    assert made.colour.shape == (100, 90, 3)
+    assert made.notes == ("brought to the generator's 64 x 48 and back",)
+    assert np.abs(made.colour.astype(int) - (255 - original.colour)).mean() < 10
+    assert "64 x 48" in (generator.why_not_tileable() or "")
+
+
+def test_there_and_back_is_shown_side_by_side(tmp_path: Path) -> None:
+    original = picture(40, 50, alpha=True)
+    made = translate_and_back(original, INVERTER, INVERTER, folder=tmp_path)
+    assert made.colour.shape == (40, 150, 3)
+    assert (made.colour[:, :50] == original.colour).all()
+    assert (made.colour[:, 50:100] == 255 - original.colour).all()
+    assert (made.colour[:, 100:] == original.colour).all()
+    assert made.alpha is not None
+    assert original.alpha is not None
+    assert (made.alpha == np.hstack([original.alpha] * 3)).all()
+    assert made.tiles == 2
+    assert made.notes == original.notes
+
+
+def test_there_and_back_at_a_working_size(tmp_path: Path) -> None:
+    made = translate_and_back(picture(40, 60), INVERTER, RESNET, folder=tmp_path, scale=30)
+    assert made.colour.shape == (40, 180, 3)
+    assert made.notes == ("translated at 30 x 20 and scaled back",)
+
+
+def test_what_is_too_large_for_memory_and_tiles_names_a_scale_that_works(tmp_path: Path) -> None:
+    generator = loaded(not_tileable())
+    reason = generator.why_not_tileable()
+    assert reason is not None
+    assert "GlobalAveragePool" in reason
+    original = picture(300, 400)
+    memory = 1 << 20
+    with pytest.raises(FaceterError, match=r"GlobalAveragePool.*`scale`") as caught:
+        translate(original, generator, folder=tmp_path, memory=memory)
+    assert caught.value.kind is ProblemKind.IMAGE_TOO_LARGE
+    scale = int(caught.value.detail.partition("`scale` to ")[2].split()[0])
+    assert 100 < scale < 400
+    assert translate(original, generator, folder=tmp_path, memory=memory, scale=scale).colour.shape == (300, 400, 3)
+    with pytest.raises(FaceterError, match="GlobalAveragePool") as caught:
+        translate(original, generator, folder=tmp_path, tile=64)
+    assert caught.value.kind is ProblemKind.METHOD_NOT_APPLICABLE
+
+
+def test_tiles_forbidden_and_too_large_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FaceterError, match="forbidden") as caught:
+        translate(picture(300, 400), RESNET, folder=tmp_path, memory=1 << 20, tile="never")
+    assert caught.value.kind is ProblemKind.IMAGE_TOO_LARGE
+
+
+@pytest.mark.parametrize(("field", "value"), [("tile", 5), ("tile", 0), ("scale", 0), ("scale", -3)])
+def test_sizes_that_are_none_are_refused(field: str, value: int, tmp_path: Path) -> None:
+    options: dict[str, Any] = {field: value}
+    with pytest.raises(FaceterError) as caught:
+        translate(picture(8, 8), INVERTER, folder=tmp_path, **options)
+    assert caught.value.kind is ProblemKind.INVALID_REQUEST
+    assert caught.value.errors[0].field == field
+
+
+def test_an_interrupt_stops_whole_and_tiled_translations(tmp_path: Path) -> None:
+    for tile in (None, 64):
+        interrupt = Interrupt()
+        timer = threading.Timer(0.2, interrupt.trigger)
+        timer.start()
+        with pytest.raises(FaceterError, match="stopped") as caught:
+            translate(picture(2000, 2000), RESNET, folder=tmp_path, tile=tile, memory=4 << 30, interrupt=interrupt)
+        assert caught.value.kind is ProblemKind.INFERENCE_FAILED
+
+
+def test_values_that_are_not_finite_are_said(tmp_path: Path) -> None:
+    made = GeneratorBuilder()
+    made.add("Sqrt")
+    with pytest.raises(FaceterError, match="not finite"):
+        translate(Picture(np.zeros((8, 8, 3), np.uint8)), loaded(made.content()), folder=tmp_path)
+
+
+def test_threads_share_a_generator(tmp_path: Path) -> None:
+    generator = loaded(generators.resnet())
+    original = picture(200, 200)
+    made: list[np.ndarray] = []
+    threads = [
+        threading.Thread(target=lambda: made.append(translate(original, generator, folder=tmp_path, tile=64).colour))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 4
+    assert all((item == made[0]).all() for item in made)
+
+
+def test_stages_count_once_they_are_there() -> None:
+    content = generators.resnet()
+    generator = loaded(content)
+    before = generator.bytes
+    assert before >= len(content)
+    assert generator.plan() is not None
+    assert generator.bytes - before >= len(content) / 2
+    generator.close()
+
+
+def test_what_a_whole_run_takes_is_estimated_from_its_largest_tensors() -> None:
+    """8 channels at full size, as the convolution makes them and in its kernel's layout, and the padded picture."""
+    values = RESNET.bytes_per_pixel / 4
+    assert 2 * 8 < values < 6 * 8
+    model = onnx.load_model_from_string(generators.resnet(channels=16))
+    assert loaded(model.SerializeToString()).bytes_per_pixel / 4 > 1.8 * values

@@ -1,0 +1,79 @@
+"""Small data sets of two domains, and trainings of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from workers.translation.acceleration import Accelerator
+from workers.translation.batches import Batches
+from workers.translation.cyclegan import CycleGan, CycleGanSettings
+from workers.translation.pictures import Domain, Pictures
+from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
+
+CPU = torch.device("cpu")
+
+
+class GivenPictures:
+    """A data set of pictures that are there already; pairs by position where they are said to be pairs.
+
+    Args:
+        a: Pictures of A.
+        b: Pictures of B.
+        paired: Whether they are pairs.
+    """
+
+    def __init__(self, a: Sequence[Image.Image], b: Sequence[Image.Image], *, paired: bool = False) -> None:
+        self._pictures = {"A": list(a), "B": list(b)}
+        self._paired = paired
+        self.read: list[tuple[Domain, int]] = []
+
+    def count(self, domain: Domain) -> int:
+        return len(self._pictures[domain])
+
+    def image(self, domain: Domain, index: int) -> Image.Image:
+        self.read.append((domain, index))
+        return self._pictures[domain][index]
+
+    def pairs(self) -> list[tuple[int, int]]:
+        return [(index, index) for index in range(len(self._pictures["A"]))] if self._paired else []
+
+
+def smooth(count: int, size: int = 36, seed: int = 0) -> list[Image.Image]:
+    """Return pictures whose colours change smoothly from place to place and are darker than not, so that A is not B."""
+    random = np.random.default_rng(seed)
+    coarse = (255 * random.random((count, 4, 4, 3)) ** 2).astype(np.uint8)
+    return [Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC) for values in coarse]
+
+
+def inverted(pictures: Sequence[Image.Image]) -> list[Image.Image]:
+    """Return 255 − x of every picture."""
+    return [ImageOps.invert(picture) for picture in pictures]
+
+
+def unpaired(folder: Path, *, image_size: int = 32, count: int = 12, seed: int = 0, batch_size: int = 1) -> Batches:
+    """Return smooth pictures as A and others, inverted, as B."""
+    side = image_size + 4
+    source = GivenPictures(smooth(count, side, 1), inverted(smooth(count, side, 2)))
+    return Batches(Pictures(source, image_size, folder=folder), batch_size=batch_size, seed=seed)
+
+
+def paired(folder: Path, *, image_size: int = 32, count: int = 12, seed: int = 0, batch_size: int = 1) -> Batches:
+    """Return smooth pictures as A and the same inverted as B."""
+    pictures = smooth(count, image_size + 4, 1)
+    source = GivenPictures(pictures, inverted(pictures), paired=True)
+    return Batches(Pictures(source, image_size, folder=folder), batch_size=batch_size, seed=seed, paired=True)
+
+
+def small_cyclegan(folder: Path, *, seed: int = 0, batch_size: int = 1, identity: float = 0.5) -> CycleGan:
+    """Return a CycleGAN of 4 channels and one block at 32², with a pool that is soon full."""
+    settings = CycleGanSettings(image_size=32, channels=4, blocks=1, seed=seed, identity=identity, pool=3)
+    return CycleGan(settings, unpaired(folder, seed=seed, batch_size=batch_size), Accelerator(CPU))
+
+
+def small_pix2pix(folder: Path, *, seed: int = 0, batch_size: int = 1) -> Pix2Pix:
+    """Return a pix2pix with a U-Net of 2 channels at 64², where it has a level with dropout."""
+    settings = Pix2PixSettings(image_size=64, channels=2, seed=seed)
+    return Pix2Pix(settings, paired(folder, image_size=64, seed=seed, batch_size=batch_size), Accelerator(CPU))

@@ -1,0 +1,168 @@
+"""CycleGAN: its losses and gradients against passes made one by one, and that it learns both directions."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from tests.references.translation import cyclegan_judged, cyclegan_losses, cyclegan_total
+from tests.workers.translation.sources import CPU, small_cyclegan, smooth, unpaired
+from workers.budget import Budget
+from workers.translation.acceleration import Accelerator
+from workers.translation.batches import normalized
+from workers.translation.cyclegan import CycleGan, CycleGanSettings
+from workers.translation.loop import Training
+
+
+def gradients(network: nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    """See that gradients are the same to 1e-5 of the largest."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_passes_made_together_give_what_passes_made_one_by_one_do(batch_size: int, tmp_path: Path) -> None:
+    trainer = small_cyclegan(tmp_path, batch_size=batch_size)
+    a, b = trainer.data.take()
+    a2b, b2a, judge_a, judge_b = trainer.networks.values()
+
+    found, made_a, made_b = trainer.generate(a, b)
+    together = [gradients(network) for network in (a2b, b2a)]
+    assert all(p.grad is None for judge in (judge_a, judge_b) for p in judge.parameters()), "judges are left alone"
+    trainer._generating.zero_grad()
+    expected = cyclegan_losses(a2b, b2a, judge_a, judge_b, a, b)
+    torch.autograd.backward(cyclegan_total(expected), inputs=[*a2b.parameters(), *b2a.parameters()])
+    assert found.keys() == expected.keys()
+    for name, loss in expected.items():
+        torch.testing.assert_close(found[name], loss.detach(), rtol=1e-5, atol=1e-5)
+    for network, gradient in zip((a2b, b2a), together, strict=True):
+        close(gradient, gradients(network))
+    torch.testing.assert_close(made_b, a2b(a).detach(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(made_a, b2a(b).detach(), rtol=0, atol=1e-5)
+
+    found = trainer.judge(a, made_a, b, made_b)
+    together = [gradients(network) for network in (judge_a, judge_b)]
+    trainer._judging.zero_grad()
+    for name, judge, real, made in (("D_a", judge_a, a, made_a), ("D_b", judge_b, b, made_b)):
+        loss = cyclegan_judged(judge, real, made)
+        torch.testing.assert_close(found[name], loss.detach(), rtol=1e-5, atol=1e-5)
+        torch.autograd.backward(loss)
+    for network, gradient in zip((judge_a, judge_b), together, strict=True):
+        close(gradient, gradients(network))
+
+
+def test_without_the_identity_loss_the_others_stay_the_same(tmp_path: Path) -> None:
+    trainer = small_cyclegan(tmp_path, identity=0.0)
+    a, b = trainer.data.take()
+    a2b, b2a, judge_a, judge_b = trainer.networks.values()
+    found, made_a, made_b = trainer.generate(a, b)
+    expected = cyclegan_losses(a2b, b2a, judge_a, judge_b, a, b)
+    assert found.keys() == expected.keys() - {"identity_a", "identity_b"}
+    for name, loss in found.items():
+        torch.testing.assert_close(loss, expected[name].detach(), rtol=1e-5, atol=1e-5)
+    assert made_a.shape == made_b.shape == a.shape
+    expected = {**expected, "identity_a": torch.zeros(()), "identity_b": torch.zeros(())}
+    together = gradients(a2b)
+    trainer._generating.zero_grad()
+    torch.autograd.backward(cyclegan_total(expected), inputs=[*a2b.parameters(), *b2a.parameters()])
+    close(together, gradients(a2b))
+
+
+def test_weights_of_the_losses_are_the_settings(tmp_path: Path) -> None:
+    settings = CycleGanSettings(image_size=32, channels=4, blocks=1, cycle_weight=3.0, identity=0.2)
+    trainer = CycleGan(settings, unpaired(tmp_path), Accelerator(CPU))
+    a, b = trainer.data.take()
+    a2b, b2a, judge_a, judge_b = trainer.networks.values()
+    trainer.generate(a, b)
+    together = gradients(b2a)
+    trainer._generating.zero_grad()
+    losses = cyclegan_losses(a2b, b2a, judge_a, judge_b, a, b)
+    torch.autograd.backward(cyclegan_total(losses, 3.0, 0.2), inputs=[*a2b.parameters(), *b2a.parameters()])
+    close(together, gradients(b2a))
+
+
+def test_a_step_tells_all_losses_and_changes_all_networks(tmp_path: Path) -> None:
+    trainer = small_cyclegan(tmp_path)
+    before = {name: next(network.parameters()).detach().clone() for name, network in trainer.networks.items()}
+    losses = trainer.step(0.0)
+    assert set(losses) == {"G_a2b", "G_b2a", "cycle_a", "cycle_b", "identity_a", "identity_b", "D_a", "D_b"}
+    assert not any(loss.requires_grad for loss in losses.values())
+    for name, network in trainer.networks.items():
+        change = (next(network.parameters()).detach() - before[name]).abs()
+        assert 0 < float(change.max()) <= 2.01e-4, "Adam's first step is at most the learning rate"
+
+
+def test_the_learning_rate_follows_the_share_done_and_the_factor(tmp_path: Path) -> None:
+    trainer = small_cyclegan(tmp_path)
+    trainer.rate = 0.5
+    for share, expected in ((0.2, 1e-4), (0.75, 5e-5), (1.0, 0.0)):
+        trainer.step(share)
+        for optimizer in trainer.optimizers.values():
+            assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(expected)]
+            assert optimizer.param_groups[0]["betas"] == (0.5, 0.999)
+
+
+def test_judges_are_shown_earlier_translations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = small_cyclegan(tmp_path)
+    shown, made = [], []
+    judge, generate = trainer.judge, trainer.generate
+
+    def noted_judge(real_a: Tensor, shown_a: Tensor, real_b: Tensor, shown_b: Tensor) -> dict[str, Tensor]:
+        shown.append(shown_b)
+        return judge(real_a, shown_a, real_b, shown_b)
+
+    def noted_generate(real_a: Tensor, real_b: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        found = generate(real_a, real_b)
+        made.append(found[2])
+        return found
+
+    monkeypatch.setattr(trainer, "judge", noted_judge)
+    monkeypatch.setattr(trainer, "generate", noted_generate)
+    for _ in range(30):
+        trainer.step(0.0)
+    same = [torch.equal(first, second) for first, second in zip(shown, made, strict=True)]
+    assert all(same[:3])
+    assert 6 <= same[3:].count(False) <= 21
+    for index in [index for index, equal in enumerate(same) if not equal]:
+        assert any(torch.equal(shown[index], earlier) for earlier in made[:index])
+
+
+def test_parameters_are_counted(tmp_path: Path) -> None:
+    settings = CycleGanSettings(image_size=32, blocks=9)
+    assert CycleGan(settings, unpaired(tmp_path), Accelerator(CPU)).parameters == {
+        "generator": 11_378_179,
+        "discriminator": 2_764_737,
+    }
+
+
+def test_inverted_colours_are_learned_in_both_directions(tmp_path: Path) -> None:
+    """Of halves that hold no pairs; a network that changes nothing would be off by 0.6, one that answers grey by 0.27."""
+    settings = CycleGanSettings(image_size=32, channels=8, blocks=2, identity=0.0, learning_rate=1e-3, pool=50)
+    trainer = CycleGan(settings, unpaired(tmp_path, count=64), Accelerator(CPU))
+    Training(trainer, Budget(steps=1500)).run()
+    unseen = torch.stack([torch.from_numpy(normalized(_planes(image))) for image in smooth(16, 32, seed=9)])
+    networks = trainer.generators()
+    for network in networks.values():
+        network.eval()
+    with torch.no_grad():
+        made_b, made_a = networks["a2b"](unseen), networks["b2a"](-unseen)
+        back_a, back_b = networks["b2a"](made_b), networks["a2b"](made_a)
+    errors = {
+        "a2b": float((made_b + unseen).abs().mean()) / 2,
+        "b2a": float((made_a - unseen).abs().mean()) / 2,
+        "cycle a": float((back_a - unseen).abs().mean()) / 2,
+        "cycle b": float((back_b + unseen).abs().mean()) / 2,
+    }
+    print(errors)
+    assert all(error < 0.1 for error in errors.values()), errors
+
+
+def _planes(image: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(image).transpose(2, 0, 1)

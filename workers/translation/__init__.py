@@ -1,0 +1,1 @@
+"""Training of image translators: CycleGAN and pix2pix."""

@@ -1,0 +1,69 @@
+"""Which methods train translators: a new one is one file and one line here."""
+
+from __future__ import annotations
+
+import torch
+
+from faceter.contracts.translators import TranslationMethod, TranslatorTraining
+from workers.budget import Budget
+from workers.translation.acceleration import Accelerator
+from workers.translation.batches import Batches
+from workers.translation.cyclegan import CycleGan, CycleGanSettings
+from workers.translation.pictures import Pictures
+from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
+from workers.translation.trainer import Trainer
+from workers.translation.workload import expected_seconds
+
+
+def begin(request: TranslatorTraining, pictures: Pictures, device: torch.device) -> tuple[Trainer, Budget]:
+    """Return the method at work that is asked for, and how long it may take.
+
+    Args:
+        request: What is asked for; minutes or epochs are given.
+        pictures: What to train on.
+        device: Where to compute.
+    """
+    settings = settings_of(request)
+    paired = isinstance(settings, Pix2PixSettings)
+    data = Batches(
+        pictures, batch_size=request.batch_size, seed=request.seed, paired=paired, pinned=device.type == "cuda"
+    )
+    if request.epochs is None:
+        assert request.max_minutes is not None
+        seconds = 60 * request.max_minutes
+        budget = Budget(seconds=seconds)
+    else:
+        steps = data.steps(request.epochs)
+        seconds = expected_seconds(settings, steps, request.batch_size)
+        budget = Budget(steps=steps)
+    accelerator = Accelerator.choose(device, seconds)
+    if isinstance(settings, Pix2PixSettings):
+        return Pix2Pix(settings, data, accelerator), budget
+    return CycleGan(settings, data, accelerator), budget
+
+
+def settings_of(request: TranslatorTraining) -> CycleGanSettings | Pix2PixSettings:
+    """Return what the method is told."""
+    match request.method:
+        case TranslationMethod.CYCLEGAN:
+            return CycleGanSettings(
+                image_size=request.image_size,
+                generator=request.kind.value,
+                channels=request.base_channels,
+                blocks=request.blocks,
+                learning_rate=request.learning_rate,
+                seed=request.seed,
+                cycle_weight=request.cycle_weight,
+                identity=request.identity,
+            )
+        case TranslationMethod.PIX2PIX:
+            return Pix2PixSettings(
+                image_size=request.image_size,
+                generator=request.kind.value,
+                channels=request.base_channels,
+                blocks=request.blocks,
+                learning_rate=request.learning_rate,
+                seed=request.seed,
+                l1_weight=request.l1_weight,
+                direction=request.direction.value,
+            )
