@@ -2,8 +2,8 @@
 
 ``faceter export-torch examples.digits:trained --input-shape 1,1,8,8`` makes an ONNX file of it, and
 ``python -m examples.digits FOLDER`` writes what goes with it: ``metadata.json`` (labels and preprocessing),
-``held-out.zip`` (pictures to measure on), ``labelled.zip`` (the same with concepts of their pixels) and ``digit.png``
-(one of them).
+``held-out.zip`` (pictures to measure on), ``labelled.zip`` (the same with concepts of their pixels), ``digit.png`` (one
+of them), and ``chalk-and-ink.zip`` with ``chalk.png``: digits as with chalk on slate, and others as with ink on paper.
 """
 
 import contextlib
@@ -28,6 +28,10 @@ MEAN, STD = 0.305, 0.376
 HELD_OUT = 597
 INK = 96
 """Pixels brighter than this are ink, of 0 to 255."""
+SLATE, CHALK = (38, 52, 48), (235, 238, 228)
+PAPER, BLUE_INK = (247, 236, 206), (28, 42, 118)
+_DRAWN = 400
+_SIDE = 32
 _BATCH = 64
 SHOWN = 8
 """The held-out digit that stands for all of them: a two."""
@@ -83,6 +87,25 @@ class Digits:
             concepts = {"surface": ["ink", "paper"], "digit": LABELS}
             archive.writestr(zipfile.ZipInfo("concepts.json"), json.dumps(concepts))
             archive.writestr(zipfile.ZipInfo("image_labels.csv"), "\n".join(rows))
+        return file.getvalue()
+
+
+    def drawn(self, index: int, ground: tuple[int, int, int], stroke: tuple[int, int, int]) -> bytes:
+        """Return one picture enlarged to 32 × 32 and in two colours, as a PNG file."""
+        grey = Image.fromarray(self.images[index]).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
+        share = np.asarray(grey, np.float32)[..., None] / 255
+        colours = np.array(ground, np.float32) * (1 - share) + np.array(stroke, np.float32) * share
+        file = io.BytesIO()
+        Image.fromarray(np.rint(colours).astype(np.uint8)).save(file, format="PNG")
+        return file.getvalue()
+
+    def chalk_and_ink(self) -> bytes:
+        """Return a data set of kind ``domains``: digits as with chalk on slate, and others as with ink on paper."""
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for index in range(_DRAWN):
+                name, look = ("B", (PAPER, BLUE_INK)) if index % 2 else ("A", (SLATE, CHALK))
+                archive.writestr(zipfile.ZipInfo(f"{name}/{index:04d}.png"), self.drawn(index, *look))
         return file.getvalue()
 
 
@@ -178,12 +201,14 @@ def trained() -> DigitNetwork:
 
 def main(folder: Path) -> None:
     """Write into ``folder``, made if missing, what goes with the network on its way to the service."""
-    _, held_out = load()
+    learned, held_out = load()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metadata.json").write_text(json.dumps(METADATA), encoding="utf-8")
     (folder / "held-out.zip").write_bytes(held_out.archive())
     (folder / "labelled.zip").write_bytes(held_out.labelled())
     (folder / "digit.png").write_bytes(held_out.png(SHOWN))
+    (folder / "chalk-and-ink.zip").write_bytes(learned.chalk_and_ink())
+    (folder / "chalk.png").write_bytes(held_out.drawn(SHOWN, SLATE, CHALK))
 
 
 if __name__ == "__main__":

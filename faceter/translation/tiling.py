@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.engines.base import Array, Engine, Interrupt
+from faceter.engines.base import Array, Engine, Interrupt, LoadedModel
 from faceter.graphs.layouts import PLAIN
 from faceter.translation.kept import Kept
 from faceter.translation.locality import Grid
 from faceter.translation.moments import Moments
 from faceter.translation.parts import Part, part, side_lengths, split
 from faceter.translation.stages import Plan, Stage
-from faceter.translation.working_memory import BYTES, Work, conv_beside, peak
+from faceter.translation.working_memory import BYTES, HELD, Work, conv_beside, peak
 
 FloatArray = NDArray[np.float32]
 
@@ -78,15 +78,14 @@ def run_in_parts(
         count = 0
         for stage in plan.stages:
             running.begin(stage)
-            pixels = int(memory / (BYTES * stage_values(plan, stage)))
+            pixels = int(memory / stage_bytes(plan, stage))
             parts = running.parts(stage, side_lengths(plan, stage, size, pixels=pixels, tile=tile))
             model = engine.load(stage.content, threads=threads, layout=layout)
             try:
                 for rows, columns in parts:
                     if interrupt is not None and interrupt.triggered:
                         raise _interrupted()
-                    results = model.run(running.inputs(stage, rows, columns), stage.results, interrupt=interrupt)
-                    running.take(stage, rows, columns, results)
+                    running.make(stage, model, rows, columns, interrupt)
                 count = len(parts)
             finally:
                 model.close()
@@ -96,8 +95,8 @@ def run_in_parts(
         running.close()
 
 
-def stage_values(plan: Plan, stage: Stage) -> float:
-    """Return how many float32 values running a part of a stage takes for each pixel, as estimated."""
+def stage_bytes(plan: Plan, stage: Stage) -> float:
+    """Return how many bytes running a part of a stage takes for each pixel that it sees, as estimated."""
     sizes = {name: _values(plan.grids[name]) for name in stage.sources}
     sizes |= {step.node.output[0]: _values(step.grid) for step in stage.steps}
     works = []
@@ -107,8 +106,10 @@ def stage_values(plan: Plan, stage: Stage) -> float:
         if step.node.op_type == "Conv":
             beside += conv_beside(source, made)
         works.append(Work(step.sources, tuple(step.node.output[:1]), beside))
-    most = peak(works, sizes, {*stage.sources, *stage.results})
-    return most + sum(sizes[name] for name in stage.results)  # the engine hands copies over
+    given = sum(sizes[name] for name in stage.sources)
+    live = peak(works, sizes, {*stage.sources, *stage.results}) - given
+    handed_over = sum(sizes[name] for name in stage.results)
+    return BYTES * (given + HELD * live + handed_over)
 
 
 def kept_bytes(plan: Plan, size: tuple[int, int]) -> int:
@@ -160,18 +161,9 @@ class _Running:
         columns = [part(self._plan, stage, "columns", *ends, width) for ends in split(width, across)]
         return [(row, column) for row in rows for column in columns]
 
-    def inputs(self, stage: Stage, rows: Part, columns: Part) -> Mapping[str, Array]:
-        """Return what a stage reads for a part."""
-        inputs: dict[str, Array] = {}
-        for name in stage.sources:
-            grid = self._plan.grids[name]
-            inputs[name] = self._sources[name].read(rows.seen(grid.rows), columns.seen(grid.columns))[None]
-        for norm in stage.norms:
-            inputs[norm.mean], inputs[norm.variance] = self._statistics[norm.source]
-        return inputs
-
-    def take(self, stage: Stage, rows: Part, columns: Part, results: Mapping[str, Array]) -> None:
-        """Keep what a stage made of a part, without what it could not see all of."""
+    def make(self, stage: Stage, model: LoadedModel, rows: Part, columns: Part, interrupt: Interrupt | None) -> None:
+        """Run a stage on a part, and keep what it makes of it, without what it could not see all around."""
+        results = model.run(self._inputs(stage, rows, columns), stage.results, interrupt=interrupt)
         for name in stage.results:
             grid = self._plan.grids[name]
             (top, bottom), (left, right) = rows.made(grid.rows), columns.made(grid.columns)
@@ -197,3 +189,12 @@ class _Running:
         """Give everything back."""
         for kept in self._kept.values():
             kept.close()
+
+    def _inputs(self, stage: Stage, rows: Part, columns: Part) -> Mapping[str, Array]:
+        inputs: dict[str, Array] = {}
+        for name in stage.sources:
+            grid = self._plan.grids[name]
+            inputs[name] = self._sources[name].read(rows.seen(grid.rows), columns.seen(grid.columns))[None]
+        for norm in stage.norms:
+            inputs[norm.mean], inputs[norm.variance] = self._statistics[norm.source]
+        return inputs

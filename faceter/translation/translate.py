@@ -22,7 +22,6 @@ MEMORY = 1 << 30
 LEAST_TILE = 32
 """Smallest tile that may be asked for, pixels."""
 
-_SHARE_OF_A_PART = 2
 _MIB = 1 << 20
 
 
@@ -178,7 +177,7 @@ def _run(colour: Pixels, generator: Generator, how: _How) -> tuple[Pixels, int, 
             translation,
             size,
             folder=how.folder,
-            memory=how.memory // _SHARE_OF_A_PART,
+            memory=how.memory,
             tile=how.tile if isinstance(how.tile, int) else None,
             threads=generator.threads,
             layout=generator.layout,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from tests.end_to_end.test_up import Up
 
@@ -54,7 +55,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_it_has_no_block_that_is_not_run_here() -> None:
-    run = ["scripts/quickstart", "scripts/test", "faceter up", "export-torch", "URL=", "grade=", "explain="]
+    run = ["scripts/quickstart", "scripts/test", "faceter up", "export-torch", "URL=", "grade=", "explain=", "learn="]
     assert sorted(map(_block, run)) == sorted(_BLOCKS)
 
 
@@ -71,16 +72,24 @@ def test_the_curl_tour_goes_as_told(url: str) -> None:
     assert len(grading.splitlines()) <= 10
     explaining = _block("explain=")
     assert len(explaining.splitlines()) <= 10
-    done = _bash(tour.replace(_URL, url) + "echo then\n" + grading + explaining)
+    learning = _block("learn=")
+    assert len(learning.splitlines()) <= 10
+    done = _bash(tour.replace(_URL, url) + "echo then\n" + grading + explaining + learning)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "event: progress" in done.stdout
     assert "event: end" in done.stdout
     assert "'metric': 'top1'" in done.stdout
-    first, then, graded, explained = done.stdout.splitlines()[-4:]
+    first, then, graded, explained, back = done.stdout.splitlines()[-5:]
     assert (first, then) == ("two", "then")
     assert "'expected': " in graded
     assert "'interval': [" in graded
     assert " AND " in explained or " OR " in explained
+    assert float(back) < 0.1
+    assert (digits / "both-ways.png").read_bytes().startswith(b"\x89PNG")
+    with Image.open(digits / "chalk.png") as chalk, Image.open(digits / "ink.png") as ink:
+        assert chalk.size == ink.size
+        assert chalk.convert("L").getextrema()[0] < 60
+        assert ink.convert("L").getpixel((1, 1)) > 150  # paper, where there was slate
     assert (digits / "neuron.png").read_bytes().startswith(b"\x89PNG")
     assert (digits / "map.png").read_bytes().startswith(b"\x89PNG")
     assert (digits / "small.onnx").stat().st_size < (digits / "model.onnx").stat().st_size

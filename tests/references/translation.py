@@ -34,7 +34,9 @@ def cyclegan_total(losses: dict[str, Tensor], cycle: float = 10.0, identity: flo
 
 def cyclegan_judged(judge: nn.Module, real: Tensor, made: Tensor) -> Tensor:
     """Return a discriminator's loss in CycleGAN, by two passes."""
-    return (((judge(real) - 1) ** 2).mean() + (judge(made) ** 2).mean()) / 2
+    real_scores: Tensor = judge(real)
+    made_scores: Tensor = judge(made)
+    return (((real_scores - 1) ** 2).mean() + (made_scores**2).mean()) / 2
 
 
 def pix2pix_judged(judge: nn.Module, given: Tensor, wanted: Tensor, made: Tensor) -> dict[str, Tensor]:

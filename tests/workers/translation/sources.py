@@ -42,10 +42,19 @@ class GivenPictures:
 
 
 def smooth(count: int, size: int = 36, seed: int = 0) -> list[Image.Image]:
-    """Return pictures whose colours change smoothly from place to place and are darker than not, so that A is not B."""
+    """Return pictures whose colours change smoothly: random brightness, less of it further down, in one tint.
+
+    Which way is up and the tint tell them from inverted ones, so that there is but one translation which fits. Were
+    colours drawn each for itself, a translator might just as well exchange them, or brighten pictures and leave dark
+    places dark.
+    """
     random = np.random.default_rng(seed)
-    coarse = (255 * random.random((count, 4, 4, 3)) ** 2).astype(np.uint8)
-    return [Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC) for values in coarse]
+    brightness = np.linspace(0.85, 0.15, 4)[:, None] + 0.6 * (random.random((count, 4, 4)) - 0.5)
+    tinted = np.stack([brightness.clip(0, 1) ** power for power in (0.5, 1.0, 2.0)], axis=-1)
+    return [
+        Image.fromarray((255 * colours).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+        for colours in tinted
+    ]
 
 
 def inverted(pictures: Sequence[Image.Image]) -> list[Image.Image]:

@@ -143,10 +143,14 @@ def test_parameters_are_counted(tmp_path: Path) -> None:
 
 
 def test_inverted_colours_are_learned_in_both_directions(tmp_path: Path) -> None:
-    """Of halves that hold no pairs; a network that changes nothing would be off by 0.6, one that answers grey by 0.27."""
-    settings = CycleGanSettings(image_size=32, channels=8, blocks=2, identity=0.0, learning_rate=1e-3, pool=50)
+    """Of halves that hold no pairs.
+
+    In shares of the range, errors measured are 0.05 to 0.06. A network that changes nothing is off by 0.54, the mean
+    picture of the other domain by 0.107.
+    """
+    settings = CycleGanSettings(image_size=32, channels=8, blocks=2, identity=0.0, learning_rate=1e-3)
     trainer = CycleGan(settings, unpaired(tmp_path, count=64), Accelerator(CPU))
-    Training(trainer, Budget(steps=1500)).run()
+    Training(trainer, Budget(steps=600)).run()
     unseen = torch.stack([torch.from_numpy(normalized(_planes(image))) for image in smooth(16, 32, seed=9)])
     networks = trainer.generators()
     for network in networks.values():
@@ -154,14 +158,20 @@ def test_inverted_colours_are_learned_in_both_directions(tmp_path: Path) -> None
     with torch.no_grad():
         made_b, made_a = networks["a2b"](unseen), networks["b2a"](-unseen)
         back_a, back_b = networks["b2a"](made_b), networks["a2b"](made_a)
+    assert _difference(unseen, -unseen) > 0.5
+    assert _difference(unseen, unseen.mean(0)) > 0.1
     errors = {
-        "a2b": float((made_b + unseen).abs().mean()) / 2,
-        "b2a": float((made_a - unseen).abs().mean()) / 2,
-        "cycle a": float((back_a - unseen).abs().mean()) / 2,
-        "cycle b": float((back_b + unseen).abs().mean()) / 2,
+        "a2b": _difference(made_b, -unseen),
+        "b2a": _difference(made_a, unseen),
+        "cycle a": _difference(back_a, unseen),
+        "cycle b": _difference(back_b, -unseen),
     }
-    print(errors)
-    assert all(error < 0.1 for error in errors.values()), errors
+    assert max(errors.values()) < 0.085, errors
+
+
+def _difference(first: Tensor, second: Tensor) -> float:
+    """Return the mean absolute difference of pictures in [−1, 1], in shares of that range."""
+    return float((first - second).abs().mean()) / 2
 
 
 def _planes(image: Image.Image) -> NDArray[np.uint8]:
