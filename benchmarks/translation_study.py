@@ -4,8 +4,8 @@
     python -m benchmarks.translation_study dusk2day --data ../shared/data --minutes 60 --pictures docs/pictures
     python -m benchmarks.translation_study pix2pix cyclegan --data ../shared/data --minutes 20 --pictures docs/pictures
 
-Each study uploads its data sets and the network whose features density, coverage and FID are worked out from (the shared
-ResNet-20), trains on the training part, and prints what the translator says of itself on the held-out part.
+Each study uploads its data sets and the network whose features density, coverage and FID are worked out from (the
+shared ResNet-20), trains on the training part, and prints what the translator says of itself on the held-out part.
 """
 
 import argparse

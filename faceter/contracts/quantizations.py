@@ -138,11 +138,12 @@ class Agreement(Contract):
 class Quality(Contract):
     """A score before and after, on the evaluation data."""
 
-    metric: Literal["top1", "mAP@0.5", "mAP@[.5:.95]"]
-    """Which score."""
-    before: float = Field(ge=0, le=1, examples=[0.8806])
-    """The original's."""
-    after: float = Field(ge=0, le=1, examples=[0.8788])
+    metric: Literal["top1", "mAP@0.5", "mAP@[.5:.95]", "density", "coverage"]
+    """Which score. `density` and `coverage` are of a generator: its pictures against the original's, by their colours
+    on a grid of 16 × 16; density may exceed 1."""
+    before: float = Field(ge=0, examples=[0.8806])
+    """The original's; of `density` and `coverage`, its pictures against themselves."""
+    after: float = Field(ge=0, examples=[0.8788])
     """The quantized model's."""
     samples: int = Field(examples=[5000])
     """On how many inputs."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from faceter.contracts.models import DetectionDecoding, ModelMetadata
+from faceter.contracts.models import DetectionDecoding, ModelMetadata, Task
 from faceter.contracts.quantizations import Agreement, Quality
 from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.kinds import InputDataset
@@ -18,9 +18,12 @@ from faceter.vision.boxes import Boxes, agreement_f1
 from faceter.vision.detection import decode_to_pictures, for_evaluation
 from faceter.vision.metadata import class_output
 from faceter.vision.preprocess import Placement
+from workers.metrics.comparison import compare as compare_sets
 from workers.quantization.data import Comparison, Sample
 
 Outputs = dict[str, NDArray[np.generic]]
+
+_NEIGHBOR, _GRID, _MOST_DRAWN, _RANK = 5, 16, 2000, 4
 
 
 @dataclass
@@ -33,6 +36,43 @@ class _Counts:
     same: int = 0
     right: list[int] = field(default_factory=lambda: [0, 0])
     labelled: int = 0
+
+
+@dataclass
+class _Drawn:
+    """Features of the pictures that two generators make: before and after."""
+
+    features: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = field(default_factory=lambda: ([], []))
+
+    def add(self, answers: Sequence[NDArray[np.generic]]) -> None:
+        """Take in the pictures of one batch, [B, C, H, W] of each."""
+        for kept, pictures in zip(self.features, answers, strict=True):
+            if sum(map(len, kept)) < _MOST_DRAWN:
+                kept.append(on_a_grid(pictures))
+
+    def quality(self) -> list[Quality]:
+        """Return density and coverage of the second one's pictures against the first one's; none of too few."""
+        first, second = (np.concatenate(kept) for kept in self.features)
+        if len(first) <= _NEIGHBOR:
+            return []
+        before, after = (compare_sets(first, other, [_NEIGHBOR]).values()[0] for other in (first, second))
+        return [
+            Quality(metric=metric, before=before[metric], after=after[metric], samples=len(first))
+            for metric in ("density", "coverage")
+        ]
+
+
+def on_a_grid(pictures: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the mean of each cell of a grid of 16 × 16 (fewer of smaller pictures), [B, C · rows · columns].
+
+    Args:
+        pictures: [B, C, H, W].
+    """
+    bands = [np.linspace(0, side, min(side, _GRID) + 1).astype(int)[:-1] for side in pictures.shape[2:]]
+    sums = np.add.reduceat(np.add.reduceat(pictures.astype(np.float64), bands[0], axis=2), bands[1], axis=3)
+    counts = [np.diff([*band, side]) for band, side in zip(bands, pictures.shape[2:], strict=True)]
+    means: NDArray[np.float64] = sums / (counts[0][:, None] * counts[1])
+    return means.reshape(len(pictures), -1).astype(np.float32)
 
 
 @dataclass
@@ -66,12 +106,15 @@ def compare(
     """
     output = class_output(metadata, before.outputs).name
     classifies = metadata.task.classifies
-    counts, boxes = _Counts(), _Detections()
+    counts, boxes, drawn = _Counts(), _Detections(), _Drawn()
+    draws = metadata.task is Task.IMAGE_TRANSLATION and data is not None
     for sample in comparison.batches:
         answers = [_first(model.run(sample.inputs), sample.count) for model in (before, after)]
         _count(counts, answers[0][output], answers[1][output], sample, classifies=classifies)
         if metadata.detection is not None and metadata.preprocessing is not None:
             _collect(boxes, answers, sample, metadata, graded=isinstance(data, DetectionDataset))
+        if draws and answers[0][output].ndim == _RANK:
+            drawn.add([answer[output] for answer in answers])
         progress(min(counts.samples / comparison.samples, 1.0))
     detects = metadata.detection is not None and metadata.preprocessing is not None
     agreement = Agreement(
@@ -82,6 +125,8 @@ def compare(
         mean_absolute_error=counts.absolute / max(counts.values, 1),
         relative_error=float(np.sqrt(counts.squares / counts.power)) if counts.power > 0 else 0.0,
     )
+    if drawn.features[0]:
+        return agreement, drawn.quality()
     return agreement, _quality(counts, boxes, metadata, data)
 
 
