@@ -6,23 +6,19 @@ it is served, and by torch eager, in turns, in one process, with equal threads. 
 ``… quantized`` quantizes the same generator to W8A8 by this project's own method, calibrated on real pictures, and
 measures it beside float: speed, and how far its output is from float's. Claim: faster than float.
 
-``… memory`` translates a picture of 4000 × 3000 in a process of its own and prints its peak resident memory. Claim:
-under 1.5 GiB. A real picture, repeated by reflection, is taken where there is one.
+``… memory`` translates a picture of 4000 × 3000 in a process of its own, `benchmarks.large_translation`, and prints its
+peak resident memory. Claim: under 1.5 GiB.
 
-The generator has the weights that training begins with, from a seed, unless ``--model`` names a trained one (ONNX); torch
-runs the former only.
+The generator has the weights that training begins with, from a seed; for the last two ``--model`` may name a trained
+one (ONNX). Pictures are real ones, repeated by reflection, where there are any.
 """
 
 import argparse
-import io
-import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +28,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.large_translation import LARGE, SHARED, pictures
 from faceter.contracts.models import ModelMetadata
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
@@ -41,11 +38,8 @@ from faceter.graphs.describe import input_specs
 from faceter.graphs.fold import fold_batch_norms
 from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
-from faceter.translation.generator import load_generator
 from faceter.translation.pixels import USUAL, PaddedPicture
-from faceter.translation.translate import translate
-from faceter.vision.images import EXTENSIONS
-from faceter.vision.picture import Picture, Pixels, open_picture
+from faceter.vision.picture import Pixels
 from workers.quantization import layouts
 from workers.quantization.methods import methods
 from workers.quantization.prepared import Prepared
@@ -53,10 +47,7 @@ from workers.quantization.statistics import Source
 from workers.translation.networks import ResnetGenerator, initialize
 from workers.translation.onnx_writer import write_generator
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "dusk2day" / "test.zip"
 SIDES = (256, 512, 1024)
-LARGE = (3000, 4000)
-MOST_BYTES = 1.5 * (1 << 30)
 CALIBRATION_PICTURES = 8
 
 Array = NDArray[Any]
@@ -67,20 +58,6 @@ def network(channels: int, blocks: int) -> ResnetGenerator:
     module = ResnetGenerator(channels, blocks)
     initialize(module, torch.Generator().manual_seed(0))
     return module.eval()
-
-
-def pictures(archive: Path, count: int, height: int, width: int) -> list[Pixels]:
-    """Return the first pictures of an archive at a size, repeated by reflection; noise where there is no archive."""
-    if not archive.is_file():
-        return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8))
-    found = []
-    with zipfile.ZipFile(archive) as opened:
-        names = sorted(name for name in opened.namelist() if Path(name).suffix.lower() in EXTENSIONS)
-        for name in names[:count]:
-            colour = open_picture(io.BytesIO(opened.read(name)), max_pixels=100_000_000, name=name).colour
-            widths = [(0, max(0, size - side)) for size, side in zip((height, width), colour.shape, strict=False)]
-            found.append(np.pad(colour, (*widths, (0, 0)), mode="reflect")[:height, :width])
-    return found
 
 
 def values(colour: Pixels) -> Array:
@@ -163,32 +140,13 @@ def quantized(options: argparse.Namespace) -> bool:
 
 
 def memory(options: argparse.Namespace) -> bool:
-    """Translate a large picture in a child process and print what it took; return whether the claim holds."""
+    """Translate a large picture in a process without torch, which serves; return whether the claim holds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "generator.onnx"
         path.write_bytes(model_of(options))
-        command = [sys.executable, "-m", "benchmarks.translation_serving", "child", "--model", str(path)]
-        command += ["--data", str(options.data), "--threads", str(options.threads)]
-        command += ["--size", *map(str, options.size)]
-        done = subprocess.run(
-            command, env={**os.environ, "TMPDIR": folder}, capture_output=True, text=True, check=False
-        )
-    print(done.stdout + done.stderr)
-    print("claim: under 1.5 GiB resident")
-    return done.returncode == 0
-
-
-def child(options: argparse.Namespace) -> bool:
-    """Translate one picture and print seconds, tiles and peak resident memory; return whether it stays below."""
-    height, width = options.size
-    (colour,) = pictures(options.data, 1, height, width)
-    generator = load_generator(options.model.read_bytes(), ModelMetadata(), threads=options.threads)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    done = translate(Picture(colour), generator, folder=Path(tempfile.gettempdir()))
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"{width} × {height}, {options.threads} thread(s): {done.seconds:.1f} s, {done.tiles} tiles")
-    print(f"peak resident memory {after / (1 << 20):,.0f} MiB, {before / (1 << 20):,.0f} MiB of it before translating")
-    return bool(after < MOST_BYTES)
+        command = [sys.executable, "-m", "benchmarks.large_translation", str(path), "--data", str(options.data)]
+        command += ["--threads", str(options.threads), "--size", *map(str, options.size), "--folder", folder]
+        return subprocess.run(command, check=False).returncode == 0
 
 
 def model_of(options: argparse.Namespace) -> bytes:
@@ -201,8 +159,8 @@ def model_of(options: argparse.Namespace) -> bytes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a part of the benchmark; return 0 if its claim holds, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"speed": speed, "quantized": quantized, "memory": memory, "child": child}
-    parser.add_argument("part", choices=parts, help="what to measure; `memory` starts `child` by itself")
+    parts = {"speed": speed, "quantized": quantized, "memory": memory}
+    parser.add_argument("part", choices=parts, help="what to measure")
     parser.add_argument("--model", type=Path, help="a trained generator, ONNX")
     parser.add_argument("--channels", type=int, default=64, help="base channels of the untrained generator")
     parser.add_argument("--blocks", type=int, default=9, help="its residual blocks")

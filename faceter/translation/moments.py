@@ -27,12 +27,9 @@ class Moments:
         count = values[0].size
         means, squares = np.empty_like(self._mean), np.empty_like(self._mean)
         for channel, plane in enumerate(values):  # one by one: a plane stays in the processor's cache
-            near = plane.mean()
-            deviations = plane - near
-            rest = float(deviations.mean())
-            np.square(deviations, out=deviations)
-            means[channel] = float(near) + rest
-            squares[channel] = float(deviations.sum()) - count * rest**2
+            means[channel] = mean = plane.mean()
+            deviations = plane - mean
+            squares[channel] = np.square(deviations, out=deviations).sum()
         total = self._count + count
         difference = means - self._mean
         self._squares += squares + difference**2 * (self._count * count / total)
@@ -45,4 +42,4 @@ class Moments:
 
     def variance(self) -> FloatArray:
         """Return the variances of the values (not of a sample of them), float32 [C]."""
-        return (np.maximum(self._squares, 0) / self._count).astype(np.float32)
+        return (self._squares / self._count).astype(np.float32)

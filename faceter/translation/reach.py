@@ -108,7 +108,7 @@ class Spread:
 class Mirror:
     """Padding whose values come from the input: by reflection, or the outermost value repeated.
 
-    A part that lies in the padding needs what is reflected there, and the operator an input longer than its padding.
+    The operator wants an input longer than its padding; at an end of the input that is all that is reflected there.
 
     Attributes:
         before: Padding before the first value.
@@ -129,13 +129,7 @@ class Mirror:
 
     def needed(self, first: int, end: int, size: int) -> tuple[int, int]:
         """Return the part of the input that an output part needs."""
-        first, end = first - self.before, end - self.before
-        lowest, highest = first, end
-        if first < 0:
-            highest = max(highest, 1 - first)
-        if end > size:
-            lowest = min(lowest, 2 * size - 1 - end)
-        lowest, highest = within(lowest, highest, size)
+        lowest, highest = within(first - self.before, end - self.before, size)
         missing = max(self.before, self.after) + 1 - (highest - lowest)
         return within(lowest - max(missing, 0), highest + max(missing, 0), size)
 

@@ -1,5 +1,6 @@
 """Runs a generator over a picture part by part, in bounded memory, and gives what it would give for the whole."""
 
+import shutil
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
@@ -19,6 +20,8 @@ from faceter.translation.stages import Plan, Stage
 from faceter.translation.working_memory import BYTES, HELD, Work, conv_beside, peak
 
 FloatArray = NDArray[np.float32]
+
+_MIB = 1 << 20
 
 
 class Source(Protocol):
@@ -65,7 +68,7 @@ def run_in_parts(
         tile: Height and width of the parts in pixels, rounded up to the stage's unit; chosen by ``memory`` if None.
         threads: Threads of a run.
         layout: One of `faceter.graphs.layouts.layouts`.
-        interrupt: Stops the run, between parts and in them.
+        interrupt: Stops the run, in a part or before the next.
 
     Returns:
         The number of parts of the last stage.
@@ -73,6 +76,7 @@ def run_in_parts(
     Raises:
         FaceterError: `INFERENCE_FAILED` if it was interrupted or a stage cannot run; `STORAGE_FULL`.
     """
+    _check_room(plan, size, folder)
     running = _Running(plan, picture, translation, size, folder)
     try:
         count = 0
@@ -83,8 +87,6 @@ def run_in_parts(
             model = engine.load(stage.content, threads=threads, layout=layout)
             try:
                 for rows, columns in parts:
-                    if interrupt is not None and interrupt.triggered:
-                        raise _interrupted()
                     running.make(stage, model, rows, columns, interrupt)
                 count = len(parts)
             finally:
@@ -122,12 +124,19 @@ def kept_bytes(plan: Plan, size: tuple[int, int]) -> int:
     return most
 
 
+def _check_room(plan: Plan, size: tuple[int, int], folder: Path) -> None:
+    """Raise if the disk has no room now, rather than after minutes."""
+    needed, free = kept_bytes(plan, size), shutil.disk_usage(folder).free
+    if needed > free:
+        raise FaceterError(
+            ProblemKind.STORAGE_FULL,
+            f"A picture of {size[1]} × {size[0]} pixels leaves up to {needed / _MIB:,.0f} MiB between its stages, and "
+            f"the disk has room for {free / _MIB:,.0f}. Set `scale` to a smaller working size, or make room.",
+        )
+
+
 def _values(grid: Grid) -> float:
     return float(grid.channels * grid.rows.scale * grid.columns.scale)
-
-
-def _interrupted() -> FaceterError:
-    return FaceterError(ProblemKind.INFERENCE_FAILED, "The model was stopped: it took longer than this server allows.")
 
 
 class _Running:

@@ -22,6 +22,10 @@ MEMORY = 1 << 30
 LEAST_TILE = 32
 """Smallest tile that may be asked for, pixels."""
 
+_PARTS_OF_THE_MEMORY = 2
+"""A tile may take half of the memory: twice as many tiles are no slower, their tensors being nearer to the caches."""
+
+
 _MIB = 1 << 20
 
 
@@ -177,7 +181,7 @@ def _run(colour: Pixels, generator: Generator, how: _How) -> tuple[Pixels, int, 
             translation,
             size,
             folder=how.folder,
-            memory=how.memory,
+            memory=how.memory // _PARTS_OF_THE_MEMORY,
             tile=how.tile if isinstance(how.tile, int) else None,
             threads=generator.threads,
             layout=generator.layout,

@@ -13,10 +13,10 @@ BYTES = 4
 """Bytes of a float32 value."""
 
 HELD = 2.4
-"""Bytes that ONNX Runtime holds for each byte of tensors that are live at once.
+"""Bytes that ONNX Runtime holds for each byte of tensors that are live at once; 2.3 at most for the papers' generators.
 
-Measured on the papers' generators, 2.3 at most: its arena does not fit every tensor into what another has left, and from
-the second run of a size on it holds one block for the whole run beside."""
+Its arena does not fit every tensor into what another has left, and from the second run of a size on it holds one block
+for the whole run beside."""
 
 
 @dataclass(frozen=True)

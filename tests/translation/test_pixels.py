@@ -16,7 +16,7 @@ ODD = Preprocessing(
 
 @pytest.mark.parametrize("preprocessing", [USUAL, ODD, Preprocessing(size=[8, 8])])
 def test_pixels_come_back_as_they_were(preprocessing: Preprocessing) -> None:
-    every = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    every = RNG.permuted(np.tile(np.arange(256, dtype=np.uint8), (3, 1)), axis=1).T.reshape(16, 16, 3)
     values = PaddedPicture(every, preprocessing).read((0, 16), (0, 16))
     assert values.dtype == np.float32
     back = Translation(16, 16, preprocessing)

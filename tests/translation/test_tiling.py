@@ -176,8 +176,15 @@ def test_an_interrupt_between_two_parts_stops_it(tmp_path: Path) -> None:
     assert source.reads == 2
 
 
-def test_a_full_disk_is_said(small_disk: Path) -> None:
-    with pytest.raises(FaceterError, match="`scale`") as caught:
+def test_what_no_stage_reads_any_more_is_off_the_disk(small_disk: Path) -> None:
+    """All tensors together take 600 KiB, those of any two stages less than 200; the disk has 512."""
+    content, values = generators.resnet(), picture(64, 64)
+    made, _ = in_parts(content, values, small_disk, tile=32)
+    assert np.abs(made - whole(content, values)).max() < 1e-4
+
+
+def test_a_disk_too_small_is_said_before_anything_is_run(small_disk: Path) -> None:
+    with pytest.raises(FaceterError, match=r"up to 3 MiB.*`scale`") as caught:
         in_parts(generators.resnet(), picture(256, 256), small_disk, tile=64)
     assert caught.value.kind is ProblemKind.STORAGE_FULL
 

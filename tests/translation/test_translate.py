@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing
 from faceter.engines.base import Interrupt
 from faceter.translation.generator import Generator, load_generator
 from faceter.translation.translate import translate, translate_and_back
+from faceter.translation.working_memory import BYTES, HELD
 from faceter.vision.picture import Picture
 from tests.translation import generators
 from tests.translation.generators import GeneratorBuilder
@@ -214,7 +217,45 @@ def test_stages_count_once_they_are_there() -> None:
 
 def test_what_a_whole_run_takes_is_estimated_from_its_largest_tensors() -> None:
     """8 channels at full size, as the convolution makes them and in its kernel's layout, and the padded picture."""
-    values = RESNET.bytes_per_pixel / 4
-    assert 2 * 8 < values < 6 * 8
+    values = RESNET.bytes_per_pixel / BYTES / HELD
+    assert 2 * 8 < values < 5 * 8
     model = onnx.load_model_from_string(generators.resnet(channels=16))
-    assert loaded(model.SerializeToString()).bytes_per_pixel / 4 > 1.8 * values
+    assert loaded(model.SerializeToString()).bytes_per_pixel / BYTES / HELD > 1.8 * values
+
+
+_CHILD = """
+import sys
+from pathlib import Path
+import numpy as np
+from faceter.contracts.models import ModelMetadata
+from faceter.translation.generator import load_generator
+from faceter.translation.translate import translate
+from faceter.vision.picture import Picture
+peak = lambda: int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+folder, memory = Path(sys.argv[1]), int(sys.argv[2])
+generator = load_generator((folder / "generator.onnx").read_bytes(), ModelMetadata())
+generator.plan()
+picture = Picture(np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8))
+before = peak()
+done = translate(picture, generator, folder=folder, memory=memory)
+print(done.tiles, peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+def test_memory_is_bounded_by_what_is_allowed(tmp_path: Path) -> None:
+    """In processes of their own: in tiles within the limit, with some room for the picture; as a whole far beyond."""
+    (tmp_path / "generator.onnx").write_bytes(generators.resnet(channels=16, blocks=1))
+
+    def run(memory: int) -> tuple[int, float]:
+        command = [sys.executable, "-c", _CHILD, str(tmp_path), str(memory << 20)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        tiles, grown = done.stdout.split()
+        return int(tiles), float(grown)
+
+    tiles, grown = run(64)
+    assert tiles > 8
+    assert grown < 64
+    tiles, grown = run(4096)
+    assert tiles == 1
+    assert grown > 200
