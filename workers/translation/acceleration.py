@@ -7,6 +7,7 @@ multiplies it in hardware.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -33,8 +34,8 @@ class Acceleration:
 
     Args:
         precision: What convolutions were computed in.
-        compiled: Whether networks were compiled.
-        channels_last: Whether pictures and weights lay in that memory format.
+        compiled: Whether generators were compiled.
+        channels_last: Whether generators and their pictures lay in that memory format.
         explanation: Why it is so, in words.
     """
 
@@ -47,13 +48,14 @@ class Acceleration:
 class Accelerator:
     """Runs networks in a precision, a memory format, and compiled or not.
 
-    Pictures and weights are channels-last on a GPU and where networks are compiled; without a compiler torch's instance
-    norm on a CPU would bring every map back to the other format.
+    Generators alone are compiled: they are nine tenths of the work, and each further graph takes the compiler as long.
+    Channels-last is the format of a GPU, and of compiled networks in bfloat16. Elsewhere on a CPU it costs more than it
+    gives: torch's instance norm brings every map back to the other format, and float32 convolutions gain nothing by it.
 
     Args:
         device: Where to compute.
         precision: What convolutions are computed in; float32 if not given.
-        compiles: Whether to compile networks; see :meth:`prepare`.
+        compiles: Whether to compile generators; see :meth:`prepare`.
         explanation: Why so, in words.
     """
 
@@ -68,9 +70,9 @@ class Accelerator:
         self.device = device
         self._precision = precision or Precision("float32", device)
         self._compiles = compiles
-        self._channels_last = compiles or device.type == "cuda"
-        self._format = torch.channels_last if self._channels_last else torch.contiguous_format
+        self._channels_last = device.type == "cuda" or (compiles and self._precision.name == "bfloat16")
         self._explanation = explanation
+        self._formats: dict[nn.Module, torch.memory_format] = {}
         self._compiled: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
 
     @classmethod
@@ -104,15 +106,22 @@ class Accelerator:
         """Whether batches should lie in pinned memory."""
         return self.device.type == "cuda"
 
-    def place(self, network: M) -> M:
-        """Return a network on the device, in the memory format."""
+    def place(self, network: M, *, generates: bool) -> M:
+        """Return a network on the device, in the memory format it is run in.
+
+        Args:
+            network: The network.
+            generates: Whether it is a generator, and so worth compiling.
+        """
         network.to(self.device)
-        network.to(memory_format=self._format)  # type: ignore[call-overload]
+        if self._channels_last and (generates or self.device.type == "cuda"):
+            self._formats[network] = torch.channels_last
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
     def arranged(self, images: Tensor) -> Tensor:
-        """Return pictures [N, C, H, W] on the device, in the memory format."""
-        return images.to(self.device, non_blocking=True).contiguous(memory_format=self._format)
+        """Return pictures [N, C, H, W] on the device."""
+        return images.to(self.device, non_blocking=True)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context to run networks in."""
@@ -126,23 +135,26 @@ class Accelerator:
             parts: Pictures, [N, C, H, W] each, that go through it as one batch.
         """
         images = parts[0] if len(parts) == 1 else torch.cat(parts)
-        made: Tensor = self._compiled.get(network, network)(self.arranged(images))
+        images = images.contiguous(memory_format=self._formats.get(network, torch.contiguous_format))
+        made: Tensor = self._compiled.get(network, network)(images)
         return made
 
-    def prepare(self, networks: Sequence[nn.Module], attempt: Callable[[], object]) -> None:
-        """Compile networks, if they are to be compiled; where that fails, go on without and say why.
+    def prepare(self, generators: Sequence[nn.Module], attempt: Callable[[], object]) -> None:
+        """Compile generators, if they are to be compiled; where that fails, go on without and say why.
 
         Args:
-            networks: Those of a training.
+            generators: Those of a training.
             attempt: Runs them as a step does, forwards and backwards, in the shapes of a step.
         """
         if not self._compiles:
             return
         try:
-            self._compiled = {network: torch.compile(network, dynamic=False) for network in networks}
-            attempt()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of its own doings while it compiles
+                self._compiled = {network: torch.compile(network, dynamic=False) for network in generators}
+                attempt()
         except Exception as error:  # whatever a host's compiler may do, the work goes on without it
-            _log.warning("networks were not compiled, and training goes on without: %s", error)
+            _log.warning("generators were not compiled, and training goes on without: %s", error)
             self._compiled = {}
             self._compiles = False
             first = (str(error).splitlines() or [type(error).__name__])[0]

@@ -40,7 +40,8 @@ class CycleGan(Trainer):
     """CycleGAN at work.
 
     Generators take one step together, discriminators another, in that order. Passes through the same network are made
-    as one batch where none waits for the other; instance norm keeps samples apart, so that changes nothing.
+    as one batch: translation and identity, real pictures and made ones; instance norm keeps samples apart, so that
+    changes nothing.
 
     Losses of a step, unweighted: ``G_a2b`` and ``G_b2a``, (D(G(x)) − 1)²; ``cycle_a``, ‖G_b2a(G_a2b(a)) − a‖₁ and
     ``cycle_b``; ``identity_a``, ‖G_b2a(a) − a‖₁ and ``identity_b``; ``D_a`` and ``D_b``,
@@ -64,7 +65,7 @@ class CycleGan(Trainer):
         self._pools = {
             name: ImagePool(settings.pool, random_source(settings.seed, f"pool {name}")) for name in ("a", "b")
         }
-        accelerator.prepare(list(self.networks.values()), self._try_out)
+        accelerator.prepare([self._a2b, self._b2a], self._try_out)
 
     def step(self, share_done: float) -> Mapping[str, Tensor]:
         """Take one step; see :meth:`Trainer.step`."""
@@ -94,9 +95,9 @@ class CycleGan(Trainer):
         with self.accelerator.autocast():
             made = run(self._a2b, real_a, *([real_b] if same else []))
             made_b, same_b = made[:count], made[count:]
-            made = run(self._b2a, real_b, made_b, *([real_a] if same else []))
-            made_a, back_a, same_a = made[:count], made[count : 2 * count], made[2 * count :]
-            back_b = run(self._a2b, made_a)
+            made = run(self._b2a, real_b, *([real_a] if same else []))
+            made_a, same_a = made[:count], made[count:]
+            back_a, back_b = run(self._b2a, made_b), run(self._a2b, made_a)
             scores_b = run(self._judge_b, made_b)
             scores_a = run(self._judge_a, made_a)
         losses = {

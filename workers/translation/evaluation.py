@@ -24,7 +24,9 @@ from workers.translation.samples import Pixels, Translate
 K = 5
 """Which neighbour's distance is the radius of a ball; that of the metrics by default."""
 
-_LEAST = K + 1
+LEAST = K + 1
+"""Pictures of each domain that density, coverage and FID take at least."""
+
 _LUMA = np.array([0.299, 0.587, 0.114])
 _AT_ONCE = 16
 _RANGE = 255.0
@@ -63,9 +65,13 @@ def evaluate(
         found: The pictures.
         directions: Those the translator has.
         translate: The translator.
-        describe: Makes features of pictures; density, coverage and FID are left out without it.
+        describe: Makes features of pictures; density, coverage and FID are left out without it, and where a domain has
+            fewer than `LEAST` pictures.
         progress: Is told the share done.
     """
+    known: dict[str, NDArray[np.float32]] = {}
+    if describe is not None and min(map(len, found.pictures.values())) >= LEAST:
+        known = {domain: describe(pictures) for domain, pictures in found.pictures.items()}
     graded = {}
     for number, direction in enumerate(directions):
         real, target = found.pictures[direction.source], found.pictures[direction.target]
@@ -74,12 +80,17 @@ def evaluate(
         back = None
         if direction.back in directions:
             back = _in_parts(translate, direction.back, made)
+        metrics: dict[str, float] = {}
+        untranslated: dict[str, float] = {}
+        if describe is not None and known:
+            metrics = _metrics(describe(made), known[direction.target])
+            untranslated = _metrics(known[direction.source], known[direction.target])
         wanted = found.mean[direction.target]
         graded[direction] = DirectionEvaluation(
             pictures=len(real),
             held_out=found.held_out,
-            metrics=_metrics(describe, made, target),
-            untranslated=_metrics(describe, real, target),
+            metrics=metrics,
+            untranslated=untranslated,
             brightness={
                 "source": brightness(real),
                 "translated": brightness(made),
@@ -137,11 +148,8 @@ def _in_parts(translate: Translate, direction: Direction, pictures: Pixels) -> P
     return np.concatenate([translate(direction, part) for part in parts])
 
 
-def _metrics(describe: Describe | None, made: Pixels, target: Pixels) -> dict[str, float]:
-    """Return density, coverage and FID of pictures against those of the target domain; none where there are too few."""
-    if describe is None or min(len(made), len(target)) < _LEAST:
-        return {}
-    real, generated = describe(target), describe(made)
+def _metrics(generated: NDArray[np.float32], real: NDArray[np.float32]) -> dict[str, float]:
+    """Return density, coverage and FID of pictures against those of the target domain, by their features [N, D]."""
     values = compare(real, generated, [K]).values()[0]
     distance = frechet_distance(moments(real), moments(generated))
     return {

@@ -28,18 +28,21 @@ def begin(request: TranslatorTraining, pictures: Pictures, device: torch.device)
     data = Batches(
         pictures, batch_size=request.batch_size, seed=request.seed, paired=paired, pinned=device.type == "cuda"
     )
+    steps: int | None = None
     if request.epochs is None:
         assert request.max_minutes is not None
         seconds = 60 * request.max_minutes
-        budget = Budget(seconds=seconds)
     else:
         steps = data.steps(request.epochs)
         seconds = expected_seconds(settings, steps, request.batch_size)
-        budget = Budget(steps=steps)
     accelerator = Accelerator.choose(device, seconds)
+    trainer: Trainer
     if isinstance(settings, Pix2PixSettings):
-        return Pix2Pix(settings, data, accelerator), budget
-    return CycleGan(settings, data, accelerator), budget
+        trainer = Pix2Pix(settings, data, accelerator)
+    else:
+        trainer = CycleGan(settings, data, accelerator)
+    # Its clock runs from here on, and compiling networks, which may take minutes, is no training.
+    return trainer, Budget(seconds=seconds) if steps is None else Budget(steps=steps)
 
 
 def settings_of(request: TranslatorTraining) -> CycleGanSettings | Pix2PixSettings:

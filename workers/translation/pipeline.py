@@ -39,7 +39,7 @@ from workers.quantization.tuning.checkpoints import State
 from workers.scratch import job_folder
 from workers.translation import loop
 from workers.translation.context import Context
-from workers.translation.evaluation import Describe, EvaluationSet, PicturesInMemory, evaluate
+from workers.translation.evaluation import LEAST, Describe, EvaluationSet, PicturesInMemory, evaluate
 from workers.translation.evaluation_set import evaluation_set
 from workers.translation.keeping import Keeper, generator_content
 from workers.translation.methods import begin
@@ -66,6 +66,7 @@ def train(context: Context, specification: TranslationJob) -> JobResult:
     Raises:
         FaceterError: Whatever keeps it from being trained, in words to act on.
     """
+    began = time.monotonic()
     request, library = specification.request, context.library
     record = library.datasets.get(request.dataset)
     context.progress("reading pictures", 0.0)
@@ -74,7 +75,7 @@ def train(context: Context, specification: TranslationJob) -> JobResult:
             pictures = Pictures(data, request.image_size, folder=folder)
             graded_on = _graded_on(context, request, record, pictures)
         context.progress("preparing the networks", _BEGUN / 2)
-        return _Training(context, request, record, pictures, graded_on, folder).run()
+        return _Training(context, request, record, pictures, graded_on, folder, began).run()
 
 
 class _Training:
@@ -88,19 +89,21 @@ class _Training:
         pictures: Pictures,
         graded_on: EvaluationSet,
         folder: Path,
+        began: float,
     ) -> None:
         self.context = context
         self.request = request
         self.record = record
         self.graded_on = graded_on
         self.name = request.name or f"{record.name[:150]}, {request.method}"
-        self.began = time.monotonic()
+        self.began = began
         self.resumed = 0
         self.out_of_time = False
         self.trainer, budget = begin(request, pictures, compute_device())
         self.translate = TrainerTranslates(self.trainer)
         self.keeper = Keeper(self.name, folder, self.sheet)
         self.inputs = {"dataset": record.sha256}
+        self._resume()
         self.loop = loop.Training(
             self.trainer,
             budget,
@@ -112,26 +115,32 @@ class _Training:
 
     def run(self) -> JobResult:
         """Train, grade, and hand over what was made."""
-        self._go_on()
+        self._take_up()
         trained = self.loop.run()
         self.context.progress("evaluating", _TRAINED)
         evaluation = self.evaluate()
         self.context.progress("writing the translator", _EVALUATED)
         return self.hand_over(trained, evaluation)
 
-    def _go_on(self) -> None:
-        """Take up where an earlier attempt was, or where the translator was that is to be gone on from."""
-        if self.request.resume_from is not None:
-            before = self.context.library.translators.get(self.request.resume_from)
-            self.inputs["resume_from"] = before.sha256
+    def _resume(self) -> None:
+        """Begin where the translator is that is to be gone on from.
+
+        Before there is a loop: where a loss is not finite, that goes back to what the trainer was when it was made.
+        """
+        if self.request.resume_from is None:
+            return
+        before = self.context.library.translators.get(self.request.resume_from)
+        self.inputs["resume_from"] = before.sha256
+        with Archive(self.context.library.blobs.path(before.sha256)) as archive:
+            self.trainer.go_on_from(checkpoints.load(archive.read(STATE))["training"]["trainer"])
+
+    def _take_up(self) -> None:
+        """Go on where an earlier attempt was, if one left a checkpoint."""
         content = self.context.load_checkpoint()
         if content is not None:
             state = self.keeper.restore(content)
             self.loop.restore(state["training"])
             self.resumed = state["resumed"] + 1
-        elif self.request.resume_from is not None:
-            with Archive(self.context.library.blobs.path(before.sha256)) as archive:
-                self.trainer.go_on_from(checkpoints.load(archive.read(STATE))["training"]["trainer"])
 
     def stop_requested(self) -> bool:
         """Whether to end with what there is."""
@@ -222,7 +231,7 @@ class _Training:
                 model_sha256={direction: model.sha256 for direction, model in models.items()},
                 training=self._record(trained),
                 evaluation=evaluation,
-                warnings=_warnings(request, trained),
+                warnings=_warnings(request, trained, evaluation),
                 provenance=origin,
                 files={
                     SAMPLES: stored(context, self.keeper.last_sheet, "image/png"),
@@ -285,7 +294,9 @@ def _graded_on(context: Context, request: TranslatorTraining, record: Dataset, p
         return evaluation_set(data, pictures, request.image_size, held_out=other is not None, paired=bool(used.paired))
 
 
-def _warnings(request: TranslatorTraining, trained: loop.Trained) -> list[str]:
+def _warnings(
+    request: TranslatorTraining, trained: loop.Trained, evaluation: dict[Direction, DirectionEvaluation]
+) -> list[str]:
     found = []
     if trained.ended_by == "diverged":
         found.append(
@@ -296,6 +307,10 @@ def _warnings(request: TranslatorTraining, trained: loop.Trained) -> list[str]:
         found.append("A loss was not finite once; training went back to its last checkpoint and on at half the rate.")
     if request.evaluation_dataset is None:
         found.append("The evaluation looks at pictures of the training set. Name an `evaluation_dataset` for others.")
+    if request.features is not None and not all(graded.metrics for graded in evaluation.values()):
+        found.append(
+            f"Density, coverage and FID were not measured: they take {LEAST} pictures of each domain at least."
+        )
     return found
 
 

@@ -58,7 +58,7 @@ class Pix2Pix(Trainer):
         self._judge = self._new("D", settings.new_discriminator(6))
         self._generating = self._adam("generators", [self._generator])
         self._judging = self._adam("discriminators", [self._judge])
-        accelerator.prepare(list(self.networks.values()), self._try_out)
+        accelerator.prepare([self._generator], self._try_out)
 
     def step(self, share_done: float) -> Mapping[str, Tensor]:
         """Take one step; see :meth:`Trainer.step`."""

@@ -18,7 +18,7 @@ Pixels = NDArray[np.uint8]
 class Translate(Protocol):
     """Translates pictures; the directions it has are its owner's to know."""
 
-    def __call__(self, direction: Direction, pictures: Pixels) -> Pixels:
+    def __call__(self, direction: Direction, pictures: Pixels, /) -> Pixels:
         """Return translations, uint8 [N, 3, H, W]."""
 
 

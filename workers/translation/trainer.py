@@ -177,7 +177,8 @@ class Trainer(ABC):
     def _new(self, name: str, network: N) -> N:
         """Draw the weights of a network and take it in."""
         initialize(network, random_source(self._settings.seed, name))
-        self.networks[name] = self.accelerator.place(network)
+        generates = isinstance(network, ResnetGenerator | UnetGenerator)
+        self.networks[name] = self.accelerator.place(network, generates=generates)
         return network
 
     def _adam(self, name: str, networks: Iterable[nn.Module]) -> torch.optim.Adam:

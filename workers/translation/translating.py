@@ -10,7 +10,7 @@ from workers.translation.batches import normalized
 from workers.translation.samples import Pixels
 from workers.translation.trainer import Trainer
 
-_AT_ONCE = 8
+_PIXELS_AT_ONCE = 8 * 256 * 256
 _HALF = 127.5
 
 
@@ -34,8 +34,9 @@ class TrainerTranslates:
         """Return translations, uint8 [N, 3, H, W]."""
         network = self._trainer.generators()[direction.value].eval()
         made = []
-        for start in range(0, len(pictures), _AT_ONCE):
-            part = torch.from_numpy(normalized(pictures[start : start + _AT_ONCE]))
+        count = max(1, _PIXELS_AT_ONCE // (pictures.shape[2] * pictures.shape[3]))
+        for start in range(0, len(pictures), count):
+            part = torch.from_numpy(normalized(pictures[start : start + count]))
             answer = network(self._trainer.accelerator.arranged(part))
             made.append(((answer + 1) * _HALF).round_().clamp_(0, 255).byte().cpu().contiguous().numpy())
         return np.concatenate(made)

@@ -129,7 +129,7 @@ def test_a_position_is_gone_on_from(tmp_path: Path) -> None:
     first, again = Batches(pictures, batch_size=2, seed=3), Batches(pictures, batch_size=2, seed=4)
     for _ in range(7):
         first.take()
-    for _ in range(5):
+    for _ in range(8):
         again.take()
     again.restore(first.state())
     assert again.epochs == first.epochs

@@ -66,7 +66,7 @@ def test_the_generator_answers_to_what_the_judge_has_become(tmp_path: Path, monk
 
 @pytest.mark.parametrize("direction", ["a2b", "b2a"])
 def test_pairs_are_learned_in_the_direction_asked_for(direction: str, tmp_path: Path) -> None:
-    """The mean absolute error measured is 0.02 to 0.03 of the range; of pictures left as they are it is 0.54."""
+    """The mean absolute error measured is 0.01 of the range; of pictures left as they are it is 0.54."""
     settings = Pix2PixSettings(
         image_size=32,
         channels=8,
@@ -82,9 +82,8 @@ def test_pairs_are_learned_in_the_direction_asked_for(direction: str, tmp_path: 
     network = next(iter(trainer.generators().values())).eval()
     with torch.no_grad():
         error = float((network(given) - wanted).abs().mean()) / 2
-    print(error, trained.losses)
-    assert error < 0.08
-    assert trained.losses["l1"] / 2 < 0.08
+    assert error < 0.05
+    assert trained.losses["l1"] / 2 < 0.05
 
 
 def test_parameters_are_counted(tmp_path: Path) -> None:
