@@ -89,7 +89,6 @@ class Digits:
             archive.writestr(zipfile.ZipInfo("image_labels.csv"), "\n".join(rows))
         return file.getvalue()
 
-
     def drawn(self, index: int, ground: tuple[int, int, int], stroke: tuple[int, int, int]) -> bytes:
         """Return one picture enlarged to 32 × 32 and in two colours, as a PNG file."""
         grey = Image.fromarray(self.images[index]).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
