@@ -117,7 +117,8 @@ def of_validation(error: RequestValidationError, content_type: str | None) -> Fa
             return FaceterError(
                 ProblemKind.MALFORMED_BODY, f"The body is not JSON: {reason} at character {position}.", field="body"
             )
-        if tuple(found["loc"]) == ("body",) and found["type"] != "missing" and not _is_json(content_type):
+        of_body = found["loc"][0] == "body" and (len(found["loc"]) == 1 or not isinstance(error.body, dict))
+        if of_body and found["type"] != "missing" and not _is_json(content_type):
             return FaceterError(
                 ProblemKind.UNSUPPORTED_MEDIA_TYPE,
                 f"The body must be JSON with Content-Type: application/json, not {content_type or 'without a type'}.",
@@ -135,7 +136,9 @@ def _place(found: Mapping[str, Any], body: object) -> tuple[int | str, ...]:
         return (*where[1:], str(found["ctx"]["discriminator"]).strip("'"))
     if len(where) == 1:
         return where
-    nested = where[0] == "body" and isinstance(body, dict) and len(where) > 2
+    if where[0] == "body" and not isinstance(body, dict):
+        return where[:1]
+    nested = where[0] == "body" and len(where) > 2
     of_kind = nested and isinstance(body, dict) and (body.get("kind") == where[1] or where[1] not in body)
     return where[2:] if of_kind else where[1:]
 

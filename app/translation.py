@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from app.request_checks import invalid
 from app.sent_pictures import Picture
 from app.sessions import SessionCache
 from app.translators import Translators, not_ready
-from faceter.contracts.base import Contract
+from faceter.contracts.base import Contract, in_one_sentence
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Model, ModelMetadata, Preprocessing, Task
 from faceter.contracts.settings import Settings
@@ -43,7 +43,9 @@ class TranslateOptions(Contract):
     """Answer the picture, its translation and that translated back, side by side. Needs both directions."""
     scale: int | None = Field(default=None, ge=8, examples=[512])
     """Longest side of the working size, pixels: larger pictures are scaled down, translated, and scaled back."""
-    tile: int | Literal["never"] | None = Field(default=None, examples=[512])
+    tile: Annotated[int | Literal["never"] | None, in_one_sentence("must be a whole number of pixels, or `never`")] = (
+        Field(default=None, examples=[512])
+    )
     """Sides of the tiles that large pictures are done in, at least 32; `never` for the whole at once. Chosen by the
     server's memory if not given."""
     quality: int = Field(default=DEFAULT_QUALITY, ge=1, le=100)
@@ -156,7 +158,7 @@ class Translation:
         _check_tile(options)
         spent = dict.fromkeys(("read", "translate", "write"), 0.0)
         with ExitStack() as stack:
-            generators = [stack.enter_context(self._lent(source, interrupt)) for source in way.generators]
+            way, generators = self._generators(way, options, interrupt, stack)
             made = [self._one(picture, generators, options, format_, interrupt, spent) for picture in pictures]
         headers = {
             "Faceter-Model": ", ".join(source.name for source in way.generators),
@@ -170,6 +172,26 @@ class Translation:
         if len(made) == 1:
             return Answer(made[0].content, format_.value, headers)
         return Answer(_zipped(made), _ZIP, headers)
+
+    def _generators(
+        self, way: Way, options: TranslateOptions, interrupt: Interrupt, stack: ExitStack
+    ) -> tuple[Way, list[Generator]]:
+        """Return the generators, lent until the stack ends, and the way they are of.
+
+        A way is found again if what it leads to is gone by now, as a checkpoint is when a later one takes its place.
+        """
+        try:
+            with ExitStack() as lent:
+                generators = [lent.enter_context(self._lent(source, interrupt)) for source in way.generators]
+                stack.push(lent.pop_all())
+                return way, generators
+        except FaceterError as error:
+            if error.kind is not ProblemKind.BLOB_MISSING:
+                raise
+            again = self.way(way.id, options)
+            if again == way:
+                raise
+        return self._generators(again, options, interrupt, stack)
 
     def _one(
         self,
@@ -201,9 +223,7 @@ class Translation:
         spent["read"] += read - began
         spent["translate"] += translated - read
         spent["write"] += time.perf_counter() - translated
-        return _Made(
-            PurePath(picture.name).stem + format_.extension, file.content, found.tiles, (*found.notes, *file.notes)
-        )
+        return _Made(_stem(picture.name) + format_.extension, file.content, found.tiles, (*found.notes, *file.notes))
 
     def _directions(self, found: Translator | TranslatorInTraining) -> list[Direction]:
         if isinstance(found, Translator):
@@ -218,10 +238,15 @@ class Translation:
             id = found.models[direction]
             model = self._library.models.find(id)
             if model is None:
+                kept = (
+                    ""
+                    if found.training is None
+                    else f" GET /v1/translators/{found.id}/content still has it, as {generator_member(direction)}."
+                )
                 raise FaceterError(
                     ProblemKind.NOT_FOUND,
-                    f"{id}, which {found.id} translates {direction} with, has been deleted. GET "
-                    f"/v1/translators/{found.id}/content still has what was trained here: upload it again from there.",
+                    f"{id}, which {found.id} translates {direction} with, has been deleted.{kept} Upload it again and "
+                    "make a translator of it with POST /v1/translators.",
                 )
             return _Source(id, model=model)
         sha256 = self._translators.checkpoint_of(found.id) if options.checkpoint else None
@@ -295,13 +320,20 @@ def _notes(made: Sequence[_Made]) -> str:
     return "; ".join(f"{number}: {', '.join(item.notes)}" for number, item in enumerate(made, start=1) if item.notes)
 
 
+def _stem(name: str) -> str:
+    """Return a file's name without folders, whatever system's they are, and without its ending."""
+    return PurePath(name.replace("\\", "/")).stem.strip(".") or "picture"
+
+
 def _zipped(made: Sequence[_Made]) -> bytes:
     """Return pictures in a zip, in order; equal names are told apart by their number."""
     buffer = io.BytesIO()
     names: set[str] = set()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for number, item in enumerate(made, start=1):
-            name = item.name if item.name not in names else f"{number}-{item.name}"
+            name = item.name
+            while name in names:
+                name = f"{number}-{name}"
             names.add(name)
             archive.writestr(name, item.content)
     return buffer.getvalue()

@@ -19,6 +19,8 @@ from faceter.contracts.translators import (
 from faceter.datasets.domains import DomainsDataset
 
 _MULTIPLES: Final = {GeneratorKind.RESNET: 4, GeneratorKind.UNET: 32}
+_DEEPEST, _TINY = 8, 24
+_LEAST_SIZE: Final = 16
 _NETWORK: Final = ("generator", "base_channels", "residual_blocks", "direction")
 _OF_CYCLEGAN: Final = ("identity", "cycle_weight")
 _OF_PIX2PIX: Final = ("l1_weight", "direction")
@@ -96,7 +98,7 @@ def check_said(request: TranslatorTraining, settings: Settings) -> None:
     for field in others:
         if field in request.model_fields_set:
             raise invalid(f"`{field}` is no setting of {request.method}. Leave it out.", field)
-    if request.residual_blocks is not None and request.kind is GeneratorKind.UNET:
+    if request.residual_blocks is not None and request.resume_from is None and request.kind is GeneratorKind.UNET:
         raise invalid("A unet has no residual blocks. Leave `residual_blocks` out.", "residual_blocks")
 
 
@@ -132,8 +134,30 @@ def _continued(request: TranslatorTraining, sources: Sources) -> TranslatorTrain
     for field in _NETWORK:
         given, had = getattr(request, field), getattr(before, field)
         if field in request.model_fields_set and given != had:
-            raise invalid(f"The networks of {translator.id} have `{field}` {had}. Leave it out.", field)
-    return request.model_copy(update={field: getattr(before, field) for field in _NETWORK})
+            words = f"no `{field}`" if had is None else f"`{field}` {had}"
+            raise invalid(f"The networks of {translator.id} have {words}. Leave it out.", field)
+    request = request.model_copy(update={field: getattr(before, field) for field in _NETWORK})
+    if layers_at(request.image_size, request.kind) != layers_at(before.image_size, request.kind):
+        raise invalid(
+            f"The networks of {translator.id} are for pictures of {before.image_size} × {before.image_size}; at "
+            f"{request.image_size} they would have other layers. Give an `image_size` of {before.image_size}.",
+            "image_size",
+        )
+    return request
+
+
+def layers_at(image_size: int, kind: GeneratorKind) -> tuple[int, int]:
+    """Return all that an image size decides of what networks look like.
+
+    Args:
+        image_size: Sides of the pictures trained on, pixels; a multiple of 32 for a unet.
+        kind: What generators look like.
+
+    Returns:
+        How deep a unet is, 0 for a resnet, and how many layers of the discriminator halve the size.
+    """
+    depth = min((image_size & -image_size).bit_length() - 1, _DEEPEST) if kind is GeneratorKind.UNET else 0
+    return depth, 2 if image_size < _TINY else 3
 
 
 def trained_as(translator: Translator) -> TranslatorTraining | None:
@@ -147,9 +171,11 @@ def _check_pictures(request: TranslatorTraining, dataset: Dataset, sources: Sour
         smallest = min(((_size(opened, name), name) for name in opened.names), key=lambda found: min(found[0]))
     (width, height), name = smallest
     if min(width, height) < request.image_size:
+        most = min(width, height) - min(width, height) % _MULTIPLES[request.kind]
+        instead = f"an `image_size` of {most} at most, or other pictures" if most >= _LEAST_SIZE else "larger pictures"
         raise mismatch(
             f"Pictures must be at least `image_size` on both sides, {request.image_size} × {request.image_size}; "
-            f"'{name}' is {width} × {height}. Give an `image_size` of {min(width, height)} at most, or other pictures.",
+            f"'{name}' is {width} × {height}. Give {instead}.",
             "image_size",
         )
 

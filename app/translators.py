@@ -1,9 +1,10 @@
 """Translators: asking for one, those in training, those that are ready. Nothing here knows of HTTP."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
-from typing import Any, assert_never
+from typing import Any
 
 from pydantic import Field
 
@@ -29,8 +30,9 @@ from faceter.contracts.translators import (
     TranslatorTraining,
     UploadedGenerators,
 )
-from faceter.engines.base import Engine
+from faceter.engines.base import Engine, Interrupt
 from faceter.store import job_checkpoints
+from faceter.store.connection import store_errors
 from faceter.store.library import Library
 from faceter.translation.archive import CURVES_PICTURE, Archive, sample_member, write_archive
 from faceter.translation.check import check_generator
@@ -39,6 +41,7 @@ AnyTranslator = Translator | TranslatorInTraining
 """A translator, ready or not."""
 
 _PREFIX, _JOB_PREFIX = "trl_", "job_"
+_ENDED = {JobStatus.FAILED: "failed", JobStatus.CANCELED: "was canceled"}
 
 
 class TranslatorFilter(Contract):
@@ -86,6 +89,7 @@ class Translators:
             FaceterError: `INVALID_REQUEST` for what does not exist or is contradictory; `WRONG_DATASET_KIND`,
                 `DATASET_MISMATCH`, `UNSUPPORTED_OPERATOR`, `OVERLOADED`.
         """
+        self._check_resumable(request)
         request = check_training(with_name(request), self._sources, self._settings)
         specification = TranslationJob(request=request)
         with holding(self._library.redis, specification.uses):
@@ -108,7 +112,8 @@ class Translators:
 
         Raises:
             FaceterError: `INVALID_REQUEST` where none is given or there is no such model; `METHOD_NOT_APPLICABLE` on
-                the field for a model that makes no pictures of pictures.
+                the field for a model that makes no pictures of pictures, `METADATA_MISMATCH` for one that is said to
+                do something else; `INFERENCE_FAILED` if its trial takes too long.
         """
         if not request.models:
             raise invalid("Name the generators: `a2b`, `b2a` or both.", "a2b")
@@ -183,16 +188,13 @@ class Translators:
         """Delete a translator; its generators stay, as models.
 
         Raises:
-            FaceterError: `NOT_FOUND`; `RESOURCE_IN_USE` while a job needs it, or trains it.
+            FaceterError: `NOT_FOUND`; `RESOURCE_IN_USE` while a job needs it, or trains it; `JOB_ENDED` if its
+                training ended without one.
         """
         with holding(self._library.redis, [id]):
             found = self.get(id)
             if isinstance(found, TranslatorInTraining):
-                raise FaceterError(
-                    ProblemKind.RESOURCE_IN_USE,
-                    f"{id} is no translator yet: its job is {found.status}. DELETE /v1/jobs/{found.job_id} ends a job "
-                    "that goes on, with `?keep=nothing` so that nothing is left of it.",
-                )
+                raise _not_deletable(found)
             check_unused(self._queue, id)
             self._library.delete(self._library.translators, id)
 
@@ -203,7 +205,7 @@ class Translators:
         Raises:
             FaceterError: `NOT_FOUND`; `NOT_READY` where there is no checkpoint yet.
         """
-        with self._opened(id) as archive:
+        with self._open(id) as archive:
             yield archive
 
     def checkpoint_archive(self, sha256: str) -> Archive:
@@ -216,7 +218,8 @@ class Translators:
 
     def checkpoint_of(self, id: str) -> str | None:
         """Return the SHA-256 of the last checkpoint of a translator in training; None if there is none."""
-        return job_checkpoints.find(self._library.redis, _job_id(id))
+        with store_errors():
+            return job_checkpoints.find(self._library.redis, _job_id(id))
 
     def samples(self, id: str) -> TranslatorSamples:
         """Return which contact sheets there are.
@@ -270,30 +273,55 @@ class Translators:
                 raise FaceterError(ProblemKind.NOT_FOUND, f"{id} was not trained here, so there are no curves.")
             return archive.read(CURVES_PICTURE)
 
-    @contextmanager
-    def _opened(self, id: str) -> Iterator[Archive]:
+    def _open(self, id: str) -> Archive:
+        sha256 = self._file_of(id)
+        try:
+            return self.checkpoint_archive(sha256)
+        except FaceterError as error:
+            if error.kind is not ProblemKind.BLOB_MISSING or self._file_of(id) == sha256:
+                raise
+        return self._open(id)
+
+    def _file_of(self, id: str) -> str:
+        """Return the SHA-256 of a translator's archive; of one in training that of its last checkpoint."""
         found = self.get(id)
-        match found:
-            case Translator():
-                with self.using(id) as translator, Archive(self._library.blobs.path(translator.sha256)) as archive:
-                    yield archive
-            case TranslatorInTraining():
-                sha256 = self.checkpoint_of(id)
-                if sha256 is None:
-                    raise not_ready(found)
-                with self.checkpoint_archive(sha256) as archive:
-                    yield archive
-            case other:
-                assert_never(other)
+        sha256 = found.sha256 if isinstance(found, Translator) else self.checkpoint_of(id)
+        if sha256 is None:
+            assert isinstance(found, TranslatorInTraining)
+            raise not_ready(found)
+        return sha256
 
     def _generator(self, id: str, direction: Direction) -> Model:
+        """Return the model of an id, tried out as a generator; what is wrong with it is said of the direction."""
         model = self._sources.model(id, direction.value)
         content = self._library.blobs.read(model.sha256)
+        interrupt = Interrupt()
+        timer = threading.Timer(self._settings.inference_seconds, interrupt.trigger)
+        timer.start()
         try:
-            check_generator(content, model.metadata, self._engine, threads=self._settings.inference_threads)
+            check_generator(
+                content, model.metadata, self._engine, threads=self._settings.inference_threads, interrupt=interrupt
+            )
         except FaceterError as error:
-            raise error.at(direction.value) from error
+            if error.kind.status != ProblemKind.INVALID_REQUEST.status:
+                raise
+            raise FaceterError(error.kind, error.detail, field=direction.value, **error.extra) from error
+        finally:
+            timer.cancel()
         return model
+
+    def _check_resumable(self, request: TranslatorTraining) -> None:
+        """See that the translator to go on from is not one that is still in training."""
+        id = request.resume_from
+        if id is None:
+            return
+        job = None if self._library.translators.find(id) is not None else self._job(id)
+        if job is not None and not job.status.ended:
+            raise invalid(
+                f"{id} is still in training: its job is {job.status}. Wait for /v1/jobs/{job.id} to end, or end it "
+                "with DELETE, which keeps the translator as it is by then.",
+                "resume_from",
+            )
 
     def _job(self, id: str) -> Job | None:
         try:
@@ -331,13 +359,28 @@ def _job_id(id: str) -> str:
     return _JOB_PREFIX + id.removeprefix(_PREFIX)
 
 
+def _not_deletable(translator: TranslatorInTraining) -> FaceterError:
+    if translator.status.ended:
+        return FaceterError(
+            ProblemKind.JOB_ENDED,
+            f"The training of {translator.id} {_ENDED[translator.status]}, and it made no translator: there is nothing "
+            "to delete.",
+        )
+    return FaceterError(
+        ProblemKind.RESOURCE_IN_USE,
+        f"{translator.id} is no translator yet: its job is {translator.status}. DELETE /v1/jobs/{translator.job_id} "
+        "ends it, with `?keep=nothing` so that nothing is left of it.",
+        jobs=[translator.job_id],
+    )
+
+
 def not_ready(translator: TranslatorInTraining) -> FaceterError:
     """Return the error for a translator that is asked for something and is not ready."""
     said: dict[str, Any] = {"job_status": translator.status.value, "job": translator.job_id}
     if translator.status.ended:
         return FaceterError(
             ProblemKind.NOT_READY,
-            f"The training of {translator.id} was {translator.status}, and it made no translator. "
+            f"The training of {translator.id} {_ENDED[translator.status]}, and it made no translator. "
             f"GET /v1/jobs/{translator.job_id} says more; POST /v1/jobs/{translator.job_id}/rerun begins again.",
             **said,
         )

@@ -30,7 +30,7 @@ from app.sent_pictures import media_type_of, sent_pictures
 from app.services import Parts
 from app.translation import TranslateOptions
 from app.translators import TranslatorFilter, with_links
-from faceter.contracts.base import Page
+from faceter.contracts.base import Page, in_one_sentence
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job
 from faceter.contracts.translators import (
@@ -121,6 +121,7 @@ class TranslatorQuery(TranslatorFilter, Paging):
             ProblemKind.METHOD_NOT_APPLICABLE,
             ProblemKind.METADATA_MISMATCH,
             ProblemKind.MODEL_NOT_RUNNABLE,
+            ProblemKind.INFERENCE_FAILED,
             *CREATING,
             ProblemKind.OVERLOADED,
             *ANYWHERE,
@@ -191,7 +192,7 @@ def get_translator(translator_id: TranslatorId, parts: Parts) -> Response:
     status_code=204,
     response_description="Deleted.",
     summary="Delete a translator",
-    responses=documented(ProblemKind.NOT_FOUND, *DELETING, *ANYWHERE),
+    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.JOB_ENDED, *DELETING, *ANYWHERE),
 )
 def delete_translator(translator_id: TranslatorId, parts: Parts) -> Response:
     """Delete a translator, its checkpoint, samples and curves. Its generators stay, as models of their own."""
@@ -293,6 +294,7 @@ def get_sample(
     translator_id: TranslatorId,
     step: Annotated[
         int | Literal["latest"],
+        in_one_sentence("must be a whole number of steps, or `latest`"),
         Path(description="After how many steps, one of those `…/samples` lists; or `latest`.", examples=["latest"]),
     ],
     request: Request,
