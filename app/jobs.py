@@ -9,7 +9,8 @@ from app.evaluations import Evaluations
 from app.explanations import Explanations
 from app.quantizations import Quantizations
 from app.queue import JobQueue
-from app.translators import Translators, translator_id
+from app.translators import Translators
+from app.translators_in_training import translator_id
 from faceter.contracts.base import Contract
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import (

@@ -14,7 +14,8 @@ from pydantic import Field
 from app.request_checks import invalid
 from app.sent_pictures import Picture
 from app.sessions import SessionCache
-from app.translators import Translators, not_ready
+from app.translators import Translators
+from app.translators_in_training import not_ready
 from faceter.contracts.base import Contract, in_one_sentence
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Model, ModelMetadata, Preprocessing, Task

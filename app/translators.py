@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
-from typing import Any
 
 from pydantic import Field
 
@@ -12,10 +11,11 @@ from app.files import contains, file_links
 from app.queue import JobQueue
 from app.request_checks import Sources, invalid, with_name
 from app.translator_checks import check_training, look_up
+from app.translators_in_training import in_training, not_deletable, not_ready, training_job
 from app.uses import check_unused, holding, lent
 from faceter.contracts.base import Contract, Page, new_id, utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.jobs import Job, JobStatus, TranslationJob
+from faceter.contracts.jobs import Job, TranslationJob
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.contracts.translators import (
@@ -39,9 +39,6 @@ from faceter.translation.check import check_generator
 
 AnyTranslator = Translator | TranslatorInTraining
 """A translator, ready or not."""
-
-_PREFIX, _JOB_PREFIX = "trl_", "job_"
-_ENDED = {JobStatus.FAILED: "failed", JobStatus.CANCELED: "was canceled"}
 
 
 class TranslatorFilter(Contract):
@@ -147,14 +144,13 @@ class Translators:
         Raises:
             FaceterError: `NOT_FOUND`.
         """
-        found = self._library.translators.find(id)
-        if found is not None:
-            return found
+        records = self._library.translators
+        if (there := records.find(id)) is not None:
+            return there
         job = self._job(id)
-        if job is None:
-            raise self._library.translators.not_found(id)
-        found = self._library.translators.find(id)
-        return found if found is not None else self._in_training(id, job)
+        found = None if job is None else in_training(job, checkpoint=self.checkpoint_of(id) is not None)
+        # It may have become ready in between, or have been deleted after that.
+        return found if found is not None else records.get(id)
 
     def ready(self, id: str) -> Translator:
         """Return a translator that is ready.
@@ -194,7 +190,7 @@ class Translators:
         with holding(self._library.redis, [id]):
             found = self.get(id)
             if isinstance(found, TranslatorInTraining):
-                raise _not_deletable(found)
+                raise not_deletable(found)
             check_unused(self._queue, id)
             self._library.delete(self._library.translators, id)
 
@@ -218,8 +214,9 @@ class Translators:
 
     def checkpoint_of(self, id: str) -> str | None:
         """Return the SHA-256 of the last checkpoint of a translator in training; None if there is none."""
+        job_id = training_job(id)
         with store_errors():
-            return job_checkpoints.find(self._library.redis, _job_id(id))
+            return None if job_id is None else job_checkpoints.find(self._library.redis, job_id)
 
     def samples(self, id: str) -> TranslatorSamples:
         """Return which contact sheets there are.
@@ -324,78 +321,14 @@ class Translators:
             )
 
     def _job(self, id: str) -> Job | None:
+        job_id = training_job(id)
         try:
-            job = self._queue.get(_job_id(id)) if id.startswith(_PREFIX) else None
+            job = None if job_id is None else self._queue.get(job_id)
         except FaceterError as error:
             if error.kind is not ProblemKind.NOT_FOUND:
                 raise
             return None
         return job if job is not None and isinstance(job.specification, TranslationJob) else None
-
-    def _in_training(self, id: str, job: Job) -> TranslatorInTraining:
-        assert isinstance(job.specification, TranslationJob)
-        if job.status is JobStatus.SUCCEEDED:
-            raise self._library.translators.not_found(id)
-        request = job.specification.request
-        return TranslatorInTraining(
-            id=id,
-            name=request.name or f"{request.method} of {request.dataset}",
-            created_at=job.created_at,
-            settings=request,
-            job_id=job.id,
-            status=job.status,
-            progress=job.progress,
-            checkpoint=self.checkpoint_of(id) is not None,
-            error=job.error,
-        )
-
-
-def translator_id(job_id: str) -> str:
-    """Return the id of the translator that a job trains."""
-    return _PREFIX + job_id.removeprefix(_JOB_PREFIX)
-
-
-def _job_id(id: str) -> str:
-    return _JOB_PREFIX + id.removeprefix(_PREFIX)
-
-
-def _not_deletable(translator: TranslatorInTraining) -> FaceterError:
-    if translator.status.ended:
-        return FaceterError(
-            ProblemKind.JOB_ENDED,
-            f"The training of {translator.id} {_ENDED[translator.status]}, and it made no translator: there is nothing "
-            "to delete.",
-        )
-    return FaceterError(
-        ProblemKind.RESOURCE_IN_USE,
-        f"{translator.id} is no translator yet: its job is {translator.status}. DELETE /v1/jobs/{translator.job_id} "
-        "ends it, with `?keep=nothing` so that nothing is left of it.",
-        jobs=[translator.job_id],
-    )
-
-
-def not_ready(translator: TranslatorInTraining) -> FaceterError:
-    """Return the error for a translator that is asked for something and is not ready."""
-    said: dict[str, Any] = {"job_status": translator.status.value, "job": translator.job_id}
-    if translator.status.ended:
-        return FaceterError(
-            ProblemKind.NOT_READY,
-            f"The training of {translator.id} {_ENDED[translator.status]}, and it made no translator. "
-            f"GET /v1/jobs/{translator.job_id} says more; POST /v1/jobs/{translator.job_id}/rerun begins again.",
-            **said,
-        )
-    progress = translator.progress
-    far = f"{progress.fraction:.0%} of it is done" if progress is not None else "it has not begun"
-    checkpoint = (
-        "`?checkpoint=latest` takes what it is by now" if translator.checkpoint else "there is no checkpoint yet"
-    )
-    return FaceterError(
-        ProblemKind.NOT_READY,
-        f"{translator.id} is still in training: {far}; {checkpoint}. Follow it at /v1/jobs/{translator.job_id}/events.",
-        **said,
-        progress=None if progress is None else progress.model_dump(mode="json"),
-        checkpoint=translator.checkpoint,
-    )
 
 
 def summary(translator: Translator) -> TranslatorSummary:

@@ -95,7 +95,7 @@ def api(settings: Settings, shared_app: FastAPI, shared_api: httpx.Client) -> ht
 
 
 def _everything(api: httpx.Client, settings: Settings) -> tuple[object, ...]:
-    names = ("models", "datasets", "evaluations", "explanations", "analyses", "jobs")
+    names = ("models", "datasets", "evaluations", "explanations", "analyses", "translators", "jobs")
     lists = [api.get(f"/v1/{name}?limit=100").json() for name in names]
     folder = settings.data_dir / "blobs"
     blobs = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}

@@ -11,7 +11,7 @@ from redis import Redis
 from rq.executions import Execution
 
 from app.queue import JobQueue
-from app.translators import translator_id
+from app.translators_in_training import translator_id
 from faceter.contracts.base import StoredFile, new_id, utc_now
 from faceter.contracts.translators import Direction, LossPoint, TrainingRecord, Translator, TranslatorTraining
 from faceter.store import job_checkpoints
