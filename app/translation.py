@@ -18,13 +18,14 @@ from app.translators import Translators
 from app.translators_in_training import not_ready
 from faceter.contracts.base import Contract, in_one_sentence
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Model, ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.contracts.translators import Direction, Translator, TranslatorInTraining
 from faceter.engines.base import Engine, Interrupt
 from faceter.store.library import Library
 from faceter.translation.archive import generator_member
 from faceter.translation.generator import Generator, load_generator
+from faceter.translation.metadata import generator_metadata
 from faceter.translation.translate import LEAST_TILE, Translated, translate, translate_and_back
 from faceter.vision.picture import open_picture
 from faceter.vision.picture_file import DEFAULT_QUALITY, PictureFormat, write_picture
@@ -299,14 +300,6 @@ class _Made:
     content: bytes
     tiles: int
     notes: tuple[str, ...]
-
-
-def generator_metadata(size: int) -> ModelMetadata:
-    """Return the metadata of a generator that was trained here, on pictures of ``size`` pixels a side."""
-    return ModelMetadata(
-        task=Task.IMAGE_TRANSLATION,
-        preprocessing=Preprocessing(size=[size, size], mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5]),
-    )
 
 
 def _check_tile(options: TranslateOptions) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from faceter.contracts.base import derived_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.jobs import JobResult, Training, TranslationJob
-from faceter.contracts.models import Model, ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.contracts.translators import (
     Direction,
@@ -29,6 +29,7 @@ from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs, output_specs, parameter_count
 from faceter.graphs.view import opset_of
 from faceter.translation.archive import STATE, Archive
+from faceter.translation.metadata import generator_metadata
 from workers.files import stored
 from workers.host import compute_device
 from workers.metrics.embedding import features
@@ -266,17 +267,13 @@ class _Training:
         content = generator_content(self.trainer.generators()[direction.value])
         graph = load_model(content, max_bytes=len(content))
         blob = self.context.store_blob(content)
-        size = self.request.image_size
         return Model(
             id=derived_id("mdl", self.context.job_id, direction.value),
             name=f"{self.name} ({direction})",
             created_at=utc_now(),
             sha256=blob.sha256,
             bytes=blob.bytes,
-            metadata=ModelMetadata(
-                task=Task.IMAGE_TRANSLATION,
-                preprocessing=Preprocessing(size=[size, size], mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5]),
-            ),
+            metadata=generator_metadata(self.request.image_size),
             inputs=input_specs(graph),
             outputs=output_specs(graph),
             opset=opset_of(graph),
