@@ -75,7 +75,7 @@ def train(context: Context, specification: TranslationJob) -> JobResult:
         with open_dataset(library.blobs.path(record.sha256), DatasetKind.DOMAINS, context.settings) as data:
             pictures = Pictures(data, request.image_size, folder=folder)
             graded_on = _graded_on(context, request, record, pictures)
-        context.progress("preparing the networks", _BEGUN / 2)
+        context.progress("preparing the networks (compiling may take minutes)", _BEGUN / 2)
         return _Training(context, request, record, pictures, graded_on, folder, began).run()
 
 
