@@ -92,7 +92,9 @@ class Quantizer:
     def quantize(self, x: Array) -> Array:
         """Return the codes of float values ``x`` (any shape with the channels on ``axis``), int8 or uint8."""
         rank = x.ndim
-        codes = np.rint(x.astype(np.float32) / self._spread(self.scale, rank)) + self._spread(self.zero_point, rank)
+        with np.errstate(over="ignore"):  # what is infinitely many steps away is clamped like all else outside
+            steps = np.rint(x.astype(np.float32) / self._spread(self.scale, rank))
+        codes = steps + self._spread(self.zero_point, rank)
         clipped = np.clip(codes, self._spread(self.qmin, rank), self._spread(self.qmax, rank))
         return np.asarray(clipped, self.dtype)
 

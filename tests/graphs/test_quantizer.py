@@ -50,6 +50,11 @@ def test_outside_the_clip_is_its_end(quantizer: Quantizer, x: Array) -> None:
     assert np.all(fake <= np.float32(quantizer.high))
 
 
+def test_values_a_float_of_steps_away_are_clamped() -> None:
+    quantizer = Quantizer(np.array(5e-38, np.float32), np.array(0, np.int32), bits=2, axis=None, signed=False)
+    np.testing.assert_array_equal(quantizer.quantize(np.array([18.0, -18.0], np.float32)), [3, 0])
+
+
 @given(quantizers(), values)
 def test_idempotent(quantizer: Quantizer, x: Array) -> None:
     once = quantizer.fake(x)
