@@ -1,7 +1,6 @@
 """Models: checking and keeping an upload, listing, describing, deleting. Nothing here knows of HTTP."""
 
 import math
-import threading
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Final
 
@@ -20,7 +19,7 @@ from faceter.contracts.graphs import Graph
 from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.models import Model, ModelMetadata, ModelSummary, QuantizationSummary, Task, TensorSpec
 from faceter.contracts.settings import Settings
-from faceter.engines.base import Array, Engine, Interrupt
+from faceter.engines.base import Array, Engine, time_limit
 from faceter.graphs import shapes
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import describe, input_specs, output_specs, parameter_count
@@ -181,19 +180,15 @@ class Models:
             zeros = _zeros(loaded.inputs, metadata)
             if zeros is None:
                 return
-            interrupt = Interrupt()
-            timer = threading.Timer(self._settings.inference_seconds, interrupt.trigger)
-            timer.start()
             try:
-                loaded.run(zeros, interrupt=interrupt)
+                with time_limit(self._settings.inference_seconds) as interrupt:
+                    loaded.run(zeros, interrupt=interrupt)
             except FaceterError as error:
                 raise FaceterError(
                     ProblemKind.MODEL_NOT_RUNNABLE,
                     f"The model fails on zeros of its own shape: {error.detail}",
                     field="file",
                 ) from error
-            finally:
-                timer.cancel()
         finally:
             loaded.close()
 

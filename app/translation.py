@@ -3,9 +3,9 @@
 import io
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Annotated, Final, Literal
 
@@ -13,12 +13,11 @@ from pydantic import Field
 
 from app.request_checks import invalid
 from app.sent_pictures import Picture
-from app.sessions import SessionCache
+from app.sessions import Key, SessionCache
 from app.translators import Translators
 from app.translators_in_training import not_ready
 from faceter.contracts.base import Contract, in_one_sentence
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.contracts.translators import Direction, Translator, TranslatorInTraining
 from faceter.engines.base import Engine, Interrupt
@@ -71,15 +70,11 @@ class _Source:
     """Where a generator is."""
 
     name: str
-    """What answers call it: a model's id."""
-    model: Model | None = None
-    """The model; None for one of a checkpoint."""
-    checkpoint: str | None = None
-    """SHA-256 of the checkpoint."""
-    direction: Direction = Direction.A2B
-    """Which of the checkpoint's."""
-    size: int = 0
-    """The checkpoint's size of pictures in training."""
+    """What answers call it: a model's id, or of which translator it is."""
+    key: Key
+    """By which it is kept loaded."""
+    load: Callable[[Interrupt], Generator] = field(compare=False)
+    """Loads it."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +108,7 @@ class Translation:
         self._sessions = sessions
         self._engine = engine
         self._settings = settings
+        self._threads = settings.inference_threads
 
     def way(self, id: str, options: TranslateOptions) -> Way:
         """Return what translates.
@@ -122,7 +118,7 @@ class Translation:
                 direction it does not have.
         """
         found = self._translators.get(id)
-        there = self._directions(found)
+        there = found.directions
         direction = options.direction or (Direction.A2B if Direction.A2B in there else there[0])
         wanted = [direction, direction.back] if options.cycle else [direction]
         for asked in wanted:
@@ -227,69 +223,56 @@ class Translation:
         spent["write"] += time.perf_counter() - translated
         return _Made(_stem(picture.name) + format_.extension, file.content, found.tiles, (*found.notes, *file.notes))
 
-    def _directions(self, found: Translator | TranslatorInTraining) -> list[Direction]:
-        if isinstance(found, Translator):
-            return found.directions
-        assert found.settings is not None
-        return found.settings.directions
-
     def _source(
         self, found: Translator | TranslatorInTraining, direction: Direction, options: TranslateOptions
     ) -> _Source:
         if isinstance(found, Translator):
-            id = found.models[direction]
-            model = self._library.models.find(id)
-            if model is None:
-                kept = (
-                    ""
-                    if found.training is None
-                    else f" GET /v1/translators/{found.id}/content still has it, as {generator_member(direction)}."
-                )
-                raise FaceterError(
-                    ProblemKind.NOT_FOUND,
-                    f"{id}, which {found.id} translates {direction} with, has been deleted.{kept} Upload it again and "
-                    "make a translator of it with POST /v1/translators.",
-                )
-            return _Source(id, model=model)
+            return self._of_model(found, direction)
         sha256 = self._translators.checkpoint_of(found.id) if options.checkpoint else None
-        if sha256 is None or found.settings is None:
+        if sha256 is None:
             raise not_ready(found)
-        name = f"{found.id} at its last checkpoint"
-        return _Source(name, checkpoint=sha256, direction=direction, size=found.settings.image_size)
+        return self._of_checkpoint(found, direction, sha256)
 
-    @contextmanager
-    def _lent(self, source: _Source, interrupt: Interrupt) -> Iterator[Generator]:
-        """Lend a loaded generator."""
-        threads = self._settings.inference_threads
-        if source.model is not None:
-            model = source.model
-            with self._sessions.keep(
-                (model.sha256, "generator", model.id), lambda: self._of_model(model, threads, interrupt)
-            ) as generator:
-                yield generator
-            return
-        sha256 = str(source.checkpoint)
-
-        def load() -> Generator:
-            with self._translators.checkpoint_archive(sha256) as archive:
-                content = archive.read(generator_member(source.direction))
-            return load_generator(
-                content, generator_metadata(source.size), engine=self._engine, threads=threads, interrupt=interrupt
+    def _of_model(self, translator: Translator, direction: Direction) -> _Source:
+        id = translator.models[direction]
+        model = self._library.models.find(id)
+        if model is None:
+            kept = (
+                ""
+                if translator.training is None
+                else f" GET /v1/translators/{translator.id}/content still has it, as {generator_member(direction)}."
+            )
+            raise FaceterError(
+                ProblemKind.NOT_FOUND,
+                f"{id}, which {translator.id} translates {direction} with, has been deleted.{kept} Upload it again and "
+                "make a translator of it with POST /v1/translators.",
             )
 
-        with self._sessions.keep((sha256, "generator", source.direction.value), load) as generator:
-            yield generator
+        def load(interrupt: Interrupt) -> Generator:
+            content = self._library.blobs.read(model.sha256)
+            layout = self._sessions.layout(content, model.quantization)
+            return load_generator(
+                content, model.metadata, engine=self._engine, threads=self._threads, layout=layout, interrupt=interrupt
+            )
 
-    def _of_model(self, model: Model, threads: int, interrupt: Interrupt) -> Generator:
-        content = self._library.blobs.read(model.sha256)
-        layout = self._sessions.layout(content, model.quantization)
-        return load_generator(
-            content, model.metadata, engine=self._engine, threads=threads, layout=layout, interrupt=interrupt
-        )
+        return _Source(id, (model.sha256, "generator", id), load)
+
+    def _of_checkpoint(self, translator: TranslatorInTraining, direction: Direction, sha256: str) -> _Source:
+        def load(interrupt: Interrupt) -> Generator:
+            with self._translators.checkpoint_archive(sha256) as archive:
+                content = archive.read(generator_member(direction))
+            metadata = generator_metadata(translator.settings.image_size)
+            return load_generator(content, metadata, engine=self._engine, threads=self._threads, interrupt=interrupt)
+
+        return _Source(f"{translator.id} at its last checkpoint", (sha256, "generator", direction.value), load)
+
+    def _lent(self, source: _Source, interrupt: Interrupt) -> AbstractContextManager[Generator]:
+        """Lend a loaded generator."""
+        return self._sessions.keep(source.key, lambda: source.load(interrupt))
 
     def _folder(self) -> Path:
         """Return the folder for what lies between tiles; made if need be."""
-        folder = self._settings.data_dir / "scratch"
+        folder = self._settings.scratch_dir
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

@@ -10,17 +10,16 @@ from app.request_checks import Sources, check_operators, invalid, mismatch, wron
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.settings import Settings
 from faceter.contracts.translators import (
+    LEAST_IMAGE_SIZE,
     PUBLISHED_EPOCHS,
     GeneratorKind,
     TranslationMethod,
-    Translator,
     TranslatorTraining,
+    discriminator_layers_at,
+    unet_depth_at,
 )
 from faceter.datasets.domains import DomainsDataset
 
-_MULTIPLES: Final = {GeneratorKind.RESNET: 4, GeneratorKind.UNET: 32}
-_DEEPEST, _TINY = 8, 24
-_LEAST_SIZE: Final = 16
 _NETWORK: Final = ("generator", "base_channels", "residual_blocks", "direction")
 _OF_CYCLEGAN: Final = ("identity", "cycle_weight")
 _OF_PIX2PIX: Final = ("l1_weight", "direction")
@@ -103,7 +102,7 @@ def check_said(request: TranslatorTraining, settings: Settings) -> None:
 
 
 def _check_size(request: TranslatorTraining) -> None:
-    multiple = _MULTIPLES[request.kind]
+    multiple = request.kind.multiple
     size = request.image_size
     if size % multiple:
         lower = size - size % multiple
@@ -120,7 +119,7 @@ def _continued(request: TranslatorTraining, sources: Sources) -> TranslatorTrain
     if request.resume_from is None:
         return request
     translator = sources.translator(request.resume_from, "resume_from")
-    before = trained_as(translator)
+    before = translator.settings
     if before is None:
         raise invalid(
             f"{translator.id} is made of uploaded generators, so there is no training to go on with. Name a translator "
@@ -156,13 +155,8 @@ def layers_at(image_size: int, kind: GeneratorKind) -> tuple[int, int]:
     Returns:
         How deep a unet is, 0 for a resnet, and how many layers of the discriminator halve the size.
     """
-    depth = min((image_size & -image_size).bit_length() - 1, _DEEPEST) if kind is GeneratorKind.UNET else 0
-    return depth, 2 if image_size < _TINY else 3
-
-
-def trained_as(translator: Translator) -> TranslatorTraining | None:
-    """Return what a translator was trained on; None for uploaded generators."""
-    return translator.settings if translator.training is not None else None
+    depth = unet_depth_at(image_size) if kind is GeneratorKind.UNET else 0
+    return depth, discriminator_layers_at(image_size)
 
 
 def _check_pictures(request: TranslatorTraining, dataset: Dataset, sources: Sources) -> None:
@@ -171,8 +165,10 @@ def _check_pictures(request: TranslatorTraining, dataset: Dataset, sources: Sour
         smallest = min(((_size(opened, name), name) for name in opened.names), key=lambda found: min(found[0]))
     (width, height), name = smallest
     if min(width, height) < request.image_size:
-        most = min(width, height) - min(width, height) % _MULTIPLES[request.kind]
-        instead = f"an `image_size` of {most} at most, or other pictures" if most >= _LEAST_SIZE else "larger pictures"
+        most = min(width, height) - min(width, height) % request.kind.multiple
+        instead = (
+            f"an `image_size` of {most} at most, or other pictures" if most >= LEAST_IMAGE_SIZE else "larger pictures"
+        )
         raise mismatch(
             f"Pictures must be at least `image_size` on both sides, {request.image_size} × {request.image_size}; "
             f"'{name}' is {width} × {height}. Give {instead}.",

@@ -1,8 +1,6 @@
 """Translators: asking for one, those in training, those that are ready. Nothing here knows of HTTP."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from io import BytesIO
 
 from pydantic import Field
@@ -30,7 +28,7 @@ from faceter.contracts.translators import (
     TranslatorTraining,
     UploadedGenerators,
 )
-from faceter.engines.base import Engine, Interrupt
+from faceter.engines.base import Engine, time_limit
 from faceter.store import job_checkpoints
 from faceter.store.connection import store_errors
 from faceter.store.library import Library
@@ -99,7 +97,6 @@ class Translators:
         Raises:
             FaceterError: What `request` raises.
         """
-        look_up(job.request, self._sources)
         with holding(self._library.redis, job.uses):
             look_up(job.request, self._sources)
             return self._queue.enqueue(job)
@@ -194,15 +191,20 @@ class Translators:
             check_unused(self._queue, id)
             self._library.delete(self._library.translators, id)
 
-    @contextmanager
-    def archive(self, id: str) -> Iterator[Archive]:
-        """Open the archive of a translator; of one in training its last checkpoint.
+    def archive(self, id: str) -> Archive:
+        """Open the archive of a translator, of one in training its last checkpoint; to be closed, as by a `with` block.
 
         Raises:
             FaceterError: `NOT_FOUND`; `NOT_READY` where there is no checkpoint yet.
         """
-        with self._open(id) as archive:
-            yield archive
+        sha256 = self._file_of(id)
+        try:
+            return self.checkpoint_archive(sha256)
+        except FaceterError as error:
+            # A later checkpoint takes the place of the one before, whose file goes.
+            if error.kind is not ProblemKind.BLOB_MISSING or self._file_of(id) == sha256:
+                raise
+        return self.archive(id)
 
     def checkpoint_archive(self, sha256: str) -> Archive:
         """Open the archive of a checkpoint; to be closed, as by a `with` block.
@@ -270,21 +272,13 @@ class Translators:
                 raise FaceterError(ProblemKind.NOT_FOUND, f"{id} was not trained here, so there are no curves.")
             return archive.read(CURVES_PICTURE)
 
-    def _open(self, id: str) -> Archive:
-        sha256 = self._file_of(id)
-        try:
-            return self.checkpoint_archive(sha256)
-        except FaceterError as error:
-            if error.kind is not ProblemKind.BLOB_MISSING or self._file_of(id) == sha256:
-                raise
-        return self._open(id)
-
     def _file_of(self, id: str) -> str:
         """Return the SHA-256 of a translator's archive; of one in training that of its last checkpoint."""
         found = self.get(id)
-        sha256 = found.sha256 if isinstance(found, Translator) else self.checkpoint_of(id)
+        if isinstance(found, Translator):
+            return found.sha256
+        sha256 = self.checkpoint_of(id)
         if sha256 is None:
-            assert isinstance(found, TranslatorInTraining)
             raise not_ready(found)
         return sha256
 
@@ -292,19 +286,14 @@ class Translators:
         """Return the model of an id, tried out as a generator; what is wrong with it is said of the direction."""
         model = self._sources.model(id, direction.value)
         content = self._library.blobs.read(model.sha256)
-        interrupt = Interrupt()
-        timer = threading.Timer(self._settings.inference_seconds, interrupt.trigger)
-        timer.start()
+        threads = self._settings.inference_threads
         try:
-            check_generator(
-                content, model.metadata, self._engine, threads=self._settings.inference_threads, interrupt=interrupt
-            )
+            with time_limit(self._settings.inference_seconds) as interrupt:
+                check_generator(content, model.metadata, self._engine, threads=threads, interrupt=interrupt)
         except FaceterError as error:
             if error.kind.status != ProblemKind.INVALID_REQUEST.status:
                 raise
             raise FaceterError(error.kind, error.detail, field=direction.value, **error.extra) from error
-        finally:
-            timer.cancel()
         return model
 
     def _check_resumable(self, request: TranslatorTraining) -> None:

@@ -1,7 +1,8 @@
-"""The machine that a job runs on: its processors, its GPU if it has one, and the threads torch may use."""
+"""The machine that a job runs on: its processors, GPU and compiler if it has them, the threads torch may use."""
 
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,11 @@ def compute_device() -> torch.device:
 def describe_device(device: torch.device) -> str:
     """Return a device's name as provenance tells it, such as ``cpu`` or ``cuda: NVIDIA H100``."""
     return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
+
+
+def compiler() -> str | None:
+    """Return the C++ compiler that torch would use, None where the host has none."""
+    return next((found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), None)
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -21,16 +21,20 @@ _OF_JOB = "of-"
 
 def scratch_folder(settings: Settings) -> Path:
     """Return the folder for files that no other process needs; made if need be."""
-    folder = settings.data_dir / "scratch"
+    folder = settings.scratch_dir
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def job_folder(settings: Settings, job_id: str) -> Path:
-    """Return the folder of a job's files, which an attempt after this one on the same disk finds; made if need be."""
+@contextmanager
+def job_folder(settings: Settings, job_id: str) -> Iterator[Path]:
+    """Lend a folder of a job's own, which goes when the block ends; if the process dies, the next attempt finds it."""
     folder = scratch_folder(settings) / f"{_OF_JOB}{job_id}"
     folder.mkdir(exist_ok=True)
-    return folder
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def drop_job_folders(settings: Settings, active: Callable[[], Collection[str]]) -> int:
@@ -40,7 +44,7 @@ def drop_job_folders(settings: Settings, active: Callable[[], Collection[str]]) 
         settings: Say where they are.
         active: Returns the ids of jobs that have not ended; only asked if there is any folder.
     """
-    folders = list((settings.data_dir / "scratch").glob(f"{_OF_JOB}*"))
+    folders = list(settings.scratch_dir.glob(f"{_OF_JOB}*"))
     going_on = active() if folders else ()
     left = [folder for folder in folders if folder.name.removeprefix(_OF_JOB) not in going_on]
     for folder in left:

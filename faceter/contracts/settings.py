@@ -134,6 +134,11 @@ class Settings(BaseSettings):
         return self.blob_url or str(self.data_dir.absolute() / "blobs")
 
     @property
+    def scratch_dir(self) -> Path:
+        """The folder for files that no other process needs."""
+        return self.data_dir / "scratch"
+
+    @property
     def valkey_dir(self) -> Path:
         """The embedded Valkey server's own folder."""
         return self.data_dir.absolute() / "valkey"

@@ -12,7 +12,13 @@ from faceter.contracts.job_progress import JobStatus, Progress
 
 PUBLISHED_EPOCHS = 200
 """Epochs of both papers."""
+LEAST_IMAGE_SIZE = 16
+"""Least sides of the pictures trained on, pixels."""
+
 _LARGE = 256
+_BLOCKS_OF_LARGE, _BLOCKS_OF_SMALL = 9, 6
+_DEEPEST = 8
+_LAYERS, _LAYERS_OF_TINY, _TINY = 3, 2, 24
 
 
 class TranslationMethod(StrEnum):
@@ -31,6 +37,11 @@ class GeneratorKind(StrEnum):
     """Two halvings, residual blocks, two doublings."""
     UNET = "unet"
     """Halvings down to a few pixels and doublings back, each with a connection across."""
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of the pictures trained on must be a multiple of, pixels."""
+        return 32 if self is GeneratorKind.UNET else 4
 
 
 class Direction(StrEnum):
@@ -55,6 +66,25 @@ class Direction(StrEnum):
         return "B" if self is Direction.A2B else "A"
 
 
+def residual_blocks_at(image_size: int) -> int:
+    """Return how many residual blocks a resnet has if nothing is said: nine from 256 pixels on and six below."""
+    return _BLOCKS_OF_LARGE if image_size >= _LARGE else _BLOCKS_OF_SMALL
+
+
+def unet_depth_at(image_size: int) -> int:
+    """Return how often a unet halves its pictures: as often as they can be, eight times at most.
+
+    Args:
+        image_size: Sides of the pictures trained on, pixels, a multiple of 32.
+    """
+    return min((image_size & -image_size).bit_length() - 1, _DEEPEST)
+
+
+def discriminator_layers_at(image_size: int) -> int:
+    """Return how many layers of a discriminator halve: three; two below 24 pixels, too small for three."""
+    return _LAYERS if image_size >= _TINY else _LAYERS_OF_TINY
+
+
 class TranslatorTraining(Contract):
     """What to train a translator on, and how; the defaults are those of the papers."""
 
@@ -68,7 +98,7 @@ class TranslatorTraining(Contract):
     features: FeatureSource | None = None
     """Which model and tensor describe pictures for density, coverage and FID of translations against the target domain;
     these are left out without it."""
-    image_size: int = Field(default=256, ge=16, le=1024)
+    image_size: int = Field(default=256, ge=LEAST_IMAGE_SIZE, le=1024)
     """Sides of the square that training looks at, pixels: a multiple of 4, for `unet` of 32. Pictures are scaled to
     286 / 256 of it and cut at random."""
     base_channels: int = Field(default=64, ge=1, le=256)
@@ -113,7 +143,7 @@ class TranslatorTraining(Contract):
     @property
     def blocks(self) -> int:
         """Residual blocks, the default filled in."""
-        return self.residual_blocks or (9 if self.image_size >= _LARGE else 6)
+        return self.residual_blocks or residual_blocks_at(self.image_size)
 
     @property
     def directions(self) -> list[Direction]:
@@ -266,6 +296,10 @@ class Translator(_TranslatorBase):
 class TranslatorInTraining(_TranslatorBase):
     """A translator that is not ready: its job is queued or running, or ended without one."""
 
+    settings: TranslatorTraining
+    """What it is trained on and how."""
+    job_id: str = Field(examples=["job_4x8k2m9q0v7r3t6w1y5z"])
+    """The job that trains it."""
     status: Literal[JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.FAILED, JobStatus.CANCELED]
     """Where its job is."""
     progress: Progress | None = None
@@ -274,6 +308,11 @@ class TranslatorInTraining(_TranslatorBase):
     """Whether there is a checkpoint, which `?checkpoint=latest` translates with."""
     error: Problem | None = None
     """Why the job failed, if it did."""
+
+    @property
+    def directions(self) -> list[Direction]:
+        """The directions it learns."""
+        return self.settings.directions
 
 
 class TranslatorSummary(Contract):

@@ -50,6 +50,18 @@ class Interrupt:
                 self._stops.remove(stop)
 
 
+@contextmanager
+def time_limit(seconds: float) -> Iterator[Interrupt]:
+    """Lend an interrupt that is triggered if the block takes longer than so many seconds."""
+    interrupt = Interrupt()
+    timer = threading.Timer(seconds, interrupt.trigger)
+    timer.start()
+    try:
+        yield interrupt
+    finally:
+        timer.cancel()
+
+
 @runtime_checkable
 class LoadedModel(Protocol):
     """A graph ready to run; `run` may be called from several threads at once."""

@@ -64,11 +64,11 @@ class Archive:
     """An archive to read from.
 
     Args:
-        path: Its file.
+        file: Its path, or the file itself, seekable.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._zip = zipfile.ZipFile(path)
+    def __init__(self, file: Path | BinaryIO) -> None:
+        self._zip = zipfile.ZipFile(file)
 
     def __enter__(self) -> Self:
         return self

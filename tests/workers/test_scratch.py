@@ -73,11 +73,26 @@ def test_a_full_disk_is_said_to_be_full(small_disk: Path) -> None:
 
 
 def test_folders_of_jobs_that_have_ended_are_deleted(settings: Settings) -> None:
-    going_on, ended = (job_folder(settings, job_id) for job_id in ("job_on", "job_over"))
-    (ended / "rows").write_bytes(b"x")
-    assert drop_job_folders(settings, lambda: {"job_on"}) == 1
-    assert going_on.is_dir()
-    assert not ended.exists()
+    with job_folder(settings, "job_on") as going_on, job_folder(settings, "job_over") as ended:
+        (ended / "rows").write_bytes(b"x")
+        assert drop_job_folders(settings, lambda: {"job_on"}) == 1
+        assert going_on.is_dir()
+        assert not ended.exists()
+
+
+def test_a_folder_of_a_job_goes_with_its_work_however_that_ends(settings: Settings) -> None:
+    seen: list[Path] = []
+
+    def work() -> None:
+        with job_folder(settings, "job_on") as folder:
+            (folder / "rows").write_bytes(b"x")
+            seen.append(folder)
+            raise ValueError("late")
+
+    with pytest.raises(ValueError, match="late"):
+        work()
+    assert seen[0].parent == settings.scratch_dir
+    assert not seen[0].exists()
 
 
 def test_nobody_is_asked_where_there_is_no_folder(settings: Settings) -> None:

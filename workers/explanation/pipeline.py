@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,7 +15,6 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.explanations import Explanation, ExplanationRequest
 from faceter.contracts.jobs import ExplanationJob, JobResult
 from faceter.contracts.models import Model
-from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
 from faceter.explanations.masks import MASKS, LayerMasks, Masks, masks_file, unpacked
 from faceter.explanations.neurons import neurons_file
@@ -62,7 +59,8 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
     journal = _journal(context, request, model, dataset)
     with (
         open_dataset(library.blobs.path(dataset.sha256), dataset.kind, context.settings) as data,
-        _files(context.settings, context.job_id) as files,
+        job_folder(context.settings, context.job_id) as folder,
+        ScratchFiles(folder) as files,
     ):
         samples = samples_of(data, dataset.kind, model, request)
         network = Network(content, request.layers, model.inputs, _class_output(model))
@@ -226,14 +224,3 @@ def _journal(context: Context, request: ExplanationRequest, model: Model, datase
         context.settings.checkpoint_seconds,
         hashlib.sha256(said.encode()).hexdigest(),
     )
-
-
-@contextmanager
-def _files(settings: Settings, job_id: str) -> Iterator[ScratchFiles]:
-    """Lend files in a folder of the job's own; they are kept for the next attempt if the process dies."""
-    folder = job_folder(settings, job_id)
-    try:
-        with ScratchFiles(folder) as files:
-            yield files
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

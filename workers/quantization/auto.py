@@ -21,10 +21,10 @@ from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
+from workers.checkpoints import State
 from workers.quantization.aciq import AnalyticClipping
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.tuning.batches import space_of
-from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.distillation import Distillation, Recipe
 from workers.quantization.tuning.inputs import require_input_space
 from workers.quantization.tuning.loop import Losses, Trainer

@@ -14,9 +14,9 @@ from torch import Tensor
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
+from workers.checkpoints import State
 from workers.quantization.aciq import AnalyticClipping
 from workers.quantization.prepared import Outcome, Prepared
-from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.distillation import Distillation, Recipe
 from workers.quantization.tuning.loop import Losses, Trainer
 from workers.quantization.tuning.pool import Pool

@@ -21,11 +21,11 @@ from torch.nn import functional
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
+from workers.checkpoints import State
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.batch_norm import NormalizedNetwork, require_batch_norm
 from workers.quantization.tuning.batches import class_count
-from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.generated import GeneratorTrainer
 from workers.quantization.tuning.gradients import limit_gradient
 from workers.quantization.tuning.inputs import require_input_space

@@ -25,10 +25,10 @@ from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
+from workers.checkpoints import State
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.batches import space_of
-from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.generated import GeneratorTrainer
 from workers.quantization.tuning.gradients import limit_gradient
 from workers.quantization.tuning.inputs import require_input_space

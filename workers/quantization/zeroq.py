@@ -20,13 +20,13 @@ from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
+from workers.checkpoints import State
 from workers.quantization.calibration import activation_statistics, min_max_quantizers
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.rq import RawQuantization
 from workers.quantization.statistics import Source
 from workers.quantization.tuning.batch_norm import NormalizedNetwork, require_batch_norm, standard_loss
 from workers.quantization.tuning.batches import batch_of, space_of
-from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.gradients import limit_gradient
 from workers.quantization.tuning.inputs import require_input_space
 from workers.quantization.tuning.loop import Losses, Trainer

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from workers import precision
+from workers.host import compiler
 from workers.precision import Precision
-from workers.quantization.tuning.kernels import compiler
 
 _log = logging.getLogger("faceter.worker")
 

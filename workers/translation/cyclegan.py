@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workers.quantization.tuning.checkpoints import State
+from workers.checkpoints import State
 from workers.translation.acceleration import Accelerator
 from workers.translation.batches import Batches
 from workers.translation.image_pool import ImagePool

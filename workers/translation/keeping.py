@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,9 +21,9 @@ from faceter.translation.archive import (
     thinned,
     write_archive,
 )
+from workers import checkpoints
+from workers.checkpoints import State
 from workers.pictures.loss_curves import loss_curves_png
-from workers.quantization.tuning import checkpoints
-from workers.quantization.tuning.checkpoints import State
 from workers.translation.onnx_writer import write_generator
 from workers.translation.trainer import Generator, Trainer
 
@@ -41,10 +42,11 @@ class Keeper:
         self._folder = folder
         self._draw = draw
         self._sheets: dict[int, bytes] = {}
+        self._curves = b""
 
     def restore(self, content: bytes) -> State:
         """Go on from an archive, and return the state of the training in it."""
-        with self._read(content) as archive:
+        with Archive(BytesIO(content)) as archive:
             self._sheets = archive.samples()
             return checkpoints.load(archive.read(STATE))
 
@@ -60,6 +62,7 @@ class Keeper:
         """
         self._sheets[step] = self._draw(f"{self._title}, {step:,} steps")
         self._sheets = thinned(self._sheets)
+        self._curves = loss_curves_png(points, self._title)
         with tempfile.TemporaryFile(dir=self._folder) as file:
             write_archive(file, self._members(trainer, state, points))
             file.seek(0)
@@ -70,22 +73,19 @@ class Keeper:
         """The contact sheet drawn last."""
         return self._sheets[max(self._sheets)]
 
+    @property
+    def last_curves(self) -> bytes:
+        """The picture of losses drawn last, empty before there is an archive."""
+        return self._curves
+
     def _members(self, trainer: Trainer, state: State, points: list[LossPoint]) -> Iterator[tuple[str, bytes]]:
         for name, network in trainer.generators().items():
             yield generator_member(Direction(name)), generator_content(network)
         yield CURVES, curves_content(points)
-        yield CURVES_PICTURE, loss_curves_png(points, self._title)
+        yield CURVES_PICTURE, self._curves
         for step, sheet in self._sheets.items():
             yield sample_member(step), sheet
         yield STATE, checkpoints.dump(state)
-
-    @contextmanager
-    def _read(self, content: bytes) -> Iterator[Archive]:
-        with tempfile.NamedTemporaryFile(dir=self._folder) as file:
-            file.write(content)
-            file.flush()
-            with Archive(Path(file.name)) as archive:
-                yield archive
 
 
 def generator_content(network: Generator) -> bytes:

@@ -15,7 +15,7 @@ import torch
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.translators import LossPoint
 from workers.budget import Budget
-from workers.quantization.tuning.checkpoints import State, frozen
+from workers.checkpoints import State, frozen
 from workers.translation.curves import Curves
 from workers.translation.trainer import Trainer
 

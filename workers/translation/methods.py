@@ -11,7 +11,7 @@ from workers.translation.batches import Batches
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
 from workers.translation.pictures import Pictures
 from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
-from workers.translation.trainer import Trainer
+from workers.translation.trainer import Settings, Trainer
 from workers.translation.workload import expected_seconds
 
 
@@ -47,26 +47,16 @@ def begin(request: TranslatorTraining, pictures: Pictures, device: torch.device)
 
 def settings_of(request: TranslatorTraining) -> CycleGanSettings | Pix2PixSettings:
     """Return what the method is told."""
+    shared = Settings(
+        image_size=request.image_size,
+        generator=request.kind.value,
+        channels=request.base_channels,
+        blocks=request.blocks,
+        learning_rate=request.learning_rate,
+        seed=request.seed,
+    )
     match request.method:
         case TranslationMethod.CYCLEGAN:
-            return CycleGanSettings(
-                image_size=request.image_size,
-                generator=request.kind.value,
-                channels=request.base_channels,
-                blocks=request.blocks,
-                learning_rate=request.learning_rate,
-                seed=request.seed,
-                cycle_weight=request.cycle_weight,
-                identity=request.identity,
-            )
+            return CycleGanSettings(**vars(shared), cycle_weight=request.cycle_weight, identity=request.identity)
         case TranslationMethod.PIX2PIX:
-            return Pix2PixSettings(
-                image_size=request.image_size,
-                generator=request.kind.value,
-                channels=request.base_channels,
-                blocks=request.blocks,
-                learning_rate=request.learning_rate,
-                seed=request.seed,
-                l1_weight=request.l1_weight,
-                direction=request.direction.value,
-            )
+            return Pix2PixSettings(**vars(shared), l1_weight=request.l1_weight, direction=request.direction.value)

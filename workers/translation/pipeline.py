@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from faceter.contracts.base import derived_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.jobs import JobResult, Training, TranslationJob
 from faceter.contracts.models import Model
-from faceter.contracts.settings import Settings
 from faceter.contracts.translators import (
     Direction,
     DirectionEvaluation,
@@ -30,13 +28,12 @@ from faceter.graphs.describe import input_specs, output_specs, parameter_count
 from faceter.graphs.view import opset_of
 from faceter.translation.archive import STATE, Archive
 from faceter.translation.metadata import generator_metadata
+from workers import checkpoints
+from workers.checkpoints import State
 from workers.files import stored
 from workers.host import compute_device
 from workers.metrics.embedding import features
-from workers.pictures.loss_curves import loss_curves_png
 from workers.provenance import provenance_of
-from workers.quantization.tuning import checkpoints
-from workers.quantization.tuning.checkpoints import State
 from workers.scratch import job_folder
 from workers.translation import loop
 from workers.translation.context import Context
@@ -71,7 +68,7 @@ def train(context: Context, specification: TranslationJob) -> JobResult:
     request, library = specification.request, context.library
     record = library.datasets.get(request.dataset)
     context.progress("reading pictures", 0.0)
-    with _folder(context.settings, context.job_id) as folder:
+    with job_folder(context.settings, context.job_id) as folder:
         with open_dataset(library.blobs.path(record.sha256), DatasetKind.DOMAINS, context.settings) as data:
             pictures = Pictures(data, request.image_size, folder=folder)
             graded_on = _graded_on(context, request, record, pictures)
@@ -236,7 +233,7 @@ class _Training:
                 provenance=origin,
                 files={
                     SAMPLES: stored(context, self.keeper.last_sheet, "image/png"),
-                    CURVES: stored(context, loss_curves_png(trained.curves, self.name), "image/png"),
+                    CURVES: stored(context, self.keeper.last_curves, "image/png"),
                 },
             )
         )
@@ -309,13 +306,3 @@ def _warnings(
             f"Density, coverage and FID were not measured: they take {LEAST} pictures of each domain at least."
         )
     return found
-
-
-@contextmanager
-def _folder(settings: Settings, job_id: str) -> Iterator[Path]:
-    """Lend a folder of the job's own, which goes when it ends."""
-    folder = job_folder(settings, job_id)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from workers.quantization.tuning.checkpoints import State, frozen
+from faceter.contracts.translators import (
+    LEAST_IMAGE_SIZE,
+    GeneratorKind,
+    discriminator_layers_at,
+    residual_blocks_at,
+    unet_depth_at,
+)
+from workers.checkpoints import State, frozen
 from workers.translation.acceleration import Accelerator
 from workers.translation.batches import Batches
 from workers.translation.networks import PatchDiscriminator, ResnetGenerator, UnetGenerator, initialize
@@ -26,11 +33,6 @@ Generator = ResnetGenerator | UnetGenerator
 """A network that translates pictures."""
 
 _BETAS = (0.5, 0.999)
-_LARGE = 256
-_BLOCKS_OF_LARGE, _BLOCKS_OF_SMALL = 9, 6
-_DEEPEST, _SHALLOWEST = 8, 5
-_LAYERS, _LAYERS_OF_TINY, _TINY = 3, 2, 24
-_SMALLEST = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +59,12 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        multiple = 2**_SHALLOWEST if self.generator == "unet" else ResnetGenerator.multiple
-        if self.image_size < _SMALLEST or self.image_size % multiple:
+        multiple = GeneratorKind(self.generator).multiple
+        if self.image_size < LEAST_IMAGE_SIZE or self.image_size % multiple:
             raise FaceterError(
                 ProblemKind.INVALID_REQUEST,
                 f"A {self.generator} generator cannot be trained at an image_size of {self.image_size}. Take a "
-                f"multiple of {multiple} that is at least {max(_SMALLEST, multiple)}.",
+                f"multiple of {multiple} that is at least {max(LEAST_IMAGE_SIZE, multiple)}.",
                 field="image_size",
             )
 
@@ -72,10 +74,10 @@ class Settings:
         A U-Net is as deep as its size allows, eight levels at most: at 256² they end at a single place.
         """
         if self.generator == "unet":
-            fitting = [depth for depth in range(_SHALLOWEST, _DEEPEST + 1) if self.image_size % 2**depth == 0]
-            return UnetGenerator(self.channels, fitting[-1])
-        few = _BLOCKS_OF_LARGE if self.image_size >= _LARGE else _BLOCKS_OF_SMALL
-        return ResnetGenerator(self.channels, few if self.blocks is None else self.blocks)
+            return UnetGenerator(self.channels, unet_depth_at(self.image_size))
+        return ResnetGenerator(
+            self.channels, residual_blocks_at(self.image_size) if self.blocks is None else self.blocks
+        )
 
     def new_discriminator(self, inputs: int) -> PatchDiscriminator:
         """Return a discriminator with weights yet to be drawn, of three layers; of two below 24², too small for three.
@@ -83,7 +85,7 @@ class Settings:
         Args:
             inputs: Channels of what it judges.
         """
-        return PatchDiscriminator(inputs, self.channels, _LAYERS if self.image_size >= _TINY else _LAYERS_OF_TINY)
+        return PatchDiscriminator(inputs, self.channels, discriminator_layers_at(self.image_size))
 
 
 N = TypeVar("N", bound=nn.Module)

@@ -242,7 +242,7 @@ def test_a_job_whose_process_was_killed_goes_on_where_it_was(
     monkeypatch.setattr(PictureSamples, "read", counted)
     with monkeypatch.context() as dying:
         dying.setattr(context, "progress", killed)
-        dying.setattr("workers.explanation.pipeline.shutil.rmtree", lambda *_, **__: None)
+        dying.setattr("workers.scratch.shutil.rmtree", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
             explain(context, job)
     first, read[:] = set(read), []

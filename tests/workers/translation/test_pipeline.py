@@ -22,7 +22,7 @@ from faceter.store.library import Library
 from faceter.translation.archive import CURVES, CURVES_PICTURE, STATE, Archive
 from tests.workers.pictures.images import opened
 from tests.workers.translation.jobs import Bench, pictures_of, run_generator, translated
-from workers.quantization.tuning import checkpoints
+from workers import checkpoints
 from workers.translation.cyclegan import CycleGan
 from workers.translation.methods import settings_of
 from workers.translation.pipeline import train

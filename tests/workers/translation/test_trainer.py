@@ -10,7 +10,7 @@ from torch import Tensor
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from tests.workers.translation.sources import CPU, small_cyclegan, small_pix2pix, unpaired
-from workers.quantization.tuning import checkpoints
+from workers import checkpoints
 from workers.translation.acceleration import Accelerator
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
 from workers.translation.networks import ResnetGenerator, UnetGenerator

@@ -8,13 +8,14 @@ is the same.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from workers.host import compiler
 
 _log = logging.getLogger("faceter.worker")
 
@@ -131,11 +132,6 @@ def dense_like(x: Tensor, like: Tensor) -> Tensor:
     if like.ndim == 4 and not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last):
         return x.contiguous(memory_format=torch.channels_last)
     return x.contiguous()
-
-
-def compiler() -> str | None:
-    """Return the C++ compiler that torch would use, None where the host has none."""
-    return next((found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), None)
 
 
 @contextmanager

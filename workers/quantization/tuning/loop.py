@@ -15,11 +15,12 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Training
 from faceter.contracts.quantizations import CurvePoint, Phase, Tuning
 from faceter.graphs.qdq import QuantizationPlan
+from workers import checkpoints
 from workers.budget import Budget
-from workers.quantization.tuning import checkpoints
-from workers.quantization.tuning.checkpoints import State
+from workers.checkpoints import State
 from workers.quantization.tuning.losses import agreement, output_divergence
 from workers.quantization.tuning.network import QuantizedNetwork
+from workers.quantization.tuning.plan_states import plan_of, plan_state
 from workers.quantization.tuning.session import Session
 
 _EVALUATIONS = 40
@@ -254,7 +255,7 @@ class _Run:
         held_out = self.trainer.held_out()
         found = None
         if self.record.best is not None and held_out is not None:
-            best = checkpoints.plan_of(self.record.best)
+            best = plan_of(self.record.best)
             measured = [self._measure(self._network(item), held_out) for item in (self.start, best)]
             if measured[1][0] < measured[0][0]:
                 plan, kept = best, self.record.best_step
@@ -327,14 +328,14 @@ class _Run:
             return
         if self.record.best is not None and self._standing(self.record.best, held_out) <= divergence:
             return
-        self.record.best = checkpoints.plan_state(self.trainer.student.plan())
+        self.record.best = plan_state(self.trainer.student.plan())
         self.record.best_step = self.budget.taken
         self.standing = held_out, divergence
 
     def _standing(self, best: State, held_out: Tensor) -> float:
         """Return the divergence of the best so far on the inputs held out now, which may be others than they were."""
         if self.standing is None or self.standing[0] is not held_out:
-            divergence, _ = self._measure(self._network(checkpoints.plan_of(best)), held_out)
+            divergence, _ = self._measure(self._network(plan_of(best)), held_out)
             self.standing = held_out, divergence
         return self.standing[1]
 

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from faceter.contracts.jobs import Training
 from faceter.contracts.quantizations import CurvePoint, Phase
 from faceter.graphs.qdq import QuantizationPlan
+from workers import checkpoints
 from workers.budget import Budget
-from workers.quantization.tuning import checkpoints, loop
-from workers.quantization.tuning.checkpoints import State
+from workers.checkpoints import State
+from workers.quantization.tuning import loop
 from workers.quantization.tuning.loop import Accuracy, Hooks, Trainer, Tuned
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from workers.checkpoints import State
 from workers.quantization.tuning.augmentation import augment
 from workers.quantization.tuning.batches import batch_of, class_count
-from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.inputs import InputSpace
 from workers.quantization.tuning.losses import output_divergence
 from workers.quantization.tuning.moments import channel_moments

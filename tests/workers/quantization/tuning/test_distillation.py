@@ -20,11 +20,11 @@ from tests.workers.quantization.tuning.methods_at_work import (
     prepared_for,
     signal_network,
 )
+from workers.checkpoints import dump, load
 from workers.precision import Precision
 from workers.quantization.aciq import AnalyticClipping
 from workers.quantization.prepared import Prepared
 from workers.quantization.rq import RawQuantization
-from workers.quantization.tuning.checkpoints import dump, load
 from workers.quantization.tuning.distillation import Distillation, Recipe
 from workers.quantization.tuning.matching import match_moments
 from workers.quantization.tuning.moments import channel_moments

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from faceter.graphs.quantizer import asymmetric, symmetric
+from workers.host import compiler
 from workers.quantization.tuning import kernels as module
 from workers.quantization.tuning.kernels import (
     channel_sums,
     compiled,
-    compiler,
     dense_like,
     difference,
     flat,

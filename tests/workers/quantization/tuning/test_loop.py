@@ -24,9 +24,9 @@ from tests.workers.quantization.tuning.methods_at_work import (
     signal_network,
 )
 from workers.budget import Budget
+from workers.checkpoints import State
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning import loop
-from workers.quantization.tuning.checkpoints import State
 from workers.quantization.tuning.loop import Losses, Trainer, Tuned
 from workers.quantization.tuning.network import QuantizedNetwork
 from workers.quantization.tuning.session import Session

@@ -15,9 +15,9 @@ from tests.workers.quantization.tuning.methods_at_work import (
     signal_network,
     without_batch_norm,
 )
+from workers.checkpoints import dump, load
 from workers.quantization.prepared import Prepared
 from workers.quantization.rq import RawQuantization
-from workers.quantization.tuning.checkpoints import dump, load
 from workers.quantization.tuning.session import Session
 from workers.quantization.tuning.synthesis import Objective, Synthesis, beginnings
 

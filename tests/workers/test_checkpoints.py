@@ -6,20 +6,12 @@ import zipfile
 from collections import OrderedDict
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.graphs.packing import pack_weights
-from faceter.graphs.qdq import QuantizationPlan, write_qdq
-from tests.graphs.builders import residual_net
-from tests.workers.quantization.networks import request_for
-from tests.workers.quantization.tuning.methods_at_work import PICTURES, prepared_for
-from workers.quantization.aciq import AnalyticClipping
-from workers.quantization.rq import RawQuantization
-from workers.quantization.tuning.checkpoints import dump, frozen, load, plan_of, plan_state
+from workers.checkpoints import dump, frozen, load
 
 
 def optimizer_state() -> dict[str, object]:
@@ -105,32 +97,3 @@ def test_nothing_in_a_checkpoint_is_run() -> None:
     with pytest.raises(FaceterError, match="checkpoint cannot be read"):
         load(forged.getvalue())
     assert not Trap.ran
-
-
-def plans() -> dict[str, QuantizationPlan]:
-    prepared = prepared_for(residual_net(), PICTURES)
-    return {
-        "per channel": RawQuantization()(prepared, request_for(weight_bits=3, activation_bits=5)).plan,
-        "per tensor": RawQuantization()(prepared, request_for(weight_granularity="tensor")).plan,
-        "varied bits, new biases": AnalyticClipping()(prepared, request_for(weight_bits=4)).plan,
-    }
-
-
-@pytest.mark.parametrize("name", ["per channel", "per tensor", "varied bits, new biases"])
-def test_a_plan_comes_back_whole(name: str) -> None:
-    plan = plans()[name]
-    back = plan_of(load(dump(plan_state(plan))))
-    assert pack_weights(write_qdq(back)).SerializeToString() == pack_weights(write_qdq(plan)).SerializeToString()
-    assert back.sites == plan.sites
-    for made, wanted in ((back.weights, plan.weights), (back.activations, plan.activations)):
-        assert made.keys() == wanted.keys()
-        for key, quantizer in wanted.items():
-            np.testing.assert_array_equal(made[key].scale, quantizer.scale)
-            assert made[key].scale.dtype == np.float32
-            np.testing.assert_array_equal(made[key].zero_point, quantizer.zero_point)
-            assert (made[key].bits, made[key].axis, made[key].signed) == (
-                quantizer.bits,
-                quantizer.axis,
-                quantizer.signed,
-            )
-            assert (made[key].channel_bits is None) == (quantizer.channel_bits is None)

@@ -1,0 +1,43 @@
+"""Quantized networks as states: what comes out of a checkpoint is what went in."""
+
+import numpy as np
+import pytest
+
+from faceter.graphs.packing import pack_weights
+from faceter.graphs.qdq import QuantizationPlan, write_qdq
+from tests.graphs.builders import residual_net
+from tests.workers.quantization.networks import request_for
+from tests.workers.quantization.tuning.methods_at_work import PICTURES, prepared_for
+from workers.checkpoints import dump, load
+from workers.quantization.aciq import AnalyticClipping
+from workers.quantization.rq import RawQuantization
+from workers.quantization.tuning.plan_states import plan_of, plan_state
+
+
+def plans() -> dict[str, QuantizationPlan]:
+    prepared = prepared_for(residual_net(), PICTURES)
+    return {
+        "per channel": RawQuantization()(prepared, request_for(weight_bits=3, activation_bits=5)).plan,
+        "per tensor": RawQuantization()(prepared, request_for(weight_granularity="tensor")).plan,
+        "varied bits, new biases": AnalyticClipping()(prepared, request_for(weight_bits=4)).plan,
+    }
+
+
+@pytest.mark.parametrize("name", ["per channel", "per tensor", "varied bits, new biases"])
+def test_a_plan_comes_back_whole(name: str) -> None:
+    plan = plans()[name]
+    back = plan_of(load(dump(plan_state(plan))))
+    assert pack_weights(write_qdq(back)).SerializeToString() == pack_weights(write_qdq(plan)).SerializeToString()
+    assert back.sites == plan.sites
+    for made, wanted in ((back.weights, plan.weights), (back.activations, plan.activations)):
+        assert made.keys() == wanted.keys()
+        for key, quantizer in wanted.items():
+            np.testing.assert_array_equal(made[key].scale, quantizer.scale)
+            assert made[key].scale.dtype == np.float32
+            np.testing.assert_array_equal(made[key].zero_point, quantizer.zero_point)
+            assert (made[key].bits, made[key].axis, made[key].signed) == (
+                quantizer.bits,
+                quantizer.axis,
+                quantizer.signed,
+            )
+            assert (made[key].channel_bits is None) == (quantizer.channel_bits is None)
