@@ -96,17 +96,26 @@ class _Automatic(Trainer):
     def ready(self) -> bool:
         return self._pool is not None and self._distillation.ready
 
-    def step(self, fraction: float) -> Losses:
+    def turn(self, fraction: float) -> None:
         if self._began is None:
             if fraction < self._settings.synthesis_share and not self._synthesis.enough:
-                return self._synthesis.step(self.rate)
+                return
             self._began = min(fraction, self._settings.synthesis_share)
         if self._pool is None:
             self._pool = self._gathered()
-        done = (fraction - self._began) / (1 - self._began)
-        losses = self._distillation.step(self._pool.draw(), done, self.rate, self._pool.sample)
+        self._distillation.turn(self._done(fraction), self._pool.sample)
         self.student = self._distillation.student
-        return losses
+
+    def step(self, fraction: float) -> Losses:
+        self.turn(fraction)
+        if self._pool is None:
+            return self._synthesis.step(self.rate)
+        return self._distillation.step(self._pool.draw(), self._done(fraction), self.rate, self._pool.sample)
+
+    def _done(self, fraction: float) -> float:
+        """Return the share of the tuning that is done."""
+        assert self._began is not None
+        return (fraction - self._began) / (1 - self._began)
 
     def conclude(self) -> None:
         if self._pool is not None:

@@ -77,6 +77,10 @@ class _FineTuning(Trainer):
     def ready(self) -> bool:
         return self._distillation.ready
 
+    def turn(self, fraction: float) -> None:
+        self._distillation.turn(fraction, self._pool.sample)
+        self.student = self._distillation.student
+
     def step(self, fraction: float) -> Losses:
         losses = self._distillation.step(self._pool.draw(), fraction, self.rate, self._pool.sample)
         self.student = self._distillation.student

@@ -124,9 +124,13 @@ class GenerativeTrainer(GeneratorTrainer):
         """Whether G alone is trained, or both."""
         return "tuning" if self._warm else "generator"
 
+    def turn(self, fraction: float) -> None:
+        """Begin to train Q when G has had its share of the budget."""
+        self._warm = self._warm or fraction >= self.settings.warm_up
+
     def step(self, fraction: float) -> Losses:
         """Take a step of G, or of Q on what G's last step was taken on."""
-        self._warm = self._warm or fraction >= self.settings.warm_up
+        self.turn(fraction)
         self.hold_out(fraction)
         decay = self.rate * staircase(fraction, self.settings.milestones)
         self.steps += 1

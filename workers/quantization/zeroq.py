@@ -119,10 +119,14 @@ class DistilledTrainer(Trainer):
         """Whether inputs are distilled, or Q is tuned on them."""
         return "synthesis" if self.pool is None else "tuning"
 
-    def step(self, fraction: float) -> Losses:
-        """Take a step on the batch that is being distilled, or one of Q."""
+    def turn(self, fraction: float) -> None:
+        """Begin to tune when inputs have had their share of the budget."""
         if self.pool is None and fraction >= self.settings.synthesis and (self._finished or self.iteration):
             self.begin_tuning()
+
+    def step(self, fraction: float) -> Losses:
+        """Take a step on the batch that is being distilled, or one of Q."""
+        self.turn(fraction)
         if self.pool is None:
             return self.distill()
         share = (fraction - self.settings.synthesis) / max(1.0 - self.settings.synthesis, 1e-9)

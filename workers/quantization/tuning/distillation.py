@@ -84,6 +84,16 @@ class Distillation:
         """Whether the student has the bits asked for."""
         return self._index == len(self._stages) - 1
 
+    def turn(self, fraction: float, sample: Tensor) -> None:
+        """Enter the stage that a step belongs to, if that is another.
+
+        Args:
+            fraction: The share of the tuning that is done.
+            sample: Inputs to measure activations on where a stage begins.
+        """
+        while self._index < 0 or (not self.ready and fraction >= self.stage.end):
+            self._enter(self._index + 1, sample)
+
     def step(self, x: Tensor, fraction: float, rate: float, sample: Tensor) -> dict[str, Tensor]:
         """Take one step on a batch.
 
@@ -91,13 +101,12 @@ class Distillation:
             x: Inputs, [N, …], arranged.
             fraction: The share of the tuning that is done.
             rate: Factor on every learning rate.
-            sample: Inputs to measure activations on where a stage begins.
+            sample: Inputs to measure activations on where a stage begins with it.
 
         Returns:
             The losses by name.
         """
-        while self._index < 0 or (not self.ready and fraction >= self.stage.end):
-            self._enter(self._index + 1, sample)
+        self.turn(fraction, sample)
         self._schedule(self.stage.within(fraction), rate * min(1.0, len(x) / self.recipe.batch) ** 0.5)
         self._optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}

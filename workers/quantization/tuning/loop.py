@@ -52,16 +52,23 @@ class Trainer(ABC):
     @property
     @abstractmethod
     def phase(self) -> str:
-        """What the step last taken was part of, in a word; before the first one, what that will be part of."""
+        """What it is in, in a word: what the next step is part of, once :meth:`turn` was told of it."""
 
     @property
     def ready(self) -> bool:
         """Whether the student is what was asked for, and no stage on the way there."""
         return True
 
+    def turn(self, fraction: float) -> None:  # noqa: B027, where there is one phase nothing is to be done
+        """Enter the phase that the next step is part of, if that is another.
+
+        Args:
+            fraction: As the step is going to be told.
+        """
+
     @abstractmethod
     def step(self, fraction: float) -> Losses:
-        """Take one step.
+        """Take one step; a phase that was not entered yet is entered first.
 
         Args:
             fraction: The share of the budget that is spent, for schedules.
@@ -230,8 +237,11 @@ class _Run:
             if self.hooks.stop_requested():
                 ended = "request"
                 break
-            before, began = self.trainer.phase, self.budget.seconds
-            losses = {name: float(value) for name, value in self.trainer.step(self.budget.fraction).items()}
+            before, began, fraction = self.trainer.phase, self.budget.seconds, self.budget.fraction
+            self.trainer.turn(fraction)
+            if self.trainer.phase != before:
+                self.safe = checkpoints.frozen(self.trainer.state())
+            losses = {name: float(value) for name, value in self.trainer.step(fraction).items()}
             self.budget.count()
             if not all(math.isfinite(value) for value in losses.values()):
                 self._restart(losses)
@@ -239,8 +249,6 @@ class _Run:
             self._count(self.trainer.phase, self.budget.seconds - began)
             self.record.note(losses)
             self._look()
-            if self.trainer.phase != before:
-                self.safe = checkpoints.frozen(self.trainer.state())
             if self.hooks.checkpoint_due():
                 self.hooks.save_checkpoint(checkpoints.dump(self._state()))
         return self._finish(ended)

@@ -37,13 +37,16 @@ def match_moments(session: Session, student: QuantizedNetwork, x: Tensor) -> Non
     """
     weights = student.weight_quantizers_by_name()
     values = student.network.trainable()
-    for layer in layers_with_bias(session.prepared.model):
+    layers = layers_with_bias(session.prepared.model)
+    answers = session.run(session.teacher, x, [layer.result for layer in layers], heads=False)
+    moments = {name: channel_moments(answers.pop(name)) for name in list(answers)}
+    for layer in layers:
         quantizer = weights.get(layer.weight)
         bias = None if layer.bias is None else values.get(layer.bias)
         if quantizer is None or bias is None:
             continue
-        wanted, variance = channel_moments(session.ask_teacher(x, [layer.result])[layer.result])
-        given, spread = channel_moments(session.run(student, x, [layer.result])[layer.result])
+        wanted, variance = moments[layer.result]
+        given, spread = channel_moments(session.run(student, x, [layer.result], heads=False)[layer.result])
         if len(given) != bias.numel():
             continue
         factor = torch.ones_like(given)

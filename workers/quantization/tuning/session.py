@@ -108,7 +108,7 @@ class Session:
         x = x.to(self.device, non_blocking=True)
         return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()
 
-    def run(self, network: Network, x: Tensor, watch: Collection[str] = ()) -> dict[str, Tensor]:
+    def run(self, network: Network, x: Tensor, watch: Collection[str] = (), *, heads: bool = True) -> dict[str, Tensor]:
         """Run a network in the session's precision, in chunks where it wants a fixed batch.
 
         The last chunk is filled up by repeating its own inputs where need be, and what comes of those is left out.
@@ -117,11 +117,12 @@ class Session:
             network: P or Q.
             x: Inputs, [N, …].
             watch: Further tensors to answer.
+            heads: Whether to answer the heads too; only what is to be answered is computed.
 
         Returns:
             The heads and the watched tensors, by name.
         """
-        wanted = list(dict.fromkeys([*self.heads.tensors, *watch]))
+        wanted = list(dict.fromkeys([*(self.heads.tensors if heads else ()), *watch]))
         chunk, count = self.chunk or len(x), len(x)
         if last := count % chunk:
             x = torch.cat([x, x[count - last :][torch.arange(chunk - last, device=x.device) % last]])

@@ -67,6 +67,7 @@ class Told(Trainer):
         self.distances = distances
         self.steps = 0
         self.seen: list[tuple[int, float]] = []
+        self._entered = 0
         self._told = losses or distances
         self._calm = calm
         self._phases = phases
@@ -95,13 +96,17 @@ class Told(Trainer):
 
     @property
     def phase(self) -> str:
-        return f"phase {sum(self.steps > first for first in self._phases)}"
+        return f"phase {self._entered}"
 
     @property
     def ready(self) -> bool:
         return self.steps >= self._ready_from
 
+    def turn(self, fraction: float) -> None:
+        self._entered = sum(self.steps >= first for first in self._phases)
+
     def step(self, fraction: float) -> Losses:
+        self.turn(fraction)
         self.seen.append((self.steps, self.rate))
         distance, told = self.distances[self.steps], self._told[self.steps]
         if self._calm and self.rate < 1 and not math.isfinite(told):
@@ -124,10 +129,10 @@ class Told(Trainer):
         return None
 
     def state(self) -> State:
-        return {"steps": self.steps, "student": self.student.state_dict()}
+        return {"steps": self.steps, "entered": self._entered, "student": self.student.state_dict()}
 
     def restore(self, state: State) -> None:
-        self.steps = state["steps"]
+        self.steps, self._entered = state["steps"], state["entered"]
         self.student.load_state_dict(state["student"])
 
     @torch.no_grad()
@@ -284,17 +289,22 @@ NAN, INFINITY = math.nan, math.inf
 
 
 @pytest.mark.parametrize("wrong", [NAN, INFINITY, -INFINITY])
-def test_a_loss_that_is_not_finite_begins_the_phase_again_at_a_lower_rate(wrong: float, session: Session) -> None:
-    losses = [0.5, 0.4, 0.3, wrong, 0.2, 0.1]
-    trainer = Told(session, [0.5, 0.4, 0.3, 0.2, 0.15, 0.1], losses=losses, phases=[1])
+@pytest.mark.parametrize("at", [2, 3], ids=["in the first step of a phase", "later in it"])
+def test_a_loss_that_is_not_finite_begins_the_phase_again_at_a_lower_rate(
+    at: int, wrong: float, session: Session
+) -> None:
+    distances = [0.5, 0.4, 0.3, 0.2, 0.15, 0.1]
+    losses = [wrong if step == at else distance for step, distance in enumerate(distances)]
+    trainer = Told(session, distances, losses=losses, phases=[2])
     hooks = Recording()
-    tuned = run(trainer, steps=8, hooks=hooks)
-    assert trainer.seen == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 1.0), (2, 0.2), (3, 0.2), (4, 0.2), (5, 0.2)]
+    steps = at + 1 + 4
+    tuned = run(trainer, steps=steps, hooks=hooks)
+    assert trainer.seen == [(step, 1.0) for step in range(at + 1)] + [(step, 0.2) for step in range(2, 6)]
     assert tuned.tuning.restarts == 1
-    assert tuned.tuning.steps == 8, "what went wrong is paid for"
+    assert tuned.tuning.steps == steps, "what went wrong is paid for"
     assert digest(tuned.plan) == digest(plan_at(session, 0.1))
     assert all(math.isfinite(value) for point in tuned.curves for value in point.losses.values())
-    assert len(hooks.told) == 7
+    assert len(hooks.told) == steps - 1
 
 
 def test_a_second_time_is_a_failure_with_its_curve(session: Session) -> None:
