@@ -12,6 +12,7 @@ from faceter.contracts.job_progress import JobStatus, Progress
 
 PUBLISHED_EPOCHS = 200
 """Epochs of both papers."""
+
 LEAST_IMAGE_SIZE = 16
 """Least sides of the pictures trained on, pixels."""
 

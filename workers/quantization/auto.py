@@ -107,10 +107,9 @@ class _Automatic(Trainer):
         self.student = self._distillation.student
 
     def step(self, fraction: float) -> Losses:
-        self.turn(fraction)
         if self._pool is None:
             return self._synthesis.step(self.rate)
-        return self._distillation.step(self._pool.draw(), self._done(fraction), self.rate, self._pool.sample)
+        return self._distillation.step(self._pool.draw(), self._done(fraction), self.rate)
 
     def _done(self, fraction: float) -> float:
         """Return the share of the tuning that is done."""

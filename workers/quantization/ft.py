@@ -82,9 +82,7 @@ class _FineTuning(Trainer):
         self.student = self._distillation.student
 
     def step(self, fraction: float) -> Losses:
-        losses = self._distillation.step(self._pool.draw(), fraction, self.rate, self._pool.sample)
-        self.student = self._distillation.student
-        return losses
+        return self._distillation.step(self._pool.draw(), fraction, self.rate)
 
     def conclude(self) -> None:
         self._distillation.conclude(self._pool.sample)

@@ -130,7 +130,6 @@ class GenerativeTrainer(GeneratorTrainer):
 
     def step(self, fraction: float) -> Losses:
         """Take a step of G, or of Q on what G's last step was taken on."""
-        self.turn(fraction)
         self.hold_out(fraction)
         decay = self.rate * staircase(fraction, self.settings.milestones)
         self.steps += 1

@@ -126,7 +126,6 @@ class DistilledTrainer(Trainer):
 
     def step(self, fraction: float) -> Losses:
         """Take a step on the batch that is being distilled, or one of Q."""
-        self.turn(fraction)
         if self.pool is None:
             return self.distill()
         share = (fraction - self.settings.synthesis) / max(1.0 - self.settings.synthesis, 1e-9)

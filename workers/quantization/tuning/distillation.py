@@ -94,19 +94,17 @@ class Distillation:
         while self._index < 0 or (not self.ready and fraction >= self.stage.end):
             self._enter(self._index + 1, sample)
 
-    def step(self, x: Tensor, fraction: float, rate: float, sample: Tensor) -> dict[str, Tensor]:
-        """Take one step on a batch.
+    def step(self, x: Tensor, fraction: float, rate: float) -> dict[str, Tensor]:
+        """Take one step on a batch, in the stage it is in.
 
         Args:
             x: Inputs, [N, …], arranged.
-            fraction: The share of the tuning that is done.
+            fraction: The share of the tuning that is done; :meth:`turn` was told the same.
             rate: Factor on every learning rate.
-            sample: Inputs to measure activations on where a stage begins with it.
 
         Returns:
             The losses by name.
         """
-        self.turn(fraction, sample)
         self._schedule(self.stage.within(fraction), rate * min(1.0, len(x) / self.recipe.batch) ** 0.5)
         self._optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}

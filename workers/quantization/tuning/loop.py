@@ -52,7 +52,7 @@ class Trainer(ABC):
     @property
     @abstractmethod
     def phase(self) -> str:
-        """What it is in, in a word: what the next step is part of, once :meth:`turn` was told of it."""
+        """What it is in, in a word."""
 
     @property
     def ready(self) -> bool:
@@ -63,15 +63,15 @@ class Trainer(ABC):
         """Enter the phase that the next step is part of, if that is another.
 
         Args:
-            fraction: As the step is going to be told.
+            fraction: The share of the budget that is spent.
         """
 
     @abstractmethod
     def step(self, fraction: float) -> Losses:
-        """Take one step; a phase that was not entered yet is entered first.
+        """Take one step of the phase it is in.
 
         Args:
-            fraction: The share of the budget that is spent, for schedules.
+            fraction: The share of the budget that is spent, for schedules; :meth:`turn` was told the same.
 
         Returns:
             Every loss of the step, by name.

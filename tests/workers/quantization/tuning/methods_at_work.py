@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from torch import Tensor
 
 from faceter.contracts.jobs import Training
 from faceter.contracts.models import ModelMetadata, Preprocessing, Task
@@ -27,8 +28,8 @@ from workers.quantization.pipeline import prepare
 from workers.quantization.prepared import Prepared
 from workers.quantization.statistics import Source
 from workers.quantization.tuning import loop
-from workers.quantization.tuning.distillation import Recipe
-from workers.quantization.tuning.loop import Hooks, NoHooks, Trainer, Tuned
+from workers.quantization.tuning.distillation import Distillation, Recipe
+from workers.quantization.tuning.loop import Hooks, Losses, NoHooks, Trainer, Tuned
 from workers.quantization.tuning.method import TunedMethod
 from workers.quantization.tuning.session import Session
 from workers.quantization.tuning.synthesis import Objective
@@ -141,6 +142,18 @@ def run(
     request = request_for(method=method, **fields)
     trainer, start = begun(method, prepared, request)
     return Ran(loop.run(trainer, start, Budget(steps=steps), hooks or NoHooks()), trainer)
+
+
+def stepped(trainer: Trainer, fraction: float) -> Losses:
+    """Take a step as the loop does: in the phase it belongs to."""
+    trainer.turn(fraction)
+    return trainer.step(fraction)
+
+
+def distilled(distillation: Distillation, x: Tensor, fraction: float, rate: float, sample: Tensor) -> dict[str, Tensor]:
+    """Take a step as trainers do: in the stage it belongs to."""
+    distillation.turn(fraction, sample)
+    return distillation.step(x, fraction, rate)
 
 
 class KilledError(Exception):

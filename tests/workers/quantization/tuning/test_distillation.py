@@ -17,6 +17,7 @@ from tests.workers.quantization.tuning.methods_at_work import (
     PICTURES,
     SIGNALS,
     digest,
+    distilled,
     prepared_for,
     signal_network,
 )
@@ -57,7 +58,7 @@ def test_it_goes_down_the_stages_as_its_share_is_spent(network: Prepared) -> Non
     distillation, x = begun(network, **FEW)
     seen = []
     for fraction in (0.0, 0.1, 0.2, 0.4, 0.6, 0.99):
-        distillation.step(x, fraction, 1.0, x)
+        distilled(distillation, x, fraction, 1.0, x)
         seen.append((distillation.stage.name, distillation.ready, bits_of(distillation.student.plan())))
     assert seen == [
         ("tuning W4A4", False, ({4}, {4})),
@@ -71,8 +72,8 @@ def test_it_goes_down_the_stages_as_its_share_is_spent(network: Prepared) -> Non
 
 def test_stages_that_nothing_is_left_for_are_passed_through(network: Prepared) -> None:
     distillation, x = begun(network, **FEW)
-    distillation.step(x, 0.0, 1.0, x)
-    distillation.step(x, 0.9, 1.0, x)
+    distilled(distillation, x, 0.0, 1.0, x)
+    distilled(distillation, x, 0.9, 1.0, x)
     assert distillation.ready
 
 
@@ -82,21 +83,21 @@ def test_ended_early_it_has_the_bits_asked_for_and_keeps_what_it_learned(network
     distillation.conclude(x)
     assert not distillation.ready, "nothing was learned"
     for _ in range(40):
-        distillation.step(x, 0.4, 1.0, x)
+        distilled(distillation, x, 0.4, 1.0, x)
     assert bits_of(distillation.student.plan()) == ({2}, {3})
     distillation.conclude(x)
     assert distillation.ready
     assert bits_of(distillation.student.plan()) == ({2}, {2})
     untuned, _ = begun(network, **FEW)
-    untuned.step(x, 0.9, 0.0, x)
-    tuned, rounded = ({**item.step(x, 0.9, 0.0, x)} for item in (distillation, untuned))
+    distilled(untuned, x, 0.9, 0.0, x)
+    tuned, rounded = ({**distilled(item, x, 0.9, 0.0, x)} for item in (distillation, untuned))
     assert tuned["outputs"] < 0.8 * rounded["outputs"]
 
 
 def test_the_students_losses_fall(network: Prepared, digits: Digits) -> None:
     distillation, _ = begun(network, weight_bits=3, activation_bits=3, weight_granularity="tensor")
     x = distillation.session.arranged(torch.from_numpy(digits.calibration[:64]))
-    losses = [distillation.step(x, 0.5 + index / 80, 1.0, x) for index in range(40)]
+    losses = [distilled(distillation, x, 0.5 + index / 80, 1.0, x) for index in range(40)]
     assert set(losses[0]) == {"outputs", "features"}
     assert float(losses[-1]["outputs"]) < 0.7 * float(losses[0]["outputs"])
 
@@ -142,7 +143,7 @@ def test_accumulated_parts_are_one_step(network: Prepared) -> None:
     parts.session.most = 8
     for distillation in (whole, parts):
         distillation.recipe = replace(distillation.recipe, features=0.0)
-    found = [distillation.step(x, 0.0, 1.0, x[:8]) for distillation in (whole, parts)]
+    found = [distilled(distillation, x, 0.0, 1.0, x[:8]) for distillation in (whole, parts)]
     torch.testing.assert_close(found[0]["outputs"], found[1]["outputs"], rtol=1e-4, atol=1e-6)
     for one, other in zip(whole.student.values(), parts.student.values(), strict=True):
         assert one.grad is not None
@@ -155,7 +156,7 @@ def test_rates_rise_fall_and_are_in_proportion_to_what_they_move(network: Prepar
     distillation, x = begun(network, weight_bits=4, activation_bits=4)
     groups = []
     for fraction in (0.0, 0.03, 0.5, 1.0):
-        distillation.step(x, fraction, 0.2, x)
+        distilled(distillation, x, fraction, 0.2, x)
         groups.append([group["lr"] / group["rate"] for group in distillation._optimizer.param_groups])
     shares = [group[0] for group in groups]
     assert all(group == pytest.approx([group[0]] * len(group)) for group in groups)
@@ -174,7 +175,7 @@ def test_rates_fall_with_the_root_of_a_smaller_batch(network: Prepared) -> None:
     distillation, x = begun(network, Recipe(batch=20), weight_bits=4, activation_bits=4)
     shares = []
     for count in (24, 20, 5):
-        distillation.step(x[:count], 0.03, 1.0, x)
+        distilled(distillation, x[:count], 0.03, 1.0, x)
         group = distillation._optimizer.param_groups[0]
         shares.append(group["lr"] / group["rate"])
     assert shares == pytest.approx([1.0, 1.0, 0.5])

@@ -5,7 +5,7 @@ from torch.nn import functional
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata, Task
 from tests.workers.quantization.networks import PREPROCESSING, Digits, request_for
-from tests.workers.quantization.tuning.methods_at_work import CPU, prepared_for, without_batch_norm
+from tests.workers.quantization.tuning.methods_at_work import CPU, prepared_for, stepped, without_batch_norm
 from workers.precision import Precision
 from workers.quantization.gdfq import GenerativeQuantization, GenerativeTrainer
 from workers.quantization.tuning.session import Session
@@ -62,7 +62,7 @@ def test_the_generator_alone_comes_first_then_both_in_turn(digits: Digits) -> No
     weights = [value.detach().clone() for value in trainer.student.values()]
     kinds = []
     for step in range(10):
-        losses = trainer.step(step / 10)
+        losses = stepped(trainer, step / 10)
         kinds.append("G" if "statistics" in losses else "Q")
         if step == 2:
             assert all(torch.equal(a, b) for a, b in zip(weights, trainer.student.values(), strict=True))

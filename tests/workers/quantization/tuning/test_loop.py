@@ -106,7 +106,6 @@ class Told(Trainer):
         self._entered = sum(self.steps >= first for first in self._phases)
 
     def step(self, fraction: float) -> Losses:
-        self.turn(fraction)
         self.seen.append((self.steps, self.rate))
         distance, told = self.distances[self.steps], self._told[self.steps]
         if self._calm and self.rate < 1 and not math.isfinite(told):

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from faceter.graphs.qdq import QuantizationPlan
 from tests.workers.quantization.networks import Digits, request_for
-from tests.workers.quantization.tuning.methods_at_work import CPU, prepared_for
+from tests.workers.quantization.tuning.methods_at_work import CPU, distilled, prepared_for
 from workers.quantization.mixed.assignment import with_weight_bits
 from workers.quantization.prepared import Prepared
 from workers.quantization.rq import RawQuantization
@@ -46,7 +46,7 @@ def test_each_weight_goes_down_to_its_own_bits_and_stays(network: Prepared, sess
     x = session.arranged(session.space.noise(16, 0))
     seen = {}
     for fraction in (0.0, 0.3, 0.6, 0.9):
-        distillation.step(x, fraction, 1.0, x)
+        distilled(distillation, x, fraction, 1.0, x)
         seen[distillation.stage.name] = bits_of(distillation)
     assert seen == {
         "tuning W4+A8": [max(4, count) for count in BITS],
@@ -76,7 +76,7 @@ def test_it_begins_with_the_weights_it_is_asked_to(network: Prepared, session: S
     x = session.arranged(session.space.noise(16, 0))
     for from_start, origin in ((True, tuned), (False, plan.model)):
         distillation = Distillation(session, start, Recipe(from_start=from_start))
-        distillation.step(x, 0.0, 0.0, x)
+        distilled(distillation, x, 0.0, 0.0, x)
         [before] = [numpy_helper.to_array(item) for item in origin.graph.initializer if item.name == first]
         now = distillation.student.network.parameter(first).detach().numpy()
         np.testing.assert_allclose(unit_channels(now), unit_channels(before), atol=1e-5)

@@ -10,6 +10,7 @@ from tests.workers.quantization.tuning.methods_at_work import (
     SIGNALS,
     prepared_for,
     signal_network,
+    stepped,
     without_batch_norm,
 )
 from workers.quantization.tuning.losses import output_divergence
@@ -38,12 +39,12 @@ def test_distillation_approaches_the_statistics_of_batch_norm(digits: Digits) ->
 def test_the_first_batch_is_held_out_and_the_rest_tuned_on(digits: Digits) -> None:
     trainer = at_work(digits, iterations=2, synthesis=0.5)
     for step in range(7):
-        trainer.step(step / 14)
+        stepped(trainer, step / 14)
     assert trainer.held_out() is None
     finished = trainer.synthetic()
     assert finished is not None
     assert len(finished) == 3 * 32
-    trainer.step(0.5)
+    stepped(trainer, 0.5)
     held_out = trainer.held_out()
     assert held_out is not None
     assert trainer.held_out() is held_out
@@ -98,7 +99,7 @@ def test_tuning_brings_the_quantized_network_nearer(digits: Digits) -> None:
     before = divergence()
     for step in range(60):
         assert trainer.phase == "tuning"
-        trainer.step(0.5 + step / 120)
+        stepped(trainer, 0.5 + step / 120)
     assert divergence() < 0.8 * before
 
 
