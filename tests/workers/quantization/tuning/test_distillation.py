@@ -107,14 +107,14 @@ def test_it_goes_on_from_its_state_in_every_stage(done: int, network: Prepared) 
     fractions = [0.0, 0.1, 0.2, 0.35, 0.6, 0.8]
     whole, x = begun(network, **FEW)
     for fraction in fractions[:done]:
-        whole.step(x, fraction, 1.0, x)
+        distilled(whole, x, fraction, 1.0, x)
     state = load(dump(whole.state()))
     again, _ = begun(network, **FEW)
     again.restore(state)
     if done:
         assert digest(again.student.plan()) == digest(whole.student.plan()), "with the bits of its stage"
     for fraction in fractions[done:]:
-        assert again.step(x, fraction, 1.0, x) == whole.step(x, fraction, 1.0, x)
+        assert distilled(again, x, fraction, 1.0, x) == distilled(whole, x, fraction, 1.0, x)
     assert digest(again.student.plan()) == digest(whole.student.plan())
 
 
@@ -129,10 +129,10 @@ def test_a_network_that_rounding_gave_new_biases_goes_on_too(from_start: bool) -
     recipe = Recipe(from_start=from_start, batch=24)
     whole, x = begun(prepared, recipe, weight_bits=3, activation_bits=3)
     assert len(whole.student.model().graph.initializer) == 4
-    whole.step(x, 0.0, 1.0, x)
+    distilled(whole, x, 0.0, 1.0, x)
     again, _ = begun(prepared, recipe, weight_bits=3, activation_bits=3)
     again.restore(load(dump(whole.state())))
-    assert again.step(x, 0.7, 1.0, x) == whole.step(x, 0.7, 1.0, x)
+    assert distilled(again, x, 0.7, 1.0, x) == distilled(whole, x, 0.7, 1.0, x)
     assert len(again.student.model().graph.initializer) == (4 if from_start else 2)
 
 
