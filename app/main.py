@@ -8,10 +8,10 @@ from importlib.metadata import version
 import uvicorn
 from fastapi import FastAPI
 
-from app import openapi, problems
-from app.limits import BodyLimit, limits_of
-from app.requests import HeadAsGet, RequestLog
-from app.routes import (
+from app.http import openapi, problems
+from app.http.middleware.body_limits import BodyLimit, limits_of
+from app.http.middleware.request_log import HeadAsGet, RequestLog
+from app.http.routes import (
     analyses,
     datasets,
     evaluations,
@@ -23,10 +23,10 @@ from app.routes import (
     quantizations,
     translators,
 )
-from app.routes import problems as problem_pages
-from app.services import Services
+from app.http.routes import problems as problem_pages
+from app.services.container import Services
 from faceter.contracts.settings import Settings
-from faceter.logs import set_up_logs
+from faceter.processes.logs import set_up_logs
 
 _SHUTDOWN_SECONDS = 10
 

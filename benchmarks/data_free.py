@@ -8,10 +8,10 @@ come, so that a run that was cut off goes on where it was:
     python -m benchmarks.data_free run resnet20 --method auto --bits W4A4 --minutes 6 --seed 0
     python -m benchmarks.data_free table
 
-With ``--inputs`` some of the pictures that a row made are kept too, and ``sheet`` puts those of all methods side by
+With ``--inputs`` some of the images that a row made are kept too, and ``sheet`` puts those of all methods side by
 side:
 
-    python -m benchmarks.data_free sheet resnet20 --bits W4A4 --inputs made --picture docs/pictures/synthetic.png
+    python -m benchmarks.data_free sheet resnet20 --bits W4A4 --inputs made --image docs/images/synthetic.png
 """
 
 import argparse
@@ -31,17 +31,17 @@ from PIL import Image
 
 from benchmarks.fastestdet import DECODING
 from benchmarks.post_training import classifier, print_table, record_of, trained
+from faceter.cli.export_torch import export
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing, Task
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs
-from faceter.export_torch import export
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.fold import fold_batch_norms
+from workers.figures.contact_sheet import image_sheet
+from workers.figures.pixels import to_pixels
 from workers.host import processor_count, processor_name
-from workers.pictures.contact_sheet import picture_sheet
-from workers.pictures.pixels import to_pixels
 from workers.quantization.data import Data
 from workers.quantization.pipeline import quantize
 
@@ -151,7 +151,7 @@ def subject(network: str, data: Path, kept: Path) -> Subject:
 
 
 def measured(row: Row, found: Subject, inputs: Path | None = None) -> dict[str, object]:
-    """Do a row's job and return it with its figures; keep some of the pictures it made in a folder, if there is one."""
+    """Do a row's job and return it with its figures; keep some of the images it made in a folder, if there is one."""
     weight_bits, activation_bits = (int(text) for text in row.bits[1:].split("A"))
     method = QuantizationMethod(row.method)
     settings = Settings(_env_file=None)
@@ -243,13 +243,13 @@ def sheet(options: argparse.Namespace) -> None:
     for method in DATA_FREE:
         path = options.inputs / _name(options.network, method, bits)
         if path.exists():
-            pictures = _spread(np.load(path), _ON_SHEET)
-            pages.append(Image.open(io.BytesIO(picture_sheet(pictures, title=f"{method}, {bits}"))))
+            images = _spread(np.load(path), _ON_SHEET)
+            pages.append(Image.open(io.BytesIO(image_sheet(images, title=f"{method}, {bits}"))))
     whole = Image.new("RGB", (sum(page.width for page in pages), max(page.height for page in pages)), "white")
     for index, page in enumerate(pages):
         whole.paste(page, (sum(other.width for other in pages[:index]), 0))
-    options.picture.parent.mkdir(parents=True, exist_ok=True)
-    whole.save(options.picture)
+    options.image.parent.mkdir(parents=True, exist_ok=True)
+    whole.save(options.image)
 
 
 def _spread(made: NDArray[Any], most: int) -> NDArray[Any]:
@@ -298,7 +298,7 @@ def main() -> None:
         default="resnet20",
         help="folded is resnet20 without its BatchNorm, as most exporters write it",
     )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and data sets")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and datasets")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where rows are kept")
     parser.add_argument(
         "--kept", type=Path, default=Path("benchmarks-kept"), help="where networks trained here are kept"
@@ -307,8 +307,8 @@ def main() -> None:
     parser.add_argument("--bits", nargs="*", help="only these widths, such as W4A4")
     parser.add_argument("--minutes", nargs="*", type=float, help="only these budgets")
     parser.add_argument("--seed", nargs="*", type=int, help="only these seeds")
-    parser.add_argument("--inputs", type=Path, help="folder for some of the pictures that were made")
-    parser.add_argument("--picture", type=Path, default=Path("synthetic.png"), help="what sheet draws")
+    parser.add_argument("--inputs", type=Path, help="folder for some of the images that were made")
+    parser.add_argument("--image", type=Path, default=Path("synthetic.png"), help="what sheet draws")
     parser.add_argument("--again", action="store_true", help="measure rows that are there already once more")
     options = parser.parse_args()
     {"run": run, "table": table, "sheet": sheet}[options.action](options)

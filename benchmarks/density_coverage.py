@@ -3,7 +3,7 @@
 All in one run, each in a process of its own, so that memory is its own too:
 
     python -m benchmarks.density_coverage
-    python -m benchmarks.density_coverage --samples 5000 10000 20000 50000 --picture docs/pictures/distances-growth.png
+    python -m benchmarks.density_coverage --samples 5000 10000 20000 50000 --image docs/images/distances-growth.png
 """
 
 import argparse
@@ -44,7 +44,7 @@ def _in_file(count: int, width: int, rng: np.random.Generator, scale: float) -> 
 
 
 def by_faceter(real: Rows, generated: Rows, k: int) -> dict[str, float]:
-    from workers.metrics.comparison import compare
+    from workers.evaluation.comparison import compare
 
     return compare(real, generated, [k]).values()[0]
 
@@ -117,7 +117,7 @@ def _measure(name: str, count: int, width: int, k: int, most_gib: int) -> Measur
 
 def draw(found: dict[tuple[str, int], Measured | None], path: Path) -> None:
     """Draw seconds against the number of pairs, on logarithmic axes."""
-    from workers.pictures.figures import new_figure, png, style
+    from workers.figures.figures import new_figure, png, style
 
     with style():
         figure = new_figure(6.4, 4.2)
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS), help="what to measure")
     parser.add_argument("--most-gib", type=int, default=20, help="address space of each process")
     parser.add_argument("--most-seconds", type=float, default=600, help="how long to wait for one")
-    parser.add_argument("--picture", type=Path, help="where seconds against pairs are drawn")
+    parser.add_argument("--image", type=Path, help="where seconds against pairs are drawn")
     options = parser.parse_args()
     from benchmarks.post_training import print_table  # it loads torch, whose memory prdc is not to be charged with
 
@@ -159,8 +159,8 @@ def main() -> None:
             theirs = found.get((other, count))
             if ours and theirs:
                 print(f"N = M = {count:,}: faceter takes {ours.seconds / theirs.seconds:.2f} times as long as {other}")
-    if options.picture is not None:
-        draw(found, options.picture)
+    if options.image is not None:
+        draw(found, options.image)
 
 
 def _row(name: str, count: int, item: Measured | None, metrics: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
-"""A small MobileNetV2 for 32 × 32 pictures, trained here in minutes: inverted residuals, depthwise layers, ReLU6.
+"""A small MobileNetV2 for 32 × 32 images, trained here in minutes: inverted residuals, depthwise layers, ReLU6.
 
-``python -m benchmarks.post_training depthwise`` trains it on the `images` data set of CIFAR-10 and quantizes it.
+``python -m benchmarks.post_training depthwise`` trains it on the `images` dataset of CIFAR-10 and quantizes it.
 Seeded; equal machines make equal networks.
 """
 
@@ -66,29 +66,29 @@ class DepthwiseNetwork(nn.Module):
         self.classifier = nn.Linear(128, classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits [N, classes] of pictures [N, 3, 32, 32]."""
+        """Return logits [N, classes] of images [N, 3, 32, 32]."""
         return self.classifier(functional.adaptive_avg_pool2d(self.features(image), 1).flatten(1))  # type: ignore[no-any-return]
 
 
 def load(path: Path) -> tuple[Tensor, Tensor]:
-    """Return pictures [N, 3, 32, 32], normalized, and classes [N] of a zip of class folders."""
-    pictures, names = [], []
+    """Return images [N, 3, 32, 32], normalized, and classes [N] of a zip of class folders."""
+    images, names = [], []
     with zipfile.ZipFile(path) as archive:
         for entry in sorted(archive.namelist()):
             if entry.lower().endswith((".jpg", ".jpeg", ".png")):
-                with Image.open(BytesIO(archive.read(entry))) as picture:
-                    pictures.append(np.asarray(picture.convert("RGB").resize((SIZE, SIZE))))
+                with Image.open(BytesIO(archive.read(entry))) as image:
+                    images.append(np.asarray(image.convert("RGB").resize((SIZE, SIZE))))
                 names.append(Path(entry).parent.name)
     order = {name: index for index, name in enumerate(sorted(set(names)))}
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     return (pixels - mean) / std, torch.tensor([order[name] for name in names])
 
 
-def augmented(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Return pictures shifted by up to 4 pixels and mirrored at random, each for itself."""
-    count = len(pictures)
-    padded = functional.pad(pictures, (4, 4, 4, 4), mode="reflect")
+def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return images shifted by up to 4 pixels and mirrored at random, each for itself."""
+    count = len(images)
+    padded = functional.pad(images, (4, 4, 4, 4), mode="reflect")
     rows, columns = (torch.randint(0, 9, (count,), generator=generator) for _ in range(2))
     span = torch.arange(SIZE)
     index = torch.arange(count).view(-1, 1, 1, 1)
@@ -99,7 +99,7 @@ def augmented(pictures: Tensor, generator: torch.Generator) -> Tensor:
     return padded[index, channel, down.view(count, 1, SIZE, 1), across.view(count, 1, 1, SIZE)]
 
 
-def train(pictures: Tensor, classes: Tensor, *, epochs: int, seed: int = 0, bfloat16: bool = False) -> DepthwiseNetwork:
+def train(images: Tensor, classes: Tensor, *, epochs: int, seed: int = 0, bfloat16: bool = False) -> DepthwiseNetwork:
     """Train for ``epochs`` with SGD, Nesterov momentum, weight decay and one cycle of the learning rate.
 
     ``bfloat16`` runs products in that type, which is many times as fast on processors with AMX and slow on others.
@@ -109,16 +109,16 @@ def train(pictures: Tensor, classes: Tensor, *, epochs: int, seed: int = 0, bflo
     network = DepthwiseNetwork(int(classes.max()) + 1)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch = 128
-    steps = len(pictures) // batch
+    steps = len(images) // batch
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=epochs * steps, pct_start=0.25)
     for epoch in range(epochs):
         network.train()
         started, losses = time.monotonic(), 0.0
-        order = torch.randperm(len(pictures), generator=generator)
+        order = torch.randperm(len(images), generator=generator)
         for step in range(steps):
             chosen = order[step * batch : (step + 1) * batch]
-            x = augmented(pictures[chosen], generator).contiguous(memory_format=torch.channels_last)
+            x = augmented(images[chosen], generator).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 loss = functional.cross_entropy(network(x), classes[chosen], label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)

@@ -5,7 +5,7 @@ neurokit2 (wavelets; Martínez et al. 2004) on the recording before noise is add
 does not show them.
 
     python -m benchmarks.ecg_network kept/ecg
-    python -m benchmarks.ecg_explained --kept kept --picture docs/pictures/ecg-units.png
+    python -m benchmarks.ecg_explained --kept kept --image docs/images/ecg-units.png
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def waves(minute: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def labelled_signals(recordings: int = RECORDINGS, seed: int = 77) -> bytes:
-    """Return a data set of kind ``signals`` whose moments carry a wave and, in one part of each signal, noise."""
+    """Return a dataset of kind ``signals`` whose moments carry a wave and, in one part of each signal, noise."""
     rng = np.random.default_rng(seed)
     signals, concepts, classes = [], [], []
     for index in range(recordings):
@@ -75,14 +75,14 @@ def labelled_signals(recordings: int = RECORDINGS, seed: int = 77) -> bytes:
 
 
 def subject(kept: Path, data: Path) -> Subject:
-    """Return the network of ``benchmarks.ecg_network`` and a data set's file."""
+    """Return the network of ``benchmarks.ecg_network`` and a dataset's file."""
     content = (kept / "ecg" / MODEL).read_bytes()
     metadata = ModelMetadata.model_validate_json((kept / "ecg" / METADATA).read_bytes())
     return Subject(content, model_of(content, metadata), data, DatasetKind.SIGNALS)
 
 
-def unit_pictures(found: Explained, data: bytes, best: int) -> Iterator[bytes]:
-    """Yield a picture of each of the best units: the signals in which it is strongest, shaded where it fires."""
+def unit_images(found: Explained, data: bytes, best: int) -> Iterator[bytes]:
+    """Yield an image of each of the best units: the signals in which it is strongest, shaded where it fires."""
     with np.load(io.BytesIO(data)) as arrays:
         signals = arrays["signals"]
     masks = found.masks.layers[0]
@@ -100,12 +100,12 @@ def unit_pictures(found: Explained, data: bytes, best: int) -> Iterator[bytes]:
 
 
 def main() -> None:
-    """Explain layers, print a table, and keep a picture."""
+    """Explain layers, print a table, and keep an image."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kept", type=Path, default=Path("kept"))
     parser.add_argument("--layers", nargs="*", default=[])
     parser.add_argument("--quantile", type=float, default=0.05)
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--image", type=Path)
     given = parser.parse_args()
     content = labelled_signals()
     path = given.kept / "ecg" / "labelled.npz"
@@ -122,9 +122,9 @@ def main() -> None:
         print("| unit | formula | IoU | ceiling |\n|---|---|---|---|")
         for neuron in sorted(found.neurons, key=lambda one: -one.score)[:10]:
             print(f"| {neuron.unit} | {neuron.formula} | {neuron.score:.3f} | {neuron.ceiling:.3f} |")
-        if given.picture is not None and layer == given.layers[-1]:
-            for number, picture in enumerate(unit_pictures(found, content, 3)):
-                given.picture.with_stem(f"{given.picture.stem}-{number + 1}").write_bytes(picture)
+        if given.image is not None and layer == given.layers[-1]:
+            for number, image in enumerate(unit_images(found, content, 3)):
+                given.image.with_stem(f"{given.image.stem}-{number + 1}").write_bytes(image)
 
 
 if __name__ == "__main__":

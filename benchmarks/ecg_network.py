@@ -1,7 +1,7 @@
 """A small 1-D residual network that tells rhythms in a simulated ECG, and the signals it is trained and tested on.
 
-``python -m benchmarks.ecg_network FOLDER`` makes ``ecg.onnx``, ``metadata.json``, ``train.npz`` and ``test.npz`` (data
-sets of kind `signals`) there in a few minutes, and prints what the methods without tuning keep of the network.
+``python -m benchmarks.ecg_network FOLDER`` makes ``ecg.onnx``, ``metadata.json``, ``train.npz`` and ``test.npz``
+(datasets of kind `signals`) there in a few minutes, and prints what the methods without tuning keep of the network.
 Recordings come from ``ecg_simulate`` of neurokit2 (``pip install neurokit2``), which solves the equations of McSharry
 et al. 2003 (doi 10.1109/TBME.2003.808805). Seeded; equal machines make equal files.
 """
@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.post_training import print_table, report_on
+from faceter.cli.export_torch import export
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import ModelMetadata, Task
 from faceter.contracts.quantizations import Granularity, QuantizationMethod
 from faceter.datasets.signals import signals_file
-from faceter.export_torch import export
 
 RATE = 100
 LENGTH = 512
@@ -195,7 +195,7 @@ def metadata() -> ModelMetadata:
 
 
 def make(folder: Path, *, seed: int = 0) -> None:
-    """Make the network and its data sets in a folder, but for files that are there already."""
+    """Make the network and its datasets in a folder, but for files that are there already."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / TRAIN).exists():
         signals, classes = make_signals(TRAIN_RECORDINGS, seed, LENGTH // 2)
@@ -212,7 +212,7 @@ def make(folder: Path, *, seed: int = 0) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="where the network and its data sets are made, or are already")
+    parser.add_argument("folder", type=Path, help="where the network and its datasets are made, or are already")
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Real models, data sets with concepts, and explanations of the one by the other without a service."""
+"""Real models, datasets with concepts, and explanations of the one by the other without a service."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from workers.explanation.patterns import Floats, Patterns
 from workers.explanation.pipeline import explain
 from workers.explanation.samples import Integers, Samples
 from workers.explanation.stream import Network
-from workers.scratch import ScratchFiles
+from workers.jobs.scratch import ScratchFiles
 
 MIDDLE, LATE = "input.376", "input.504"
 """Layers of FastestDet: 96 units at 22 × 22 at the end of the third stage, 192 at 11 × 11 at the end of the fourth."""
@@ -40,14 +40,14 @@ MIDDLE, LATE = "input.376", "input.504"
 
 @dataclass(frozen=True)
 class Subject:
-    """A model and a data set."""
+    """A model and a dataset."""
 
     content: bytes
     """The model's file."""
     model: Model
     """Its record."""
     data: Path
-    """The data set's file."""
+    """The dataset's file."""
     kind: DatasetKind
     """What it holds."""
 
@@ -86,7 +86,7 @@ class Counted:
 
 @contextmanager
 def counted(subject: Subject, request: ExplanationRequest) -> Iterator[Counted]:
-    """Run a model over a data set and count where all units of the one layer fire."""
+    """Run a model over a dataset and count where all units of the one layer fire."""
     settings = Settings(_env_file=None)
     with (
         open_dataset(subject.data, subject.kind, settings) as data,
@@ -111,7 +111,7 @@ class LocalContext:
 
     Args:
         folder: Where everything lies.
-        subject: A model and a data set.
+        subject: A model and a dataset.
     """
 
     job_id = "job_local"
@@ -185,7 +185,7 @@ def explained(subject: Subject, **said: object) -> Explained:
     """Explain a model without a service."""
     with tempfile.TemporaryDirectory() as name:
         context = LocalContext(Path(name), subject)
-        request = ExplanationRequest.model_validate({"dataset": "dts_local", **said})
+        request = ExplanationRequest.model_validate({"dataset_id": "dts_local", **said})
         explain(context, ExplanationJob(model_id="mdl_local", request=request))
         found = context.explanation
         assert found is not None

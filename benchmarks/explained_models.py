@@ -1,7 +1,7 @@
-"""What units of real models detect, and what follows: the tables and pictures of docs/explanations.md.
+"""What units of real models detect, and what follows: the tables and images of docs/explanations.md.
 
-python -m benchmarks.explained_models camvid --pictures docs/pictures
-python -m benchmarks.explained_models nli --pictures docs/pictures
+python -m benchmarks.explained_models camvid --images docs/images
+python -m benchmarks.explained_models nli --images docs/images
 python -m benchmarks.explained_models drift
 """
 
@@ -33,7 +33,7 @@ from faceter.contracts.settings import Settings
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.kinds import open_dataset
 from faceter.datasets.text_pairs import TextPairsDataset
-from faceter.explanations.drawing import PictureSample, unit_picture
+from faceter.explanations.drawing import ImageSample, unit_image
 from workers.explanation.analyses.copy_paste import copy_paste
 from workers.explanation.analyses.drift import model_drift, overlaps
 from workers.explanation.analyses.interpretability import interpretability, scatter
@@ -51,24 +51,24 @@ def best_first(neurons: Sequence[Neuron], count: int = _BEST) -> list[Neuron]:
     return sorted(neurons, key=lambda neuron: -neuron.score)[:count]
 
 
-def picture_of(subject: Subject, found: Explained, neuron: Neuron) -> bytes:
-    """Return the picture of a unit, as the service draws it."""
+def image_of(subject: Subject, found: Explained, neuron: Neuron) -> bytes:
+    """Return the image of a unit, as the service draws it."""
     row = found.neurons.index(neuron)
     (masks,) = found.masks.layers
     with open_dataset(subject.data, subject.kind, Settings(_env_file=None)) as data:
         assert isinstance(data, ConceptsDataset)
         samples = [
-            PictureSample(
+            ImageSample(
                 data.image(index), data.names[index], masks.unit_masks[row, place], masks.formula_masks[row, place]
             )
             for place, index in enumerate(masks.strongest[row, :_SHOWN].tolist())
             if index >= 0
         ]
     said = f"unit {neuron.unit} of {neuron.layer} · IoU {neuron.score:.2f} of at most {neuron.ceiling:.2f}"
-    return unit_picture(neuron.formula or "", said, samples)
+    return unit_image(neuron.formula or "", said, samples)
 
 
-def camvid(data: Path, pictures: Path | None) -> None:
+def camvid(data: Path, images: Path | None) -> None:
     """Explain two layers of FastestDet by CamVid, at two quantiles, by both searches."""
     subject = fastestdet_on_camvid(data)
     rows = []
@@ -109,17 +109,17 @@ def camvid(data: Path, pictures: Path | None) -> None:
                     for one in best_first(beam.neurons)
                 ],
             )
-            if pictures is not None and quantile > 0.01:
+            if images is not None and quantile > 0.01:
                 name = "middle" if layer == MIDDLE else "late"
-                (pictures / f"explained-{name}.png").write_bytes(beam.files["layers.png"])
+                (images / f"explained-{name}.png").write_bytes(beam.files["layers.png"])
                 for number, neuron in enumerate(best_first(beam.neurons, 2), 1):
-                    (pictures / f"unit-{name}-{number}.png").write_bytes(picture_of(subject, beam, neuron))
+                    (images / f"unit-{name}-{number}.png").write_bytes(image_of(subject, beam, neuron))
     print()
     header = ["layer", "quantile", "explained", "concept IoU", "formula IoU", "ceiling", "at it", "beam not optimal"]
     print_table(header, rows)
 
 
-def sentence_pairs(data: Path, pictures: Path | None) -> None:
+def sentence_pairs(data: Path, images: Path | None) -> None:
     """Explain the hidden layer of the NLI classifier at lengths 1 to 5, and what follows from it."""
     subject = nli(data)
     began = time.perf_counter()
@@ -157,8 +157,8 @@ def sentence_pairs(data: Path, pictures: Path | None) -> None:
             for one in result.correlations
         ],
     )
-    if pictures is not None:
-        (pictures / "nli-interpretability.png").write_bytes(
+    if images is not None:
+        (images / "nli-interpretability.png").write_bytes(
             scatter(found.neurons, result, "Accuracy of the NLI model where a unit fires")
         )
     rows = []
@@ -196,7 +196,7 @@ def drift(data: Path) -> None:
     settings = Settings(_env_file=None)
     rows = []
     for layer in (MIDDLE, LATE):
-        request = ExplanationRequest(dataset="dts_local", layer=layer, quantile=0.05)
+        request = ExplanationRequest(dataset_id="dts_local", layer=layer, quantile=0.05)
         before = explained(subject, layer=layer, quantile=0.05)
         for bits in (8, 4, 2):
             made = quantize(
@@ -236,12 +236,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["camvid", "nli", "drift"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--images", type=Path)
     given = parser.parse_args()
     if given.what == "camvid":
-        camvid(given.data, given.pictures)
+        camvid(given.data, given.images)
     elif given.what == "nli":
-        sentence_pairs(given.data, given.pictures)
+        sentence_pairs(given.data, given.images)
     else:
         drift(given.data)
 

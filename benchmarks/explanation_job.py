@@ -1,8 +1,8 @@
-"""A whole explanation against what it cannot do without: decoding the pictures, and the model's own forward pass.
+"""A whole explanation against what it cannot do without: decoding the images, and the model's own forward pass.
 
-The job reads the data set, runs the model up to the layer, finds thresholds and patterns, searches and stores. The peer
-decodes and prepares the same pictures and runs the whole model on each by ONNX Runtime, with as many threads as there
-are processors; it does so in two ways, the usual one after the other, and as the job does it: several pictures at once
+The job reads the dataset, runs the model up to the layer, finds thresholds and patterns, searches and stores. The peer
+decodes and prepares the same images and runs the whole model on each by ONNX Runtime, with as many threads as there
+are processors; it does so in two ways, the usual one after the other, and as the job does it: several images at once
 with one thread each. In turns, several times, in one run; the median counts.
 
     python -m benchmarks.explanation_job --data ../shared/data
@@ -30,7 +30,7 @@ from workers.host import processor_count
 
 
 def forward(subject: Subject, threads: int, at_once: int) -> None:
-    """Decode all pictures and run the whole model on each."""
+    """Decode all images and run the whole model on each."""
     preprocessing = subject.model.metadata.preprocessing
     assert preprocessing is not None
     loaded = OnnxRuntimeEngine().load(subject.content, threads=threads)
@@ -56,7 +56,7 @@ def main() -> None:
     cores = processor_count()
     ways: dict[str, Callable[[], object]] = {
         f"decoding and the model, {cores} threads": lambda: forward(subject, cores, 1),
-        f"decoding and the model, {cores} pictures at once": lambda: forward(subject, 1, cores),
+        f"decoding and the model, {cores} images at once": lambda: forward(subject, 1, cores),
         f"explaining {MIDDLE} (96 units)": lambda: explained(subject, layer=MIDDLE),
         f"explaining {LATE} (192 units)": lambda: explained(subject, layer=LATE),
         f"explaining {MIDDLE}, optimal": lambda: explained(subject, layer=MIDDLE, search="optimal"),
@@ -70,7 +70,7 @@ def main() -> None:
             way()
             seconds[name].append(time.perf_counter() - began)
     first, second = (median(seconds[name]) for name in list(ways)[:2])
-    print("| | seconds | of decoding and the model | of the same, pictures at once |\n|---|---|---|---|")
+    print("| | seconds | of decoding and the model | of the same, images at once |\n|---|---|---|---|")
     for name, took in seconds.items():
         print(f"| {name} | {median(took):.2f} | {median(took) / first:.2f} | {median(took) / second:.2f} |")
 

@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--layer", default=MIDDLE)
     parser.add_argument("--units", type=int, help="how many units, from the first; all if not given")
     given = parser.parse_args()
-    with counted(fastestdet_on_camvid(given.data), ExplanationRequest(dataset="camvid", layer=given.layer)) as found:
+    with counted(fastestdet_on_camvid(given.data), ExplanationRequest(dataset_id="camvid", layer=given.layer)) as found:
         total = len(found.fires) if given.units is None else given.units
         fires, candidates = found.fires[:total], found.counts.candidates[:total]
         began = time.perf_counter()

@@ -1,10 +1,10 @@
-"""Every metric on real pictures and signals: do they react as they should? The tables of docs/metrics.md.
+"""Every metric on real images and signals: do they react as they should? The tables of docs/metrics.md.
 
     python -m benchmarks.graded_sets cifar10 --data ../shared/data --synthetic made
     python -m benchmarks.graded_sets camvid
     python -m benchmarks.graded_sets ecg --kept /tmp
 
-``--synthetic`` is a folder of pictures that quantizations made without data, as ``benchmarks.data_free run … --inputs``
+``--synthetic`` is a folder of images that quantizations made without data, as ``benchmarks.data_free run … --inputs``
 leaves them there.
 """
 
@@ -31,9 +31,9 @@ from faceter.datasets.kinds import open_inputs
 from faceter.datasets.signals import signals_file
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs, output_specs
-from workers.metrics.embedding import features
-from workers.metrics.feature_sets import FeatureSet
-from workers.metrics.grading import grade
+from workers.evaluation.embedding import features
+from workers.evaluation.feature_sets import FeatureSet
+from workers.evaluation.grading import grade
 
 SHOWN = (
     Metric.DENSITY,
@@ -72,7 +72,7 @@ def model_of(content: bytes, metadata: ModelMetadata) -> Model:
 
 
 def embed(content: bytes, metadata: ModelMetadata, tensor: str, file: bytes, kind: DatasetKind) -> FeatureSet:
-    """Return the features of a data set's file under a model."""
+    """Return the features of a dataset's file under a model."""
     with tempfile.NamedTemporaryFile() as path:
         path.write(file)
         path.flush()
@@ -83,26 +83,26 @@ def embed(content: bytes, metadata: ModelMetadata, tensor: str, file: bytes, kin
     return FeatureSet(rows, np.arange(len(rows)), named)
 
 
-def archive(pictures: Labelled) -> bytes:
-    """Return pictures as the zip of a data set of kind ``images``."""
+def archive(images: Labelled) -> bytes:
+    """Return images as the zip of a dataset of kind ``images``."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
-        for index, (folder, picture) in enumerate(pictures):
+        for index, (folder, image) in enumerate(images):
             content = io.BytesIO()
-            picture.save(content, "PNG")
+            image.save(content, "PNG")
             file.writestr(f"{folder}/{index:05d}.png" if folder else f"{index:05d}.png", content.getvalue())
     return buffer.getvalue()
 
 
 def cifar10(options: argparse.Namespace) -> Sets:
-    """Two halves of the training pictures, the second made worse in several ways, by ResNet-20's last features."""
+    """Two halves of the training images, the second made worse in several ways, by ResNet-20's last features."""
     folder = options.data / "cifar10"
     content = (folder / "resnet20.onnx").read_bytes()
     metadata = classifier((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    pictures = _read(folder / "train.zip")
-    order = np.random.default_rng(0).permutation(len(pictures))
-    half = len(pictures) // 2
-    first, second = ([pictures[index] for index in part] for part in (order[:half], order[half:]))
+    images = _read(folder / "train.zip")
+    order = np.random.default_rng(0).permutation(len(images))
+    half = len(images) // 2
+    first, second = ([images[index] for index in part] for part in (order[:half], order[half:]))
 
     def embedded(chosen: Labelled) -> FeatureSet:
         return embed(content, metadata, "mean", archive(chosen), DatasetKind.IMAGES)
@@ -113,16 +113,16 @@ def cifar10(options: argparse.Namespace) -> Sets:
     yield "noise, σ = 15 of 255", real, embedded(_changed(second, _noisy))
     for count in (2, 5):
         classes = sorted({label for label, _ in second})[count:]
-        kept = [picture for picture in second if picture[0] in classes]
+        kept = [image for image in second if image[0] in classes]
         again = [kept[index % len(kept)] for index in range(half)]
         yield f"{count} classes of 10 missing", real, embedded(again)
     yield "half of it copies of real ones", real, _joined(_some(other, half // 2), _some(real, half // 2))
     yield "all copies", real, real
-    one = [picture for picture in second if picture[0] == "cat"]
+    one = [image for image in second if image[0] == "cat"]
     yield "one class only", real, embedded([one[index % len(one)] for index in range(half)])
     if options.synthetic is not None:
         for path in sorted(options.synthetic.glob("resnet20-*.npy")):
-            made = [("", Image.fromarray(picture.transpose(1, 2, 0))) for picture in np.load(path)]
+            made = [("", Image.fromarray(image.transpose(1, 2, 0))) for image in np.load(path)]
             found = embedded(made)
             yield f"made by {path.stem.removeprefix('resnet20-')}", _some(real, len(found)), found
 
@@ -134,14 +134,14 @@ def camvid(options: argparse.Namespace) -> Sets:
     metadata = ModelMetadata(preprocessing=preprocessing)
     scenes: dict[str, list[Image.Image]] = {"A": [], "B": []}
     for name in ("train.zip", "test.zip"):
-        for label, picture in _read(options.data / "dusk2day" / name):
-            scenes[label].append(picture)
+        for label, image in _read(options.data / "dusk2day" / name):
+            scenes[label].append(image)
     day = [scenes["B"][index] for index in np.random.default_rng(0).permutation(len(scenes["B"]))]
     half = len(day) // 2
 
     def embedded(chosen: Sequence[Image.Image]) -> FeatureSet:
-        pictures = [("", picture) for picture in chosen]
-        return embed(content, metadata, "input.568", archive(pictures), DatasetKind.IMAGES)
+        images = [("", image) for image in chosen]
+        return embed(content, metadata, "input.568", archive(images), DatasetKind.IMAGES)
 
     real = embedded(day[:half])
     yield f"day, others ({len(day) - half})", real, embedded(day[half:])
@@ -186,16 +186,16 @@ def _read(path: Path) -> Labelled:
         return [(name.split("/")[-2], Image.open(io.BytesIO(file.read(name))).convert("RGB")) for name in names]
 
 
-def _changed(pictures: Labelled, change: Callable[[Image.Image, int], Image.Image]) -> Labelled:
-    return [(label, change(picture, index)) for index, (label, picture) in enumerate(pictures)]
+def _changed(images: Labelled, change: Callable[[Image.Image, int], Image.Image]) -> Labelled:
+    return [(label, change(image, index)) for index, (label, image) in enumerate(images)]
 
 
-def _blurred(picture: Image.Image, _: int) -> Image.Image:
-    return picture.filter(ImageFilter.GaussianBlur(0.7))
+def _blurred(image: Image.Image, _: int) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(0.7))
 
 
-def _noisy(picture: Image.Image, index: int) -> Image.Image:
-    values = np.asarray(picture) + 15 * np.random.default_rng(index).standard_normal((*picture.size[::-1], 3))
+def _noisy(image: Image.Image, index: int) -> Image.Image:
+    values = np.asarray(image) + 15 * np.random.default_rng(index).standard_normal((*image.size[::-1], 3))
     return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))
 
 
@@ -214,11 +214,11 @@ def main() -> None:
     """Grade all sets and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_set", choices=["cifar10", "camvid", "ecg"])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and data sets")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and datasets")
     parser.add_argument("--kept", type=Path, default=Path("benchmarks-kept"), help="where what is made is kept")
-    parser.add_argument("--synthetic", type=Path, help="folder of pictures made by quantizations")
+    parser.add_argument("--synthetic", type=Path, help="folder of images made by quantizations")
     options = parser.parse_args()
-    request = EvaluationRequest(reference="dts_benchmark", generated="dts_benchmark")
+    request = EvaluationRequest(reference_id="dts_benchmark", generated_id="dts_benchmark")
     lines, expected = [], ""
     for name, real, generated in {"cifar10": cifar10, "camvid": camvid, "ecg": ecg}[options.data_set](options):
         found = grade(real, generated, request).metrics

@@ -1,10 +1,10 @@
-"""An explanation of the size of Broden: 63,000 pictures, 1,200 concepts of six categories, 512 units.
+"""An explanation of the size of Broden: 63,000 images, 1,200 concepts of six categories, 512 units.
 
-Pictures, labels and activations are made up as they are asked for, so nothing but the work itself takes memory. Each
+Images, labels and activations are made up as they are asked for, so nothing but the work itself takes memory. Each
 measurement runs in a process of its own, so that its peak memory is its own too.
 
     python -m benchmarks.large_explanation whole
-    python -m benchmarks.large_explanation growth --picture docs/pictures/explanation-growth.png
+    python -m benchmarks.large_explanation growth --image docs/images/explanation-growth.png
     python -m benchmarks.large_explanation worst
     python -m benchmarks.large_explanation optimal
 """
@@ -32,9 +32,9 @@ from workers.explanation.layers import search_layer
 from workers.explanation.samples import Frame, Group, Integers, Labels, Read
 from workers.explanation.search import FormulaSearch
 from workers.explanation.stream import Run
-from workers.journal import NoJournal
-from workers.pictures.growth import Growth, growth_png
-from workers.scratch import ScratchFiles
+from workers.figures.growth import Growth, growth_png
+from workers.jobs.journal import NoJournal
+from workers.jobs.scratch import ScratchFiles
 
 _CATEGORIES = ("object", "part", "material", "texture", "color", "scene")
 _SEGMENTS = 6
@@ -44,7 +44,7 @@ _SEGMENTS = 6
 class Size:
     """How much there is to do."""
 
-    pictures: int = 63_000
+    images: int = 63_000
     side: int = 112
     concepts: int = 1_200
     units: int = 512
@@ -55,13 +55,13 @@ class Size:
 
 
 class MadeUp:
-    """Pictures of a few rectangles; see `workers.explanation.samples.Samples` and `workers.explanation.stream.Source`.
+    """Images of a few rectangles; see `workers.explanation.samples.Samples` and `workers.explanation.stream.Source`.
 
-    A picture has objects in rectangles, each with a usual material, parts in corners of them, colours in bands, and one
+    An image has objects in rectangles, each with a usual material, parts in corners of them, colours in bands, and one
     texture and one scene everywhere. Units fire at one or two concepts each, and at noise.
     """
 
-    about: Literal["pictures"] = "pictures"
+    about: Literal["images"] = "images"
     classes: Integers | None = None
     notes: list[str] = []  # noqa: RUF012
     input_values = 1
@@ -81,10 +81,10 @@ class MadeUp:
         self._taste = rng.integers(0, each * 4, (size.units, 2))
 
     def __len__(self) -> int:
-        return self.size.pictures
+        return self.size.images
 
     def read(self, indices: Sequence[int]) -> Read:
-        """Make up some pictures."""
+        """Make up some images."""
         return Read({}, [self._labels(index) for index in indices], [Frame()] * len(indices))
 
     def batch(self, samples: object) -> int:
@@ -92,7 +92,7 @@ class MadeUp:
         return 8
 
     def run(self, samples: object, indices: Sequence[int]) -> list[Run]:
-        """Make up some pictures and what units do at them."""
+        """Make up some images and what units do at them."""
         return [Run(labels := self._labels(index), Frame(), [self._maps(index, labels)], -1) for index in indices]
 
     def _labels(self, index: int) -> Labels:
@@ -134,7 +134,7 @@ class Took:
 
     patterns: int
     reading: float
-    """Seconds of the first pass, the making up of pictures included."""
+    """Seconds of the first pass, the making up of images included."""
     counting_and_search: float
     search: float
     peak_mib: float
@@ -150,7 +150,7 @@ def measure(size: Size, search: str = "beam") -> Took:
     torch.set_num_threads(1)
     source = MadeUp(size)
     request = ExplanationRequest.model_validate(
-        {"dataset": "made-up", "layer": "made-up", "max_length": size.length, "search": search}
+        {"dataset_id": "made-up", "layer": "made-up", "max_length": size.length, "search": search}
     )
     marks: dict[str, float] = {}
 
@@ -201,12 +201,12 @@ _HEAD = (
 )
 
 
-def growth(picture: Path | None) -> None:
+def growth(image: Path | None) -> None:
     """Measure how time grows with one thing at a time, and print a table."""
-    base = Size(pictures=2_000, units=64)
+    base = Size(images=2_000, units=64)
     series: dict[str, list[tuple[float, Size]]] = {
         "concepts": [(n, replace(base, concepts=n)) for n in (60, 120, 300, 600, 1_200)],
-        "pictures": [(n, replace(base, pictures=n)) for n in (250, 500, 1_000, 2_000, 4_000)],
+        "images": [(n, replace(base, images=n)) for n in (250, 500, 1_000, 2_000, 4_000)],
         "length": [(n, replace(base, length=n)) for n in (1, 2, 3, 5, 10)],
         "units": [(n, replace(base, units=n)) for n in (16, 32, 64, 128, 256)],
     }
@@ -219,36 +219,36 @@ def growth(picture: Path | None) -> None:
             print(_row(f"{name} {value:,.0f}", size, took), flush=True)
             seconds.append(took.search)
             patterns.append(float(took.patterns))
-        x = patterns if name == "pictures" else [value for value, _ in sizes]
-        lines.append(Growth(name, "patterns" if name == "pictures" else name, x, seconds))
-    if picture is not None:
-        picture.write_bytes(growth_png(lines, "Seconds of the search, 64 units, unless they vary"))
+        x = patterns if name == "images" else [value for value, _ in sizes]
+        lines.append(Growth(name, "patterns" if name == "images" else name, x, seconds))
+    if image is not None:
+        image.write_bytes(growth_png(lines, "Seconds of the search, 64 units, unless they vary"))
 
 
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["whole", "growth", "worst", "optimal"])
-    parser.add_argument("--pictures", type=int, default=63_000)
+    parser.add_argument("--images", type=int, default=63_000)
     parser.add_argument("--search", choices=["beam", "optimal"], default="beam")
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--image", type=Path)
     given = parser.parse_args()
     if given.what == "growth":
-        growth(given.picture)
+        growth(given.image)
         return
     print(_HEAD)
     if given.what == "whole":
-        size = Size(pictures=given.pictures)
-        print(_row(f"{given.pictures:,} pictures, 512 units, {given.search}", size, apart(size, given.search)))
+        size = Size(images=given.images)
+        print(_row(f"{given.images:,} images, 512 units, {given.search}", size, apart(size, given.search)))
         return
     if given.what == "optimal":
         for search in ("beam", "optimal"):
-            size = Size(pictures=min(given.pictures, 2_000), units=64)
-            print(_row(f"{size.pictures:,} pictures, 64 units, {search}", size, apart(size, search)), flush=True)
+            size = Size(images=min(given.images, 2_000), units=64)
+            print(_row(f"{size.images:,} images, 64 units, {search}", size, apart(size, search)), flush=True)
         return
-    for pictures in (10, 20, 40, 80, 160):
-        size = Size(pictures=pictures, units=16, own_pattern=True)
-        print(_row(f"every pixel its own, {pictures} pictures, 16 units", size, apart(size)), flush=True)
+    for images in (10, 20, 40, 80, 160):
+        size = Size(images=images, units=16, own_pattern=True)
+        print(_row(f"every pixel its own, {images} images, 16 units", size, apart(size)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Memory and seconds of the translation of a large picture, in a process that has what a serving one has: no torch.
+"""Memory and seconds of the translation of a large image, in a process that has what a serving one has: no torch.
 
-``python -m benchmarks.large_translation generator.onnx`` translates a picture of 4000 × 3000 and prints seconds, tiles
+``python -m benchmarks.large_translation generator.onnx`` translates an image of 4000 × 3000 and prints seconds, tiles
 and peak resident memory. Claim: under 1.5 GiB for CycleGAN's generator of 64 channels and nine blocks, which
 ``python -m benchmarks.translation_serving memory`` makes and hands to this.
 """
@@ -17,8 +17,8 @@ import numpy as np
 from faceter.contracts.models import ModelMetadata
 from faceter.translation.generator import load_generator
 from faceter.translation.translate import translate
+from faceter.vision.decoded_image import DecodedImage, Pixels, decode_image
 from faceter.vision.images import EXTENSIONS
-from faceter.vision.picture import Picture, Pixels, open_picture
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "dusk2day" / "test.zip"
 LARGE = (3000, 4000)
@@ -26,15 +26,15 @@ MOST_BYTES = 1.5 * (1 << 30)
 _MIB = 1 << 20
 
 
-def pictures(archive: Path, count: int, height: int, width: int) -> list[Pixels]:
-    """Return the first pictures of an archive at a size, repeated by reflection; noise where there is no archive."""
+def images(archive: Path, count: int, height: int, width: int) -> list[Pixels]:
+    """Return the first images of an archive at a size, repeated by reflection; noise where there is no archive."""
     if not archive.is_file():
         return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8))
     found = []
     with zipfile.ZipFile(archive) as opened:
         names = sorted(name for name in opened.namelist() if Path(name).suffix.lower() in EXTENSIONS)
         for name in names[:count]:
-            colour = open_picture(io.BytesIO(opened.read(name)), max_pixels=100_000_000, name=name).colour
+            colour = decode_image(io.BytesIO(opened.read(name)), max_pixels=100_000_000, name=name).colour
             widths = [(0, max(0, size - side)) for size, side in zip((height, width), colour.shape, strict=False)]
             found.append(np.pad(colour, (*widths, (0, 0)), mode="reflect")[:height, :width])
     return found
@@ -50,19 +50,19 @@ def peak() -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Translate one picture; return 0 if the claim holds, else 1."""
+    """Translate one image; return 0 if the claim holds, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a generator, ONNX")
     parser.add_argument("--size", type=int, nargs=2, default=LARGE, help="height and width")
     parser.add_argument("--threads", type=int, default=1, help="threads of a run")
-    parser.add_argument("--data", type=Path, default=SHARED, help="an archive of pictures; the first is taken")
+    parser.add_argument("--data", type=Path, default=SHARED, help="an archive of images; the first is taken")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for tensors kept on disk")
     options = parser.parse_args(arguments)
     height, width = options.size
-    (colour,) = pictures(options.data, 1, height, width)
+    (colour,) = images(options.data, 1, height, width)
     generator = load_generator(options.model.read_bytes(), ModelMetadata(), threads=options.threads)
     before = peak()
-    done = translate(Picture(colour), generator, folder=options.folder)
+    done = translate(DecodedImage(colour), generator, folder=options.folder)
     after = peak()
     held = after < MOST_BYTES
     print(f"{width} × {height}, {options.threads} thread(s): {done.seconds:.1f} s in {done.tiles} tiles")

@@ -1,8 +1,8 @@
 """The toy studies of the papers on density and coverage: their curves, and their figure for docs/metrics.md.
 
-    python -m benchmarks.metric_studies --picture docs/pictures/metric-studies.png
+    python -m benchmarks.metric_studies --image docs/images/metric-studies.png
 
-`tests/workers/metrics/test_studies.py` holds what each is to show, on fewer samples.
+`tests/workers/evaluation/test_studies.py` holds what each is to show, on fewer samples.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from workers.metrics.comparison import compare
-from workers.metrics.density_coverage import expected_coverage
-from workers.pictures.figures import COLOURS, FAINT, new_figure, png, style
+from workers.evaluation.comparison import compare
+from workers.evaluation.density_coverage import expected_coverage
+from workers.figures.figures import COLOURS, FAINT, new_figure, png, style
 
 Floats = NDArray[np.float64]
 Sets = tuple[Floats, Floats]
@@ -136,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=5000, help="N and M")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--picture", type=Path, default=Path("metric-studies.png"), help="where the figure is written")
+    parser.add_argument("--image", type=Path, default=Path("metric-studies.png"), help="where the figure is written")
     options = parser.parse_args()
     shifts, four = np.linspace(-1, 1, 9).tolist(), ("density", "coverage", "precision", "recall")
     with style():
@@ -161,8 +161,8 @@ def main() -> None:
         ):
             _draw(axes, curve, names, "Good samples replaced by bad ones", "share of bad samples")
             axes.axline((0, 1), (1, 0), color=FAINT, linestyle=":")
-        options.picture.parent.mkdir(parents=True, exist_ok=True)
-        options.picture.write_bytes(png(figure))
+        options.image.parent.mkdir(parents=True, exist_ok=True)
+        options.image.write_bytes(png(figure))
     expected = expected_coverage(options.count, options.count, K)
     print(f"N = M = {options.count}, k = {K}; expected coverage {expected:.4f}")
     for name in ("density", "clipped_density", "coverage", "clipped_coverage"):

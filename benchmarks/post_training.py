@@ -24,13 +24,13 @@ from benchmarks.depthwise_network import (
     with_relu,
 )
 from benchmarks.fastestdet import DECODING as FASTESTDET
+from faceter.cli.export_torch import export
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing, Task
 from faceter.contracts.quantizations import Granularity, QuantizationMethod, QuantizationReport, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs
-from faceter.export_torch import export
 from workers.quantization.data import Data
 from workers.quantization.pipeline import quantize
 
@@ -51,13 +51,13 @@ def report_on(
     bits: int,
     granularity: Granularity,
 ) -> QuantizationReport:
-    """Quantize a model and evaluate it on a data set, as a job does."""
+    """Quantize a model and evaluate it on a dataset, as a job does."""
     request = QuantizationRequest(
         method=method,
         weight_bits=bits,
         activation_bits=bits,
         weight_granularity=granularity,
-        evaluation_dataset="dts_benchmark",
+        evaluation_dataset_id="dts_benchmark",
     )
     settings = Settings(_env_file=None)
     with open_inputs(dataset, kind, settings) as data:
@@ -69,7 +69,7 @@ def report_on(
 
 
 def record_of(path: Path, kind: DatasetKind, samples: int) -> Dataset:
-    """Return the record of a data set that is in no library."""
+    """Return the record of a dataset that is in no library."""
     return Dataset(
         id="dts_benchmark",
         name=path.name,
@@ -177,8 +177,8 @@ def trained(data: Path, saved: Path) -> DepthwiseNetwork:
     network = DepthwiseNetwork()
     if not saved.exists():
         torch.set_num_threads(1)
-        pictures, classes = load(data / "cifar10" / "train.zip")
-        network = train(pictures, classes, epochs=EPOCHS, bfloat16=_has_amx())
+        images, classes = load(data / "cifar10" / "train.zip")
+        network = train(images, classes, epochs=EPOCHS, bfloat16=_has_amx())
         torch.save(network.state_dict(), saved)
     network.load_state_dict(torch.load(saved, weights_only=True))
     return network.eval()
@@ -193,7 +193,7 @@ def main() -> None:
     """Print one of the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=["resnet20", "fastestdet", "depthwise"])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and data sets")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and datasets")
     parser.add_argument(
         "--network", type=Path, default=Path("depthwise.pt"), help="where the trained depthwise network is kept"
     )

@@ -4,7 +4,7 @@
 that is fastest on this host, and measures all of them in turns, in one process, with one thread each, at batch 1 and
 32. It prints medians and the ratios claimed: at least 1.8 × float and at least 1.2 × plain ``quantize_static``.
 
-Plain ``quantize_static`` is called with its defaults on the very file, calibrated on the same pictures. What it gives
+Plain ``quantize_static`` is called with its defaults on the very file, calibrated on the same images. What it gives
 to somebody who knows to fold BatchNorm first and to ask for uint8 activations is measured beside it, and a line of its
 own says whether ours are 1.2 × that too; nothing is claimed there, so the run does not fail by it.
 """
@@ -46,27 +46,27 @@ PREPROCESSING = Preprocessing(
 )
 BITS = (8, 4, 2)
 BATCHES = (1, 32)
-CALIBRATION_PICTURES = 64
+CALIBRATION_IMAGES = 64
 AGAINST_FLOAT, AGAINST_PLAIN = 1.8, 1.2
 
 Array = NDArray[Any]
 
 
-def pictures(archive: Path, count: int) -> Array:
-    """Return pictures spread over an archive, preprocessed, float32 [count, 3, 32, 32]."""
+def read_images(archive: Path, count: int) -> Array:
+    """Return images spread over an archive, preprocessed, float32 [count, 3, 32, 32]."""
     with open_dataset(archive, DatasetKind.IMAGES, Settings(_env_file=None)) as data:
         (batch,) = data.batches(PREPROCESSING, count, indices=spread(len(data), count))
     return batch.inputs
 
 
 class Reader(CalibrationDataReader):
-    """Hands out pictures one by one, as ``quantize_static`` asks for them."""
+    """Hands out images one by one, as ``quantize_static`` asks for them."""
 
     def __init__(self, name: str, images: Array) -> None:
         self._batches: Iterator[dict[str, Array]] = iter([{name: image[None]} for image in images])
 
     def get_next(self) -> dict[str, Array]:
-        """Return the next picture; nothing after the last."""
+        """Return the next image; nothing after the last."""
         return next(self._batches, {})
 
 
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"skipped: no resnet20.onnx in {options.data.name}; give its folder with --data")
         return 0
     content = (options.data / "resnet20.onnx").read_bytes()
-    images = pictures(options.data / "test.zip", CALIBRATION_PICTURES)
+    images = read_images(options.data / "test.zip", CALIBRATION_IMAGES)
     model = onnx.load_model_from_string(content)
     specs = input_specs(model)
     name = specs[0].name

@@ -3,7 +3,7 @@
 Bits are chosen for each weight so that accuracy on the shared test images falls by no more than was asked for; the
 network is tuned without data. It prints the points that were measured and draws all of them:
 
-    python -m benchmarks.trade_off --data ../shared/data --max-drop 1 --minutes 6 --picture trade-off.png
+    python -m benchmarks.trade_off --data ../shared/data --max-drop 1 --minutes 6 --image trade-off.png
 """
 
 import argparse
@@ -16,7 +16,7 @@ from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationReport, QuantizationRequest, Target
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
-from workers.pictures.trade_off import trade_off_png
+from workers.figures.trade_off import trade_off_png
 from workers.quantization.data import Data
 from workers.quantization.pipeline import quantize
 
@@ -30,7 +30,7 @@ def measured(options: argparse.Namespace) -> QuantizationReport:
         target=target,
         max_minutes=options.minutes,
         seed=options.seed,
-        evaluation_dataset="dts_benchmark",
+        evaluation_dataset_id="dts_benchmark",
     )
     cifar = options.data / "cifar10"
     evaluation = open_dataset(cifar / "test.zip", DatasetKind.IMAGES, settings)
@@ -55,19 +55,19 @@ def measured(options: argparse.Namespace) -> QuantizationReport:
 def main() -> None:
     """Run once, print what was measured, and draw the curve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and data sets")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and datasets")
     parser.add_argument("--method", default="auto", help="auto, zeroq, gdfq or zaq")
     parser.add_argument("--max-drop", type=float, default=1.0, help="points of accuracy that may be lost")
     parser.add_argument("--max-bytes", type=int, help="bytes that weights may take, instead")
     parser.add_argument("--minutes", type=float, default=6.0, help="budget of making inputs, choosing and tuning")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--picture", type=Path, default=Path("trade-off.png"), help="where the picture is written")
+    parser.add_argument("--image", type=Path, default=Path("trade-off.png"), help="where the image is written")
     options = parser.parse_args()
     began = time.monotonic()
     report = measured(options)
     trade_off = report.trade_off
     assert trade_off is not None
-    options.picture.write_bytes(trade_off_png(trade_off, f"ResNet-20, {options.method}"))
+    options.image.write_bytes(trade_off_png(trade_off, f"ResNet-20, {options.method}"))
     print_table(
         ["KiB", "predicted agreement", f"measured {trade_off.measure}", "after", "bits", "mean"],
         (
@@ -85,7 +85,7 @@ def main() -> None:
         ),
     )
     print(f"\nfloat {100 * trade_off.original:.2f} in {report.size.weights_before / 1024:.1f} KiB of weights")
-    print(*(f"- {note}" for note in report.notes), sep="\n")
+    print(*(f"- {note}" for note in report.warnings), sep="\n")
     if report.tuning is not None:
         spent = ", ".join(f"{phase.name} {phase.seconds:.0f} s" for phase in report.tuning.phases)
         print(f"\n{spent}; the whole job {time.monotonic() - began:.0f} s")

@@ -1,16 +1,16 @@
-"""How a generator is served: ONNX Runtime against torch eager, W8A8 against float, and the memory of a large picture.
+"""How a generator is served: ONNX Runtime against torch eager, W8A8 against float, and the memory of a large image.
 
 ``python -m benchmarks.translation_serving speed`` runs CycleGAN's generator at 256², 512² and 1024² by ONNX Runtime, as
 it is served, and by torch eager, in turns, in one process, with equal threads. Claim: no slower at any size.
 
-``… quantized`` quantizes the same generator to W8A8 by this project's own method, calibrated on real pictures, and
+``… quantized`` quantizes the same generator to W8A8 by this project's own method, calibrated on real images, and
 measures it beside float: speed, and how far its output is from float's. Claim: faster than float.
 
-``… memory`` translates a picture of 4000 × 3000 in a process of its own, `benchmarks.large_translation`, and prints its
+``… memory`` translates an image of 4000 × 3000 in a process of its own, `benchmarks.large_translation`, and prints its
 peak resident memory. Claim: under 1.5 GiB.
 
 The generator has the weights that training begins with, from a seed; for the last two ``--model`` may name a trained
-one (ONNX). Pictures are real ones, repeated by reflection, where there are any.
+one (ONNX). Images are real ones, repeated by reflection, where there are any.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.large_translation import LARGE, SHARED, pictures
+from benchmarks.large_translation import LARGE, SHARED, images
 from faceter.contracts.models import ModelMetadata
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
@@ -38,8 +38,8 @@ from faceter.graphs.describe import input_specs
 from faceter.graphs.fold import fold_batch_norms
 from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
-from faceter.translation.pixels import USUAL, PaddedPicture
-from faceter.vision.picture import Pixels
+from faceter.translation.pixels import USUAL, PaddedImage
+from faceter.vision.decoded_image import Pixels
 from workers.quantization import layouts
 from workers.quantization.methods import methods
 from workers.quantization.prepared import Prepared
@@ -48,7 +48,7 @@ from workers.translation.networks import ResnetGenerator, initialize
 from workers.translation.onnx_writer import write_generator
 
 SIDES = (256, 512, 1024)
-CALIBRATION_PICTURES = 8
+CALIBRATION_IMAGES = 8
 
 Array = NDArray[Any]
 
@@ -61,8 +61,8 @@ def network(channels: int, blocks: int) -> ResnetGenerator:
 
 
 def values(colour: Pixels) -> Array:
-    """Return a picture as a generator takes it, float32 [1, 3, H, W]."""
-    return PaddedPicture(colour, USUAL).read((0, colour.shape[0]), (0, colour.shape[1]))[None]
+    """Return an image as a generator takes it, float32 [1, 3, H, W]."""
+    return PaddedImage(colour, USUAL).read((0, colour.shape[0]), (0, colour.shape[1]))[None]
 
 
 def in_turns(calls: Sequence[Callable[[], object]], seconds: float) -> list[float]:
@@ -89,7 +89,7 @@ def speed(options: argparse.Namespace) -> bool:
     print(f"  {'size':>6} {'torch ms':>10} {'ORT ms':>10} {'ratio':>7} {'largest difference':>20}")
     held = True
     for side in options.sides:
-        image = values(pictures(options.data, 1, side, side)[0])
+        image = values(images(options.data, 1, side, side)[0])
         tensor = torch.from_numpy(image)
         with torch.inference_mode():
             eager, served = in_turns(
@@ -109,7 +109,7 @@ def quantized(options: argparse.Namespace) -> bool:
     model = canonicalize(onnx.load_model_from_string(content))
     folded = fold_batch_norms(model)
     side = options.sides[0]
-    shown = [values(colour) for colour in pictures(options.data, CALIBRATION_PICTURES + 1, side, side)]
+    shown = [values(colour) for colour in images(options.data, CALIBRATION_IMAGES + 1, side, side)]
     *calibration, image = shown
     specs = input_specs(model)
     name = specs[0].name
@@ -140,7 +140,7 @@ def quantized(options: argparse.Namespace) -> bool:
 
 
 def memory(options: argparse.Namespace) -> bool:
-    """Translate a large picture in a process without torch, which serves; return whether the claim holds."""
+    """Translate a large image in a process without torch, which serves; return whether the claim holds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "generator.onnx"
         path.write_bytes(model_of(options))
@@ -166,9 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--blocks", type=int, default=9, help="its residual blocks")
     parser.add_argument("--threads", type=int, default=1, help="threads of each side")
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="sizes; `quantized` takes the first")
-    parser.add_argument("--size", type=int, nargs=2, default=LARGE, help="height and width of the large picture")
+    parser.add_argument("--size", type=int, nargs=2, default=LARGE, help="height and width of the large image")
     parser.add_argument("--seconds", type=float, default=20.0, help="about how long to measure at each size")
-    parser.add_argument("--data", type=Path, default=SHARED, help="an archive of pictures")
+    parser.add_argument("--data", type=Path, default=SHARED, help="an archive of images")
     options = parser.parse_args(arguments)
     held = parts[options.part](options)
     print("The claim holds." if held else "The claim does NOT hold on this host, in this run.")

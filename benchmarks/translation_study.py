@@ -1,10 +1,10 @@
-"""Translators of real pictures, trained by a running service: the tables and pictures of docs/translation.md.
+"""Translators of real images, trained by a running service: the tables and images of docs/translation.md.
 
     .venv/bin/faceter up
-    python -m benchmarks.translation_study dusk2day --data ../shared/data --minutes 60 --pictures docs/pictures
-    python -m benchmarks.translation_study pix2pix cyclegan --data ../shared/data --minutes 20 --pictures docs/pictures
+    python -m benchmarks.translation_study dusk2day --data ../shared/data --minutes 60 --images docs/images
+    python -m benchmarks.translation_study pix2pix cyclegan --data ../shared/data --minutes 20 --images docs/images
 
-Each study uploads its data sets and the network whose features density, coverage and FID are worked out from (the
+Each study uploads its datasets and the network whose features density, coverage and FID are worked out from (the
 shared ResNet-20), trains on the training part, and prints what the translator says of itself on the held-out part.
 """
 
@@ -28,9 +28,9 @@ class Study:
     """What to train on, and how.
 
     Args:
-        folder: Of the data sets.
-        paired: Whether pictures belong together.
-        request: Settings of the translator, besides its data sets and its time.
+        folder: Of the datasets.
+        paired: Whether images belong together.
+        request: Settings of the translator, besides its datasets and its time.
     """
 
     folder: str
@@ -56,8 +56,8 @@ def run(client: httpx.Client, name: str, options: argparse.Namespace) -> dict[st
     features = {"model": _describer(client, options.data / "cifar10" / "resnet20.onnx"), "tensor": options.tensor}
     request = {
         **study.request,
-        "dataset": ids["train"],
-        "evaluation_dataset": ids["test"],
+        "dataset_id": ids["train"],
+        "evaluation_dataset_id": ids["test"],
         "features": features,
         "max_minutes": options.minutes,
         "seed": options.seed,
@@ -70,11 +70,11 @@ def run(client: httpx.Client, name: str, options: argparse.Namespace) -> dict[st
     if job["status"] != "succeeded":
         raise RuntimeError(f"{name}: {job['status']}: {job['error']}")
     here = f"/v1/translators/{job['result']['translator_id']}"
-    options.pictures.mkdir(parents=True, exist_ok=True)
+    options.images.mkdir(parents=True, exist_ok=True)
     for file in ("samples.png", "curves.png"):
-        (options.pictures / f"translation-{name}-{file}").write_bytes(client.get(f"{here}/files/{file}").content)
+        (options.images / f"translation-{name}-{file}").write_bytes(client.get(f"{here}/files/{file}").content)
     found = _checked(client.get(here))
-    (options.pictures / f"translation-{name}.json").write_text(json.dumps(found), encoding="utf-8")
+    (options.images / f"translation-{name}.json").write_text(json.dumps(found), encoding="utf-8")
     return found
 
 
@@ -84,7 +84,7 @@ def report(found: dict[str, Any]) -> None:
     print(
         f"\n{found['name']}: {training['steps']:,} steps, {training['epochs']:.1f} epochs in "
         f"{training['seconds'] / 60:.1f} minutes ({training['steps_per_second']:.2f} a second, {training['precision']}"
-        f"{', compiled' if training['compiled'] else ''}; waited {training['waited_seconds']:.1f} s for pictures), "
+        f"{', compiled' if training['compiled'] else ''}; waited {training['waited_seconds']:.1f} s for images), "
         f"{found['provenance']['host']}\n"
     )
     rows = []
@@ -97,11 +97,11 @@ def report(found: dict[str, Any]) -> None:
                 *(_pair(graded, metric) for metric in ("density", "coverage", "fid")),
                 _shown(graded["reconstruction_error"]),
                 _shown(graded["pixel_error"]),
-                _shown(graded["mean_picture_error"]),
+                _shown(graded["mean_image_error"]),
             ]
         )
     print_table(
-        ["direction", "brightness (target)", "density", "coverage", "FID", "back again", "pixel error", "mean picture"],
+        ["direction", "brightness (target)", "density", "coverage", "FID", "back again", "pixel error", "mean image"],
         rows,
     )
 
@@ -143,12 +143,12 @@ def main() -> None:
     """Train the translators that are named, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="+", choices=STUDIES)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and data sets")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and datasets")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the service")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long each is trained")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tensor", default=_TENSOR, help="which tensor of the ResNet-20 describes pictures")
-    parser.add_argument("--pictures", type=Path, default=Path("pictures"), help="folder for samples and curves")
+    parser.add_argument("--tensor", default=_TENSOR, help="which tensor of the ResNet-20 describes images")
+    parser.add_argument("--images", type=Path, default=Path("images"), help="folder for samples and curves")
     options = parser.parse_args()
     with httpx.Client(base_url=options.url, timeout=60) as client:
         for name in options.studies:

@@ -31,26 +31,26 @@ from workers.quantization.tuning.schedules import set_rate
 from workers.translation.acceleration import Accelerator
 from workers.translation.batches import Batches
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
-from workers.translation.pictures import Domain, Pictures
+from workers.translation.images import Domain, Images
 
 WITH_AMX, WITHOUT = 2.8, 1.1
-PICTURES = 64
+IMAGES = 64
 LAST = 10
 Losses = Mapping[str, float]
 
 
-class SmoothPictures:
-    """Smooth random pictures for A; for B the same kind, inverted: what is in them does not change the speed."""
+class SmoothImages:
+    """Smooth random images for A; for B the same kind, inverted: what is in them does not change the speed."""
 
     def __init__(self, size: int) -> None:
         self._size = size
 
     def count(self, domain: Domain) -> int:
-        """Return how many pictures each domain has."""
-        return PICTURES
+        """Return how many images each domain has."""
+        return IMAGES
 
     def image(self, domain: Domain, index: int) -> Image.Image:
-        """Return a picture."""
+        """Return an image."""
         drawn = np.random.default_rng([domain == "B", index])
         brightness = np.linspace(0.85, 0.15, 8)[:, None] + 0.6 * (drawn.random((8, 8)) - 0.5)
         tinted = np.stack([brightness.clip(0, 1) ** power for power in (0.5, 1.0, 2.0)], axis=-1)
@@ -58,7 +58,7 @@ class SmoothPictures:
         return Image.fromarray(colours).resize((self._size, self._size), Image.Resampling.BICUBIC)
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Return that no pictures belong together."""
+        """Return that no images belong together."""
         return []
 
 
@@ -126,7 +126,7 @@ class Pool:
         self._images: list[Tensor] = []
 
     def query(self, images: Tensor) -> Tensor:
-        """Return as many pictures as given, new ones or earlier ones."""
+        """Return as many images as given, new ones or earlier ones."""
         answers = []
         for image in images:
             if len(self._images) < self._size:
@@ -190,13 +190,13 @@ def main() -> None:
     fast_means: list[dict[str, float]] = []
     speeds: dict[str, list[float]] = {"plain": [], "ours": []}
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Pictures(SmoothPictures(given.size), given.size, folder=Path(folder))
+        images = Images(SmoothImages(given.size), given.size, folder=Path(folder))
         for seed in range(given.seeds):
             settings = CycleGanSettings(image_size=given.size, channels=given.channels, blocks=given.blocks, seed=seed)
-            plain = Plain(settings, Batches(pictures, batch_size=1, seed=seed))
+            plain = Plain(settings, Batches(images, batch_size=1, seed=seed))
             began = time.perf_counter()
             accelerator = Accelerator.choose(device, None)
-            data = Batches(pictures, batch_size=1, seed=seed, pinned=accelerator.pinned)
+            data = Batches(images, batch_size=1, seed=seed, pinned=accelerator.pinned)
             ours = CycleGan(settings, data, accelerator)
             prepared = time.perf_counter() - began
 
@@ -212,7 +212,7 @@ def main() -> None:
             print(
                 f"seed {seed}: {speeds['plain'][-1]:.3f} steps/s plainly, {speeds['ours'][-1]:.3f} ours, "
                 f"{speeds['ours'][-1] / speeds['plain'][-1]:.2f} ×; prepared in {prepared:.1f} s, "
-                f"waited {data.waited:.2f} s for pictures of {sum(seconds['ours']):.1f}",
+                f"waited {data.waited:.2f} s for images of {sum(seconds['ours']):.1f}",
                 flush=True,
             )
     record = accelerator.record

@@ -2,7 +2,7 @@
 
 ``faceter export-torch examples.digits:trained --input-shape 1,1,8,8`` makes an ONNX file of it, and
 ``python -m examples.digits FOLDER`` writes what goes with it: ``metadata.json`` (labels and preprocessing),
-``held-out.zip`` (pictures to measure on), ``labelled.zip`` (the same with concepts of their pixels), ``digit.png`` (one
+``held-out.zip`` (images to measure on), ``labelled.zip`` (the same with concepts of their pixels), ``digit.png`` (one
 of them), and ``chalk-and-ink.zip`` with ``chalk.png``: digits as with chalk on slate, and others as with ink on paper.
 """
 
@@ -37,9 +37,9 @@ SHOWN = 8
 """The held-out digit that stands for all of them: a two."""
 
 METADATA: dict[str, Any] = {
-    "task": "image-classification",
+    "task": "image_classification",
     "labels": LABELS,
-    "preprocessing": {"size": [8, 8], "channel_order": "GRAY", "scale": 1 / 255, "mean": [MEAN], "std": [STD]},
+    "preprocessing": {"size": [8, 8], "channel_order": "gray", "scale": 1 / 255, "mean": [MEAN], "std": [STD]},
 }
 """What to say about the network on upload."""
 
@@ -48,7 +48,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Digits:
-    """Pictures of digits, 8 × 8 grey values, and what they show."""
+    """Images of digits, 8 × 8 grey values, and what they show."""
 
     images: Pixels
     """[N, 8, 8], 0 to 255."""
@@ -56,17 +56,17 @@ class Digits:
     """[N], 0 to 9."""
 
     def inputs(self) -> torch.Tensor:
-        """Return the pictures as the network takes them: float32 [N, 1, 8, 8]."""
+        """Return the images as the network takes them: float32 [N, 1, 8, 8]."""
         return (torch.from_numpy(self.images).float()[:, None] / 255 - MEAN) / STD
 
     def png(self, index: int) -> bytes:
-        """Return one picture as a PNG file."""
+        """Return one image as a PNG file."""
         file = io.BytesIO()
         Image.fromarray(self.images[index]).save(file, format="PNG")
         return file.getvalue()
 
     def archive(self) -> bytes:
-        """Return all pictures as a zip of PNG files in class folders, a data set of kind ``images``."""
+        """Return all images as a zip of PNG files in class folders, a dataset of kind ``images``."""
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w") as archive:
             for index, target in enumerate(self.targets):
@@ -74,7 +74,7 @@ class Digits:
         return file.getvalue()
 
     def labelled(self) -> bytes:
-        """Return all pictures with concepts, a data set of kind ``concepts``: ink, paper, and which digit it is."""
+        """Return all images with concepts, a dataset of kind ``concepts``: ink, paper, and which digit it is."""
         file = io.BytesIO()
         rows = ["image,category,concept"]
         with zipfile.ZipFile(file, "w") as archive:
@@ -90,7 +90,7 @@ class Digits:
         return file.getvalue()
 
     def drawn(self, index: int, ground: tuple[int, int, int], stroke: tuple[int, int, int]) -> bytes:
-        """Return one picture enlarged to 32 × 32 and in two colours, as a PNG file."""
+        """Return one image enlarged to 32 × 32 and in two colours, as a PNG file."""
         grey = Image.fromarray(self.images[index]).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
         share = np.asarray(grey, np.float32)[..., None] / 255
         colours = np.array(ground, np.float32) * (1 - share) + np.array(stroke, np.float32) * share
@@ -99,7 +99,7 @@ class Digits:
         return file.getvalue()
 
     def chalk_and_ink(self) -> bytes:
-        """Return a data set of kind ``domains``: digits as with chalk on slate, and others as with ink on paper."""
+        """Return a dataset of kind ``domains``: digits as with chalk on slate, and others as with ink on paper."""
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w") as archive:
             for index in range(_DRAWN):
@@ -131,7 +131,7 @@ class DigitNetwork(nn.Module):
         self.classifier = nn.Linear(64, len(LABELS))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the logits [N, 10] of pictures [N, 1, 8, 8]."""
+        """Return the logits [N, 10] of images [N, 1, 8, 8]."""
         features = self.left(self.down(self.stem(image)))
         features = torch.relu(features + self.right(features))
         logits: torch.Tensor = self.classifier(features.mean(dim=(2, 3)))

@@ -20,8 +20,8 @@ import httpx
 import numpy as np
 
 from examples import digits
-from faceter import tether
-from faceter.export_torch import export
+from faceter.cli.export_torch import export
+from faceter.processes import tether
 
 DATA_DIR = Path(os.environ.get("FACETER_DATA_DIR") or "faceter-data") / "quickstart"
 RUNS = (("rq", 8), ("rq", 4), ("rq", 2), ("auto", 2))
@@ -84,9 +84,9 @@ def walk(client: httpx.Client, url: str) -> None:
             data={"name": "digits-held-out", "kind": "images"},
         )
     )
-    _say(f"   {url}/v1/datasets/{dataset['id']}   {dataset['samples']} pictures in {len(dataset['classes'])} classes")
+    _say(f"   {url}/v1/datasets/{dataset['id']}   {dataset['samples']} images in {len(dataset['classes'])} classes")
 
-    _say("4. Quantize it without any training data: rounded, and at 2 bits tuned too, on pictures made from the model")
+    _say("4. Quantize it without any training data: rounded, and at 2 bits tuned too, on images made from the model")
     quantized = [quantize(client, model["id"], dataset["id"], method, bits) for method, bits in RUNS]
     sheet = keep_sheet(client, quantized[-1])
 
@@ -98,7 +98,7 @@ def walk(client: httpx.Client, url: str) -> None:
     _say(f"\nDocs, to try every call in the browser: {url}/docs")
     for made in [model, *quantized]:
         _say(f"  {made['name']:<16} {url}/v1/models/{made['id']}   (download: …/content)")
-    _say(f"The pictures it was tuned on, made from the model alone: {sheet}")
+    _say(f"The images it was tuned on, made from the model alone: {sheet}")
 
 
 def quantize(client: httpx.Client, model_id: str, dataset_id: str, method: str, bits: int) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def quantize(client: httpx.Client, model_id: str, dataset_id: str, method: str, 
         "method": method,
         "weight_bits": bits,
         "activation_bits": bits,
-        "evaluation_dataset": dataset_id,
+        "evaluation_dataset_id": dataset_id,
         "name": name,
     }
     if method == "auto":
@@ -131,7 +131,7 @@ def quantize(client: httpx.Client, model_id: str, dataset_id: str, method: str, 
 
 def keep_sheet(client: httpx.Client, tuned: dict[str, Any]) -> Path:
     """Keep the contact sheet of the inputs a model was tuned on; return where."""
-    dataset = tuned["quantization"]["tuning"]["synthetic_dataset"]
+    dataset = tuned["quantization"]["tuning"]["synthetic_dataset_id"]
     answer = client.get(f"/v1/datasets/{dataset}/files/contact-sheet.png")
     if answer.is_error:
         _checked(answer)
@@ -160,7 +160,7 @@ def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any
 
 
 def predict(client: httpx.Client, model: dict[str, Any], held_out: digits.Digits, index: int) -> None:
-    """Send one picture and show it beside the answer."""
+    """Send one image and show it beside the answer."""
     answer = _checked(
         client.post(f"/v1/models/{model['id']}/predict", files={"file": ("digit.png", held_out.png(index))})
     )
@@ -171,12 +171,12 @@ def predict(client: httpx.Client, model: dict[str, Any], held_out: digits.Digits
         *(f"  then {other['label']} ({other['score']:.1%})" for other in guess["top"][1:3]),
         f"it is: {digits.LABELS[held_out.targets[index]]}",
     ]
-    for row, picture in enumerate(drawing(held_out.images[index])):
-        _say(f"   {picture}   {said[row] if row < len(said) else ''}")
+    for row, image in enumerate(drawing(held_out.images[index])):
+        _say(f"   {image}   {said[row] if row < len(said) else ''}")
 
 
 def drawing(image: digits.Pixels) -> list[str]:
-    """Return a grey picture [H, W], 0 to 255, as lines of text, two characters to a pixel."""
+    """Return a grey image [H, W], 0 to 255, as lines of text, two characters to a pixel."""
     shades = np.asarray(image, np.int64) * (len(_SHADES) - 1) // 255
     return ["".join(_SHADES[shade] * 2 for shade in row) for row in shades]
 

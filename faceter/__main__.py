@@ -1,6 +1,6 @@
 """``python -m faceter``: the same as the ``faceter`` command."""
 
-from faceter.cli import main
+from faceter.cli.main import main
 
 if __name__ == "__main__":
     main()

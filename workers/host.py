@@ -46,7 +46,7 @@ def compiler() -> str | None:
 def torch_threads(count: int) -> Iterator[None]:
     """Run the block with this many threads in torch's operators.
 
-    One is best for passes of a single picture: two gained nothing on an idle host, and on a busy one they waited for
+    One is best for passes of a single image: two gained nothing on an idle host, and on a busy one they waited for
     each other, ten times as long.
     """
     before = torch.get_num_threads()

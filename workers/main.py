@@ -22,17 +22,18 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException
 from rq.worker import WorkerStatus
 
-from faceter import tether
 from faceter.contracts.base import new_id
 from faceter.contracts.errors import FaceterError
 from faceter.contracts.jobs import JobResult
 from faceter.contracts.settings import Settings
+from faceter.processes import tether
 from faceter.store import blob_references, job_reaper, job_steps
 from faceter.store.connection import UNREACHABLE, connect, wait_for_ever
 from faceter.store.job_records import active_ids, rq_queue
 from faceter.store.library import Library
-from workers import failures, progress
-from workers.scratch import drop_job_folders
+from workers.jobs import context as progress
+from workers.jobs import failures
+from workers.jobs.scratch import drop_job_folders
 
 _log = logging.getLogger("faceter.worker")
 

@@ -1,4 +1,4 @@
-"""Data sets as the input of one model."""
+"""Datasets as the input of one model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_IN_BATCH = 64
 
 
 class InputData(Protocol):
-    """A data set as one model's input."""
+    """A dataset as one model's input."""
 
     @property
     def name(self) -> str:
@@ -40,20 +40,20 @@ class InputData(Protocol):
         """Yield ``size`` inputs at a time, as the dtype that the model takes; labels are left out."""
 
 
-class PictureBatches(Protocol):
-    """Pictures that come as a model's input, from a data set or from elsewhere."""
+class ImageBatches(Protocol):
+    """Images that come as a model's input, from a dataset or from elsewhere."""
 
     def __len__(self) -> int: ...
 
     def batches(
         self, preprocessing: Preprocessing, batch: int, *, indices: Sequence[int] | None = None
     ) -> Iterator[DatasetBatch]:
-        """Yield pictures as a model's input, ``batch`` at a time; all in order if no ``indices`` are given."""
+        """Yield images as a model's input, ``batch`` at a time; all in order if no ``indices`` are given."""
 
 
 @dataclass(frozen=True)
-class _Pictures:
-    data: PictureBatches
+class _Images:
+    data: ImageBatches
     preprocessing: Preprocessing
     name: str
 
@@ -90,21 +90,21 @@ class _Signals:
 
 
 def as_input(
-    data: InputDataset | PictureBatches, metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str
+    data: InputDataset | ImageBatches, metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str
 ) -> InputData:
-    """Return a data set as the input of a model.
+    """Return a dataset as the input of a model.
 
     Args:
-        data: The data set.
+        data: The dataset.
         metadata: The model's.
         inputs: What the model takes.
-        field: The field of the request that names the data set.
+        field: The field of the request that names the dataset.
 
     Raises:
         FaceterError: ``DATASET_MISMATCH`` if the model takes something else.
     """
     if not isinstance(data, SignalsDataset):
-        return _Pictures(data, *picture_input(metadata, inputs, field))
+        return _Images(data, *checked_image_input(metadata, inputs, field))
     try:
         return _Signals(data, data.input_of(inputs))
     except FaceterError as error:
@@ -124,17 +124,17 @@ def batch_of(inputs: Sequence[TensorSpec], values: int) -> tuple[int, bool]:
     return int(np.clip(_BATCH_BYTES // max(values * 4, 1), 1, _MOST_IN_BATCH)), False
 
 
-def picture_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> tuple[Preprocessing, str]:
-    """Return how pictures become the model's input, and that input's name.
+def checked_image_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> tuple[Preprocessing, str]:
+    """Return how images become the model's input, and that input's name.
 
     Raises:
-        FaceterError: ``DATASET_MISMATCH`` if the model does not take pictures alone.
+        FaceterError: ``DATASET_MISMATCH`` if the model does not take images alone.
     """
     if metadata.preprocessing is None or len(inputs) != 1:
         reason = "has no preprocessing" if metadata.preprocessing is None else f"takes {len(inputs)} inputs"
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
-            f"The model {reason}, so a data set of pictures cannot be made its input. Leave {field} out, or upload the "
+            f"The model {reason}, so a dataset of images cannot be made its input. Leave {field} out, or upload the "
             "model with its preprocessing.",
             field=field,
         )

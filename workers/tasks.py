@@ -3,7 +3,7 @@
 from typing import Any
 
 from faceter.contracts.jobs import AnalysisJob, EvaluationJob, ExplanationJob, QuantizationJob, TranslationJob
-from workers.progress import run_task
+from workers.jobs.context import run_task
 
 
 def quantization(specification: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def evaluation(specification: dict[str, Any]) -> dict[str, Any]:
     Returns:
         A `JobResult` as JSON values.
     """
-    from workers.metrics.pipeline import evaluate
+    from workers.evaluation.pipeline import evaluate
 
     return run_task(EvaluationJob, evaluate, specification)
 

@@ -26,7 +26,7 @@ class AbstractionsRequest(Contract):
     """Names of concepts by group, as formulas write them (`car`, `hyp:tok:dog`): those of one group are related."""
     embedding: dict[str, list[float]] | None = Field(default=None, examples=[{"car": [0.1, 0.9], "road": [0.2, 0.8]}])
     """A vector for each concept: those whose cosine is at least `related_from` are related. For text pairs the vectors
-    of the data set are taken if there are any and neither this nor `taxonomy` is given."""
+    of the dataset are taken if there are any and neither this nor `taxonomy` is given."""
     related_from: float = Field(default=0.4, ge=-1, le=1)
     """The least cosine of related concepts."""
     together_from: float = Field(default=0.0, examples=[0.0])
@@ -39,8 +39,8 @@ class InterpretabilityRequest(Contract):
 
     kind: Literal["interpretability"] = "interpretability"
     """What is analysed."""
-    dataset: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of a labelled data set to count on: `images` for a classifier of pictures, `detection` for a detector, whose
+    dataset_id: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Id of a labelled dataset to count on: `images` for a classifier of images, `detection` for a detector, whose
     recall of boxes is then taken. The explanation's own if not given, which must be labelled."""
     min_samples: int = Field(default=10, ge=2)
     """Units that fire in fewer samples (boxes) are left out."""
@@ -55,7 +55,7 @@ class CopyPasteRequest(Contract):
     """The class to bring about."""
     units: int = Field(default=10, ge=1, le=100)
     """How many units of the highest weight to the class, and of the lowest, to read formulas of. Where there are no
-    weights (detectors), units go with a class by the correlation of their firing with its score. Pictures are only
+    weights (detectors), units go with a class by the correlation of their firing with its score. Images are only
     added to: units of the lowest weight are for text."""
     tries: int = Field(default=200, ge=10, le=10_000)
     """How many inputs to change, and as many with random concepts beside them."""
@@ -68,7 +68,7 @@ class DriftRequest(Contract):
 
     kind: Literal["drift"] = "drift"
     """What is analysed."""
-    models: Annotated[list[str], Field(min_length=1, max_length=16)] = Field(examples=[["mdl_7c1m5w9q3v0r8t2x6y4z"]])
+    model_ids: Annotated[list[str], Field(min_length=1, max_length=16)] = Field(examples=[["mdl_7c1m5w9q3v0r8t2x6y4z"]])
     """Ids of the models: of one origin with the explained one, such as its quantized ones, and with layers of the same
     names."""
 
@@ -173,7 +173,7 @@ class Edit(Contract):
     """A change that was tried."""
 
     index: int = Field(examples=[1204])
-    """Position of the sample in the data set."""
+    """Position of the sample in the dataset."""
     change: str = Field(examples=["insert 'nobody' into the hypothesis"])
     """What was done, read from a formula."""
     formula: str = Field(examples=["hyp:tok:nobody AND NOT overlap-75"])
@@ -181,7 +181,7 @@ class Edit(Contract):
     unit: int = Field(examples=[17])
     """Its unit."""
     before: list[str] = Field(examples=[["a dog runs .", "a dog sleeps ."]])
-    """Text before: premise and hypothesis; name of the picture for pictures."""
+    """Text before: premise and hypothesis; name of the image for images."""
     after: list[str] = Field(examples=[["a dog runs .", "nobody sleeps ."]])
     """Text after."""
     predicted_before: str = Field(examples=["neutral"])
@@ -198,7 +198,7 @@ class SuccessRate(Contract):
     """How often changes brought the class about."""
 
     tries: int = Field(examples=[200])
-    """Inputs changed, of another predicted class before; of a detector, pictures in which it found none of the
+    """Inputs changed, of another predicted class before; of a detector, images in which it found none of the
     class."""
     successes: int = Field(examples=[154])
     """Of these, how many were predicted as the class after, or had a box of it over the detector's

@@ -1,4 +1,4 @@
-"""Data sets: one file each, checked on arrival."""
+"""Datasets: one file each, checked on arrival."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from faceter.contracts.base import Contract, Provenance, Sha256, StoredFile, Tim
 
 
 class DatasetKind(StrEnum):
-    """What a data set holds, and so what its file looks like."""
+    """What a dataset holds, and so what its file looks like."""
 
     IMAGES = "images"
     """A zip of images; class folders optional, the folder's name being the class."""
@@ -25,12 +25,12 @@ class DatasetKind(StrEnum):
     FEATURES = "features"
     """An `.npz` with `features` [N, D], a row for each sample, and optional `labels` [N]."""
     DOMAINS = "domains"
-    """A zip with `A/` and `B/`, the pictures of two domains between which a model is to translate; optionally in pairs
+    """A zip with `A/` and `B/`, the images of two domains between which a model is to translate; optionally in pairs
     of the same name."""
 
 
 class Dataset(Contract):
-    """A data set the service keeps."""
+    """A dataset the service keeps."""
 
     id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
     """Opaque id."""
@@ -49,20 +49,20 @@ class Dataset(Contract):
     classes: list[str] = Field(default_factory=list, examples=[["airplane", "automobile"]])
     """Names of its classes; empty if it is not labelled. Of kind `domains`, its domains: A and B."""
     class_counts: dict[str, int] = Field(default_factory=dict, examples=[{"airplane": 500, "automobile": 500}])
-    """Samples (or boxes) of each class; of kind `domains`, pictures of each domain."""
+    """Samples (or boxes) of each class; of kind `domains`, images of each domain."""
     concepts: dict[str, list[str]] = Field(
         default_factory=dict, examples=[{"object": ["sky", "road", "car"], "scene": ["day", "dusk"]}]
     )
     """Names of its concepts by category: of kind `concepts`, and of `signals` (category `signal`); else empty."""
     paired: bool | None = Field(default=None, examples=[None])
-    """Of kind `domains` only: whether each picture of A is one of a pair with the picture of B of the same name, which
+    """Of kind `domains` only: whether each image of A is one of a pair with the image of B of the same name, which
     was checked on arrival. Null for other kinds."""
-    notes: list[str] = Field(default_factory=list, examples=[["passed over, not pictures: README.txt"]])
+    warnings: list[str] = Field(default_factory=list, examples=[["passed over, not images: README.txt"]])
     """What was passed over on arrival, such as hidden files."""
-    derived_from: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
-    """For a data set that was made here: the model it was made from, without any data."""
+    derived_from_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """For a dataset that was made here: the model it was made from, without any data."""
     provenance: Provenance | None = None
-    """For a data set that was made here: everything needed to make it again."""
+    """For a dataset that was made here: everything needed to make it again."""
     files: dict[str, StoredFile] = Field(default_factory=dict)
     """Further files that belong to it, by name, such as `contact-sheet.png`; `…/files/{name}` downloads one."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/datasets/dts_4x8k2m9q0v7r3t6w1y5z"}])

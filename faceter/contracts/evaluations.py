@@ -41,7 +41,7 @@ class Metric(StrEnum):
     """Unbiased kernel distance, cubic kernel (Bińkowski et al. 2018); may lie below 0."""
     INCEPTION_SCORE = "inception_score"
     """How sure a classifier is of each generated sample, and how many classes there are among all (Salimans et al.
-    2016). Needs `classifier`; the real samples play no part."""
+    2016). Needs `classifier_id`; the real samples play no part."""
 
     @property
     def smaller_is_better(self) -> bool:
@@ -64,9 +64,9 @@ Neighbours = Annotated[
 
 
 class FeatureSource(Contract):
-    """Where features of pictures or signals come from."""
+    """Where features of images or signals come from."""
 
-    model: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """Id of an uploaded model. It should know such data: one that does not tells apart what does not matter."""
     tensor: str = Field(min_length=1, max_length=1000, examples=["avgpool"])
     """Name of any of its tensors, as `…/graph` lists them; [N, D], or [N, D, …] which is averaged over what follows
@@ -76,23 +76,23 @@ class FeatureSource(Contract):
 class EvaluationRequest(Contract):
     """What to grade against what."""
 
-    reference: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of the data set of real samples: `images`, `signals` or `features`."""
-    generated: str = Field(examples=["dts_7c1m5w9q3v0r8t2x6y4z"])
-    """Id of the data set of generated samples, of the same kind."""
+    reference_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Id of the dataset of real samples: `images`, `signals` or `features`."""
+    generated_id: str = Field(examples=["dts_7c1m5w9q3v0r8t2x6y4z"])
+    """Id of the dataset of generated samples, of the same kind."""
     metrics: Annotated[list[Metric], Field(min_length=1)] | None = Field(
         default=None, examples=[["density", "coverage", "fid"]]
     )
-    """Which metrics; all that apply if not given (`inception_score` where there is a `classifier`)."""
+    """Which metrics; all that apply if not given (`inception_score` where there is a `classifier_id`)."""
     k: Neighbours = Field(default=5, examples=[5, [3, 5, 10]])
     """Which neighbour's distance is the radius of a ball. Of a list the first is that of `metrics`; all are in
     `sweep`, which costs next to nothing."""
     features: FeatureSource | None = None
-    """For images and signals: which model and tensor describe them. Not for data sets of `features`."""
-    classifier: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """For images and signals: which model and tensor describe them. Not for datasets of `features`."""
+    classifier_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """For the inception score: id of a model whose output is probabilities or logits of classes."""
     per_class: bool = False
-    """Whether to grade each class that both data sets have by itself, too."""
+    """Whether to grade each class that both datasets have by itself, too."""
     bootstrap: int = Field(default=0, ge=0, le=10_000, examples=[200])
     """How many times to draw the samples anew, for intervals; 0 for none."""
     subsample: int | None = Field(default=None, ge=1, examples=[10000])
@@ -100,7 +100,7 @@ class EvaluationRequest(Contract):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Random seed of what is drawn; equal seeds give equal results."""
     name: str | None = Field(default=None, min_length=1, max_length=200, examples=["gan, epoch 40"])
-    """What to call it; made from the names of the data sets if not given."""
+    """What to call it; made from the names of the datasets if not given."""
 
     @property
     def ks(self) -> list[int]:
@@ -112,13 +112,13 @@ class EvaluationRequest(Contract):
         """The metrics: those asked for, else all that apply."""
         if self.metrics is not None:
             return list(dict.fromkeys(self.metrics))
-        return [metric for metric in Metric if metric is not Metric.INCEPTION_SCORE or self.classifier is not None]
+        return [metric for metric in Metric if metric is not Metric.INCEPTION_SCORE or self.classifier_id is not None]
 
     @property
     def uses(self) -> list[str]:
-        """Ids of the data sets and models it reads."""
-        models = [self.features.model if self.features else None, self.classifier]
-        return list(dict.fromkeys([self.reference, self.generated, *(id for id in models if id is not None)]))
+        """Ids of the datasets and models it reads."""
+        models = [self.features.model_id if self.features else None, self.classifier_id]
+        return list(dict.fromkeys([self.reference_id, self.generated_id, *(id for id in models if id is not None)]))
 
 
 class MetricValue(Contract):
@@ -180,9 +180,9 @@ class FeatureDescription(Contract):
     """The tensor."""
     dimensions: int = Field(examples=[64])
     """D, values of each sample."""
-    reference_dataset: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """The data set of features of the real samples: kept, to be used again and downloaded."""
-    generated_dataset: str = Field(examples=["dts_7c1m5w9q3v0r8t2x6y4z"])
+    reference_features_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """The dataset of features of the real samples: kept, to be used again and downloaded."""
+    generated_features_id: str = Field(examples=["dts_7c1m5w9q3v0r8t2x6y4z"])
     """Of the generated ones."""
 
 
@@ -199,15 +199,15 @@ class Shown(StrEnum):
     """Generated samples by their distance to the nearest real one, the smallest first: copies are on top."""
 
 
-class Sample(Contract):
+class EvaluationSample(Contract):
     """One sample, and the one of the other set that is nearest to it."""
 
     set: Literal["reference", "generated"]
     """Which set it is of."""
     index: int = Field(examples=[4711])
-    """Its position in the data set, from 0."""
+    """Its position in the dataset, from 0."""
     name: str | None = Field(default=None, examples=["cat/00042.png"])
-    """Its name in the archive, for pictures."""
+    """Its name in the archive, for images."""
     label: str | None = Field(default=None, examples=["cat"])
     """Its class, if it has one."""
     balls: int = Field(examples=[7])
@@ -215,12 +215,12 @@ class Sample(Contract):
     distance: float = Field(examples=[3.7])
     """How far it is from the nearest sample of the other set."""
     nearest_index: int = Field(examples=[42])
-    """That one's position in its data set."""
+    """That one's position in its dataset."""
     nearest_name: str | None = Field(default=None, examples=["cat/00017.png"])
-    """Its name, for pictures."""
+    """Its name, for images."""
 
 
-class SamplePage(Page[Sample]):
+class SamplePage(Page[EvaluationSample]):
     """Some of the samples worth looking at."""
 
     which: Shown
@@ -287,9 +287,9 @@ class EvaluationSummary(Contract):
     """What it is called."""
     created_at: Timestamp
     """When it was made."""
-    reference: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    reference_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
     """The real samples."""
-    generated: str = Field(examples=["dts_7c1m5w9q3v0r8t2x6y4z"])
+    generated_id: str = Field(examples=["dts_7c1m5w9q3v0r8t2x6y4z"])
     """The generated samples."""
     reference_samples: int = Field(examples=[10000])
     """N."""
@@ -327,9 +327,9 @@ class Compared(Contract):
 class EvaluationComparison(Contract):
     """Two evaluations side by side."""
 
-    evaluation: str = Field(examples=["evl_4x8k2m9q0v7r3t6w1y5z"])
+    evaluation_id: str = Field(examples=["evl_4x8k2m9q0v7r3t6w1y5z"])
     """The one."""
-    other: str = Field(examples=["evl_7c1m5w9q3v0r8t2x6y4z"])
+    other_id: str = Field(examples=["evl_7c1m5w9q3v0r8t2x6y4z"])
     """The other."""
     comparable: bool
     """Whether reference, features, N, M and k agree, without which values cannot be compared."""

@@ -33,7 +33,7 @@ class Operator(StrEnum):
     AND_NOT = "and_not"
     """The formula without the concept."""
     NEIGHBORS = "neighbors"
-    """For words: a word or one of the five nearest to it by the data set's vectors, on the same side of the pair. It
+    """For words: a word or one of the five nearest to it by the dataset's vectors, on the same side of the pair. It
     makes a concept of a concept, and counts as one."""
 
 
@@ -44,7 +44,7 @@ class DerivedConcept(StrEnum):
     """Which of eleven basic colours a pixel has: black, blue, brown, gray, green, orange, pink, purple, red, white,
     yellow."""
     POSITION = "position"
-    """In which third of a picture a pixel lies: top, middle or bottom, and left, center or right. In which third of a
+    """In which third of an image a pixel lies: top, middle or bottom, and left, center or right. In which third of a
     signal a moment lies: start, middle or end."""
 
 
@@ -53,8 +53,8 @@ class ExplanationRequest(Contract):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    dataset: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of the data set with the concepts: of kind `concepts`, `signals` (with `concepts`) or `text_pairs`. Concepts
+    dataset_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Id of the dataset with the concepts: of kind `concepts`, `signals` (with `concepts`) or `text_pairs`. Concepts
     of text pairs are `pre:tok:WORD` and `hyp:tok:WORD`, words of the premise and the hypothesis (but for a, an, the, of
     and marks), `pre:tag:TAG` and `hyp:tag:TAG`, and `overlap-25`, `-50`, `-75`: more than that share of the hypothesis'
     words is in the premise too."""
@@ -76,7 +76,7 @@ class ExplanationRequest(Contract):
     """Formulas kept from one length to the next."""
     quantile: float | None = Field(default=None, gt=0, lt=1, examples=[0.005])
     """A unit fires where its activation is over the value that at most this share of its activations exceeds; 0.005 for
-    pictures and signals if neither this nor `threshold` is given."""
+    images and signals if neither this nor `threshold` is given."""
     threshold: float | None = Field(default=None, examples=[0.0])
     """A unit fires where its activation is over this; 0 for text if neither this nor `quantile` is given."""
     complexity_penalty: float = Field(default=1.0, gt=0, le=1, examples=[0.95])
@@ -94,7 +94,7 @@ class ExplanationRequest(Contract):
     resolution: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)] | None = Field(
         default=None, examples=[[112, 112]]
     )
-    """For pictures: height and width at which masks are compared; 112 × 112 if not given. Activations come to it
+    """For images: height and width at which masks are compared; 112 × 112 if not given. Activations come to it
     bilinearly without corner alignment, labels by nearest neighbour. (Of signals they come to the moments linearly.
     What lies between two cells is lower than the higher one, so a peak may be over the threshold and no pixel.)"""
     cut_sentences: bool = False
@@ -105,7 +105,7 @@ class ExplanationRequest(Contract):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Random seed; equal seeds give equal results."""
     name: str | None = Field(default=None, min_length=1, max_length=200, examples=["last block, CamVid"])
-    """What to call it; made from the names of the model and the data set if not given."""
+    """What to call it; made from the names of the model and the dataset if not given."""
 
     @property
     def layers(self) -> list[str]:
@@ -146,9 +146,9 @@ class NeuronExample(Contract):
     """A sample at which a unit is strongest."""
 
     index: int = Field(examples=[17])
-    """Its position in the data set, from 0."""
+    """Its position in the dataset, from 0."""
     name: str | None = Field(default=None, examples=["images/0001TP_006690.jpg"])
-    """Its name in the archive, for pictures."""
+    """Its name in the archive, for images."""
     activation: float = Field(examples=[7.31])
     """The largest activation of the unit in it."""
     texts: list[str] | None = Field(default=None, examples=[["a man plays .", "a man sleeps ."]])
@@ -183,7 +183,7 @@ class NeuronSummary(Contract):
     """Whether no formula of at most that length does better: true, false, or null where it is not known."""
     firings: int = Field(examples=[7712])
     """At how many pixels (moments, pairs) it fires."""
-    note: str | None = Field(default=None, examples=["never fires"])
+    reason: str | None = Field(default=None, examples=["never fires"])
     """Why it was left unexplained, if it was."""
 
 
@@ -220,10 +220,10 @@ class NeuronPage(Page[NeuronSummary]):
 class FoundNeuron(NeuronSummary):
     """A unit of a model, found over all its explanations."""
 
-    explanation: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
+    explanation_id: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
     """The explanation that says so."""
-    dataset: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """The data set it is about."""
+    dataset_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """The dataset it is about."""
 
 
 class ConceptUse(Contract):
@@ -304,7 +304,7 @@ class Explanation(Contract):
     """SHA-256 of the file with the concepts."""
     settings: ExplanationRequest
     """The request, defaults filled in."""
-    about: Literal["pictures", "signals", "text"]
+    about: Literal["images", "signals", "text"]
     """What the samples are."""
     samples: int = Field(examples=[123])
     """How many samples."""
@@ -344,8 +344,8 @@ class ExplanationSummary(Contract):
     """When it was made."""
     model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """The model explained."""
-    dataset: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """The data set with the concepts."""
+    dataset_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """The dataset with the concepts."""
     layers: list[str] = Field(examples=[["relu_12"]])
     """The layers."""
     units: int = Field(examples=[192])

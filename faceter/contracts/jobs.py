@@ -44,8 +44,8 @@ class QuantizationJob(Contract):
 
     @property
     def uses(self) -> list[str]:
-        """Ids of the models and data sets the job reads."""
-        datasets = (self.request.calibration_dataset, self.request.evaluation_dataset)
+        """Ids of the models and datasets the job reads."""
+        datasets = (self.request.calibration_dataset_id, self.request.evaluation_dataset_id)
         return [self.model_id, *(dataset for dataset in datasets if dataset)]
 
 
@@ -59,7 +59,7 @@ class EvaluationJob(Contract):
 
     @property
     def uses(self) -> list[str]:
-        """Ids of the models and data sets the job reads."""
+        """Ids of the models and datasets the job reads."""
         return self.request.uses
 
 
@@ -75,8 +75,8 @@ class ExplanationJob(Contract):
 
     @property
     def uses(self) -> list[str]:
-        """Ids of the models and data sets the job reads."""
-        return [self.model_id, self.request.dataset]
+        """Ids of the models and datasets the job reads."""
+        return [self.model_id, self.request.dataset_id]
 
 
 class AnalysisJob(Contract):
@@ -89,18 +89,18 @@ class AnalysisJob(Contract):
     model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """The model it explains."""
     dataset_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """The data set it was made with."""
+    """The dataset it was made with."""
     request: AnalysisRequest
     """What to analyse."""
 
     @property
     def uses(self) -> list[str]:
-        """Ids of the explanation, models and data sets the job reads."""
+        """Ids of the explanation, models and datasets the job reads."""
         ids = [self.explanation_id, self.model_id, self.dataset_id]
         match self.request:
-            case DriftRequest(models=models):
+            case DriftRequest(model_ids=models):
                 ids.extend(models)
-            case InterpretabilityRequest(dataset=str() as dataset):
+            case InterpretabilityRequest(dataset_id=str() as dataset):
                 ids.append(dataset)
             case _:
                 pass
@@ -117,7 +117,7 @@ class TranslationJob(Contract):
 
     @property
     def uses(self) -> list[str]:
-        """Ids of the data sets, models and translators the job reads."""
+        """Ids of the datasets, models and translators the job reads."""
         return self.request.uses
 
 
@@ -133,7 +133,7 @@ class JobResult(Contract):
     model_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """The model it made."""
     dataset_id: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """The data set it made on the way, such as the synthetic inputs a model was tuned on."""
+    """The dataset it made on the way, such as the synthetic inputs a model was tuned on."""
     evaluation_id: str | None = Field(default=None, examples=["evl_4x8k2m9q0v7r3t6w1y5z"])
     """The evaluation it made."""
     explanation_id: str | None = Field(default=None, examples=["exp_4x8k2m9q0v7r3t6w1y5z"])

@@ -13,11 +13,11 @@ from faceter.contracts.quantizations import Granularity, QuantizationMethod, Qua
 class Task(StrEnum):
     """What a model is for; decides how `predict` reads its outputs."""
 
-    IMAGE_CLASSIFICATION = "image-classification"
-    OBJECT_DETECTION = "object-detection"
-    IMAGE_TRANSLATION = "image-translation"
-    TEXT_PAIR_CLASSIFICATION = "text-pair-classification"
-    SIGNAL_CLASSIFICATION = "signal-classification"
+    IMAGE_CLASSIFICATION = "image_classification"
+    OBJECT_DETECTION = "object_detection"
+    IMAGE_TRANSLATION = "image_translation"
+    TEXT_PAIR_CLASSIFICATION = "text_pair_classification"
+    SIGNAL_CLASSIFICATION = "signal_classification"
     OTHER = "other"
 
     @property
@@ -27,7 +27,7 @@ class Task(StrEnum):
 
 
 class ResizeRule(StrEnum):
-    """How a picture comes to the model's size."""
+    """How an image comes to the model's size."""
 
     STRETCH = "stretch"
     """Both sides scaled on their own."""
@@ -40,24 +40,24 @@ class ResizeRule(StrEnum):
 class ChannelOrder(StrEnum):
     """The order of the channels the model wants."""
 
-    RGB = "RGB"
-    BGR = "BGR"
-    GRAY = "GRAY"
+    RGB = "rgb"
+    BGR = "bgr"
+    GRAY = "gray"
 
 
 class Preprocessing(Contract):
-    """How a picture becomes the model's input: (pixel · scale − mean) / std, channels first."""
+    """How an image becomes the model's input: (pixel · scale − mean) / std, channels first."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     input: str | None = Field(default=None, examples=["image"])
-    """Name of the input that takes the picture; the only one of rank 4 if not given."""
+    """Name of the input that takes the image; the only one of rank 4 if not given."""
     size: Annotated[list[Annotated[int, Field(gt=0, le=16384)]], Field(min_length=2, max_length=2)] = Field(
         examples=[[32, 32]]
     )
     """Height and width in pixels."""
     resize: ResizeRule = ResizeRule.STRETCH
-    """How a picture comes to that size."""
+    """How an image comes to that size."""
     channel_order: ChannelOrder = ChannelOrder.RGB
     """Order of the channels."""
     scale: float = Field(default=1 / 255, gt=0, examples=[1 / 255])
@@ -106,13 +106,13 @@ class DetectionDecoding(Contract):
         size   = size_factor · f(raw · variances[1]) ^ size_power · unit
 
     where reference and unit are those of the cell (its left top corner and its sides), of the anchor (its centre and
-    its sides) or of the picture (its left top corner and its sides).
+    its sides) or of the image (its left top corner and its sides).
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     head: Literal["grid", "anchors", "direct"] = Field(examples=["grid"])
-    """Where the boxes are measured from: the cell, the anchor, or the picture."""
+    """Where the boxes are measured from: the cell, the anchor, or the image."""
     boxes: str | Annotated[list[str], Field(min_length=1)] = Field(examples=["758"])
     """Name of the output that holds the four box values; several where each feature map has an output of its own."""
     scores: str | Annotated[list[str], Field(min_length=1)] | None = Field(default=None, examples=["scores"])
@@ -156,7 +156,7 @@ class DetectionDecoding(Contract):
     """Factor on the activated size values (YOLOv5 before decoding: 4)."""
     size_power: float = Field(default=1.0, gt=0, examples=[2.0])
     """Power the activated size values are raised to (YOLOv5 before decoding: 2)."""
-    size_unit: Literal["picture", "cell", "anchor"] = "picture"
+    size_unit: Literal["image", "cell", "anchor"] = "image"
     """For a grid head: what a size of 1 means. For an anchors head it is always the anchor."""
     anchors: list[list[float]] | None = Field(default=None, examples=[[[0.1, 0.13], [0.16, 0.3]]])
     """As fractions of the input. Grid head: [width, height] of each anchor of a cell, feature map after feature map.
@@ -182,7 +182,7 @@ class DetectionDecoding(Contract):
     class_agnostic: bool = False
     """Whether boxes of different classes suppress each other too."""
     max_detections: int = Field(default=100, ge=1, le=1000)
-    """Most boxes answered for a picture."""
+    """Most boxes answered for an image."""
 
     @property
     def box_outputs(self) -> list[str]:
@@ -260,7 +260,7 @@ class ModelMetadata(Contract):
     task: Task = Task.OTHER
     """What the model is for."""
     preprocessing: Preprocessing | None = None
-    """How a picture becomes its input; needed to predict from image files."""
+    """How an image becomes its input; needed to predict from image files."""
     labels: list[str] | None = Field(default=None, min_length=1, examples=[["cat", "dog"]])
     """Names of the classes, in the order of the output."""
     output: str | None = Field(default=None, examples=["logits"])
@@ -303,7 +303,7 @@ class Model(Contract):
     """Version of the standard operator set."""
     parameters: int = Field(examples=[272474])
     """Number of trained values."""
-    derived_from: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    derived_from_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """Id of the model it was made from."""
     quantization: QuantizationReport | None = None
     """For a quantized model: how it was made, and what it lost."""
@@ -347,7 +347,7 @@ class ModelSummary(Contract):
     """What it is for."""
     parameters: int = Field(examples=[272474])
     """Number of trained values."""
-    derived_from: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    derived_from_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """Id of the model it was made from."""
     quantization: QuantizationSummary | None = None
     """For a quantized model: how it was made, in short."""

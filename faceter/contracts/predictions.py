@@ -1,4 +1,4 @@
-"""Predictions: tensors or pictures in, classes, boxes or tensors out."""
+"""Predictions: tensors or images in, classes, boxes or tensors out."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ class Detection(Contract):
     score: float = Field(ge=0, le=1, examples=[0.87])
     """How sure the model is."""
     box: list[float] = Field(min_length=4, max_length=4, examples=[[12.0, 30.5, 118.2, 201.0]])
-    """Left, top, right, bottom, in the picture's own pixels."""
+    """Left, top, right, bottom, in the image's own pixels."""
 
 
 class Prediction(Contract):
@@ -55,7 +55,7 @@ class Prediction(Contract):
     detections: list[list[Detection]] | None = Field(
         default=None, examples=[[[{"index": 0, "label": "person", "score": 0.87, "box": [12.0, 30.5, 118.2, 201.0]}]]]
     )
-    """For detectors: the boxes of each picture, best first."""
+    """For detectors: the boxes of each image, best first."""
     outputs: dict[str, Any] | None = Field(default=None, examples=[{"logits": [[0.1, 2.3, -1.0]]}])
     """For everything else, or when asked for: every output as nested lists."""
     milliseconds: float = Field(examples=[2.1])

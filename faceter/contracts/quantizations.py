@@ -24,7 +24,7 @@ class QuantizationMethod(StrEnum):
     ZAQ = "zaq"
     """ZAQ (Liu et al. 2021): a generator seeks inputs on which the two networks differ. Any network, any outputs."""
     FT = "ft"
-    """Fine-tuning on your own inputs, labels not used: the upper reference. Needs a calibration data set."""
+    """Fine-tuning on your own inputs, labels not used: the upper reference. Needs a calibration dataset."""
     AUTO = "auto"
     """Faceter's own: chooses by itself what gives most accuracy in the time there is. Any network, any outputs."""
 
@@ -73,10 +73,10 @@ class QuantizationRequest(Contract):
     """Bits of every activation, 2 to 8; the network's own input stays at 8. With a `target`, 8."""
     weight_granularity: Granularity = Granularity.CHANNEL
     """One scale per weight tensor, or one per output channel."""
-    calibration_dataset: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of a data set to measure activation ranges on and, for `ft`, to tune on; others need none."""
-    evaluation_dataset: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of a labelled data set to measure accuracy on, before and after; never used to choose anything, but for
+    calibration_dataset_id: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Id of a dataset to measure activation ranges on and, for `ft`, to tune on; others need none."""
+    evaluation_dataset_id: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Id of a labelled dataset to measure accuracy on, before and after; never used to choose anything, but for
     whether a `target` is met."""
     max_minutes: float | None = Field(default=None, gt=0, examples=[6.0])
     """For a tuned method: how long making inputs and tuning may take; the report's measurements come on top. The best
@@ -138,11 +138,11 @@ class Agreement(Contract):
 class Quality(Contract):
     """A score before and after, on the evaluation data."""
 
-    metric: Literal["top1", "mAP@0.5", "mAP@[.5:.95]", "density", "coverage"]
-    """Which score. `density` and `coverage` are of a generator: its pictures against the original's, by their colours
+    metric: Literal["top1", "map_50", "map_50_95", "density", "coverage"]
+    """Which score. `density` and `coverage` are of a generator: its images against the original's, by their colours
     on a grid of 16 × 16; density may exceed 1."""
     before: float = Field(ge=0, examples=[0.8806])
-    """The original's; of `density` and `coverage`, its pictures against themselves."""
+    """The original's; of `density` and `coverage`, its images against themselves."""
     after: float = Field(ge=0, examples=[0.8788])
     """The quantized model's."""
     samples: int = Field(examples=[5000])
@@ -255,8 +255,8 @@ class Tuning(Contract):
     """What convolutions and matrix products of training were computed in."""
     compiled: bool = False
     """Whether the inner loops were compiled on the worker's host."""
-    synthetic_dataset: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of the data set made of the inputs that were synthesized."""
+    synthetic_dataset_id: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Id of the dataset made of the inputs that were synthesized."""
 
 
 class TradeOffPoint(Contract):
@@ -317,6 +317,6 @@ class QuantizationReport(Contract):
     tuning: Tuning | None = None
     """For a tuned method: how the network was tuned. Its curves are among the model's files."""
     trade_off: TradeOff | None = None
-    """For a `target`: size against quality. Its picture is among the model's files."""
-    notes: list[str] = Field(default_factory=list, examples=[["Activation ranges come from BatchNorm statistics."]])
+    """For a `target`: size against quality. Its image is among the model's files."""
+    warnings: list[str] = Field(default_factory=list, examples=[["Activation ranges come from BatchNorm statistics."]])
     """What a reader should know: ranges from noise, layers left out, a slower layout avoided."""

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     max_model_bytes: PositiveInt = 1 * _GIB
     """Largest model file accepted."""
     max_dataset_bytes: PositiveInt = 4 * _GIB
-    """Largest data set file accepted."""
+    """Largest dataset file accepted."""
     max_unpacked_bytes: PositiveInt = 16 * _GIB
     """Most bytes an archive may unpack to."""
     max_archive_entries: PositiveInt = 500_000
@@ -85,9 +85,9 @@ class Settings(BaseSettings):
     max_json_bytes: PositiveInt = 1 * _MIB
     """Largest JSON body of any other request."""
     max_pixels: PositiveInt = 100_000_000
-    """Most pixels of one picture."""
+    """Most pixels of one image."""
     max_batch: PositiveInt = 256
-    """Most pictures or rows in one predict request."""
+    """Most images or rows in one predict request."""
 
     session_cache_bytes: PositiveInt = 2 * _GIB
     """Memory the loaded models of the API may take together, by their size in memory as estimated."""
@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     translation_seconds: PositiveFloat = 600.0
     """Longest the translation of one request may take."""
     translation_bytes: PositiveInt = 1 * _GIB
-    """Memory that one translation may take for a picture's tensors, as estimated; larger pictures go in tiles."""
+    """Memory that one translation may take for an image's tensors, as estimated; larger images go in tiles."""
 
     max_queued_jobs: PositiveInt = 10_000
     """Most jobs waiting; beyond that a new one is answered 503 with Retry-After."""

@@ -1,4 +1,4 @@
-"""Translators: pictures of one domain into another, trained here or made of two uploaded generators."""
+"""Translators: images of one domain into another, trained here or made of two uploaded generators."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ PUBLISHED_EPOCHS = 200
 """Epochs of both papers."""
 
 LEAST_IMAGE_SIZE = 16
-"""Least sides of the pictures trained on, pixels."""
+"""Least sides of the images trained on, pixels."""
 
 _LARGE = 256
 _BLOCKS_OF_LARGE, _BLOCKS_OF_SMALL = 9, 6
@@ -26,7 +26,7 @@ class TranslationMethod(StrEnum):
     """How a translator is trained."""
 
     CYCLEGAN = "cyclegan"
-    """From two sets of pictures that do not belong together in pairs; both directions (Zhu et al. 2017)."""
+    """From two sets of images that do not belong together in pairs; both directions (Zhu et al. 2017)."""
     PIX2PIX = "pix2pix"
     """From pairs; one direction (Isola et al. 2017)."""
 
@@ -41,7 +41,7 @@ class GeneratorKind(StrEnum):
 
     @property
     def multiple(self) -> int:
-        """What the sides of the pictures trained on must be a multiple of, pixels."""
+        """What the sides of the images trained on must be a multiple of, pixels."""
         return 32 if self is GeneratorKind.UNET else 4
 
 
@@ -73,10 +73,10 @@ def residual_blocks_at(image_size: int) -> int:
 
 
 def unet_depth_at(image_size: int) -> int:
-    """Return how often a unet halves its pictures: as often as they can be, eight times at most.
+    """Return how often a unet halves its images: as often as they can be, eight times at most.
 
     Args:
-        image_size: Sides of the pictures trained on, pixels, a multiple of 32.
+        image_size: Sides of the images trained on, pixels, a multiple of 32.
     """
     return min((image_size & -image_size).bit_length() - 1, _DEEPEST)
 
@@ -91,16 +91,16 @@ class TranslatorTraining(Contract):
 
     method: TranslationMethod
     """How to train it."""
-    dataset: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of a data set of kind `domains`; for `pix2pix` one that was uploaded with `paired=true`."""
-    evaluation_dataset: str | None = Field(default=None, examples=["dts_7c1m5w9q3v0r8t2x6y4z"])
-    """Id of a data set of kind `domains` that is not trained on: its pictures are those of the samples and the
-    evaluation. Pictures of `dataset` if not given. Paired ones give a pixel error too."""
+    dataset_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Id of a dataset of kind `domains`; for `pix2pix` one that was uploaded with `paired=true`."""
+    evaluation_dataset_id: str | None = Field(default=None, examples=["dts_7c1m5w9q3v0r8t2x6y4z"])
+    """Id of a dataset of kind `domains` that is not trained on: its images are those of the samples and the
+    evaluation. Images of `dataset_id` if not given. Paired ones give a pixel error too."""
     features: FeatureSource | None = None
-    """Which model and tensor describe pictures for density, coverage and FID of translations against the target domain;
+    """Which model and tensor describe images for density, coverage and FID of translations against the target domain;
     these are left out without it."""
     image_size: int = Field(default=256, ge=LEAST_IMAGE_SIZE, le=1024)
-    """Sides of the square that training looks at, pixels: a multiple of 4, for `unet` of 32. Pictures are scaled to
+    """Sides of the square that training looks at, pixels: a multiple of 4, for `unet` of 32. Images are scaled to
     286 / 256 of it and cut at random."""
     base_channels: int = Field(default=64, ge=1, le=256)
     """Channels of the first layer of generators and discriminators; time and memory grow with the square."""
@@ -120,19 +120,19 @@ class TranslatorTraining(Contract):
     max_minutes: float | None = Field(default=None, gt=0, examples=[60.0])
     """How long to train. What follows (evaluation, writing the models) comes on top."""
     epochs: int | None = Field(default=None, ge=1, le=100_000, examples=[200])
-    """How many times to go through the pictures of the larger domain, instead of minutes; equal seeds then give equal
+    """How many times to go through the images of the larger domain, instead of minutes; equal seeds then give equal
     translators on equal machines. 200 if neither is given."""
     batch_size: int = Field(default=1, ge=1, le=64)
-    """Pictures of each domain per step."""
+    """Images of each domain per step."""
     learning_rate: float = Field(default=2e-4, gt=0, le=0.1)
     """Adam's rate: constant for the first half, then in a line to 0."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Random seed."""
-    resume_from: str | None = Field(default=None, examples=["trl_4x8k2m9q0v7r3t6w1y5z"])
+    resume_from_id: str | None = Field(default=None, examples=["trl_4x8k2m9q0v7r3t6w1y5z"])
     """Id of a translator that was trained here, to go on from: networks, discriminators and optimizers. What the
     networks look like is then that translator's."""
     name: str | None = Field(default=None, min_length=1, max_length=200, examples=["dusk to day"])
-    """What to call it; made from the name of the data set if not given."""
+    """What to call it; made from the name of the dataset if not given."""
 
     @property
     def kind(self) -> GeneratorKind:
@@ -153,63 +153,63 @@ class TranslatorTraining(Contract):
 
     @property
     def uses(self) -> list[str]:
-        """Ids of the data sets, models and translators it reads."""
-        features = self.features.model if self.features else None
-        ids = [self.dataset, self.evaluation_dataset, features, self.resume_from]
+        """Ids of the datasets, models and translators it reads."""
+        features = self.features.model_id if self.features else None
+        ids = [self.dataset_id, self.evaluation_dataset_id, features, self.resume_from_id]
         return list(dict.fromkeys(id for id in ids if id is not None))
 
 
 class UploadedGenerators(Contract):
     """A translator of generators that were uploaded: both, or one."""
 
-    a2b: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of the model that makes pictures of domain B from those of A."""
-    b2a: str | None = Field(default=None, examples=["mdl_7c1m5w9q3v0r8t2x6y4z"])
-    """Id of the model that makes pictures of domain A from those of B."""
+    a2b_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """Id of the model that makes images of domain B from those of A."""
+    b2a_id: str | None = Field(default=None, examples=["mdl_7c1m5w9q3v0r8t2x6y4z"])
+    """Id of the model that makes images of domain A from those of B."""
     name: str | None = Field(default=None, min_length=1, max_length=200, examples=["dusk to day"])
     """What to call it; made from the models' names if not given."""
 
     @property
     def models(self) -> dict[Direction, str]:
         """The models that are given, by direction."""
-        given = {Direction.A2B: self.a2b, Direction.B2A: self.b2a}
+        given = {Direction.A2B: self.a2b_id, Direction.B2A: self.b2a_id}
         return {direction: id for direction, id in given.items() if id is not None}
 
 
 def _form(value: Any) -> str:
     said = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    return "uploaded" if "method" not in said and ("a2b" in said or "b2a" in said) else "training"
+    return "uploaded" if "method" not in said and ("a2b_id" in said or "b2a_id" in said) else "training"
 
 
 TranslatorRequest = Annotated[
     Annotated[TranslatorTraining, Tag("training")] | Annotated[UploadedGenerators, Tag("uploaded")],
     Discriminator(_form),
 ]
-"""What to make a translator of: a data set to train on, or uploaded generators (`a2b`, `b2a`)."""
+"""What to make a translator of: a dataset to train on, or uploaded generators (`a2b_id`, `b2a_id`)."""
 
 
 class DirectionEvaluation(Contract):
     """How good translations of one direction are."""
 
-    pictures: int = Field(examples=[24])
+    images: int = Field(examples=[24])
     """How many were translated."""
     held_out: bool
     """Whether they were no part of training."""
     metrics: dict[str, float] = Field(default_factory=dict, examples=[{"density": 0.81, "coverage": 0.7, "fid": 61.2}])
-    """Translations against pictures of the target domain, by metric; empty without `features`."""
+    """Translations against images of the target domain, by metric; empty without `features`."""
     untranslated: dict[str, float] = Field(
         default_factory=dict, examples=[{"density": 0.1, "coverage": 0.2, "fid": 130.4}]
     )
-    """The same of the pictures before translation, to compare with."""
+    """The same of the images before translation, to compare with."""
     brightness: dict[str, float] = Field(examples=[{"source": 0.21, "translated": 0.43, "target": 0.46}])
-    """Mean brightness (Rec. 601 luma, 0 to 1) of the pictures, of their translations and of the target domain."""
+    """Mean brightness (Rec. 601 luma, 0 to 1) of the images, of their translations and of the target domain."""
     reconstruction_error: float | None = Field(default=None, examples=[0.042])
-    """Mean absolute difference, in shares of the range, between pictures and their translations translated back; null
+    """Mean absolute difference, in shares of the range, between images and their translations translated back; null
     for one direction alone."""
     pixel_error: float | None = Field(default=None, examples=[0.088])
     """For pairs: mean absolute difference between translations and what they should be, in shares of the range."""
-    mean_picture_error: float | None = Field(default=None, examples=[0.171])
-    """The same of one picture for all, the mean of the target pictures trained on: what a translator has to beat."""
+    mean_image_error: float | None = Field(default=None, examples=[0.171])
+    """The same of one image for all, the mean of the target images trained on: what a translator has to beat."""
 
 
 class TrainingRecord(Contract):
@@ -220,13 +220,13 @@ class TrainingRecord(Contract):
     steps: int = Field(examples=[12_000])
     """Steps taken, those of earlier training that it went on from left out."""
     epochs: float = Field(examples=[100.0])
-    """How many times it went through the pictures of the larger domain."""
+    """How many times it went through the images of the larger domain."""
     seconds: float = Field(examples=[3600.0])
     """How long training took."""
     steps_per_second: float = Field(examples=[3.3])
     """Its speed."""
     waited_seconds: float = Field(examples=[0.2])
-    """How long steps waited for pictures, of all that."""
+    """How long steps waited for images, of all that."""
     ended_by: Literal["budget", "request", "time_limit", "diverged"]
     """Why it ended: its minutes or epochs were over, someone asked it to, the server's limit for jobs, or losses that
     were no longer finite, in which case it is what it was before that."""
@@ -270,7 +270,7 @@ class Translator(_TranslatorBase):
     """SHA-256 of its archive: of one that was trained, its last checkpoint, samples and curves."""
     bytes: int = Field(examples=[182_340_112])
     """Size of its archive."""
-    models: dict[Direction, str] = Field(examples=[{"a2b": "mdl_4x8k2m9q0v7r3t6w1y5z"}])
+    model_ids: dict[Direction, str] = Field(examples=[{"a2b": "mdl_4x8k2m9q0v7r3t6w1y5z"}])
     """Ids of its generators, models like any other."""
     model_sha256: dict[Direction, Sha256]
     """SHA-256 of their files."""
@@ -280,7 +280,7 @@ class Translator(_TranslatorBase):
     """How good its translations are; empty for uploaded generators."""
     warnings: list[str] = Field(
         default_factory=list,
-        examples=[["The evaluation looks at pictures of the training set. Name an `evaluation_dataset` for others."]],
+        examples=[["The evaluation looks at images of the training set. Name an `evaluation_dataset_id` for others."]],
     )
     """What a reader should know."""
     provenance: Provenance | None = None
@@ -291,7 +291,7 @@ class Translator(_TranslatorBase):
     @property
     def directions(self) -> list[Direction]:
         """The directions it has."""
-        return list(self.models)
+        return list(self.model_ids)
 
 
 class TranslatorInTraining(_TranslatorBase):
@@ -327,7 +327,7 @@ class TranslatorSummary(Contract):
     """When it was made."""
     method: TranslationMethod | None = None
     """How it was trained; null for uploaded generators."""
-    models: dict[Direction, str] = Field(examples=[{"a2b": "mdl_4x8k2m9q0v7r3t6w1y5z"}])
+    model_ids: dict[Direction, str] = Field(examples=[{"a2b": "mdl_4x8k2m9q0v7r3t6w1y5z"}])
     """Ids of its generators."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/translators/trl_4x8k2m9q0v7r3t6w1y5z"}])
     """Where to go from here."""
@@ -351,8 +351,8 @@ class TranslatorCurves(Contract):
     """In order."""
 
 
-class Sample(Contract):
-    """A contact sheet of the fixed pictures at one moment of training."""
+class TrainingSample(Contract):
+    """A contact sheet of the fixed images at one moment of training."""
 
     step: int = Field(examples=[1200])
     """Steps taken by then."""
@@ -363,5 +363,5 @@ class Sample(Contract):
 class TranslatorSamples(Contract):
     """The contact sheets of a translator: real A, as B, back as A; real B, as A, back as B."""
 
-    items: list[Sample]
+    items: list[TrainingSample]
     """In the order of training; of many, every other one was dropped as they came."""

@@ -1,1 +1,1 @@
-"""Reads and checks the data sets a user uploads. One kind, one file."""
+"""Reads and checks the datasets a user uploads. One kind, one file."""

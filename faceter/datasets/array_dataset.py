@@ -1,4 +1,4 @@
-"""What data sets in an ``.npz`` share: samples that are the rows of one array of floats, with classes or without."""
+"""What datasets in an ``.npz`` share: samples that are the rows of one array of floats, with classes or without."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class ArrayDataset(ABC):
     """Samples of one shape, in the order of the file, read only when asked for.
 
     Args:
-        archive: The arrays; closed together with the data set.
+        archive: The arrays; closed together with the dataset.
 
     Raises:
         FaceterError: ``INVALID_DATASET`` naming the array at fault.
@@ -59,7 +59,7 @@ class ArrayDataset(ABC):
 
     @classmethod
     def open(cls, path: Path, settings: Settings) -> Self:
-        """Open the data set in an ``.npz``, without reading its samples.
+        """Open the dataset in an ``.npz``, without reading its samples.
 
         Raises:
             FaceterError: If the file is not safe, or has not the form of this kind.
@@ -76,7 +76,7 @@ class ArrayDataset(ABC):
 
     @abstractmethod
     def verify(self, progress: ProgressFunction | None = None) -> DatasetSummary:
-        """Read every value once, one block after the other, and say what the data set holds.
+        """Read every value once, one block after the other, and say what the dataset holds.
 
         Args:
             progress: Is told the fraction done.

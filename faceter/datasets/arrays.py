@@ -194,7 +194,7 @@ class Rows:
 
 
 def invalid(detail: str) -> FaceterError:
-    """Return an error that a data set has not the form of its kind."""
+    """Return an error that a dataset has not the form of its kind."""
     return FaceterError(ProblemKind.INVALID_DATASET, detail)
 
 

@@ -1,4 +1,4 @@
-"""Data sets of kind ``concepts``: a zip of pictures whose pixels, or which as a whole, are labelled with concepts."""
+"""Datasets of kind ``concepts``: a zip of images whose pixels, or which as a whole, are labelled with concepts."""
 
 import csv
 import json
@@ -16,8 +16,8 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive
-from faceter.datasets.images import split_pictures
-from faceter.datasets.pictures import PictureDataset
+from faceter.datasets.image_dataset import ImageDataset
+from faceter.datasets.images import split_images
 from faceter.datasets.samples import DatasetSummary, first_few
 
 _CONCEPTS, _IMAGES, _LABELS, _IMAGE_LABELS = "concepts.json", "images/", "labels/", "image_labels.csv"
@@ -42,13 +42,13 @@ _WIDENINGS: Final = (256, 257)
 """What 8-bit values are multiplied by where they are made 16-bit."""
 
 
-class ConceptsDataset(PictureDataset):
-    """Pictures with concepts: of their pixels, or of them as a whole.
+class ConceptsDataset(ImageDataset):
+    """Images with concepts: of their pixels, or of them as a whole.
 
     ``concepts.json`` names the concepts of each category. ``labels/CATEGORY/NAME.png`` says for each pixel of the
-    picture ``images/NAME.jpg`` (or another ending), seen upright, which concept of that category is there: 0 for
-    nothing, k for the k-th. ``image_labels.csv`` names concepts that are true of a whole picture. A category with a
-    folder has a file for each picture; one without is of whole pictures; one may have both. Pictures come in the order
+    image ``images/NAME.jpg`` (or another ending), seen upright, which concept of that category is there: 0 for
+    nothing, k for the k-th. ``image_labels.csv`` names concepts that are true of a whole image. A category with a
+    folder has a file for each image; one without is of whole images; one may have both. Images come in the order
     of their names; all may lie in one folder.
 
     Raises:
@@ -67,20 +67,20 @@ class ConceptsDataset(PictureDataset):
         """All of them, category after category: index k is concept number k."""
         self.concept_categories: list[str] = [name for name, names in self.categories.items() for _ in names]
         """Category of each concept."""
-        self.names, _ = split_pictures([name for name in archive.names if name.startswith(root + _IMAGES)])
+        self.names, _ = split_images([name for name in archive.names if name.startswith(root + _IMAGES)])
         stems = _stems(self.names, root + _IMAGES)
         files = _label_files(archive, root, self.categories)
         self.pixel_categories: list[str] = [category for category in self.categories if category in files]
         """Those whose concepts are labelled pixel by pixel."""
-        self._maps = {category: _of_pictures(files[category], category, stems) for category in self.pixel_categories}
+        self._maps = {category: _of_images(files[category], category, stems) for category in self.pixel_categories}
         self._everywhere = self._image_labels(archive, root, stems)
         self._note_strangers(archive, root)
 
     def label_maps(self, index: int) -> NDArray[np.uint16]:
-        """Return the concepts of a picture's pixels.
+        """Return the concepts of an image's pixels.
 
         Args:
-            index: The picture's position.
+            index: The image's position.
 
         Returns:
             uint16 [pixel_categories, H, W], upright: 0 for nothing, k for the k-th concept of the category.
@@ -93,15 +93,15 @@ class ConceptsDataset(PictureDataset):
             return np.empty((0, height, width), np.uint16)
         maps = [self._label_map(self._maps[category][index]) for category in self.pixel_categories]
         if len({values.shape for values in maps}) > 1:
-            raise _invalid(f"The labels of '{self.names[index]}' differ in size. Save them all in the picture's size.")
+            raise _invalid(f"The labels of '{self.names[index]}' differ in size. Save them all in the image's size.")
         return np.stack(maps).astype(np.uint16, copy=False)
 
     def image_concepts(self, index: int) -> list[int]:
-        """Return the numbers, rising, of the concepts that are true of a whole picture."""
+        """Return the numbers, rising, of the concepts that are true of a whole image."""
         return list(self._everywhere[index])
 
     def verify_image(self, index: int, image: Image.Image) -> None:
-        """Check the labels of a picture's pixels.
+        """Check the labels of an image's pixels.
 
         Raises:
             FaceterError: ``INVALID_DATASET`` if they are of another size, or number concepts that there are not.
@@ -112,29 +112,29 @@ class ConceptsDataset(PictureDataset):
             self._check_values(values, file, category)
 
     def summary(self) -> DatasetSummary:
-        """Say how many pictures there are, and which concepts."""
+        """Say how many images there are, and which concepts."""
         concepts = {category: list(names) for category, names in self.categories.items()}
         return DatasetSummary(samples=len(self), concepts=concepts, notes=list(self.notes))
 
     def sample_labels(self, model_labels: Sequence[str] | None) -> None:
-        """Return None: pictures have concepts, but no class."""
+        """Return None: images have concepts, but no class."""
 
     def labels_for(self, model_labels: Sequence[str] | None) -> None:
-        """Return None: pictures have concepts, but no class."""
+        """Return None: images have concepts, but no class."""
 
-    def _label_map(self, file: str, picture: tuple[str, tuple[int, int]] | None = None) -> NDArray[Any]:
+    def _label_map(self, file: str, of_image: tuple[str, tuple[int, int]] | None = None) -> NDArray[Any]:
         """Return the values of a label file as they are, uint8 or uint16 [H, W].
 
         Args:
             file: Its name.
-            picture: Name and size (width, height) of its picture, to compare with before anything is decoded.
+            of_image: Name and size (width, height) of its image, to compare with before anything is decoded.
         """
         most = max(self.max_pixels * _LABEL_BYTES_PER_PIXEL, _SMALLEST_LABEL_LIMIT)
         content = self.archive.read(file, max_bytes=most)
         _check_form(content, file)
         try:
             with Image.open(BytesIO(content), formats=("PNG",)) as image:
-                self._check_size(image.size, file, picture)
+                self._check_size(image.size, file, of_image)
                 image.load()
                 values = np.asarray(image)
         except (FaceterError, MemoryError):
@@ -146,12 +146,12 @@ class ConceptsDataset(PictureDataset):
             raise _invalid(f"'{file}' has several values for each pixel. Save it with one, of 8 or 16 bits.")
         return values if values.dtype == np.uint8 else values.astype(np.uint16)
 
-    def _check_size(self, size: tuple[int, int], file: str, picture: tuple[str, tuple[int, int]] | None) -> None:
+    def _check_size(self, size: tuple[int, int], file: str, of_image: tuple[str, tuple[int, int]] | None) -> None:
         width, height = size
-        if picture is not None and picture[1] != size:
+        if of_image is not None and of_image[1] != size:
             raise _invalid(
-                f"'{file}' is {width} × {height} pixels, but its picture '{picture[0]}' is {picture[1][0]} × "
-                f"{picture[1][1]} (upright). Save labels in the picture's size."
+                f"'{file}' is {width} × {height} pixels, but its image '{of_image[0]}' is {of_image[1][0]} × "
+                f"{of_image[1][1]} (upright). Save labels in the image's size."
             )
         if width * height > self.max_pixels:
             raise FaceterError(
@@ -174,7 +174,7 @@ class ConceptsDataset(PictureDataset):
         )
 
     def _image_labels(self, archive: SafeArchive, root: str, stems: Sequence[str]) -> list[list[int]]:
-        """Return the concepts of each whole picture."""
+        """Return the concepts of each whole image."""
         found: list[set[int]] = [set() for _ in stems]
         if root + _IMAGE_LABELS in archive:
             content = archive.read(root + _IMAGE_LABELS, max_bytes=_MAX_IMAGE_LABELS_BYTES)
@@ -198,7 +198,7 @@ class ConceptsDataset(PictureDataset):
         labels = [name for name in strangers if name.startswith(root + _LABELS)]
         others = [name for name in strangers if not name.startswith(root + _LABELS)]
         if labels:
-            self.notes.append(f"passed over, no labels of a picture: {first_few(labels)}")
+            self.notes.append(f"passed over, no labels of an image: {first_few(labels)}")
         if others:
             self.notes.append(f"passed over, not known: {first_few(others)}")
 
@@ -285,16 +285,16 @@ def _check_different(named: Sequence[tuple[str, str]]) -> None:
         seen[name.casefold()] = words
 
 
-def _stems(pictures: Sequence[str], folder: str) -> list[str]:
-    """Return NAME of each picture, its place in the folder without its ending."""
-    if not pictures:
-        raise _invalid(f"The archive holds no pictures in {_IMAGES} (.jpg, .png, .webp, .gif, .bmp, .tif).")
+def _stems(images: Sequence[str], folder: str) -> list[str]:
+    """Return NAME of each image, its place in the folder without its ending."""
+    if not images:
+        raise _invalid(f"The archive holds no images in {_IMAGES} (.jpg, .png, .webp, .gif, .bmp, .tif).")
     found: dict[str, str] = {}
-    for picture in pictures:
-        stem = str(PurePosixPath(picture.removeprefix(folder)).with_suffix(""))
-        before = found.setdefault(stem, picture)
-        if before != picture:
-            raise _invalid(f"'{before}' and '{picture}' would have the same labels. Give one another name.")
+    for image in images:
+        stem = str(PurePosixPath(image.removeprefix(folder)).with_suffix(""))
+        before = found.setdefault(stem, image)
+        if before != image:
+            raise _invalid(f"'{before}' and '{image}' would have the same labels. Give one another name.")
     return list(found)
 
 
@@ -317,13 +317,13 @@ def _label_files(archive: SafeArchive, root: str, categories: dict[str, list[str
     return files
 
 
-def _of_pictures(files: dict[str, str], category: str, stems: Sequence[str]) -> list[str]:
-    """Return the label file of each picture."""
+def _of_images(files: dict[str, str], category: str, stems: Sequence[str]) -> list[str]:
+    """Return the label file of each image."""
     missing = [f"{_LABELS}{category}/{stem}.png" for stem in stems if stem not in files]
     if missing:
         raise _invalid(
-            f"Pictures without labels of category '{category}'; these files are missing: {first_few(missing)}. Give "
-            "each picture one, all 0 where there is nothing."
+            f"Images without labels of category '{category}'; these files are missing: {first_few(missing)}. Give "
+            "each image one, all 0 where there is nothing."
         )
     return [files[stem] for stem in stems]
 
@@ -331,7 +331,7 @@ def _of_pictures(files: dict[str, str], category: str, stems: Sequence[str]) -> 
 def _image_concepts(
     content: bytes, positions: dict[str, int], categories: dict[str, list[str]]
 ) -> Iterator[tuple[int, int]]:
-    """Yield the position of a picture and the number of a concept for each row of ``image_labels.csv``."""
+    """Yield the position of an image and the number of a concept for each row of ``image_labels.csv``."""
     numbers: dict[str, dict[str, int]] = {}
     start = 0
     for category, names in categories.items():
@@ -358,7 +358,7 @@ def _problem(row: Sequence[str], positions: dict[str, int], numbers: dict[str, d
         return f"has {len(row)} value{'s' if len(row) > 1 else ''}, not {len(_HEADER)}"
     image, category, concept = row
     if image not in positions:
-        return f"is of the picture {_shown(image)}, which is not in {_IMAGES}"
+        return f"is of the image {_shown(image)}, which is not in {_IMAGES}"
     if category not in numbers:
         return f"is of the category {_shown(category)}, which {_CONCEPTS} does not name"
     if concept not in numbers[category]:

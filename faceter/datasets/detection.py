@@ -1,4 +1,4 @@
-"""Data sets of kind ``detection``: a zip with ``images/`` and ``annotations.json`` in COCO format."""
+"""Datasets of kind ``detection``: a zip with ``images/`` and ``annotations.json`` in COCO format."""
 
 import json
 from collections import Counter
@@ -13,8 +13,8 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive
-from faceter.datasets.images import split_pictures
-from faceter.datasets.pictures import PictureDataset
+from faceter.datasets.image_dataset import ImageDataset
+from faceter.datasets.images import split_images
 from faceter.datasets.samples import DatasetSummary, first_few
 from faceter.vision.boxes import FloatArray, IntArray
 
@@ -22,7 +22,7 @@ _ANNOTATIONS = "annotations.json"
 _FOLDER = "images/"
 _MAX_ANNOTATION_BYTES = 1 << 29
 _OVERHANG = 2.0
-"""Pixels a box may reach beyond its picture, as boxes do that were rounded or scaled."""
+"""Pixels a box may reach beyond its image, as boxes do that were rounded or scaled."""
 _FARTHEST = 1e9
 """No coordinate, and nothing that is not finite, goes up to this."""
 _SHOWN = 5
@@ -41,25 +41,25 @@ _SYNONYMS = {
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The annotated boxes of one picture."""
+    """The annotated boxes of one image."""
 
     boxes: FloatArray
-    """float64 [n, 4]: left, top, right, bottom, in the picture's pixels."""
+    """float64 [n, 4]: left, top, right, bottom, in the image's pixels."""
     classes: IntArray
-    """int64 [n]: positions in the data set's classes."""
+    """int64 [n]: positions in the dataset's classes."""
     areas: FloatArray
     """float64 [n]: area in square pixels, by which COCO tells small from large."""
     crowd: IntArray
     """int64 [n]: 1 where one box stands for a crowd, which counts neither for nor against a detector."""
 
 
-class DetectionDataset(PictureDataset):
+class DetectionDataset(ImageDataset):
     """Photographs with boxes.
 
-    Pictures come in the order of ``annotations.json``, classes in the order of their category ids.
+    Images come in the order of ``annotations.json``, classes in the order of their category ids.
 
     Raises:
-        FaceterError: ``INVALID_DATASET`` naming the first few pictures or annotations at fault.
+        FaceterError: ``INVALID_DATASET`` naming the first few images or annotations at fault.
     """
 
     def __init__(self, archive: SafeArchive, settings: Settings) -> None:
@@ -68,14 +68,14 @@ class DetectionDataset(PictureDataset):
         content = _parse(archive.read(root + _ANNOTATIONS, max_bytes=_MAX_ANNOTATION_BYTES))
         categories = _categories(content)
         self.classes = list(categories.values())
-        pictures = _pictures(content)
-        self.names = _member_names([entry["file_name"] for entry in pictures.values()], archive, root)
-        self._declared = [_declared_size(entry) for entry in pictures.values()]
-        self.truths = _ground_truths(content, list(pictures), list(categories))
+        images = _images(content)
+        self.names = _member_names([entry["file_name"] for entry in images.values()], archive, root)
+        self._declared = [_declared_size(entry) for entry in images.values()]
+        self.truths = _ground_truths(content, list(images), list(categories))
         self._note_strangers(archive, root)
 
     def verify_image(self, index: int, image: Image.Image) -> None:
-        """Check a picture's annotated size and boxes against the picture.
+        """Check an image's annotated size and boxes against the image.
 
         Raises:
             FaceterError: ``INVALID_DATASET`` if they contradict each other.
@@ -101,7 +101,7 @@ class DetectionDataset(PictureDataset):
             )
 
     def summary(self) -> DatasetSummary:
-        """Say how many pictures there are, and how many boxes of each class."""
+        """Say how many images there are, and how many boxes of each class."""
         counts = Counter(int(number) for truth in self.truths for number in truth.classes)
         return DatasetSummary(
             samples=len(self),
@@ -111,10 +111,10 @@ class DetectionDataset(PictureDataset):
         )
 
     def sample_labels(self, model_labels: Sequence[str] | None) -> None:
-        """Return None: boxes have classes, pictures have none."""
+        """Return None: boxes have classes, images have none."""
 
     def labels_for(self, model_labels: Sequence[str] | None) -> list[int]:
-        """Return, for each class of the data set, its position in the model's labels.
+        """Return, for each class of the dataset, its position in the model's labels.
 
         Names are compared without regard to case, spaces, hyphens and underscores, and PASCAL VOC's names count as
         COCO's ("motorbike" is "motorcycle").
@@ -146,11 +146,11 @@ class DetectionDataset(PictureDataset):
     def _note_strangers(self, archive: SafeArchive, root: str) -> None:
         known = {*self.names, root + _ANNOTATIONS}
         strangers = [name for name in archive.names if name not in known]
-        pictures, others = split_pictures(strangers)
-        if pictures:
-            self.notes.append(f"passed over, not in {_ANNOTATIONS}: {first_few(pictures)}")
+        images, others = split_images(strangers)
+        if images:
+            self.notes.append(f"passed over, not in {_ANNOTATIONS}: {first_few(images)}")
         if others:
-            self.notes.append(f"passed over, not pictures: {first_few(others)}")
+            self.notes.append(f"passed over, not images: {first_few(others)}")
 
 
 def _invalid(detail: str) -> FaceterError:
@@ -210,8 +210,8 @@ def _categories(content: dict[str, list[dict[str, Any]]]) -> dict[int, str]:
     return dict(sorted((entry["id"], entry["name"]) for entry in content["categories"]))
 
 
-def _pictures(content: dict[str, list[dict[str, Any]]]) -> dict[int, dict[str, Any]]:
-    """Return the entries of pictures by id, in their own order."""
+def _images(content: dict[str, list[dict[str, Any]]]) -> dict[int, dict[str, Any]]:
+    """Return the entries of images by id, in their own order."""
 
     def problems() -> Iterator[str]:
         ids: set[int] = set()
@@ -242,7 +242,7 @@ def _member_names(file_names: Sequence[str], archive: SafeArchive, root: str) ->
         else:
             names.append(found)
     if missing:
-        raise _invalid(f"{_ANNOTATIONS} lists pictures that are not in {_FOLDER}: {first_few(missing)}.")
+        raise _invalid(f"{_ANNOTATIONS} lists images that are not in {_FOLDER}: {first_few(missing)}.")
     return names
 
 
@@ -252,21 +252,21 @@ def _declared_size(entry: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _ground_truths(
-    content: dict[str, list[dict[str, Any]]], picture_ids: Sequence[int], category_ids: Sequence[int]
+    content: dict[str, list[dict[str, Any]]], image_ids: Sequence[int], category_ids: Sequence[int]
 ) -> list[GroundTruth]:
-    """Return the boxes of each picture."""
-    pictures = {number: position for position, number in enumerate(picture_ids)}
+    """Return the boxes of each image."""
+    images = {number: position for position, number in enumerate(image_ids)}
     classes = {number: position for position, number in enumerate(category_ids)}
     annotations = content["annotations"]
-    _raise_if_any(_annotation_problems(annotations, pictures, classes))
-    grouped: list[list[dict[str, Any]]] = [[] for _ in picture_ids]
+    _raise_if_any(_annotation_problems(annotations, images, classes))
+    grouped: list[list[dict[str, Any]]] = [[] for _ in image_ids]
     for entry in annotations:
-        grouped[pictures[entry["image_id"]]].append(entry)
+        grouped[images[entry["image_id"]]].append(entry)
     return [_ground_truth(entries, classes) for entries in grouped]
 
 
 def _annotation_problems(
-    annotations: Sequence[dict[str, Any]], pictures: dict[int, int], classes: dict[int, int]
+    annotations: Sequence[dict[str, Any]], images: dict[int, int], classes: dict[int, int]
 ) -> Iterator[str]:
     ids: set[int] = set()
     for position, entry in enumerate(annotations):
@@ -277,7 +277,7 @@ def _annotation_problems(
         if number in ids:
             yield f"annotation {number} is there twice"
         ids.add(number)
-        if not _is_id(entry.get("image_id")) or entry["image_id"] not in pictures:
+        if not _is_id(entry.get("image_id")) or entry["image_id"] not in images:
             yield f"annotation {number} is of image {_shown(entry.get('image_id'))}, which is not listed"
         if not _is_id(entry.get("category_id")) or entry["category_id"] not in classes:
             yield f"annotation {number} is of category {_shown(entry.get('category_id'))}, which is not listed"

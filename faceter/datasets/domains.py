@@ -1,4 +1,4 @@
-"""Data sets of kind ``domains``: a zip with the pictures of two domains, ``A/`` and ``B/``, in pairs or not."""
+"""Datasets of kind ``domains``: a zip with the images of two domains, ``A/`` and ``B/``, in pairs or not."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from PIL import Image
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
-from faceter.datasets.images import split_pictures
-from faceter.datasets.pictures import PictureDataset
+from faceter.datasets.image_dataset import ImageDataset
+from faceter.datasets.images import split_images
 from faceter.datasets.samples import DatasetSummary, ProgressFunction, first_few
 
 Domain = Literal["A", "B"]
@@ -23,74 +23,74 @@ _FEWEST = 2
 
 
 class DomainsDataset:
-    """The pictures of two domains, decoded only when asked for.
+    """The images of two domains, decoded only when asked for.
 
-    ``A/`` and ``B/`` hold pictures, directly or in folders within them. Folders that hold everything
-    (``streets/A/1.jpg``, ``streets/B/2.jpg``) are passed over, and so are files that are no pictures by their ending.
-    A picture of A and one of B are a pair if they have the same name: the path inside the domain's folder, without its
+    ``A/`` and ``B/`` hold images, directly or in folders within them. Folders that hold everything
+    (``streets/A/1.jpg``, ``streets/B/2.jpg``) are passed over, and so are files that are no images by their ending.
+    An image of A and one of B are a pair if they have the same name: the path inside the domain's folder, without its
     ending.
 
-    It is no :class:`PictureDataset` itself: a picture is told by its domain and its place there, and the two domains
+    It is no :class:`ImageDataset` itself: an image is told by its domain and its place there, and the two domains
     are no batches of inputs of one model.
 
     Args:
-        pictures: The archive, opened; closed together with the data set.
+        images: The archive, opened; closed together with the dataset.
 
     Raises:
-        FaceterError: ``INVALID_DATASET`` if A or B has fewer than two pictures, or some lie in neither.
+        FaceterError: ``INVALID_DATASET`` if A or B has fewer than two images, or some lie in neither.
     """
 
-    def __init__(self, pictures: PictureDataset) -> None:
-        self._pictures = pictures
-        self.archive = pictures.archive
+    def __init__(self, images: ImageDataset) -> None:
+        self._images = images
+        self.archive = images.archive
         """The archive they are in."""
-        names, others = split_pictures(pictures.archive.names)
+        names, others = split_images(images.archive.names)
         if not names:
             raise _invalid(
-                f"The archive holds no pictures (.jpg, .png, .webp, .gif, .bmp, .tif), only {first_few(others)}."
+                f"The archive holds no images (.jpg, .png, .webp, .gif, .bmp, .tif), only {first_few(others)}."
             )
         self._root = _root(names)
         self.names_a: list[str] = self._in_folder("A", names)
-        """Names of the pictures of A in the archive, sorted."""
+        """Names of the images of A in the archive, sorted."""
         self.names_b: list[str] = self._in_folder("B", names)
-        """Names of the pictures of B in the archive, sorted."""
+        """Names of the images of B in the archive, sorted."""
         for domain in DOMAINS:
             if self.count(domain) < _FEWEST:
                 raise _invalid(
-                    f"The domain {domain} has a single picture, {first_few(self._names(domain))}. Put {_FEWEST} into "
+                    f"The domain {domain} has a single image, {first_few(self._names(domain))}. Put {_FEWEST} into "
                     "each domain at least, better hundreds."
                 )
         self.names: list[str] = [*self.names_a, *self.names_b]
-        """Names of all pictures: those of A, then those of B."""
-        pictures.names = self.names
-        self.notes: list[str] = list(pictures.notes)
+        """Names of all images: those of A, then those of B."""
+        images.names = self.names
+        self.notes: list[str] = list(images.notes)
         """What was passed over."""
         if others:
-            self.notes.append(f"passed over, not pictures: {first_few(others)}")
+            self.notes.append(f"passed over, not images: {first_few(others)}")
 
     @classmethod
     def open(cls, path: Path, settings: Settings) -> Self:
-        """Open the data set in a zip file, without decoding its pictures.
+        """Open the dataset in a zip file, without decoding its images.
 
         Raises:
             FaceterError: If the archive is not safe, or has not the form of this kind.
         """
-        pictures = PictureDataset.open(path, settings)
+        images = ImageDataset.open(path, settings)
         try:
-            return cls(pictures)
+            return cls(images)
         except BaseException:
-            pictures.close()
+            images.close()
             raise
 
     def __len__(self) -> int:
         return len(self.names)
 
     def count(self, domain: Domain) -> int:
-        """Return how many pictures a domain has."""
+        """Return how many images a domain has."""
         return len(self._names(domain))
 
     def image(self, domain: Domain, index: int) -> Image.Image:
-        """Return a picture, RGB and upright.
+        """Return an image, RGB and upright.
 
         Args:
             domain: Its domain.
@@ -98,17 +98,17 @@ class DomainsDataset:
 
         Raises:
             FaceterError: ``INVALID_IMAGE``, ``IMAGE_TOO_LARGE`` or ``INVALID_ARCHIVE``, naming the file.
-            IndexError: If the domain has no such picture.
+            IndexError: If the domain has no such image.
         """
         place = range(self.count(domain))[index]
-        return self._pictures.image(place if domain == "A" else len(self.names_a) + place)
+        return self._images.image(place if domain == "A" else len(self.names_a) + place)
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Return the positions of pictures of the same name, in ``names_a`` and in ``names_b``.
+        """Return the positions of images of the same name, in ``names_a`` and in ``names_b``.
 
         Returns:
-            One pair for each name that one picture of A and one of B have, in the order of ``names_a``. A name that
-            several pictures of a domain share, such as ``1.jpg`` and ``1.png``, makes no pair.
+            One pair for each name that one image of A and one of B have, in the order of ``names_a``. A name that
+            several images of a domain share, such as ``1.jpg`` and ``1.png``, makes no pair.
         """
         places = self._places("B")
         return [
@@ -118,7 +118,7 @@ class DomainsDataset:
         ]
 
     def check_paired(self) -> None:
-        """See that each picture of A has one of B of its name, and each of B one of A.
+        """See that each image of A has one of B of its name, and each of B one of A.
 
         Raises:
             FaceterError: ``INVALID_DATASET`` listing the first few names that have no partner, or more than one.
@@ -128,8 +128,8 @@ class DomainsDataset:
             if shared:
                 alike = [self._names(domain)[place] for places in shared for place in places]
                 raise _invalid(
-                    f"Pictures of {domain} have the same name but for the ending: {first_few(alike)}. In a paired set "
-                    "each picture needs a name of its own; rename or remove them."
+                    f"Images of {domain} have the same name but for the ending: {first_few(alike)}. In a paired set "
+                    "each image needs a name of its own; rename or remove them."
                 )
         stems = {domain: self._places(domain) for domain in DOMAINS}
         alone = {
@@ -139,27 +139,27 @@ class DomainsDataset:
         if any(alone.values()):
             where = " ".join(f"Only in {domain}: {first_few(names)}." for domain, names in alone.items() if names)
             raise _invalid(
-                "In a paired set each picture of A needs one of B of the same name (the ending may differ), and each "
+                "In a paired set each image of A needs one of B of the same name (the ending may differ), and each "
                 f"of B one of A. {where} Rename or remove them, or upload the set without `paired`."
             )
 
     def verify(self, progress: ProgressFunction | None = None, *, paired: bool = False) -> DatasetSummary:
-        """Decode every picture once, one after the other, and say what the data set holds.
+        """Decode every image once, one after the other, and say what the dataset holds.
 
         Args:
             progress: Is told the fraction done.
-            paired: Whether the pictures are said to be pairs; then see also that names and sizes match.
+            paired: Whether the images are said to be pairs; then see also that names and sizes match.
 
         Raises:
-            FaceterError: Naming the first picture that cannot be read; what ``check_paired`` raises;
-                ``INVALID_DATASET`` naming the first pair whose pictures differ in size.
+            FaceterError: Naming the first image that cannot be read; what ``check_paired`` raises;
+                ``INVALID_DATASET`` naming the first pair whose images differ in size.
         """
         if paired:
             self.check_paired()
         every = max(1, len(self) // 100)
         sizes = []
         for index in range(len(self)):
-            sizes.append(self._pictures.image(index).size)
+            sizes.append(self._images.image(index).size)
             if progress is not None and (index + 1) % every == 0:
                 progress((index + 1) / len(self))
         for a, b in self.pairs() if paired else []:
@@ -172,7 +172,7 @@ class DomainsDataset:
         return self.summary()
 
     def summary(self) -> DatasetSummary:
-        """Say how many pictures there are, in all and of each domain; the domains stand where classes do."""
+        """Say how many images there are, in all and of each domain; the domains stand where classes do."""
         return DatasetSummary(
             samples=len(self),
             classes=list(DOMAINS),
@@ -182,7 +182,7 @@ class DomainsDataset:
 
     def close(self) -> None:
         """Close the archive."""
-        self._pictures.close()
+        self._images.close()
 
     def __enter__(self) -> Self:
         return self
@@ -197,7 +197,7 @@ class DomainsDataset:
         return self.names_a if domain == "A" else self.names_b
 
     def _places(self, domain: Domain) -> dict[str, list[int]]:
-        """Return the positions of the pictures of each name: one, unless pictures differ in nothing but the ending."""
+        """Return the positions of the images of each name: one, unless images differ in nothing but the ending."""
         places: defaultdict[str, list[int]] = defaultdict(list)
         for place, name in enumerate(self._names(domain)):
             within = name.removeprefix(f"{self._root}{domain}/")
@@ -212,10 +212,10 @@ def _invalid(detail: str) -> FaceterError:
 def _root(names: Sequence[str]) -> str:
     """Return the folder that holds ``A/`` and ``B/``, with a slash, or nothing.
 
-    Where both hold pictures and nothing else does, that is the innermost folder which holds all pictures.
+    Where both hold images and nothing else does, that is the innermost folder which holds all images.
 
     Raises:
-        FaceterError: ``INVALID_DATASET`` if A or B has no pictures, or there are pictures beside them.
+        FaceterError: ``INVALID_DATASET`` if A or B has no images, or there are images beside them.
     """
     root: list[str] = []
     folders = [name.split("/")[:-1] for name in names]
@@ -228,17 +228,17 @@ def _root(names: Sequence[str]) -> str:
     outside = [name for name, top in zip(names, tops, strict=True) if top not in DOMAINS]
     if outside:
         raise _invalid(
-            f"Pictures that lie neither in A/ nor in B/: {first_few(outside)}. Move them there, or remove them."
+            f"Images that lie neither in A/ nor in B/: {first_few(outside)}. Move them there, or remove them."
         )
     return "".join(f"{folder}/" for folder in root)
 
 
 def _what_is_missing(root: Sequence[str], tops: Sequence[str]) -> str:
-    """Return which domains have no pictures, where the pictures are instead, and what to do.
+    """Return which domains have no images, where the images are instead, and what to do.
 
     Args:
-        root: The folders, each within the one before, that hold all pictures.
-        tops: The folders within those that hold pictures; nothing for pictures that lie in none.
+        root: The folders, each within the one before, that hold all images.
+        tops: The folders within those that hold images; nothing for images that lie in none.
     """
     held = [domain for domain in DOMAINS if domain in tops] or [folder for folder in root if folder in DOMAINS][:1]
     missing = " and none in ".join(f"{domain}/" for domain in DOMAINS if domain not in held)
@@ -248,6 +248,6 @@ def _what_is_missing(root: Sequence[str], tops: Sequence[str]) -> str:
     if "" in places:
         where.append("in no folder")
     return (
-        f"There are no pictures in {missing}: they lie {' and '.join(where)}. Put the pictures of one domain into a "
+        f"There are no images in {missing}: they lie {' and '.join(where)}. Put the images of one domain into a "
         f"folder A/ and those of the other into a folder B/, at least {_FEWEST} each."
     )

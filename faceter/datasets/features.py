@@ -1,4 +1,4 @@
-"""Data sets of kind ``features``: an ``.npz`` of vectors, as some extractor gave them, with classes or without."""
+"""Datasets of kind ``features``: an ``.npz`` of vectors, as some extractor gave them, with classes or without."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +40,7 @@ class FeaturesDataset(ArrayDataset):
         return self._samples.dtype.newbyteorder("=")
 
     def verify(self, progress: ProgressFunction | None = None) -> DatasetSummary:
-        """Read every value once and say what the data set holds; see `ArrayDataset.verify`."""
+        """Read every value once and say what the dataset holds; see `ArrayDataset.verify`."""
         for start, values in self._blocks(self._samples, progress):
             wrong = np.argwhere(~np.isfinite(values))
             if len(wrong):

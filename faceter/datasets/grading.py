@@ -1,4 +1,4 @@
-"""Whether a data set can grade a model: which kind a task needs, and whether the classes are the model's."""
+"""Whether a dataset can grade a model: which kind a task needs, and whether the classes are the model's."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -15,14 +15,14 @@ GRADED_BY: Final = {
     Task.OBJECT_DETECTION: DatasetKind.DETECTION,
     Task.SIGNAL_CLASSIFICATION: DatasetKind.SIGNALS,
 }
-"""The kind of data set that a score is measured on, for each task that has one."""
+"""The kind of dataset that a score is measured on, for each task that has one."""
 
 
 def check_classes(data: InputDataset, model_labels: Sequence[str] | None, count: int | None) -> None:
-    """See that the classes of a data set are the model's.
+    """See that the classes of a dataset are the model's.
 
     Args:
-        data: The data set.
+        data: The dataset.
         model_labels: The model's labels, if it has any.
         count: How many classes the model tells apart; None where it is not known.
 
@@ -36,7 +36,7 @@ def check_classes(data: InputDataset, model_labels: Sequence[str] | None, count:
     if found > count or (found < count and not _numbered(data)):
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
-            f"The data set has {found} classes and the model {count}. Upload the model with its labels, so that "
+            f"The dataset has {found} classes and the model {count}. Upload the model with its labels, so that "
             "classes can be told apart by name.",
         )
 

@@ -1,4 +1,4 @@
-"""Data sets of kind ``images``: a zip of pictures, in class folders or not."""
+"""Datasets of kind ``images``: a zip of images, in class folders or not."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,46 +9,46 @@ import numpy as np
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive
-from faceter.datasets.pictures import PictureDataset
+from faceter.datasets.image_dataset import ImageDataset
 from faceter.datasets.samples import DatasetSummary, first_few
 from faceter.vision.boxes import IntArray
 from faceter.vision.images import EXTENSIONS
 
 
-class ImagesDataset(PictureDataset):
-    """Pictures whose folder, if they lie in one, names their class.
+class ImagesDataset(ImageDataset):
+    """Images whose folder, if they lie in one, names their class.
 
-    Pictures come in the order of their names. Folders that hold everything (``cifar10/airplane/1.jpg``,
-    ``cifar10/cat/2.jpg``) are no class; the first folder after them is. Files that are no pictures by their ending are
+    Images come in the order of their names. Folders that hold everything (``cifar10/airplane/1.jpg``,
+    ``cifar10/cat/2.jpg``) are no class; the first folder after them is. Files that are no images by their ending are
     passed over.
 
     Raises:
-        FaceterError: ``INVALID_DATASET`` if there is no picture, or some lie in folders and some do not.
+        FaceterError: ``INVALID_DATASET`` if there is no image, or some lie in folders and some do not.
     """
 
     def __init__(self, archive: SafeArchive, settings: Settings) -> None:
         super().__init__(archive, settings)
-        self.names, others = split_pictures(archive.names)
+        self.names, others = split_images(archive.names)
         if not self.names:
             raise FaceterError(
                 ProblemKind.INVALID_DATASET,
-                f"The archive holds no pictures (.jpg, .png, .webp, .gif, .bmp, .tif), only {first_few(others)}.",
+                f"The archive holds no images (.jpg, .png, .webp, .gif, .bmp, .tif), only {first_few(others)}.",
             )
         if others:
-            self.notes.append(f"passed over, not pictures: {first_few(others)}")
+            self.notes.append(f"passed over, not images: {first_few(others)}")
         folders = _class_folders(self.names)
         self.classes = sorted({folder for folder in folders if folder is not None})
         numbers = {name: number for number, name in enumerate(self.classes)}
         self.labels: list[int] | None = [numbers[folder] for folder in folders if folder is not None] or None
 
     def labels_for(self, model_labels: Sequence[str] | None) -> list[int] | None:
-        """Return the class of each picture, numbered in the order of the model's labels.
+        """Return the class of each image, numbered in the order of the model's labels.
 
         Args:
             model_labels: The model's labels; without them classes are numbered in the order of their names.
 
         Returns:
-            One number per picture, or None if the pictures lie in no class folders.
+            One number per image, or None if the images lie in no class folders.
 
         Raises:
             FaceterError: ``DATASET_MISMATCH`` naming the folders that are none of the labels.
@@ -71,7 +71,7 @@ class ImagesDataset(PictureDataset):
         return None if labels is None else np.array(labels, np.int64)
 
     def summary(self) -> DatasetSummary:
-        """Say how many pictures there are, in all and of each class."""
+        """Say how many images there are, in all and of each class."""
         counts = Counter(self.labels or [])
         return DatasetSummary(
             samples=len(self),
@@ -81,15 +81,15 @@ class ImagesDataset(PictureDataset):
         )
 
 
-def split_pictures(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split file names into those that are pictures by their ending, and the others."""
-    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
-    known = set(pictures)
-    return pictures, [name for name in names if name not in known]
+def split_images(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split file names into those that are images by their ending, and the others."""
+    images = [name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
+    known = set(images)
+    return images, [name for name in names if name not in known]
 
 
 def _class_folders(names: Sequence[str]) -> list[str | None]:
-    """Return the class folder of each picture; all None where they lie in no folder, or all in the same one's top."""
+    """Return the class folder of each image; all None where they lie in no folder, or all in the same one's top."""
     folders = [name.split("/")[:-1] for name in names]
     while all(len(path) > 1 for path in folders) and len({path[0] for path in folders}) == 1:
         folders = [path[1:] for path in folders]
@@ -97,6 +97,6 @@ def _class_folders(names: Sequence[str]) -> list[str | None]:
     if outside and len(outside) < len(names):
         raise FaceterError(
             ProblemKind.INVALID_DATASET,
-            f"Some pictures lie in class folders, but {first_few(outside)} do not. Put all in folders, or none.",
+            f"Some images lie in class folders, but {first_few(outside)} do not. Put all in folders, or none.",
         )
     return [path[0] if path else None for path in folders]

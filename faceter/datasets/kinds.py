@@ -1,4 +1,4 @@
-"""The kinds of data set and what reads each: a new kind is one file and one line here."""
+"""The kinds of dataset and what reads each: a new kind is one file and one line here."""
 
 from pathlib import Path
 from typing import Literal, overload
@@ -16,10 +16,10 @@ from faceter.datasets.signals import SignalsDataset
 from faceter.datasets.text_pairs import TextPairsDataset
 
 InputDataset = ImagesDataset | DetectionDataset | ConceptsDataset | SignalsDataset
-"""A data set of pictures or signals, opened: what becomes a model's one input."""
+"""A dataset of images or signals, opened: what becomes a model's one input."""
 
 AnyDataset = InputDataset | TextPairsDataset | FeaturesDataset | DomainsDataset
-"""A data set of any kind, opened."""
+"""A dataset of any kind, opened."""
 
 READERS: dict[DatasetKind, type[AnyDataset]] = {
     DatasetKind.IMAGES: ImagesDataset,
@@ -64,7 +64,7 @@ def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None
 
 
 def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None) -> AnyDataset:
-    """Open a data set to read from; close it after use, or use it as a context manager.
+    """Open a dataset to read from; close it after use, or use it as a context manager.
 
     Args:
         path: Its file.
@@ -78,7 +78,7 @@ def open_dataset(path: Path, kind: DatasetKind, settings: Settings | None = None
 
 
 def open_inputs(path: Path, kind: DatasetKind, settings: Settings | None = None) -> InputDataset:
-    """Open a data set of pictures or signals, which become a model's one input; see :func:`open_dataset`.
+    """Open a dataset of images or signals, which become a model's one input; see :func:`open_dataset`.
 
     Raises:
         FaceterError: ``DATASET_MISMATCH`` for features, text pairs and domains; what :func:`open_dataset` raises.
@@ -86,17 +86,17 @@ def open_inputs(path: Path, kind: DatasetKind, settings: Settings | None = None)
     if kind is DatasetKind.FEATURES:
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
-            "The data set holds features, which are no inputs of a model. Give pictures or signals.",
+            "The dataset holds features, which are no inputs of a model. Give images or signals.",
         )
     if kind is DatasetKind.TEXT_PAIRS:
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
-            "The data set holds text pairs, which are for explanations. Give pictures or signals.",
+            "The dataset holds text pairs, which are for explanations. Give images or signals.",
         )
     if kind is DatasetKind.DOMAINS:
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
-            "The data set holds two domains, which are for translators. Give pictures or signals; the pictures of one "
+            "The dataset holds two domains, which are for translators. Give images or signals; the images of one "
             "domain can be uploaded as kind images.",
         )
     opened = open_dataset(path, kind, settings)
@@ -112,14 +112,14 @@ def check(
     *,
     paired: bool = False,
 ) -> DatasetSummary:
-    """Check a data set fully, every picture decoded and every value read, and say what it holds.
+    """Check a dataset fully, every image decoded and every value read, and say what it holds.
 
     Args:
         path: Its file.
         kind: What it is said to hold.
         settings: Limits.
         progress: Is told the fraction done.
-        paired: Of domains, whether their pictures are said to be pairs, which is then checked; other kinds have none.
+        paired: Of domains, whether their images are said to be pairs, which is then checked; other kinds have none.
 
     Raises:
         FaceterError: The first thing found wrong, in words that name it.

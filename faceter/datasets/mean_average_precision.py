@@ -33,18 +33,18 @@ def mean_average_precision(
 ) -> MeanAveragePrecision:
     """Hold a detector's boxes against the annotated ones.
 
-    Classes without annotated boxes do not count; at most 100 boxes of a class in a picture do, the best.
+    Classes without annotated boxes do not count; at most 100 boxes of a class in an image do, the best.
 
     Args:
-        detections: One ``Boxes`` per picture, in the picture's own pixels, classes in the order of the model's labels.
+        detections: One ``Boxes`` per image, in the image's own pixels, classes in the order of the model's labels.
             They should go down to low scores (see ``faceter.vision.detection.for_evaluation``).
-        dataset: The pictures and their boxes.
+        dataset: The images and their boxes.
         model_labels: The model's labels; if not given, class numbers are those of ``dataset.classes``.
-        indices: Which pictures of the data set the detections are of; all if not given.
+        indices: Which images of the dataset the detections are of; all if not given.
 
     Raises:
         FaceterError: ``DATASET_MISMATCH`` if annotated classes are none of the labels.
-        ValueError: If there are not as many detections as pictures, or no annotated box.
+        ValueError: If there are not as many detections as images, or no annotated box.
 
     References:
         Lin et al. 2014, "Microsoft COCO: Common Objects in Context", arXiv 1405.0312; package pycocotools.
@@ -71,10 +71,10 @@ def mean_average_precision(
     return MeanAveragePrecision(at_50=float(counted[0].mean()), at_50_to_95=float(counted.mean()))
 
 
-def _document(annotations: list[dict[str, Any]], pictures: int) -> dict[str, Any]:
+def _document(annotations: list[dict[str, Any]], images: int) -> dict[str, Any]:
     categories = sorted({entry["category_id"] for entry in annotations})
     return {
-        "images": [{"id": position} for position in range(pictures)],
+        "images": [{"id": position} for position in range(images)],
         "annotations": annotations,
         "categories": [{"id": number} for number in categories],
     }
@@ -92,9 +92,9 @@ def _truth_annotations(
     return entries
 
 
-def _found_annotations(detections: Sequence[Boxes], pictures: int) -> list[dict[str, Any]]:
-    if len(detections) != pictures:
-        raise ValueError(f"{len(detections)} detections for {pictures} pictures")
+def _found_annotations(detections: Sequence[Boxes], images: int) -> list[dict[str, Any]]:
+    if len(detections) != images:
+        raise ValueError(f"{len(detections)} detections for {images} images")
     entries: list[dict[str, Any]] = []
     for position, boxes in enumerate(detections):
         for box, score, class_ in zip(boxes.boxes, boxes.scores, boxes.classes, strict=True):
@@ -104,12 +104,12 @@ def _found_annotations(detections: Sequence[Boxes], pictures: int) -> list[dict[
     return entries
 
 
-def _annotation(count: int, picture: int, class_: int, box: Any) -> dict[str, Any]:
+def _annotation(count: int, image: int, class_: int, box: Any) -> dict[str, Any]:
     """Return one annotation; ids start at 1, since pycocotools takes a match with id 0 for none."""
     left, top, right, bottom = (float(value) for value in box)
     return {
         "id": count + 1,
-        "image_id": picture,
+        "image_id": image,
         "category_id": class_,
         "bbox": [left, top, right - left, bottom - top],
     }

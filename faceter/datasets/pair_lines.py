@@ -1,4 +1,4 @@
-"""Reads the text files of data sets line by line, and sentence pairs from such lines."""
+"""Reads the text files of datasets line by line, and sentence pairs from such lines."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -143,7 +143,7 @@ class PairReader:
 
 
 def invalid(detail: str) -> FaceterError:
-    """Return the error for a data set that has not its form."""
+    """Return the error for a dataset that has not its form."""
     return FaceterError(ProblemKind.INVALID_DATASET, detail)
 
 

@@ -1,4 +1,4 @@
-"""What data sets of every kind share: what they say of themselves, and batches of samples as a model's input."""
+"""What datasets of every kind share: what they say of themselves, and batches of samples as a model's input."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,14 +13,14 @@ ProgressFunction = Callable[[float], None]
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What a data set was found to hold."""
+    """What a dataset was found to hold."""
 
     samples: int
-    """How many samples: pictures, signals or pairs of texts."""
+    """How many samples: images, signals or pairs of texts."""
     classes: list[str] = field(default_factory=list)
     """Names of its classes, or domains; empty if it is not labelled."""
     class_counts: dict[str, int] = field(default_factory=dict)
-    """Samples, or boxes, of each class; pictures of each domain."""
+    """Samples, or boxes, of each class; images of each domain."""
     concepts: dict[str, list[str]] = field(default_factory=dict)
     """Names of its concepts by category; empty if it carries none."""
     notes: list[str] = field(default_factory=list)
@@ -32,13 +32,13 @@ class Batch:
     """Some samples as a model's input."""
 
     inputs: FloatArray
-    """float32 [B, C, H, W] of pictures, [B, C, L] of signals."""
+    """float32 [B, C, H, W] of images, [B, C, L] of signals."""
     indices: IntArray
-    """int64 [B]: positions in the data set."""
+    """int64 [B]: positions in the dataset."""
     labels: IntArray | None
     """int64 [B]: class of each sample; None where they have none."""
     placements: list[Placement] = field(default_factory=list)
-    """Where each picture lies in its input; empty for signals."""
+    """Where each image lies in its input; empty for signals."""
 
 
 def spread(total: int, count: int) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from faceter.contracts.evaluations import Sample, Shown
+from faceter.contracts.evaluations import EvaluationSample, Shown
 from faceter.vision.boxes import IntArray
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -19,7 +19,7 @@ class ComparedSet:
     """One of the two sets: for each of its samples, how it lies among those of the other."""
 
     indices: IntArray
-    """Positions in the data set, int64 [N]."""
+    """Positions in the dataset, int64 [N]."""
     balls: IntArray
     """Of generated samples: in how many real balls each lies; of real ones: how many generated lie in its. int64 [N]"""
     nearest: IntArray
@@ -44,7 +44,7 @@ class ComparedSet:
         )
 
     def order(self, which: Shown) -> IntArray:
-        """Return the rows that are shown, the first to look at first; of equal ones the earlier in the data set."""
+        """Return the rows that are shown, the first to look at first; of equal ones the earlier in the dataset."""
         match which:
             case Shown.OUTSIDE | Shown.UNCOVERED:
                 alone = np.flatnonzero(self.balls == 0)
@@ -70,7 +70,7 @@ class ShownSamples:
 
         Args:
             arrays: By name, with M generated and N real samples: ``generated_indices`` and ``reference_indices``, int64
-                [M] and [N], positions in the data sets; ``generated_balls``, int64 [M], in how many real balls each
+                [M] and [N], positions in the datasets; ``generated_balls``, int64 [M], in how many real balls each
                 lies; ``reference_balls``, int64 [N], how many generated samples lie in each ball;
                 ``nearest_reference``, int64 [M], and ``nearest_reference_distance``, float64 [M], row and distance of
                 the nearest real sample of each generated one; ``nearest_generated``, int64 [N], and
@@ -94,11 +94,11 @@ class ShownSamples:
 
         ``outside`` and ``uncovered`` are the samples with 0 balls, by falling distance; ``densest`` all generated ones
         by falling balls, then rising distance; ``closest`` all generated ones by rising distance. Ties go by their
-        positions in the data set.
+        positions in the dataset.
         """
         return self._sets(which)[0].order(which)
 
-    def sample(self, which: Shown, row: int) -> Sample:
+    def sample(self, which: Shown, row: int) -> EvaluationSample:
         """Return what is said of one sample.
 
         Args:
@@ -108,7 +108,7 @@ class ShownSamples:
         shown, other = self._sets(which)
         nearest = int(shown.nearest[row])
         name: Literal["reference", "generated"] = "reference" if shown is self.reference else "generated"
-        return Sample(
+        return EvaluationSample(
             set=name,
             index=int(shown.indices[row]),
             name=_text(shown.names, row),

@@ -1,4 +1,4 @@
-"""Data sets of kind ``signals``: an ``.npz`` of signals, with classes and moments of interest or without."""
+"""Datasets of kind ``signals``: an ``.npz`` of signals, with classes and moments of interest or without."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -63,7 +63,7 @@ class SignalsDataset(ArrayDataset):
         return channels, length
 
     def verify(self, progress: ProgressFunction | None = None) -> DatasetSummary:
-        """Read every value once and say what the data set holds; see `ArrayDataset.verify`."""
+        """Read every value once and say what the dataset holds; see `ArrayDataset.verify`."""
         for start, values in self._blocks(self._samples, progress):
             _check_finite(values, start)
         if CONCEPTS in self._headers:
@@ -125,11 +125,11 @@ class SignalsDataset(ArrayDataset):
 
         Args:
             batch: Signals at a time.
-            model_labels: The model's labels, in whose order classes are numbered; the data set's own if not given.
+            model_labels: The model's labels, in whose order classes are numbered; the dataset's own if not given.
             indices: Which signals, in this order; all if not given.
 
         Raises:
-            FaceterError: ``DATASET_MISMATCH`` if a class of the data set is none of the model's.
+            FaceterError: ``DATASET_MISMATCH`` if a class of the dataset is none of the model's.
         """
         labels = self.sample_labels(model_labels)
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
@@ -198,7 +198,7 @@ class SignalsDataset(ArrayDataset):
 def signals_file(
     signals: ArrayLike, labels: Sequence[int] | IntArray | None = None, classes: Sequence[str] | None = None
 ) -> bytes:
-    """Return signals as the file of a data set; equal arguments give equal bytes.
+    """Return signals as the file of a dataset; equal arguments give equal bytes.
 
     Args:
         signals: [N, channels, length]; kept as float32.

@@ -1,4 +1,4 @@
-"""Data sets of kind ``text_pairs``: a zip of premises and hypotheses, and the words that a model knows."""
+"""Datasets of kind ``text_pairs``: a zip of premises and hypotheses, and the words that a model knows."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ class TextPairsDataset:
     is one, has a word and its numbers a line, as GloVe writes it. All may lie in one folder.
 
     Args:
-        archive: The archive; closed together with the data set.
+        archive: The archive; closed together with the dataset.
 
     Raises:
         FaceterError: ``INVALID_DATASET`` naming the file and the line at fault.
@@ -92,7 +92,7 @@ class TextPairsDataset:
 
     @classmethod
     def open(cls, path: Path, settings: Settings) -> Self:
-        """Open the data set in a zip file, without reading its vectors.
+        """Open the dataset in a zip file, without reading its vectors.
 
         Raises:
             FaceterError: If the archive is not safe, or has not the form of this kind.
@@ -110,7 +110,7 @@ class TextPairsDataset:
         return len(self.pairs)
 
     def verify(self, progress: ProgressFunction | None = None) -> DatasetSummary:
-        """Read every vector once, one after the other, and say what the data set holds.
+        """Read every vector once, one after the other, and say what the dataset holds.
 
         Args:
             progress: Is told the fraction done.
@@ -170,7 +170,7 @@ class TextPairsDataset:
     def vectors(self) -> tuple[list[str], NDArray[np.float32]] | None:
         """Return the words that have vectors, V of them in the order of the file, and these, float32 [V, D].
 
-        None if the data set has no vectors. Nothing is kept: each call reads the file.
+        None if the dataset has no vectors. Nothing is kept: each call reads the file.
 
         Raises:
             FaceterError: ``INVALID_DATASET`` naming the line at fault, ``INVALID_ARCHIVE`` if the file is damaged.

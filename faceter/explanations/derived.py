@@ -8,12 +8,12 @@ from faceter.contracts.explanations import DerivedConcept
 
 DERIVED: Final[dict[DerivedConcept, dict[str, dict[str, list[str]]]]] = {
     DerivedConcept.COLOR: {
-        "pictures": {
+        "images": {
             "color": ["black", "blue", "brown", "gray", "green", "orange", "pink", "purple", "red", "white", "yellow"]
         }
     },
     DerivedConcept.POSITION: {
-        "pictures": {"row": ["top", "middle", "bottom"], "column": ["left", "center", "right"]},
+        "images": {"row": ["top", "middle", "bottom"], "column": ["left", "center", "right"]},
         "signals": {"third": ["start", "middle", "end"]},
     },
 }

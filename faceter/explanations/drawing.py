@@ -56,15 +56,15 @@ _LINE_WIDTH = 4
 
 
 @dataclass(frozen=True)
-class PictureSample:
-    """A picture, and what is marked in it."""
+class ImageSample:
+    """An image, and what is marked in it."""
 
     image: Image.Image
-    """The picture, of any size."""
+    """The image, of any size."""
     caption: str
     """What is said below it, such as its name and class."""
     unit: NDArray[np.bool_]
-    """[h, w]: where the unit fires, at any resolution; it lies over the whole picture."""
+    """[h, w]: where the unit fires, at any resolution; it lies over the whole image."""
     formula: NDArray[np.bool_]
     """[h, w]: where the formula holds."""
 
@@ -83,11 +83,11 @@ class SignalSample:
     """[length]: when the formula holds."""
 
 
-def unit_picture(title: str, subtitle: str, samples: Sequence[PictureSample]) -> bytes:
-    """Draw each picture twice, side by side: as where the unit fires, and as where its formula holds.
+def unit_image(title: str, subtitle: str, samples: Sequence[ImageSample]) -> bytes:
+    """Draw each image twice, side by side: as where the unit fires, and as where its formula holds.
 
-    Outside of the region a picture is gray and dark; inside it is as it was, and an outline of two pixels lies around
-    it. Pictures are at most 240 pixels wide and high, small ones enlarged by whole pixels. Masks come to their size by
+    Outside of the region an image is gray and dark; inside it is as it was, and an outline of two pixels lies around
+    it. Images are at most 240 pixels wide and high, small ones enlarged by whole pixels. Masks come to their size by
     nearest neighbour.
 
     Args:
@@ -257,16 +257,16 @@ def _lines(words: str, font: ImageFont.FreeTypeFont, room: float, most: int) -> 
     return [*lines[:-1], lines[-1] + "…"] if cut else lines
 
 
-# Pictures.
+# Images.
 
 
-def _pair(sample: PictureSample) -> tuple[Image.Image, Image.Image]:
+def _pair(sample: ImageSample) -> tuple[Image.Image, Image.Image]:
     image = _fitted(sample.image)
     return _marked(image, sample.unit, UNIT_COLOUR), _marked(image, sample.formula, FORMULA_COLOUR)
 
 
 def _fitted(image: Image.Image) -> Image.Image:
-    """Return a picture in the size it is drawn in; one that would be but a line is made wider."""
+    """Return an image in the size it is drawn in; one that would be but a line is made wider."""
     share = min(_WIDEST / image.width, _HIGHEST / image.height)
     share = math.floor(share) if share >= 1 else share
     width, height = (max(_SMALLEST, round(share * size)) for size in image.size)
@@ -275,7 +275,7 @@ def _fitted(image: Image.Image) -> Image.Image:
 
 
 def _marked(image: Image.Image, mask: NDArray[np.bool_], colour: str) -> Image.Image:
-    """Return a picture dimmed but for a region, which has an outline; wider and higher by the outline's width."""
+    """Return an image dimmed but for a region, which has an outline; wider and higher by the outline's width."""
     pixels = np.asarray(image)
     inside = _scaled(mask, image.height, image.width)
     bright = pixels.astype(np.int64) @ np.array([299, 587, 114])
@@ -291,7 +291,7 @@ def _marked(image: Image.Image, mask: NDArray[np.bool_], colour: str) -> Image.I
 def _scaled(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
     """Return a mask [h, w] at another resolution, by nearest neighbour."""
     if mask.ndim != 2 or not mask.size:
-        raise ValueError(f"A mask of a picture must be [h, w], not {list(mask.shape)}.")
+        raise ValueError(f"A mask of an image must be [h, w], not {list(mask.shape)}.")
     rows, columns = (
         (2 * np.arange(size) + 1) * old // (2 * size) for size, old in zip((height, width), mask.shape, strict=True)
     )

@@ -25,7 +25,7 @@ class LayerMasks:
     fires: Bits
     """[U, N]: whether a unit fires anywhere in a sample."""
     strongest: NDArray[np.int64]
-    """[U, T]: positions in the data set of the samples at which a unit is strongest, the strongest first; −1 where
+    """[U, T]: positions in the dataset of the samples at which a unit is strongest, the strongest first; −1 where
     there are fewer."""
     unit_masks: Bits
     """[U, T, *grid]: where the unit fires in them; grid is (height, width) of the masks, (length,) or ()."""
@@ -50,7 +50,7 @@ class UnitMasks:
     """One unit's."""
 
     strongest: NDArray[np.int64]
-    """[T]: positions in the data set of the samples at which it is strongest; −1 where there are fewer."""
+    """[T]: positions in the dataset of the samples at which it is strongest; −1 where there are fewer."""
     unit: Bits
     """[T, *grid]: where it fires in them."""
     formula: Bits

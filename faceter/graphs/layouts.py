@@ -147,7 +147,7 @@ layouts: dict[str, Layout] = {
         Layout(
             "u8s8-by-4",
             "as u8s8, input channels of convolutions filled up to a multiple of four: kernels that take channels by "
-            "fours are slow on the three of a picture",
+            "fours are slow on the three of an image",
             _with_channels_by_four,
         ),
         Layout(

@@ -40,7 +40,7 @@ def mean_to_pool(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeP
 def full_pool_to_global(
     view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto
 ) -> list[onnx.NodeProto] | None:
-    """Make an average over windows as large as the picture a GlobalAveragePool."""
+    """Make an average over windows as large as the image a GlobalAveragePool."""
     if node.op_type != "AveragePool" or any(attribute(node, "pads", [])):
         return None
     info = found.get(node.input[0])

@@ -1,4 +1,4 @@
-"""The library: models, data sets and what was found out about them, and the files they share."""
+"""The library: models, datasets and what was found out about them, and the files they share."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -59,7 +59,7 @@ class Library:
         self._hold_seconds = settings.job_timeout_seconds + _LOOSE_SECONDS
         self.blobs = BlobStore(settings.resolved_blob_url, settings.data_dir / "blob-cache")
         self.models: Records[Model] = Records(self.redis, "models", Model)
-        self.datasets: Records[Dataset] = Records(self.redis, "datasets", Dataset, noun="data set")
+        self.datasets: Records[Dataset] = Records(self.redis, "datasets", Dataset, noun="dataset")
         self.evaluations: Records[Evaluation] = Records(self.redis, "evaluations", Evaluation)
         self.explanations: Records[Explanation] = Records(self.redis, "explanations", Explanation)
         self.analyses: Records[Analysis] = Records(self.redis, "analyses", Analysis, noun="analysis")

@@ -1,1 +1,1 @@
-"""Translating pictures with generators in ONNX."""
+"""Translating images with generators in ONNX."""

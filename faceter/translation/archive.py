@@ -17,8 +17,8 @@ STATE: Final = "state.pt"
 CURVES: Final = "curves.json"
 """`TranslatorCurves`."""
 
-CURVES_PICTURE: Final = "curves.png"
-"""The losses as a picture."""
+CURVES_IMAGE: Final = "curves.png"
+"""The losses as an image."""
 
 _SAMPLES: Final = "samples/"
 _MOST_SAMPLES: Final = 60

@@ -1,4 +1,4 @@
-"""Checks that a model is a generator: takes a picture and gives one of the same size."""
+"""Checks that a model is a generator: takes an image and gives one of the same size."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ _ANOTHER = "Upload a generator whose input and output are both float32 [N, 3, H,
 
 @dataclass(frozen=True)
 class Takes:
-    """What pictures a generator takes.
+    """What images a generator takes.
 
     Attributes:
-        input: Name of the input that takes the picture.
+        input: Name of the input that takes the image.
         output: Name of the output that gives the translation.
         size: The only height and width it takes; None if they may vary.
         multiple: Smallest power of two, up to 256, that heights and widths must be multiples of; 1 for a fixed size.
-        least: Smallest height and width that was tried; smaller pictures may be too small to be padded inside.
+        least: Smallest height and width that was tried; smaller images may be too small to be padded inside.
     """
 
     input: str
@@ -46,7 +46,7 @@ def check_generator(
     layout: str = PLAIN,
     interrupt: Interrupt | None = None,
 ) -> Takes:
-    """Return what pictures a generator takes, having tried it on small ones of two sizes.
+    """Return what images a generator takes, having tried it on small ones of two sizes.
 
     Args:
         content: Its ONNX file, already checked; weights may be packed.
@@ -57,7 +57,7 @@ def check_generator(
         interrupt: Stops the trial.
 
     Raises:
-        FaceterError: `METHOD_NOT_APPLICABLE` if it takes or gives no picture or changes its size; `METADATA_MISMATCH`
+        FaceterError: `METHOD_NOT_APPLICABLE` if it takes or gives no image or changes its size; `METADATA_MISMATCH`
             if it is said to be something else; `MODEL_NOT_RUNNABLE`; `INFERENCE_FAILED` if it was interrupted.
     """
     model = engine.load(content, threads=threads, layout=layout)
@@ -68,10 +68,10 @@ def check_generator(
 
 
 def check_loaded(model: LoadedModel, metadata: ModelMetadata, *, interrupt: Interrupt | None = None) -> Takes:
-    """Return what pictures a loaded generator takes; see `check_generator`."""
+    """Return what images a loaded generator takes; see `check_generator`."""
     _check_metadata(metadata, model.inputs)
-    source = _picture(model.inputs, "takes", "input")
-    target = _picture(model.outputs, "gives", "output")
+    source = _image(model.inputs, "takes", "input")
+    target = _image(model.outputs, "gives", "output")
     height, width = _sides(source)
     if height is not None and width is not None:
         made = _shape_made(model, source, target, height, width, interrupt)
@@ -101,7 +101,7 @@ def _check_metadata(metadata: ModelMetadata, inputs: list[TensorSpec]) -> None:
     if said.channel_order is ChannelOrder.GRAY:
         raise FaceterError(
             ProblemKind.METADATA_MISMATCH,
-            "The preprocessing makes pictures grey; a generator takes three channels, RGB or BGR.",
+            "The preprocessing makes images grey; a generator takes three channels, RGB or BGR.",
             field="metadata.preprocessing.channel_order",
         )
     if said.input is not None and said.input not in [spec.name for spec in inputs]:
@@ -112,20 +112,20 @@ def _check_metadata(metadata: ModelMetadata, inputs: list[TensorSpec]) -> None:
         )
 
 
-def _picture(specs: list[TensorSpec], verb: str, role: str) -> TensorSpec:
-    """Return the only input or output, if it can hold a picture."""
+def _image(specs: list[TensorSpec], verb: str, role: str) -> TensorSpec:
+    """Return the only input or output, if it can hold an image."""
     described = ", ".join(f"'{spec.name}' {spec.dtype} {_words(spec)}" for spec in specs)
     if len(specs) != 1:
         raise _refusal(f"The model has {len(specs)} {role}s ({described}); a generator has one. {_ANOTHER}")
     (spec,) = specs
     batch, channels = (spec.shape[0], spec.shape[1]) if len(spec.shape) == 4 else (0, 0)
     if channels != 3 and (isinstance(channels, int) or role == "input"):
-        raise _refusal(f"The model {verb} no picture of three channels: its {role} is {described}. {_ANOTHER}")
+        raise _refusal(f"The model {verb} no image of three channels: its {role} is {described}. {_ANOTHER}")
     if spec.dtype != "float32":
         raise _refusal(f"The {role} of the model is {described}; generators are run in float32. Export it as float32.")
     if isinstance(batch, int) and batch != 1:
         raise _refusal(
-            f"The {role} of the model is {described}: {batch} pictures at a time. Export it for a batch of one, or "
+            f"The {role} of the model is {described}: {batch} images at a time. Export it for a batch of one, or "
             "one that may vary."
         )
     return spec
@@ -159,7 +159,7 @@ def _multiple(model: LoadedModel, source: TensorSpec, target: TensorSpec, interr
     if seen:
         raise _changes_size(*seen[-1])
     raise _refusal(
-        f"The model could not be run on pictures of any size tried, multiples of 1 to {MULTIPLES[-1]} pixels: "
+        f"The model could not be run on images of any size tried, multiples of 1 to {MULTIPLES[-1]} pixels: "
         f"{failure.detail if failure else ''}"
     )
 
@@ -193,8 +193,8 @@ def _shape_made(
 
 def _changes_size(given: tuple[int, int], made: tuple[int, ...]) -> FaceterError:
     return _refusal(
-        f"Of a picture of {given[1]} × {given[0]} pixels, [1, 3, {given[0]}, {given[1]}], the model makes "
-        f"{list(made)}; a generator gives a picture of the size it was given. {_ANOTHER}"
+        f"Of an image of {given[1]} × {given[0]} pixels, [1, 3, {given[0]}, {given[1]}], the model makes "
+        f"{list(made)}; a generator gives an image of the size it was given. {_ANOTHER}"
     )
 
 

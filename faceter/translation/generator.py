@@ -1,4 +1,4 @@
-"""A generator, checked and ready to translate pictures."""
+"""A generator, checked and ready to translate images."""
 
 import threading
 from dataclasses import dataclass, field
@@ -27,12 +27,12 @@ class Generator:
     Attributes:
         model: The loaded model.
         content: Its ONNX file.
-        takes: What pictures it takes.
+        takes: What images it takes.
         preprocessing: How pixels become its values, and its values pixels; size and resize rule do not matter here.
         engine: What loaded it, and loads its stages.
         threads: Threads of a run.
         layout: Layout it was loaded in.
-        bytes_per_pixel: Bytes that a run on a whole picture takes for each of its pixels, as estimated.
+        bytes_per_pixel: Bytes that a run on a whole image takes for each of its pixels, as estimated.
     """
 
     model: LoadedModel
@@ -48,26 +48,26 @@ class Generator:
 
     @property
     def bytes(self) -> int:
-        """Memory it takes, as estimated: the loaded model, its file, and its stages once a picture needed them."""
+        """Memory it takes, as estimated: the loaded model, its file, and its stages once an image needed them."""
         plan = self._plan
         stages = sum(len(stage.content) for stage in plan.stages) if isinstance(plan, Plan) else 0
         return self.model.bytes + len(self.content) + stages
 
     def plan(self) -> Plan | None:
-        """Return its graph in stages that can run part by part over a picture; None if it cannot be cut so."""
+        """Return its graph in stages that can run part by part over an image; None if it cannot be cut so."""
         plan = self._planned()
         return plan if isinstance(plan, Plan) else None
 
     def why_not_tileable(self) -> str | None:
-        """Return why pictures cannot be translated in tiles, a clause without full stop; None if they can."""
+        """Return why images cannot be translated in tiles, a clause without full stop; None if they can."""
         plan = self._planned()
         return plan if isinstance(plan, str) else None
 
     def padded(self, height: int, width: int) -> tuple[int, int]:
-        """Return the smallest height and width that it takes and a picture fits in.
+        """Return the smallest height and width that it takes and an image fits in.
 
         Args:
-            height: A picture's height; not for a generator of one size.
+            height: An image's height; not for a generator of one size.
             width: Its width.
         """
         multiple, least = self.takes.multiple, self.takes.least
@@ -121,11 +121,11 @@ def load_generator(
 
 def _planned(content: bytes, takes: Takes) -> Plan | str:
     if takes.size is not None:
-        return f"it takes pictures of {takes.size[1]} x {takes.size[0]} pixels only"
+        return f"it takes images of {takes.size[1]} x {takes.size[0]} pixels only"
     try:
         plan = plan_stages(content)
     except NotLocal as reason:
         return str(reason)
     if any(takes.multiple % unit for unit in plan.unit):
-        return f"it works in steps of {plan.unit} pixels, but gives pictures back by multiples of {takes.multiple}"
+        return f"it works in steps of {plan.unit} pixels, but gives images back by multiples of {takes.multiple}"
     return plan

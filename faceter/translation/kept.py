@@ -1,4 +1,4 @@
-"""Tensors of a whole picture, kept in a file instead of in memory."""
+"""Tensors of a whole image, kept in a file instead of in memory."""
 
 import errno
 import os
@@ -92,6 +92,6 @@ def _full_disk_said() -> Iterator[None]:
             raise
         raise FaceterError(
             ProblemKind.STORAGE_FULL,
-            "The disk has no room for what a picture of this size leaves between its stages. Set `scale` to a smaller "
+            "The disk has no room for what an image of this size leaves between its stages. Set `scale` to a smaller "
             "working size, or make room.",
         ) from error

@@ -34,8 +34,8 @@ class Grid:
 
     Attributes:
         channels: Number of channels.
-        rows: Number of rows, by the picture's height.
-        columns: Number of columns, by the picture's width.
+        rows: Number of rows, by the image's height.
+        columns: Number of columns, by the image's width.
     """
 
     channels: int
@@ -45,11 +45,11 @@ class Grid:
 
 @dataclass(frozen=True)
 class Step:
-    """A node of a graph and what it does to parts of pictures.
+    """A node of a graph and what it does to parts of images.
 
     Attributes:
         node: The node.
-        sources: Names of the tensors it reads that depend on the picture.
+        sources: Names of the tensors it reads that depend on the image.
         rows: What it does along rows.
         columns: What it does along columns.
         grid: Where the values of its output lie.
@@ -69,12 +69,12 @@ class NotLocal(Exception):  # noqa: N818 - an answer, not an error
 
 
 class Locality:
-    """Finds out what the nodes of a graph do to parts of pictures.
+    """Finds out what the nodes of a graph do to parts of images.
 
     Args:
         view: The graph, in canonical form.
         shapes: Type and shape of its tensors, as inferred.
-        constants: Names of the tensors that do not depend on the picture.
+        constants: Names of the tensors that do not depend on the image.
     """
 
     def __init__(self, view: GraphView, shapes: Mapping[str, TensorInfo], constants: set[str]) -> None:
@@ -103,11 +103,11 @@ class Locality:
         if family is None:
             raise _not_local(node, "is not an operator that is known to look at neighbours only")
         if len(sources) > 1 and node.op_type != "Concat":
-            raise _not_local(node, "has weights that depend on the picture")
+            raise _not_local(node, "has weights that depend on the image")
         return family(self, node, sources, grids)
 
     def constant(self, node: onnx.NodeProto, index: int) -> Array | None:
-        """Return a constant input, None where the node does not have it; NotLocal if it depends on the picture."""
+        """Return a constant input, None where the node does not have it; NotLocal if it depends on the image."""
         if len(node.input) <= index or not node.input[index]:
             return None
         value = self._view.constant(node.input[index])

@@ -7,7 +7,7 @@ def generator_metadata(size: int) -> ModelMetadata:
     """Return the metadata of a generator: pixels become values from −1 to 1, and values pixels.
 
     Args:
-        size: Sides of the pictures it was trained on, pixels; it takes others.
+        size: Sides of the images it was trained on, pixels; it takes others.
     """
     return ModelMetadata(
         task=Task.IMAGE_TRANSLATION,

@@ -1,4 +1,4 @@
-"""Mean and variance of each channel of a picture that is seen part by part."""
+"""Mean and variance of each channel of an image that is seen part by part."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""The parts of a picture that a stage is run on, and what it must see around each."""
+"""The parts of an image that a stage is run on, and what it must see around each."""
 
 from dataclasses import dataclass
 from math import ceil, isqrt
@@ -18,14 +18,14 @@ _FAR = 1 << 16
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a picture along one axis, in pixels.
+    """A part of an image along one axis, in pixels.
 
     Attributes:
         first: The first pixel that it makes.
         end: The one after the last.
         seen_from: The first pixel that is looked at for it.
         seen_to: The one after the last.
-        pixels: The whole picture's.
+        pixels: The whole image's.
     """
 
     first: int
@@ -44,21 +44,21 @@ class Part:
 
 
 def made(extent: Extent, first: int, end: int, pixels: int) -> tuple[int, int]:
-    """Return the values of a tensor that belong to a part of a picture, the first and the one after the last."""
+    """Return the values of a tensor that belong to a part of an image, the first and the one after the last."""
     size = extent.size(pixels)
     return min(int(first * extent.scale), size), size if end == pixels else min(int(end * extent.scale), size)
 
 
 def part(plan: Plan, stage: Stage, axis: Axis, first: int, end: int, pixels: int) -> Part:
-    """Return a part with all that a stage must see for its results there to be the whole picture's.
+    """Return a part with all that a stage must see for its results there to be the whole image's.
 
     Args:
         plan: The plan that the stage is of.
         stage: The stage.
         axis: Which axis.
         first: The first pixel, a multiple of the stage's unit.
-        end: The one after the last, such a multiple or the picture's end.
-        pixels: The picture's side, a multiple of the plan's unit.
+        end: The one after the last, such a multiple or the image's end.
+        pixels: The image's side, a multiple of the plan's unit.
     """
     extents = {name: getattr(grid, axis) for name, grid in plan.grids.items()}
     needed: dict[str, tuple[int, int]] = {}
@@ -96,7 +96,7 @@ def side_lengths(
     Args:
         plan: The plan that the stage is of.
         stage: The stage.
-        size: The picture's height and width.
+        size: The image's height and width.
         pixels: Most pixels that a part may see.
         tile: Height and width of the parts, where they are given.
     """
@@ -117,7 +117,7 @@ def split(pixels: int, length: int) -> list[tuple[int, int]]:
 
 
 def _margin(plan: Plan, stage: Stage, axis: Axis) -> int:
-    """Return how many pixels a part sees beyond those it makes, far from the picture's border."""
+    """Return how many pixels a part sees beyond those it makes, far from the image's border."""
     unit = plan.unit[0 if axis == "rows" else 1]
     found = part(plan, stage, axis, _FAR * unit, (_FAR + 1) * unit, 2 * _FAR * unit)
     return found.seen_to - found.seen_from - unit

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ChannelOrder, Preprocessing
-from faceter.vision.picture import Pixels
+from faceter.vision.decoded_image import Pixels
 from faceter.vision.preprocess import value_table
 
 FloatArray = NDArray[np.float32]
@@ -17,10 +17,10 @@ USUAL = Preprocessing(size=[256, 256], mean=[0.5], std=[0.5])
 
 
 @dataclass(frozen=True)
-class PaddedPicture:
-    """A picture, padded below and to the right by reflection, whose values are made when they are read.
+class PaddedImage:
+    """An image, padded below and to the right by reflection, whose values are made when they are read.
 
-    Where the padding is wider than the picture, it is reflected again and again.
+    Where the padding is wider than the image, it is reflected again and again.
 
     Attributes:
         colour: uint8 [H, W, 3].
@@ -46,7 +46,7 @@ class PaddedPicture:
 
 
 class Translation:
-    """A translated picture that is filled part by part.
+    """A translated image that is filled part by part.
 
     Args:
         height: Its height without padding.
@@ -74,7 +74,7 @@ class Translation:
         if not np.isfinite(part).all():
             raise FaceterError(
                 ProblemKind.INFERENCE_FAILED,
-                "The generator gave values that are not finite (NaN or infinite) for this picture. Train it again, or "
+                "The generator gave values that are not finite (NaN or infinite) for this image. Train it again, or "
                 "use an earlier checkpoint.",
             )
         said = self._preprocessing

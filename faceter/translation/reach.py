@@ -1,6 +1,6 @@
-"""How far an operator looks along one axis of a picture: which part of its input a part of its output needs.
+"""How far an operator looks along one axis of an image: which part of its input a part of its output needs.
 
-Positions count the values of a tensor along one axis of the whole picture; parts are half-open, ``first`` to ``end``.
+Positions count the values of a tensor along one axis of the whole image; parts are half-open, ``first`` to ``end``.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Protocol
 class Extent:
     """How many values a tensor has along one axis: pixels · scale + excess.
 
-    It holds for pictures whose side is a multiple of every ``scale.denominator`` of the graph.
+    It holds for images whose side is a multiple of every ``scale.denominator`` of the graph.
     """
 
     scale: Fraction
@@ -120,7 +120,7 @@ class Mirror:
 
     @property
     def margin(self) -> Fraction:
-        """Values of the input that it looks at beyond its place, on one side: none but the picture's own border's."""
+        """Values of the input that it looks at beyond its place, on one side: none but the image's own border's."""
         return Fraction(0)
 
     def extent(self, source: Extent) -> Extent:

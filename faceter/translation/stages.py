@@ -1,7 +1,7 @@
-"""Cuts a generator into stages that can run part by part over a picture, and give what the whole would.
+"""Cuts a generator into stages that can run part by part over an image, and give what the whole would.
 
-A graph of local operators gives the same values for a part of a picture if it sees the part's surroundings. An
-InstanceNormalization does not: its mean and variance are the whole picture's. So the graph is cut in front of each: a
+A graph of local operators gives the same values for a part of an image if it sees the part's surroundings. An
+InstanceNormalization does not: its mean and variance are the whole image's. So the graph is cut in front of each: a
 stage ends with the tensors to be normalized, over which mean and variance are taken while they are made, and the next
 stage normalizes by them. In it each InstanceNormalization is a BatchNormalization whose mean and variance are inputs.
 
@@ -31,12 +31,12 @@ MOST_MARGIN = 48
 
 @dataclass(frozen=True)
 class Norm:
-    """An InstanceNormalization: takes mean and variance of each channel over the whole picture.
+    """An InstanceNormalization: takes mean and variance of each channel over the whole image.
 
     Attributes:
         source: Name of the tensor that it normalizes.
         mean: Name of the stage's input that takes the means, float32 [C].
-        variance: Name of the stage's input that takes the variances (of the whole picture, not of a sample).
+        variance: Name of the stage's input that takes the variances (of the whole image, not of a sample).
     """
 
     source: str
@@ -51,7 +51,7 @@ class Stage:
     Attributes:
         content: Its ONNX file. Inputs are `sources` and the statistics of `norms`, outputs are `results`.
         steps: Its nodes in order.
-        sources: Tensors of earlier stages, or the picture itself, that it reads.
+        sources: Tensors of earlier stages, or the image itself, that it reads.
         results: Tensors that later stages read, or the generator's output.
         norms: Normalizations it begins with.
         measured: Those of `results` whose mean and variance a later stage wants.
@@ -77,7 +77,7 @@ class Plan:
         stages: In the order they run.
         grids: Where the values of each tensor lie, by name.
         unit: Height and width must be multiples of this.
-        input: Name of the tensor that holds the picture.
+        input: Name of the tensor that holds the image.
         output: Name of the tensor that holds the translation.
     """
 
@@ -129,7 +129,7 @@ class _Planning:
             else:
                 self._place(node)
         if self.output not in self.grids:
-            raise NotLocal("the output does not depend on the picture")
+            raise NotLocal("the output does not depend on the image")
         return Plan(tuple(self._stages()), self.grids, _unit(self.grids.values()), self.input, self.output)
 
     def _place(self, node: onnx.NodeProto) -> None:
@@ -152,9 +152,9 @@ class _Planning:
     def _norm(self, node: onnx.NodeProto) -> Step:
         source, *weights = node.input
         if source == self.input:
-            raise NotLocal(f"InstanceNormalization {node_name(node)!r} normalizes the picture itself")
+            raise NotLocal(f"InstanceNormalization {node_name(node)!r} normalizes the image itself")
         if any(name not in self.constants for name in weights):
-            raise NotLocal(f"InstanceNormalization {node_name(node)!r} has weights that depend on the picture")
+            raise NotLocal(f"InstanceNormalization {node_name(node)!r} has weights that depend on the image")
         if source not in self.norms:
             names = self.view.unique(f"{source}/mean"), self.view.unique(f"{source}/variance")
             self.norms[source] = Norm(source, *names)

@@ -1,4 +1,4 @@
-"""Runs a generator over a picture part by part, in bounded memory, and gives what it would give for the whole."""
+"""Runs a generator over an image part by part, in bounded memory, and gives what it would give for the whole."""
 
 import shutil
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Target(Protocol):
 def run_in_parts(
     plan: Plan,
     engine: Engine,
-    picture: Source,
+    image: Source,
     translation: Target,
     size: tuple[int, int],
     *,
@@ -52,7 +52,7 @@ def run_in_parts(
     layout: str = PLAIN,
     interrupt: Interrupt | None = None,
 ) -> int:
-    """Translate a picture part by part.
+    """Translate an image part by part.
 
     Each stage is loaded when it is its turn, runs over all parts, and is closed, so that one stage's memory is held at
     a time. What later stages read is kept in files without a name in ``folder`` until the last of them has run.
@@ -60,7 +60,7 @@ def run_in_parts(
     Args:
         plan: The generator in stages.
         engine: Loads the stages.
-        picture: The picture, 3 channels.
+        image: The image, 3 channels.
         translation: Takes the translation, each of its values once.
         size: Height and width in pixels, multiples of the plan's unit.
         folder: For the files; see `kept_bytes`.
@@ -77,7 +77,7 @@ def run_in_parts(
         FaceterError: `INFERENCE_FAILED` if it was interrupted or a stage cannot run; `STORAGE_FULL`.
     """
     _check_room(plan, size, folder)
-    running = _Running(plan, picture, translation, size, folder)
+    running = _Running(plan, image, translation, size, folder)
     try:
         count = 0
         for stage in plan.stages:
@@ -115,7 +115,7 @@ def stage_bytes(plan: Plan, stage: Stage) -> float:
 
 
 def kept_bytes(plan: Plan, size: tuple[int, int]) -> int:
-    """Return the most bytes that are on disk at once while a picture of a height and width is translated."""
+    """Return the most bytes that are on disk at once while an image of a height and width is translated."""
     pixels, most, live = size[0] * size[1], 0, 0
     for stage in plan.stages:
         live += sum(ceil(_values(plan.grids[name]) * pixels * BYTES) for name in stage.results if name != plan.output)
@@ -130,7 +130,7 @@ def _check_room(plan: Plan, size: tuple[int, int], folder: Path) -> None:
     if needed > free:
         raise FaceterError(
             ProblemKind.STORAGE_FULL,
-            f"A picture of {size[1]} × {size[0]} pixels leaves up to {needed / _MIB:,.0f} MiB between its stages, and "
+            f"An image of {size[1]} × {size[0]} pixels leaves up to {needed / _MIB:,.0f} MiB between its stages, and "
             f"the disk has room for {free / _MIB:,.0f}. Set `scale` to a smaller working size, or make room.",
         )
 
@@ -142,12 +142,12 @@ def _values(grid: Grid) -> float:
 class _Running:
     """A translation under way: the tensors kept, and the statistics taken."""
 
-    def __init__(self, plan: Plan, picture: Source, translation: Target, size: tuple[int, int], folder: Path) -> None:
+    def __init__(self, plan: Plan, image: Source, translation: Target, size: tuple[int, int], folder: Path) -> None:
         self._plan = plan
         self._translation = translation
         self._size = size
         self._folder = folder
-        self._sources: dict[str, Source] = {plan.input: picture}
+        self._sources: dict[str, Source] = {plan.input: image}
         self._kept: dict[str, Kept] = {}
         self._moments: dict[str, Moments] = {}
         self._statistics: dict[str, tuple[FloatArray, FloatArray]] = {}

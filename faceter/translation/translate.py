@@ -1,4 +1,4 @@
-"""Translates a picture of any size, and there and back."""
+"""Translates an image of any size, and there and back."""
 
 import time
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from PIL import Image
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.engines.base import Interrupt
 from faceter.translation.generator import Generator
-from faceter.translation.pixels import PaddedPicture, Translation
+from faceter.translation.pixels import PaddedImage, Translation
 from faceter.translation.tiling import run_in_parts
-from faceter.vision.picture import Picture, Pixels
+from faceter.vision.decoded_image import DecodedImage, Pixels
 
 MEMORY = 1 << 30
-"""Bytes that a translation may take beside the generator and the picture, unless the caller says otherwise."""
+"""Bytes that a translation may take beside the generator and the image, unless the caller says otherwise."""
 
 LEAST_TILE = 32
 """Smallest tile that may be asked for, pixels."""
@@ -31,14 +31,14 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Translated:
-    """A translated picture.
+    """A translated image.
 
     Attributes:
-        colour: sRGB, uint8 [H, W, 3], of the size the picture had; three such side by side for a cycle.
+        colour: sRGB, uint8 [H, W, 3], of the size the image had; three such side by side for a cycle.
         alpha: uint8 [H, W] as it was, or None.
         seconds: How long it took.
         tiles: In how many tiles the translation was made; 1 if the whole was run at once.
-        notes: What was done beside, the picture's own notes first; a few words each, ASCII only.
+        notes: What was done beside, the image's own notes first; a few words each, ASCII only.
     """
 
     colour: Pixels
@@ -49,7 +49,7 @@ class Translated:
 
 
 def translate(
-    picture: Picture,
+    image: DecodedImage,
     generator: Generator,
     *,
     folder: Path,
@@ -58,19 +58,19 @@ def translate(
     memory: int = MEMORY,
     interrupt: Interrupt | None = None,
 ) -> Translated:
-    """Translate a picture.
+    """Translate an image.
 
-    It is padded by reflection to a size that the generator takes, and cropped back. A picture whose run would take
+    It is padded by reflection to a size that the generator takes, and cropped back. An image whose run would take
     more than ``memory`` is translated in tiles, which give what the whole would; see `faceter.translation.stages`.
     For a generator of one size, and for ``scale``, it is resized by Lanczos' filter, and so is the translation.
 
     Args:
-        picture: The picture.
+        image: The image.
         generator: The generator.
         folder: A folder for the files of tiles, which have no names; see `faceter.translation.tiling.kept_bytes`.
         tile: Height and width of the tiles, pixels; ``never`` for the whole at once; None lets the memory decide.
-        scale: Longest side of the working size, pixels; None for the picture's own.
-        memory: Bytes that running the generator may take, about, beside its weights and the picture.
+        scale: Longest side of the working size, pixels; None for the image's own.
+        memory: Bytes that running the generator may take, about, beside its weights and the image.
         interrupt: Stops the translation.
 
     Raises:
@@ -80,14 +80,14 @@ def translate(
     """
     how = _How(folder, tile, scale, memory, interrupt)
     started = time.perf_counter()
-    small, notes = _working(picture.colour, how)
+    small, notes = _working(image.colour, how)
     made, tiles, words = _run(small, generator, how)
-    colour = _resized(made, *picture.size)
-    return Translated(colour, picture.alpha, time.perf_counter() - started, tiles, _joined(picture.notes, notes, words))
+    colour = _resized(made, *image.size)
+    return Translated(colour, image.alpha, time.perf_counter() - started, tiles, _joined(image.notes, notes, words))
 
 
 def translate_and_back(
-    picture: Picture,
+    image: DecodedImage,
     there: Generator,
     back: Generator,
     *,
@@ -97,10 +97,10 @@ def translate_and_back(
     memory: int = MEMORY,
     interrupt: Interrupt | None = None,
 ) -> Translated:
-    """Translate a picture and the translation back, both at the working size.
+    """Translate an image and the translation back, both at the working size.
 
     Args:
-        picture: The picture.
+        image: The image.
         there: The generator of the translation.
         back: The generator of the other direction.
         folder: As `translate` takes it, and what follows.
@@ -110,7 +110,7 @@ def translate_and_back(
         interrupt: Stops the translation.
 
     Returns:
-        The picture, its translation and the translation back, side by side, [H, 3W, 3], with alpha, if there is one,
+        The image, its translation and the translation back, side by side, [H, 3W, 3], with alpha, if there is one,
         beside itself as often; ``tiles`` counts both.
 
     Raises:
@@ -118,14 +118,14 @@ def translate_and_back(
     """
     how = _How(folder, tile, scale, memory, interrupt)
     started = time.perf_counter()
-    small, notes = _working(picture.colour, how)
+    small, notes = _working(image.colour, how)
     first, tiles, words = _run(small, there, how)
     second, more_tiles, more_words = _run(first, back, how)
-    shown = [picture.colour, *(_resized(made, *picture.size) for made in (first, second))]
-    alpha = None if picture.alpha is None else np.hstack([picture.alpha] * 3)
+    shown = [image.colour, *(_resized(made, *image.size) for made in (first, second))]
+    alpha = None if image.alpha is None else np.hstack([image.alpha] * 3)
     seconds = time.perf_counter() - started
     return Translated(
-        np.hstack(shown), alpha, seconds, tiles + more_tiles, _joined(picture.notes, notes, words, more_words)
+        np.hstack(shown), alpha, seconds, tiles + more_tiles, _joined(image.notes, notes, words, more_words)
     )
 
 
@@ -151,7 +151,7 @@ class _How:
 
 
 def _working(colour: Pixels, how: _How) -> tuple[Pixels, tuple[str, ...]]:
-    """Return a picture at its working size, and what is to be said of that."""
+    """Return an image at its working size, and what is to be said of that."""
     longest = max(colour.shape[:2])
     if how.scale is None or how.scale >= longest:
         return colour, ()
@@ -169,7 +169,7 @@ def _run(colour: Pixels, generator: Generator, how: _How) -> tuple[Pixels, int, 
     if takes.size is not None:
         own = takes.size
         notes = (f"brought to the generator's {size[1]} x {size[0]} and back",)
-    picture = PaddedPicture(_resized(colour, *own), generator.preprocessing)
+    image = PaddedImage(_resized(colour, *own), generator.preprocessing)
     translation = Translation(*own, generator.preprocessing)
     if _in_tiles(generator, size, how):
         plan = generator.plan()
@@ -177,7 +177,7 @@ def _run(colour: Pixels, generator: Generator, how: _How) -> tuple[Pixels, int, 
         tiles = run_in_parts(
             plan,
             generator.engine,
-            picture,
+            image,
             translation,
             size,
             folder=how.folder,
@@ -188,7 +188,7 @@ def _run(colour: Pixels, generator: Generator, how: _How) -> tuple[Pixels, int, 
             interrupt=how.interrupt,
         )
         return translation.colour, tiles, notes
-    values = picture.read((0, size[0]), (0, size[1]))[None]
+    values = image.read((0, size[0]), (0, size[1]))[None]
     made = generator.model.run({takes.input: values}, [takes.output], interrupt=how.interrupt)[takes.output]
     translation.write(made[0], 0, 0)
     return _resized(translation.colour, height, width), 1, notes
@@ -217,7 +217,7 @@ def _in_tiles(generator: Generator, size: tuple[int, int], how: _How) -> bool:
         ProblemKind.IMAGE_TOO_LARGE,
         f"Translating {width} × {height} pixels at once takes about {needed / _MIB:,.0f} MiB; {how.memory / _MIB:,.0f} "
         f"MiB are allowed. It is not done in tiles: {reason}. Set `scale` to {longest} or less, or send a smaller "
-        "picture.",
+        "image.",
     )
 
 

@@ -57,11 +57,11 @@ def peak(works: Sequence[Work], sizes: Mapping[str, float], held: Collection[str
 
 
 def bytes_per_pixel(model: onnx.ModelProto, height: int, width: int) -> float:
-    """Return the bytes that a whole generator takes while it runs, for each pixel of the picture.
+    """Return the bytes that a whole generator takes while it runs, for each pixel of the image.
 
     Args:
-        model: It takes a picture; its sizes may vary or be these. Weights do not count.
-        height: Height of a picture that it can take, pixels.
+        model: It takes an image; its sizes may vary or be these. Weights do not count.
+        height: Height of an image that it can take, pixels.
         width: Its width.
     """
     sized = onnx.ModelProto()

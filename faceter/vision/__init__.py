@@ -1,1 +1,1 @@
-"""Pictures in, numbers out: decoding image files, preprocessing, decoding detections."""
+"""Images in, numbers out: decoding image files, preprocessing, decoding detections."""

@@ -13,7 +13,7 @@ IntArray = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Boxes:
-    """The boxes found in one picture, best first."""
+    """The boxes found in one image, best first."""
 
     boxes: FloatArray
     """float32 [n, 4]: left, top, right, bottom, in pixels."""
@@ -76,13 +76,13 @@ def non_maximum_suppression(
 def agreement_f1(first: Sequence[Boxes], second: Sequence[Boxes], *, iou: float = 0.5) -> float:
     """F1 of two sets of boxes against each other, such as a quantized detector's and the original's.
 
-    Within a picture, boxes of one class that overlap by at least ``iou`` are matched one to one, the largest overlap
-    first. F1 = 2 · matches / (boxes of the first + boxes of the second), over all pictures; symmetric; 1 if neither
+    Within an image, boxes of one class that overlap by at least ``iou`` are matched one to one, the largest overlap
+    first. F1 = 2 · matches / (boxes of the first + boxes of the second), over all images; symmetric; 1 if neither
     has any box.
 
     Args:
-        first: One ``Boxes`` per picture.
-        second: The same pictures in the same order.
+        first: One ``Boxes`` per image.
+        second: The same images in the same order.
         iou: Smallest overlap of a match.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Colour profiles (ICC) of pictures, applied."""
+"""Colour profiles (ICC) of images, applied."""
 
 import io
 from itertools import product
@@ -12,18 +12,18 @@ _PASSED_OVER = "colour profile passed over: "
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, list[str]]:
-    """Bring a picture to sRGB.
+    """Bring an image to sRGB.
 
     A profile is applied by LittleCMS with the perceptual intent. One that moves no colour by more than one step of 8
     bits is sRGB itself and not applied, so that the pixels stay what they are. One that is broken, or of another kind
-    of picture, is passed over; a note says so.
+    of image, is passed over; a note says so.
 
     Args:
-        image: A picture without alpha.
+        image: An image without alpha.
         profile: Its ICC profile, if the file has one.
 
     Returns:
-        A picture of mode RGB, and what was done, a few words each.
+        An image of mode RGB, and what was done, a few words each.
     """
     source, notes = _usable(image, profile)
     if source is not None:
@@ -54,7 +54,7 @@ def _usable(image: Image.Image, profile: bytes | None) -> tuple[ImageCms.ImageCm
         return None, [f"{_PASSED_OVER}it is broken"]
     mode = _MODES.get(space)
     if mode is None or (mode != image.mode and {mode, image.mode} & {"L", "CMYK"}):
-        return None, [f"{_PASSED_OVER}it is for {_ascii(space)}, the picture is {image.mode}"]
+        return None, [f"{_PASSED_OVER}it is for {_ascii(space)}, the image is {image.mode}"]
     return source, []
 
 

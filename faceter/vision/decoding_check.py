@@ -149,7 +149,7 @@ def _values(decoding: DetectionDecoding, spec: TensorSpec) -> float | None:
 
 
 def _cells(decoding: DetectionDecoding, spec: TensorSpec) -> int | None:
-    """Return the number of cells of a picture, or None where it may vary."""
+    """Return the number of cells of an image, or None where it may vary."""
     if len(spec.shape) < 3:
         return None
     sizes = spec.shape[2:] if decoding.layout == "channels_first" else spec.shape[1:-1]

@@ -17,7 +17,7 @@ EVALUATION_SCORE_THRESHOLD = 0.05
 """Lowest score of a box that counts in mean average precision, which wants the weak ones too."""
 
 _MOST_CANDIDATES = 30_000
-"""Candidates of one picture, best first, that enter non-maximum suppression, as in YOLOv5."""
+"""Candidates of one image, best first, that enter non-maximum suppression, as in YOLOv5."""
 
 _HIGHEST_SCORE = 1.01
 """Rounding may carry a probability a little over 1; more means that it is none."""
@@ -39,7 +39,7 @@ def decode(
         input_size: Height and width of the model's input, pixels.
 
     Returns:
-        One ``Boxes`` per picture, in pixels of the model's input, best first. A box whose coordinates or score are not
+        One ``Boxes`` per image, in pixels of the model's input, best first. A box whose coordinates or score are not
         finite is none. Boxes may reach beyond the input.
 
     Raises:
@@ -50,7 +50,7 @@ def decode(
         return [_select(candidates, index, decoding) for index in range(len(candidates.boxes))]
 
 
-def decode_to_pictures(
+def decode_to_images(
     outputs: Mapping[str, NDArray[Any]],
     decoding: DetectionDecoding,
     input_size: tuple[int, int],
@@ -58,26 +58,26 @@ def decode_to_pictures(
     *,
     clip: bool = True,
 ) -> list[Boxes]:
-    """Decode a detector's outputs to boxes in the pictures' own pixels.
+    """Decode a detector's outputs to boxes in the images' own pixels.
 
     Args:
         outputs: As for ``decode``.
         decoding: Description of the head.
         input_size: Height and width of the model's input, pixels.
-        placements: Where each picture lies in its input, as ``preprocess`` gives it.
-        clip: Whether to cut boxes off at the pictures' edges, as an answer wants it. It raises mean average precision
+        placements: Where each image lies in its input, as ``preprocess`` gives it.
+        clip: Whether to cut boxes off at the images' edges, as an answer wants it. It raises mean average precision
             (on FastestDet by 1.6 points at [.5:.95]), so figures to compare with others' are measured without.
 
     Returns:
-        One ``Boxes`` per picture, best first.
+        One ``Boxes`` per image, best first.
 
     Raises:
         FaceterError: As ``decode`` does.
-        ValueError: If there are not as many placements as pictures.
+        ValueError: If there are not as many placements as images.
     """
     found = decode(outputs, decoding, input_size)
     return [
-        Boxes(placement.to_picture(boxes.boxes, clip=clip), boxes.scores, boxes.classes)
+        Boxes(placement.to_image(boxes.boxes, clip=clip), boxes.scores, boxes.classes)
         for boxes, placement in zip(found, placements, strict=True)
     ]
 
@@ -173,7 +173,7 @@ def _reference(decoding: DetectionDecoding, level: _Level, index: int, input_siz
     if len(starts) != count:
         wanted = f"{len(starts)} cells for strides {decoding.strides}"
         raise _misshapen(decoding.box_outputs[index], level.values, wanted)
-    size_unit = {"picture": one, "cell": cells, "anchor": anchors_used}[decoding.size_unit]
+    size_unit = {"image": one, "cell": cells, "anchor": anchors_used}[decoding.size_unit]
     return _Reference(starts, cells, size_unit)
 
 

@@ -17,5 +17,5 @@ def font_file(*, bold: bool = False) -> Path:
     """
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("The font of pictures comes with matplotlib, which is not installed.")
+        raise ModuleNotFoundError("The font of images comes with matplotlib, which is not installed.")
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf"

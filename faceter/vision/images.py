@@ -1,4 +1,4 @@
-"""Opens picture files that strangers sent."""
+"""Opens image files that strangers sent."""
 
 import io
 import warnings
@@ -14,12 +14,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """File formats that are read, by Pillow's names."""
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
-"""File name endings, in lower case, that say a file is a picture of one of those formats."""
+"""File name endings, in lower case, that say a file is an image of one of those formats."""
 
-# ``opening`` holds pictures to its own limit before it decodes them; Pillow's global limit would warn below it.
+# ``opening`` holds images to its own limit before it decodes them; Pillow's global limit would warn below it.
 Image.MAX_IMAGE_PIXELS = None
 
-# Pillow warns of odd metadata in pictures it reads all the same; nobody who reads a server's log can mend those.
+# Pillow warns of odd metadata in images it reads all the same; nobody who reads a server's log can mend those.
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 _ORIENTATION = 0x0112
@@ -37,7 +37,7 @@ SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def open_image(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Image.Image:
-    """Open a picture file as 8-bit RGB, upright.
+    """Open an image file as 8-bit RGB, upright.
 
     The size is read from the header and held to ``max_pixels`` before a single pixel is decoded. Of an animation the
     first frame is taken. The EXIF orientation is applied. What is transparent is laid over white, as a page would
@@ -50,7 +50,7 @@ def open_image(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Image
         name: What to call it in an error.
 
     Returns:
-        A picture of mode ``RGB`` that no longer needs the file.
+        An image of mode ``RGB`` that no longer needs the file.
 
     Raises:
         FaceterError: ``INVALID_IMAGE`` if it is empty, broken, cut off or of another format; ``IMAGE_TOO_LARGE``.
@@ -62,7 +62,7 @@ def open_image(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Image
 
 @contextmanager
 def opening(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Iterator[ImageFile.ImageFile]:
-    """Open a picture file for the length of the block, of which nothing but the header has been read.
+    """Open an image file for the length of the block, of which nothing but the header has been read.
 
     Args:
         source: The file, or its bytes, as `open_image` takes them.
@@ -70,10 +70,10 @@ def opening(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Iterator
         name: What to call it in an error.
 
     Yields:
-        The picture as Pillow opens it: not decoded, in its own mode, not upright.
+        The image as Pillow opens it: not decoded, in its own mode, not upright.
 
     Raises:
-        FaceterError: ``INVALID_IMAGE`` if the header cannot be read or the block fails to decode the picture;
+        FaceterError: ``INVALID_IMAGE`` if the header cannot be read or the block fails to decode the image;
             ``IMAGE_TOO_LARGE``.
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -89,7 +89,7 @@ def opening(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Iterator
     except Exception as error:
         raise FaceterError(
             ProblemKind.INVALID_IMAGE,
-            f"The picture '{name}' is broken or cut off ({error}). Save it again and send the new file.",
+            f"The image '{name}' is broken or cut off ({error}). Save it again and send the new file.",
         ) from error
 
 
@@ -98,7 +98,7 @@ def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:
     if width * height > max_pixels:
         raise FaceterError(
             ProblemKind.IMAGE_TOO_LARGE,
-            f"The picture '{name}' is {width} × {height} pixels; this server takes up to {max_pixels:,} in all. "
+            f"The image '{name}' is {width} × {height} pixels; this server takes up to {max_pixels:,} in all. "
             "Scale it down.",
         )
 
@@ -106,15 +106,15 @@ def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:
 def _unreadable(stream: BinaryIO, name: str) -> FaceterError:
     stream.seek(0)
     if not stream.read(1):
-        return FaceterError(ProblemKind.INVALID_IMAGE, f"The picture '{name}' is an empty file.")
+        return FaceterError(ProblemKind.INVALID_IMAGE, f"The image '{name}' is an empty file.")
     return FaceterError(
         ProblemKind.INVALID_IMAGE,
-        f"The file '{name}' is not a picture that can be read. Send a JPEG, PNG, WebP, GIF, BMP or TIFF file.",
+        f"The file '{name}' is not an image that can be read. Send a JPEG, PNG, WebP, GIF, BMP or TIFF file.",
     )
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; a picture whose EXIF block cannot be parsed is taken as it is."""
+    """Apply the EXIF orientation; an image whose EXIF block cannot be parsed is taken as it is."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # the pixels are sound, and the block may be broken in any way
@@ -134,10 +134,10 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """Return a picture whose channels have 8 bits: of 16-bit grey the upper 8 (mode ``L``), any other as it is.
+    """Return an image whose channels have 8 bits: of 16-bit grey the upper 8 (mode ``L``), any other as it is.
 
     Args:
-        image: A picture in its own mode.
+        image: An image in its own mode.
         name: What to call it in an error.
 
     Raises:
@@ -146,7 +146,7 @@ def eight_bits(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "F":
         raise FaceterError(
             ProblemKind.INVALID_IMAGE,
-            f"The picture '{name}' holds 32-bit floats, whose range is unknown. Save it with 8 or 16 bits.",
+            f"The image '{name}' holds 32-bit floats, whose range is unknown. Save it with 8 or 16 bits.",
         )
     if image.mode not in SIXTEEN_BIT_MODES:
         return image
@@ -156,7 +156,7 @@ def eight_bits(image: Image.Image, name: str) -> Image.Image:
     if low < 0 or high > 65535:
         raise FaceterError(
             ProblemKind.INVALID_IMAGE,
-            f"The picture '{name}' holds values from {low:.0f} to {high:.0f}. Save it with 8 or 16 bits, from 0 up.",
+            f"The image '{name}' holds values from {low:.0f} to {high:.0f}. Save it with 8 or 16 bits, from 0 up.",
         )
     reduced = image.convert("I").point([value >> 8 for value in range(65536)], "L")
     reduced.info.pop("transparency", None)  # a 16-bit value

@@ -9,7 +9,7 @@ from faceter.vision.decoding_check import decoding_problems
 _FIELD = "metadata"
 _IMAGE_TASKS = (Task.IMAGE_CLASSIFICATION, Task.OBJECT_DETECTION, Task.IMAGE_TRANSLATION)
 _CLASS_TASKS = (Task.IMAGE_CLASSIFICATION, Task.TEXT_PAIR_CLASSIFICATION, Task.SIGNAL_CLASSIFICATION)
-_PICTURE_DTYPES = ("float16", "float32", "float64", "uint8")
+_IMAGE_DTYPES = ("float16", "float32", "float64", "uint8")
 
 
 def check_metadata(metadata: ModelMetadata, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -34,10 +34,10 @@ def check_metadata(metadata: ModelMetadata, inputs: Sequence[TensorSpec], output
 
 
 def image_input(preprocessing: Preprocessing, inputs: Sequence[TensorSpec]) -> TensorSpec:
-    """Return the input that takes the picture: the one named, else the only one of rank 4.
+    """Return the input that takes the image: the one named, else the only one of rank 4.
 
     Args:
-        preprocessing: What was said about pictures.
+        preprocessing: What was said about images.
         inputs: The model's inputs.
 
     Raises:
@@ -54,9 +54,9 @@ def image_input(preprocessing: Preprocessing, inputs: Sequence[TensorSpec]) -> T
     if len(of_rank_4) == 1:
         return of_rank_4[0]
     if of_rank_4:
-        message = f"Several inputs could take a picture; name one of {_names(of_rank_4)}."
+        message = f"Several inputs could take an image; name one of {_names(of_rank_4)}."
     else:
-        message = f"No input of the model is [N, C, H, W], as a picture needs; it has {_shapes(inputs)}."
+        message = f"No input of the model is [N, C, H, W], as an image needs; it has {_shapes(inputs)}."
     raise FaceterError(ProblemKind.METADATA_MISMATCH, message, field=field)
 
 
@@ -78,8 +78,8 @@ def class_output(metadata: ModelMetadata, outputs: Sequence[TensorSpec]) -> Tens
 def _input_problems(metadata: ModelMetadata, inputs: Sequence[TensorSpec]) -> Iterator[FieldProblem]:
     if metadata.preprocessing is not None:
         yield from _preprocessing_problems(metadata.preprocessing, inputs)
-    elif metadata.task in _IMAGE_TASKS and not any(spec.dtype in _PICTURE_DTYPES for spec in inputs):
-        message = f"The task {metadata.task} needs an input for pictures, but the model takes {_shapes(inputs)}."
+    elif metadata.task in _IMAGE_TASKS and not any(spec.dtype in _IMAGE_DTYPES for spec in inputs):
+        message = f"The task {metadata.task} needs an input for images, but the model takes {_shapes(inputs)}."
         yield FieldProblem(field=f"{_FIELD}.task", message=message)
 
 
@@ -90,13 +90,13 @@ def _preprocessing_problems(preprocessing: Preprocessing, inputs: Sequence[Tenso
     except FaceterError as error:
         yield from error.errors
         return
-    if spec.dtype not in _PICTURE_DTYPES:
-        message = f"Input '{spec.name}' takes {spec.dtype}; a picture needs one of {', '.join(_PICTURE_DTYPES)}."
+    if spec.dtype not in _IMAGE_DTYPES:
+        message = f"Input '{spec.name}' takes {spec.dtype}; an image needs one of {', '.join(_IMAGE_DTYPES)}."
         yield FieldProblem(field=f"{field}.input", message=message)
     if not spec.shape:
         return
     if len(spec.shape) != 4:
-        message = f"Input '{spec.name}' is {_shape(spec)}; a picture needs [N, C, H, W]."
+        message = f"Input '{spec.name}' is {_shape(spec)}; an image needs [N, C, H, W]."
         yield FieldProblem(field=f"{field}.input", message=message)
         return
     _, channels, height, width = spec.shape

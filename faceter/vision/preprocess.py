@@ -1,4 +1,4 @@
-"""Turns a picture into a model's input, and boxes back into the picture's pixels."""
+"""Turns an image into a model's input, and boxes back into the image's pixels."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,48 +12,48 @@ from faceter.vision.boxes import FloatArray
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture lies within a model's input: input = picture · scale + offset, per axis.
+    """Where an image lies within a model's input: input = image · scale + offset, per axis.
 
     Positions are in pixels with the left top corner of the left top pixel at 0, x before y.
     """
 
     scale: tuple[float, float]
-    """Input pixels per picture pixel, in x and in y."""
+    """Input pixels per image pixel, in x and in y."""
     offset: tuple[float, float]
-    """Where the picture's left top corner lies in the input, pixels; negative where the picture was cropped."""
-    picture: tuple[int, int]
-    """Width and height of the picture, pixels."""
+    """Where the image's left top corner lies in the input, pixels; negative where the image was cropped."""
+    image: tuple[int, int]
+    """Width and height of the image, pixels."""
 
-    def to_picture(self, boxes: FloatArray, *, clip: bool = True) -> FloatArray:
-        """Map boxes from input pixels to picture pixels.
+    def to_image(self, boxes: FloatArray, *, clip: bool = True) -> FloatArray:
+        """Map boxes from input pixels to image pixels.
 
         Args:
             boxes: float [n, 4]: left, top, right, bottom in input pixels.
-            clip: Whether to cut them off at the picture's edges.
+            clip: Whether to cut them off at the image's edges.
 
         Returns:
-            float32 [n, 4] in picture pixels.
+            float32 [n, 4] in image pixels.
         """
         mapped = (np.asarray(boxes, np.float64) - [*self.offset, *self.offset]) / [*self.scale, *self.scale]
         if clip:
-            width, height = self.picture
+            width, height = self.image
             mapped = np.clip(mapped, 0, [width, height, width, height])
         return mapped.astype(np.float32)
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> tuple[FloatArray, Placement]:
-    """Make a model's input from a picture.
+    """Make a model's input from an image.
 
     Resizing is Pillow's bilinear filter, whose support widens when it shrinks, so that it averages over what it
-    shrinks (antialias). A picture that has the size already keeps its pixels. Every value is exactly the float32
+    shrinks (antialias). An image that has the size already keeps its pixels. Every value is exactly the float32
     nearest to (pixel · scale − mean) / std.
 
     Args:
-        image: A picture of mode RGB, as ``open_image`` gives it.
+        image: An image of mode RGB, as ``open_image`` gives it.
         preprocessing: Size, resize rule, channels and numbers.
 
     Returns:
-        float32 [C, H, W], and where the picture lies in it.
+        float32 [C, H, W], and where the image lies in it.
     """
     if preprocessing.channel_order is ChannelOrder.GRAY:
         image = image.convert("L")
@@ -83,18 +83,18 @@ def _value_table(scale: float, mean: tuple[float, ...], std: tuple[float, ...], 
 
 def _resize(image: Image.Image, preprocessing: Preprocessing) -> tuple[Image.Image, Placement]:
     height, width = preprocessing.size
-    picture = image.size
-    ratios = (width / picture[0], height / picture[1])
+    size = image.size
+    ratios = (width / size[0], height / size[1])
     if preprocessing.resize is ResizeRule.STRETCH:
         resized = image.resize((width, height), Image.Resampling.BILINEAR)
-        return resized, Placement(ratios, (0.0, 0.0), picture)
+        return resized, Placement(ratios, (0.0, 0.0), size)
     if preprocessing.resize is ResizeRule.CROP:
         return _crop(image, (width, height), max(ratios))
     return _pad(image, (width, height), min(ratios), preprocessing.pad_value)
 
 
 def _crop(image: Image.Image, size: tuple[int, int], scale: float) -> tuple[Image.Image, Placement]:
-    """Resize only the part that stays, so that a picture of extreme proportions never grows to its scaled size."""
+    """Resize only the part that stays, so that an image of extreme proportions never grows to its scaled size."""
     part = [min(side / scale, whole) for side, whole in zip(size, image.size, strict=True)]
     start = [(whole - kept) / 2 for whole, kept in zip(image.size, part, strict=True)]
     box = (start[0], start[1], min(start[0] + part[0], image.width), min(start[1] + part[1], image.height))

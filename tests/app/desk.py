@@ -31,7 +31,7 @@ class Subject:
     model: str
     """Its name on the shelf."""
     dataset: str
-    """The data set's."""
+    """The dataset's."""
     layer: str
     """The layer."""
     shape: list[int]
@@ -45,7 +45,7 @@ class Subject:
 
 
 ABOUT: Final = {
-    "pictures": Subject(
+    "images": Subject(
         "color net", "streets", "colors", [4, 24, 24], ("car", "tree"), ("car", "tree", "sky"), labelled=False
     ),
     "text": Subject(
@@ -69,7 +69,7 @@ class Desk:
 
     def explained(
         self,
-        about: str = "pictures",
+        about: str = "images",
         *,
         metadata: Mapping[str, Any] | None = None,
         formulas: bool = True,
@@ -87,7 +87,7 @@ class Desk:
             weights: Whether units have weights to classes.
             labelled: Whether it is known where the model is right, if not as usual.
             cut: Whether sentences are cut off.
-            dataset: Another data set's name on the shelf.
+            dataset: Another dataset's name on the shelf.
         """
         of = ABOUT[about]
         model = self.library.models.get(self.shelf.id(of.model))
@@ -108,12 +108,12 @@ class Desk:
             files={MASKS: masks_file(masks)},
             model_id=model.id,
             about=about,
-            settings={"dataset": self.shelf.id(dataset or of.dataset), "cut_sentences": cut},
+            settings={"dataset_id": self.shelf.id(dataset or of.dataset), "cut_sentences": cut},
             layers=[layer],
         ).id
 
     def model(self, graph: onnx.ModelProto, **changes: Any) -> str:
-        """Keep a model that says of itself what the explained one of pictures does, and return its id."""
+        """Keep a model that says of itself what the explained one of images does, and return its id."""
         blob = self.library.store_blob(content_of(graph))
         like = self.library.models.get(self.shelf.id("color net"))
         made = {"id": new_id("mdl"), "sha256": blob.sha256, "bytes": blob.bytes, **changes}
@@ -126,18 +126,18 @@ class Desk:
 
 
 def with_layer(name: str = "colors", units: int = 4, after: str = "Relu") -> onnx.ModelProto:
-    """Return a model of pictures with a layer of a name and some units."""
+    """Return a model of images with a layer of a name and some units."""
     nodes = [
         helper.make_node("Conv", ["image", "weight"], ["difference"], kernel_shape=[1, 1]),
         helper.make_node(after, ["difference"], [name]),
         helper.make_node("GlobalAveragePool", [name], ["mean"]),
         helper.make_node("Flatten", ["mean"], ["logits"]),
     ]
-    return _of_pictures(nodes, units, {})
+    return _of_images(nodes, units, {})
 
 
 def with_codes() -> onnx.ModelProto:
-    """Return a model of pictures in which only codes are left of the layer of colours."""
+    """Return a model of images in which only codes are left of the layer of colours."""
     nodes = [
         helper.make_node("Conv", ["image", "weight"], ["difference"], kernel_shape=[1, 1]),
         helper.make_node("QuantizeLinear", ["difference", "scale", "zero"], ["colors/q"]),
@@ -146,10 +146,10 @@ def with_codes() -> onnx.ModelProto:
         helper.make_node("GlobalAveragePool", ["pooled"], ["mean"]),
         helper.make_node("Flatten", ["mean"], ["logits"]),
     ]
-    return _of_pictures(nodes, 4, {"scale": np.array(0.01, np.float32), "zero": np.array(0, np.uint8)})
+    return _of_images(nodes, 4, {"scale": np.array(0.01, np.float32), "zero": np.array(0, np.uint8)})
 
 
-def _of_pictures(nodes: list[onnx.NodeProto], units: int, constants: Mapping[str, Any]) -> onnx.ModelProto:
+def _of_images(nodes: list[onnx.NodeProto], units: int, constants: Mapping[str, Any]) -> onnx.ModelProto:
     weight = np.ones((units, 3, 1, 1), np.float32)
     size: list[str | int | None] = ["n", 3, scenes.SIDE, scenes.SIDE]
     graph = helper.make_graph(

@@ -38,14 +38,14 @@ def graded(
         "created_at": utc_now(),
         "sha256": "0" * 64,
         "bytes": 7,
-        "settings": EvaluationRequest(**{"reference": REFERENCE, "generated": GENERATED, **(settings or {})}),
+        "settings": EvaluationRequest(**{"reference_id": REFERENCE, "generated_id": GENERATED, **(settings or {})}),
         "reference_sha256": "1" * 64,
         "generated_sha256": "2" * 64,
         "reference_samples": 100,
         "generated_samples": 90,
         "k": 5,
         "features": FeatureDescription(
-            source="dataset", dimensions=4, reference_dataset=REFERENCE, generated_dataset=GENERATED
+            source="dataset", dimensions=4, reference_features_id=REFERENCE, generated_features_id=GENERATED
         ),
         "metrics": {Metric(name): of if isinstance(of, MetricValue) else value(of) for name, of in found.items()},
         "seconds": 1.5,

@@ -1,4 +1,4 @@
-"""Data sets and models that requests for evaluations and explanations name, good ones and bad ones."""
+"""Datasets and models that requests for evaluations and explanations name, good ones and bad ones."""
 
 import io
 import json
@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from faceter.datasets.signals import signals_file
-from tests.app.test_quantizations import signal_classifier
-from tests.app.uploads import LABELS, METADATA, add_dataset, add_model, archive, detection, images, npz, picture
+from tests.app.http.routes.test_quantizations import signal_classifier
+from tests.app.uploads import LABELS, METADATA, add_dataset, add_model, archive, detection, image, images, npz
 from tests.engines import graphs
 from tests.workers.explanation import scenes
 
@@ -33,7 +33,7 @@ def signals(length: int) -> bytes:
 
 
 def odd() -> bytes:
-    """Return a classifier of pictures that has tensors of every sort, few of which are features."""
+    """Return a classifier of images that has tensors of every sort, few of which are features."""
     return graphs.model(
         [
             helper.make_node("Flatten", ["image"], ["flat"]),
@@ -65,7 +65,7 @@ def odd() -> bytes:
 
 
 def with_if() -> bytes:
-    """Return a model of pictures with an operator that torch does not run here."""
+    """Return a model of images with an operator that torch does not run here."""
     branches = {
         f"{name}_branch": helper.make_graph(
             [helper.make_node(operator, ["flat"], [name])],
@@ -87,12 +87,12 @@ def with_if() -> bytes:
 
 
 def concepts(*names: str) -> bytes:
-    """Return a picture half of which is the first of some concepts."""
+    """Return an image half of which is the first of some concepts."""
     label = io.BytesIO()
     Image.fromarray(np.repeat([[0, 1]], 6, axis=1).repeat(10, axis=0).astype(np.uint8)).save(label, "PNG")
     return archive(
         {
-            "images/a.png": picture(),
+            "images/a.png": image(),
             "labels/object/a.png": label.getvalue(),
             "concepts.json": json.dumps({"object": names}).encode(),
         }
@@ -117,13 +117,13 @@ DATASETS: dict[str, tuple[Callable[[], bytes], str]] = {
     "pets": (lambda: labelled("cat", "dog"), "features"),
     "birds": (lambda: labelled("emu", "owl"), "features"),
     "cats": (lambda: labelled("cat"), "features"),
-    "pictures": (lambda: images(LABELS, each=3), "images"),
-    "plain pictures": (lambda: images(each=8), "images"),
+    "images": (lambda: images(LABELS, each=3), "images"),
+    "plain images": (lambda: images(each=8), "images"),
     "boxes": (lambda: detection(["cat"]), "detection"),
     "signals": (lambda: signals(64), "signals"),
     "longer": (lambda: signals(65), "signals"),
     "streets": (lambda: scenes.scenes(3), "concepts"),
-    "colored pictures": (lambda: images(list(scenes.COLORS)), "images"),
+    "colored images": (lambda: images(list(scenes.COLORS)), "images"),
     "colored boxes": (lambda: detection(list(scenes.COLORS)), "detection"),
     "Red things": (lambda: concepts("Red", "tree"), "concepts"),
     "beats": (lambda: scenes.beats(4), "signals"),
@@ -141,13 +141,13 @@ MODELS: dict[str, tuple[Callable[[], bytes], object]] = {
     "for four": (lambda: graphs.classifier(batch=4), METADATA),
     "odd": (odd, OTHER),
     "with if": (with_if, OTHER),
-    "detector": (graphs.classifier, {**OTHER, "task": "object-detection"}),
-    "translator": (graphs.classifier, {**OTHER, "task": "image-translation"}),
+    "detector": (graphs.classifier, {**OTHER, "task": "object_detection"}),
+    "translator": (graphs.classifier, {**OTHER, "task": "image_translation"}),
     "one class": (odd, {**OTHER, "output": "score"}),
     "numbers": (odd, {**OTHER, "output": "rounded"}),
     "of rank 4": (odd, {**OTHER, "output": "turned"}),
-    "signal net": (lambda: signal_classifier(64), {"task": "signal-classification"}),
-    "any signal net": (lambda: signal_classifier("length"), {"task": "signal-classification"}),
+    "signal net": (lambda: signal_classifier(64), {"task": "signal_classification"}),
+    "any signal net": (lambda: signal_classifier("length"), {"task": "signal_classification"}),
     "color net": (lambda: content_of(scenes.color_network()), scenes.color_metadata().model_dump(mode="json")),
     "peak net": (lambda: content_of(scenes.peak_network()), None),
     "word net": (lambda: content_of(scenes.word_network()), scenes.word_metadata().model_dump(mode="json")),

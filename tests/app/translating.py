@@ -10,27 +10,27 @@ from PIL import Image
 from redis import Redis
 from rq.executions import Execution
 
-from app.queue import JobQueue
-from app.translators_in_training import translator_id
+from app.services.jobs.queue import JobQueue
+from app.services.translators.training import translator_id
 from faceter.contracts.base import StoredFile, new_id, utc_now
 from faceter.contracts.translators import Direction, LossPoint, TrainingRecord, Translator, TranslatorTraining
 from faceter.store import job_checkpoints
 from faceter.store.library import Library
 from faceter.translation.archive import (
     CURVES,
-    CURVES_PICTURE,
+    CURVES_IMAGE,
     curves_content,
     generator_member,
     sample_member,
     write_archive,
 )
-from tests.app.queue.worker_side import claimed
 from tests.app.shelf import Shelf
-from tests.app.uploads import add_dataset, add_model, archive, picture
+from tests.app.uploads import add_dataset, add_model, archive, image
+from tests.store.jobs.worker_side import claimed
 from tests.translation import generators
 
 TRANSLATES: Final = {
-    "task": "image-translation",
+    "task": "image_translation",
     "preprocessing": {"size": [32, 32], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
 }
 """What a generator's metadata says."""
@@ -39,10 +39,10 @@ POINTS: Final = [LossPoint(step=step, seconds=step / 2, losses={"G_a2b": 1 / ste
 
 
 def domains(width: int = 40, height: int = 36, each: int = 3) -> bytes:
-    """Return a data set of two domains, with pictures of equal names."""
+    """Return a dataset of two domains, with images of equal names."""
     return archive(
         {
-            f"{domain}/{place}.png": picture(each * number + place, (width, height))
+            f"{domain}/{place}.png": image(each * number + place, (width, height))
             for number, domain in enumerate("AB")
             for place in range(each)
         }
@@ -55,7 +55,7 @@ def halver() -> bytes:
 
 
 def enlarger() -> bytes:
-    """Return a model of pictures that gives them back twice as large."""
+    """Return a model of images that gives them back twice as large."""
     sizes = np.array([1, 1, 2, 2], np.float32)
     made = generators.GeneratorBuilder()
     made.add("Resize", "image", "", made.constant(sizes), mode="nearest")
@@ -63,7 +63,7 @@ def enlarger() -> bytes:
 
 
 def pixels(file: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return the values of a picture's file as they are in it, uint8 [H, W, channels]."""
+    """Return the values of an image's file as they are in it, uint8 [H, W, channels]."""
     with Image.open(io.BytesIO(file)) as image:
         return np.asarray(image)
 
@@ -74,10 +74,10 @@ def points_of(step: int) -> list[LossPoint]:
 
 
 def archive_of(contents: Mapping[Direction, bytes], steps: tuple[int, ...] = (2, 4)) -> bytes:
-    """Return a translator's archive with a contact sheet, some picture, of each of some steps."""
+    """Return a translator's archive with a contact sheet, some image, of each of some steps."""
     members = [(generator_member(direction), content) for direction, content in contents.items()]
-    members += [(CURVES, curves_content(points_of(steps[-1]))), (CURVES_PICTURE, picture(99))]
-    members += [(sample_member(step), picture(step)) for step in steps]
+    members += [(CURVES, curves_content(points_of(steps[-1]))), (CURVES_IMAGE, image(99))]
+    members += [(sample_member(step), image(step)) for step in steps]
     file = io.BytesIO()
     write_archive(file, members)
     return file.getvalue()
@@ -108,8 +108,8 @@ class Workshop:
         return self.api.post("/v1/translators", json=self.request(said), headers=headers)
 
     def job(self, **said: Any) -> dict[str, Any]:
-        """Ask for a CycleGAN of unpaired pictures, and return the job."""
-        response = self.ask({"method": "cyclegan", "dataset": "@sets", "image_size": 32, **said})
+        """Ask for a CycleGAN of unpaired images, and return the job."""
+        response = self.ask({"method": "cyclegan", "dataset_id": "@sets", "image_size": 32, **said})
         assert response.status_code == 202, response.text
         job: dict[str, Any] = response.json()
         return job
@@ -132,7 +132,7 @@ class Workshop:
 
     def uploaded(self, **said: Any) -> str:
         """Return the id of a translator made of uploaded generators, `a2b` if nothing else is said."""
-        response = self.ask(said or {"a2b": "@negative"})
+        response = self.ask(said or {"a2b_id": "@negative"})
         assert response.status_code == 201, response.text
         id: str = response.json()["id"]
         return id
@@ -143,7 +143,7 @@ class Workshop:
             self.request(
                 {
                     "method": "cyclegan",
-                    "dataset": "@sets",
+                    "dataset_id": "@sets",
                     "image_size": 32,
                     "base_channels": 8,
                     "generator": "resnet",
@@ -156,7 +156,7 @@ class Workshop:
         content = {direction: generators.inverter() for direction in request.directions}
         models = {direction: self.library.models.get(self._generator(content[direction])) for direction in content}
         blob = self.library.store_blob(archive_of(content))
-        sheet = self.library.store_blob(picture(4))
+        sheet = self.library.store_blob(image(4))
         return self.library.add(
             Translator(
                 id=new_id("trl"),
@@ -166,7 +166,7 @@ class Workshop:
                 job_id=new_id("job"),
                 sha256=blob.sha256,
                 bytes=blob.bytes,
-                models={direction: model.id for direction, model in models.items()},
+                model_ids={direction: model.id for direction, model in models.items()},
                 model_sha256={direction: model.sha256 for direction, model in models.items()},
                 training=TrainingRecord(
                     method=request.method,

@@ -15,14 +15,14 @@ from tests.engines import graphs
 LABELS = ["cat", "dog", "emu"]
 
 METADATA: dict[str, Any] = {
-    "task": "image-classification",
+    "task": "image_classification",
     "preprocessing": {"size": [8, 8], "mean": [0.5], "std": [0.25]},
     "labels": LABELS,
 }
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (12, 10), form: str = "PNG") -> bytes:
-    """Return a picture of seeded noise as a file."""
+def image(seed: int = 0, size: tuple[int, int] = (12, 10), form: str = "PNG") -> bytes:
+    """Return an image of seeded noise as a file."""
     pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, form)
@@ -39,13 +39,13 @@ def archive(entries: Mapping[str, bytes]) -> bytes:
 
 
 def images(classes: list[str] | None = None, each: int = 2) -> bytes:
-    """Return an `images` data set: some pictures of each class, or none in folders."""
+    """Return an `images` dataset: some images of each class, or none in folders."""
     folders = [f"{name}/" for name in classes] if classes else [""]
-    return archive({f"{folder}{i}.png": picture(i) for folder in folders for i in range(each)})
+    return archive({f"{folder}{i}.png": image(i) for folder in folders for i in range(each)})
 
 
 def detection(classes: list[str]) -> bytes:
-    """Return a `detection` data set of one picture with a box of each class."""
+    """Return a `detection` dataset of one image with a box of each class."""
     annotations = {
         "images": [{"id": 1, "file_name": "a.png", "width": 12, "height": 10}],
         "categories": [{"id": i, "name": name} for i, name in enumerate(classes, start=1)],
@@ -53,7 +53,7 @@ def detection(classes: list[str]) -> bytes:
             {"id": i, "image_id": 1, "category_id": i, "bbox": [1, 1, 4, 4]} for i in range(1, len(classes) + 1)
         ],
     }
-    return archive({"images/a.png": picture(), "annotations.json": json.dumps(annotations).encode()})
+    return archive({"images/a.png": image(), "annotations.json": json.dumps(annotations).encode()})
 
 
 def post_model(
@@ -81,12 +81,12 @@ def add_model(api: httpx.Client, content: bytes | None = None, **fields: Any) ->
 
 
 def post_dataset(api: httpx.Client, content: bytes, kind: str = "images", **fields: str) -> httpx.Response:
-    """Upload a data set."""
+    """Upload a dataset."""
     return api.post("/v1/datasets", files={"file": ("set.zip", content)}, data={"kind": kind, **fields})
 
 
 def add_dataset(api: httpx.Client, content: bytes, kind: str = "images", **fields: str) -> dict[str, Any]:
-    """Upload a data set that is taken, and return it."""
+    """Upload a dataset that is taken, and return it."""
     response = post_dataset(api, content, kind, **fields)
     assert response.status_code == 201, response.text
     dataset: dict[str, Any] = response.json()

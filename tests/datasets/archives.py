@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 
-def picture(color: str = "red", size: tuple[int, int] = (40, 30), format_: str = "PNG") -> bytes:
-    """Return a picture file of one colour."""
+def image(color: str = "red", size: tuple[int, int] = (40, 30), format_: str = "PNG") -> bytes:
+    """Return an image file of one colour."""
     stream = io.BytesIO()
     Image.new("RGB", size, color).save(stream, format_)
     return stream.getvalue()
@@ -37,7 +37,7 @@ def write_zip(path: Path, members: Mapping[str, bytes]) -> Path:
 
 
 def coco(**changes: Any) -> dict[str, Any]:
-    """Return annotations of two pictures of 40 × 30 pixels with three boxes of two categories, changed as told."""
+    """Return annotations of two images of 40 × 30 pixels with three boxes of two categories, changed as told."""
     return {
         "images": [
             {"id": 7, "file_name": "a.png", "width": 40, "height": 30},
@@ -58,8 +58,8 @@ def detection_members(annotations: Any = None) -> dict[str, bytes]:
     content = coco() if annotations is None else annotations
     return {
         "annotations.json": content if isinstance(content, bytes) else json.dumps(content).encode(),
-        "images/a.png": picture("red"),
-        "images/b.png": picture("blue"),
+        "images/a.png": image("red"),
+        "images/b.png": image("blue"),
     }
 
 

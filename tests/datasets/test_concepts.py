@@ -1,4 +1,4 @@
-"""Pictures with concepts: labels are read as the numbers they are, and what is wrong is named."""
+"""Images with concepts: labels are read as the numbers they are, and what is wrong is named."""
 
 import io
 import json
@@ -18,11 +18,11 @@ from faceter.contracts.models import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.kinds import check, open_dataset, open_inputs
-from tests.datasets.archives import picture, write_zip
+from tests.datasets.archives import image, write_zip
 
 SETTINGS = Settings(_env_file=None)
 SIZE = (4, 3)
-"""Width and height of the small pictures."""
+"""Width and height of the small images."""
 NAMES = {"object": ["sky", "road", "car"], "part": ["wheel"], "scene": ["day", "dusk"]}
 CSV = "image,category,concept\na,scene,day\ntown/b,scene,dusk\n"
 
@@ -67,8 +67,8 @@ def members(names: Any = None, csv: str | bytes | None = CSV, **changes: bytes |
     found: dict[str, bytes | None] = {
         "concepts.json": content,
         "image_labels.csv": csv.encode() if isinstance(csv, str) else csv,
-        "images/a.png": changes.pop("a", picture(size=SIZE)),
-        "images/town/b.jpg": changes.pop("b", picture(size=SIZE, format_="JPEG")),
+        "images/a.png": changes.pop("a", image(size=SIZE)),
+        "images/town/b.jpg": changes.pop("b", image(size=SIZE, format_="JPEG")),
         "labels/object/a.png": changes.pop("object_a", gray(A)),
         "labels/object/town/b.png": changes.pop("object_b", gray(B)),
         "labels/part/a.png": changes.pop("part_a", gray(WHEELS, np.uint16)),
@@ -93,7 +93,7 @@ def refused(path: Path, content: dict[str, bytes], settings: Settings = SETTINGS
     return caught.value.detail
 
 
-def test_pictures_and_concepts_are_read(tmp_path: Path) -> None:
+def test_images_and_concepts_are_read(tmp_path: Path) -> None:
     told: list[float] = []
     path = write_zip(tmp_path / "a.zip", members())
     summary = check(path, DatasetKind.CONCEPTS, SETTINGS, told.append)
@@ -116,7 +116,7 @@ def test_pictures_and_concepts_are_read(tmp_path: Path) -> None:
         assert data.labels_for(["x"]) is None  # type: ignore[func-returns-value]
 
 
-def test_they_are_pictures_for_a_model(tmp_path: Path) -> None:
+def test_they_are_images_for_a_model(tmp_path: Path) -> None:
     with open_inputs(write_zip(tmp_path / "a.zip", members()), DatasetKind.CONCEPTS, SETTINGS) as data:
         assert isinstance(data, ConceptsDataset)
         (batch,) = data.batches(Preprocessing(size=[3, 4], scale=1), 4)
@@ -149,7 +149,7 @@ def test_sixteen_bits_number_more_concepts_than_eight(tmp_path: Path) -> None:
         np.testing.assert_array_equal(data.label_maps(0), [values])
 
 
-def test_labels_lie_over_the_picture_as_it_is_seen(tmp_path: Path) -> None:
+def test_labels_lie_over_the_image_as_it_is_seen(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = Image.new("RGB", (3, 4))
@@ -158,12 +158,12 @@ def test_labels_lie_over_the_picture_as_it_is_seen(tmp_path: Path) -> None:
         data.verify()
         assert data.image(0).size == SIZE
     content = members(a=turned, object_a=gray(A.T))
-    assert "'labels/object/a.png' is 3 × 4 pixels, but its picture 'images/a.png' is 4 × 3 (upright)" in refused(
+    assert "'labels/object/a.png' is 3 × 4 pixels, but its image 'images/a.png' is 4 × 3 (upright)" in refused(
         tmp_path, content
     )
 
 
-def test_whole_pictures_alone(tmp_path: Path) -> None:
+def test_whole_images_alone(tmp_path: Path) -> None:
     content = members({"scene": NAMES["scene"]}, object_a=None, object_b=None, part_a=None, part_b=None)
     with opened(tmp_path, content) as data:
         data.verify()
@@ -172,7 +172,7 @@ def test_whole_pictures_alone(tmp_path: Path) -> None:
         assert data.image_concepts(1) == [1]
 
 
-def test_a_category_may_be_of_pixels_and_of_pictures(tmp_path: Path) -> None:
+def test_a_category_may_be_of_pixels_and_of_images(tmp_path: Path) -> None:
     csv = CSV + "a,object,sky\na,object,sky\na.png,part,wheel\n\n town/b.jpg , object , car \n"
     with opened(tmp_path, members(csv="\ufeff" + csv.replace("\n", "\r\n"))) as data:
         data.verify()
@@ -185,14 +185,14 @@ def test_a_name_without_its_ending_goes_first(tmp_path: Path) -> None:
     content = {
         "concepts.json": b'{"scene": ["day", "dusk"]}',
         "image_labels.csv": b"image,category,concept\na.jpg,scene,day\na.jpg.png,scene,dusk\n",
-        "images/a.jpg.png": picture(size=SIZE),
-        "images/b.jpg": picture(size=SIZE),
+        "images/a.jpg.png": image(size=SIZE),
+        "images/b.jpg": image(size=SIZE),
     }
     with opened(tmp_path, content) as data:
         assert [data.image_concepts(index) for index in range(2)] == [[0, 1], []]
 
 
-def test_without_whole_pictures_no_csv_is_needed(tmp_path: Path) -> None:
+def test_without_whole_images_no_csv_is_needed(tmp_path: Path) -> None:
     names = {name: NAMES[name] for name in ("object", "part")}
     with opened(tmp_path, members(names, None)) as data:
         assert data.image_concepts(0) == []
@@ -206,8 +206,8 @@ def test_names_keep_parentheses_and_lose_blanks_around(tmp_path: Path) -> None:
 
 def test_what_is_not_known_is_passed_over_and_said(tmp_path: Path) -> None:
     more = {"labels/object/gone.png": b"x", "labels/part/a.txt": b"x", "labels/a.png": b"x", "images/read.me": b"x"}
-    assert notes(tmp_path, {**members(), **more, "more/c.png": picture()}) == [
-        "passed over, no labels of a picture: 'labels/a.png', 'labels/object/gone.png', 'labels/part/a.txt'",
+    assert notes(tmp_path, {**members(), **more, "more/c.png": image()}) == [
+        "passed over, no labels of an image: 'labels/a.png', 'labels/object/gone.png', 'labels/part/a.txt'",
         "passed over, not known: 'images/read.me', 'more/c.png'",
     ]
 
@@ -265,8 +265,8 @@ def test_names_may_be_a_hundred_characters_long(tmp_path: Path) -> None:
         ("", "The first line of image_labels.csv must be image,category,concept"),
         ("a,scene,day\n", "The first line of image_labels.csv must be"),
         ("image,concept,category\na,day,scene\n", "The first line of image_labels.csv must be"),
-        (f"{CSV}c,scene,day\n", "image_labels.csv: line 4 is of the picture 'c', which is not in images/"),
-        (f"{CSV}images/a,scene,day\n", "line 4 is of the picture 'images/a'"),
+        (f"{CSV}c,scene,day\n", "image_labels.csv: line 4 is of the image 'c', which is not in images/"),
+        (f"{CSV}images/a,scene,day\n", "line 4 is of the image 'images/a'"),
         (f"{CSV}\na,colour,red\n", "line 5 is of the category 'colour', which concepts.json does not name"),
         (f"{CSV}a,scene,night\n", "line 4 says 'night', which is no concept of 'scene'"),
         (f"{CSV}a,scene,sky\n", "line 4 says 'sky', which is no concept of 'scene'"),
@@ -280,14 +280,14 @@ def test_names_may_be_a_hundred_characters_long(tmp_path: Path) -> None:
         (None, "Categories of concepts.json without labels: 'scene'"),
     ],
 )
-def test_bad_labels_of_whole_pictures_are_refused(tmp_path: Path, csv: str | bytes | None, words: str) -> None:
+def test_bad_labels_of_whole_images_are_refused(tmp_path: Path, csv: str | bytes | None, words: str) -> None:
     assert words in refused(tmp_path, members(csv=csv))
 
 
 def test_the_first_few_faults_are_named(tmp_path: Path) -> None:
     detail = refused(tmp_path, members(csv=CSV + "".join(f"x{number},scene,day\n" for number in range(9))))
-    assert "line 4 is of the picture 'x0'" in detail
-    assert "line 8 is of the picture 'x4'" in detail
+    assert "line 4 is of the image 'x0'" in detail
+    assert "line 8 is of the image 'x4'" in detail
     assert "x5" not in detail
     assert "And more." in detail
 
@@ -299,8 +299,8 @@ def broken(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("label", "words"),
     [
-        (gray(A[:2]), "is 4 × 2 pixels, but its picture 'images/a.png' is 4 × 3 (upright)"),
-        (gray(np.zeros((2000, 2000))), "is 2000 × 2000 pixels, but its picture"),
+        (gray(A[:2]), "is 4 × 2 pixels, but its image 'images/a.png' is 4 × 3 (upright)"),
+        (gray(np.zeros((2000, 2000))), "is 2000 × 2000 pixels, but its image"),
         (gray(A + 1), "holds the value 4, but category 'object' of concepts.json has 3 names"),
         (gray(A + 1, np.uint16), "holds the value 4, but category 'object' of concepts.json has 3 names"),
         (gray(A * 256, np.uint16), "All its values are multiples of 256: 16-bit was written where 8-bit was meant"),
@@ -336,31 +336,31 @@ def test_missing_labels_are_named(tmp_path: Path) -> None:
     detail = refused(tmp_path, members(object_b=None))
     assert "without labels of category 'object'; these files are missing: 'labels/object/town/b.png'" in detail
     content = {"concepts.json": b'{"object": ["sky"]}', "labels/object/x.png": gray(B)}
-    content.update({f"images/{number}.png": picture() for number in range(9)})
+    content.update({f"images/{number}.png": image() for number in range(9)})
     assert "'labels/object/4.png' and 4 more" in refused(tmp_path, content)
-    assert "'labels/object/a.png'" in refused(tmp_path, {**members(object_a=None), "labels/object/a.jpg": picture()})
+    assert "'labels/object/a.png'" in refused(tmp_path, {**members(object_a=None), "labels/object/a.jpg": image()})
 
 
-def test_two_pictures_of_one_name_are_refused(tmp_path: Path) -> None:
-    detail = refused(tmp_path, {**members(), "images/a.jpg": picture(size=SIZE)})
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    detail = refused(tmp_path, {**members(), "images/a.jpg": image(size=SIZE)})
     assert "'images/a.jpg' and 'images/a.png' would have the same labels" in detail
 
 
 def test_archives_that_lack_something_are_refused(tmp_path: Path) -> None:
     content = members()
-    assert "holds no concepts.json" in refused(tmp_path, {"images/a.png": picture()})
+    assert "holds no concepts.json" in refused(tmp_path, {"images/a.png": image()})
     assert "holds no concepts.json" in refused(tmp_path, {"a/concepts.json": content["concepts.json"], "b/x": b"x"})
     del content["images/a.png"], content["images/town/b.jpg"]
-    assert "no pictures in images/" in refused(tmp_path, {**content, "a.png": picture()})
+    assert "no images in images/" in refused(tmp_path, {**content, "a.png": image()})
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(FaceterError, match=r"'images/a\.png'") as caught:
-        check(write_zip(tmp_path / "a.zip", members(a=picture()[:50])), DatasetKind.CONCEPTS, SETTINGS)
+        check(write_zip(tmp_path / "a.zip", members(a=image()[:50])), DatasetKind.CONCEPTS, SETTINGS)
     assert caught.value.kind is ProblemKind.INVALID_IMAGE
 
 
-def test_labels_are_bounded_as_pictures_are(tmp_path: Path) -> None:
+def test_labels_are_bounded_as_images_are(tmp_path: Path) -> None:
     with opened(tmp_path, members(object_a=gray(B.repeat(4, 1)))) as data, pytest.raises(FaceterError) as caught:
         data.label_maps(0)
     assert "The labels of 'images/a.png' differ in size" in caught.value.detail
@@ -377,11 +377,11 @@ def test_labels_are_bounded_as_pictures_are(tmp_path: Path) -> None:
     assert caught.value.kind is ProblemKind.ARCHIVE_TOO_LARGE
 
 
-@pytest.mark.parametrize(("file", "pictures", "dusk"), [("train.zip", 123, 21), ("val.zip", 51, 0)])
-def test_a_real_set_passes(shared_data: Path, file: str, pictures: int, dusk: int) -> None:
+@pytest.mark.parametrize(("file", "images", "dusk"), [("train.zip", 123, 21), ("val.zip", 51, 0)])
+def test_a_real_set_passes(shared_data: Path, file: str, images: int, dusk: int) -> None:
     path = shared_data / "camvid" / file
     summary = check(path, DatasetKind.CONCEPTS, SETTINGS)
-    assert (summary.samples, summary.notes) == (pictures, [])
+    assert (summary.samples, summary.notes) == (images, [])
     assert summary.concepts["scene"] == ["day", "dusk"]
     assert summary.concepts["object"][:2] == ["sky", "building"]
     with open_dataset(path, DatasetKind.CONCEPTS, SETTINGS) as data:
@@ -389,7 +389,7 @@ def test_a_real_set_passes(shared_data: Path, file: str, pictures: int, dusk: in
         assert data.concept_names[11:] == ["day", "dusk"]
         scenes = [data.image_concepts(index) for index in range(len(data))]
         assert scenes.count([12]) == dusk
-        assert scenes.count([11]) == pictures - dusk
+        assert scenes.count([11]) == images - dusk
         maps = data.label_maps(0)
         assert maps.shape == (1, 360, 480)
         assert {0, 1, 2, 4} <= set(np.unique(maps).tolist()) <= set(range(12))

@@ -10,7 +10,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import check, open_dataset
-from tests.datasets.archives import coco, detection_members, picture, write_zip
+from tests.datasets.archives import coco, detection_members, image, write_zip
 
 SETTINGS = Settings(_env_file=None)
 
@@ -26,7 +26,7 @@ def annotation(**changes: Any) -> dict[str, Any]:
     return {"id": 0, "image_id": 7, "category_id": 1, "bbox": [1, 2, 10, 20], **changes}
 
 
-def test_pictures_and_boxes_are_read(tmp_path: Path) -> None:
+def test_images_and_boxes_are_read(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", detection_members())
     summary = check(path, DatasetKind.DETECTION, SETTINGS)
     assert summary.samples == 2
@@ -51,17 +51,17 @@ def test_a_folder_around_everything_is_allowed(tmp_path: Path) -> None:
     assert check(write_zip(tmp_path / "a.zip", members), DatasetKind.DETECTION, SETTINGS).samples == 2
 
 
-def test_a_picture_without_boxes_is_allowed(tmp_path: Path) -> None:
+def test_a_image_without_boxes_is_allowed(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", detection_members(coco(annotations=[annotation()])))
     with open_dataset(path, DatasetKind.DETECTION, SETTINGS) as dataset:
         assert dataset.truths[1].boxes.shape == (0, 4)
 
 
 def test_what_is_not_annotated_is_passed_over_and_said(tmp_path: Path) -> None:
-    members = {**detection_members(), "images/c.png": picture(), "notes.txt": b"x"}
+    members = {**detection_members(), "images/c.png": image(), "notes.txt": b"x"}
     assert check(write_zip(tmp_path / "a.zip", members), DatasetKind.DETECTION, SETTINGS).notes == [
         "passed over, not in annotations.json: 'images/c.png'",
-        "passed over, not pictures: 'notes.txt'",
+        "passed over, not images: 'notes.txt'",
     ]
 
 
@@ -95,7 +95,7 @@ def test_impossible_boxes_are_refused(tmp_path: Path, bbox: object) -> None:
 
 
 @pytest.mark.parametrize("bbox", [[100, 0, 10, 10], [0, 0, 43, 10], [0, 0, 10, 33], [-3, 0, 10, 10], [40, 0, 1, 1]])
-def test_boxes_outside_their_picture_are_refused(tmp_path: Path, bbox: list[float]) -> None:
+def test_boxes_outside_their_image_are_refused(tmp_path: Path, bbox: list[float]) -> None:
     detail = refused(tmp_path, detection_members(coco(annotations=[annotation(bbox=bbox)])))
     assert "'images/a.png' is 40 × 30 pixels, but 1 of its boxes reach outside it" in detail
 
@@ -150,11 +150,11 @@ def test_the_first_few_faults_are_named(tmp_path: Path) -> None:
 
 
 def test_an_archive_without_annotations_is_refused(tmp_path: Path) -> None:
-    assert "no annotations.json" in refused(tmp_path, {"images/a.png": picture()})
+    assert "no annotations.json" in refused(tmp_path, {"images/a.png": image()})
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
-    members = {**detection_members(), "images/b.png": picture()[:50]}
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    members = {**detection_members(), "images/b.png": image()[:50]}
     assert "'images/b.png'" in refused(tmp_path, members, ProblemKind.INVALID_IMAGE)
 
 

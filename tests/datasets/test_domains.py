@@ -9,27 +9,27 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.datasets.domains import DOMAINS
 from faceter.datasets.kinds import check, open_dataset, open_inputs
-from tests.datasets.archives import picture, write_zip
+from tests.datasets.archives import image, write_zip
 
 SETTINGS = Settings(_env_file=None)
 KIND: Final = DatasetKind.DOMAINS
 
 UNPAIRED = {
-    "B/3.png": picture("yellow"),
-    "A/2.png": picture("red"),
-    "B/1.png": picture("blue"),
-    "A/day/1.jpg": picture("green", format_="JPEG"),
-    "B/2.png": picture("black"),
+    "B/3.png": image("yellow"),
+    "A/2.png": image("red"),
+    "B/1.png": image("blue"),
+    "A/day/1.jpg": image("green", format_="JPEG"),
+    "B/2.png": image("black"),
 }
 PAIRED = {
-    "A/x.png": picture("red"),
-    "A/x-1.png": picture("blue"),
-    "A/day/x.png": picture("green"),
-    "B/x.jpg": picture("red", format_="JPEG"),
-    "B/x-1.webp": picture("blue", format_="WEBP"),
-    "B/day/x.png": picture("green"),
+    "A/x.png": image("red"),
+    "A/x-1.png": image("blue"),
+    "A/day/x.png": image("green"),
+    "B/x.jpg": image("red", format_="JPEG"),
+    "B/x-1.webp": image("blue", format_="WEBP"),
+    "B/day/x.png": image("green"),
 }
-TWO = {"A/1.png": picture(), "A/2.png": picture(), "B/1.png": picture(), "B/2.png": picture()}
+TWO = {"A/1.png": image(), "A/2.png": image(), "B/1.png": image(), "B/2.png": image()}
 
 
 def refused(
@@ -65,7 +65,7 @@ def test_two_domains(tmp_path: Path) -> None:
                 dataset.image(domain, dataset.count(domain))
 
 
-def test_pictures_are_upright_and_rgb(tmp_path: Path) -> None:
+def test_images_are_upright_and_rgb(tmp_path: Path) -> None:
     turned = Image.new("L", (40, 30))
     exif = turned.getexif()
     exif[0x0112] = 6
@@ -93,14 +93,14 @@ def test_pairs_have_the_same_path_whatever_the_ending(tmp_path: Path) -> None:
     ]
 
 
-def test_some_pictures_are_in_no_pair(tmp_path: Path) -> None:
-    members = {**PAIRED, "A/alone.png": picture(), "B/other.png": picture()}
-    path = write_zip(tmp_path / "a.zip", {**members, "A/x-1.jpg": picture(), "B/x.png": picture()})
+def test_some_images_are_in_no_pair(tmp_path: Path) -> None:
+    members = {**PAIRED, "A/alone.png": image(), "B/other.png": image()}
+    path = write_zip(tmp_path / "a.zip", {**members, "A/x-1.jpg": image(), "B/x.png": image()})
     assert pairs_of(path) == [("A/day/x.png", "B/day/x.png")]
 
 
 def test_only_the_last_ending_is_left_out_of_a_name(tmp_path: Path) -> None:
-    members = {"A/a.v1.png": picture(), "A/a.v2.png": picture(), "B/a.v2.jpg": picture(), "B/a.v1.jpg": picture()}
+    members = {"A/a.v1.png": image(), "A/a.v2.png": image(), "B/a.v2.jpg": image(), "B/a.v1.jpg": image()}
     path = write_zip(tmp_path / "a.zip", members)
     assert check(path, KIND, SETTINGS, paired=True).samples == 4
     assert pairs_of(path) == [("A/a.v1.png", "B/a.v1.jpg"), ("A/a.v2.png", "B/a.v2.jpg")]
@@ -110,66 +110,66 @@ def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
     members = {**TWO, "README.txt": b"hello", "A/list.csv": b"1", "C/x.txt": b"x", "__MACOSX/A/._1.png": b"x"}
     assert check(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS).notes == [
         "passed over: __MACOSX (1)",
-        "passed over, not pictures: 'A/list.csv', 'C/x.txt', 'README.txt'",
+        "passed over, not images: 'A/list.csv', 'C/x.txt', 'README.txt'",
     ]
 
 
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["A/1.png", "A/2.png"], "There are no pictures in B/: they lie in 'A/'. Put"),
-        (["B/x/1.png", "B/x/2.png"], "There are no pictures in A/: they lie in 'B/x/'. Put"),
-        (["A/x/1.png", "A/y/2.png"], "There are no pictures in B/: they lie in 'A/x/', 'A/y/'. Put"),
-        (["s/A/1.png", "s/C/2.png"], "There are no pictures in B/: they lie in 's/A/', 's/C/'. Put"),
-        (["trainA/1.png", "trainB/1.png"], "no pictures in A/ and none in B/: they lie in 'trainA/', 'trainB/'. Put"),
-        (["a/1.png", "b/1.png"], "no pictures in A/ and none in B/: they lie in 'a/', 'b/'. Put"),
-        (["s/1.png", "s/2.png"], "no pictures in A/ and none in B/: they lie in 's/'. Put"),
-        (["1.png", "2.png"], "no pictures in A/ and none in B/: they lie in no folder. Put"),
-        (["1.png", "B/2.png"], "There are no pictures in A/: they lie in 'B/' and in no folder. Put"),
-        (["A/1.png", "A/2.png", "B/x.txt"], "There are no pictures in B/: they lie in 'A/'. Put"),
-        (["A/1.png", "A/2.png", "B/1.png"], "The domain B has a single picture, 'B/1.png'. Put 2 into each"),
-        (["A/1.png", "B/1.png", "B/2.png"], "The domain A has a single picture, 'A/1.png'. Put 2 into each"),
+        (["A/1.png", "A/2.png"], "There are no images in B/: they lie in 'A/'. Put"),
+        (["B/x/1.png", "B/x/2.png"], "There are no images in A/: they lie in 'B/x/'. Put"),
+        (["A/x/1.png", "A/y/2.png"], "There are no images in B/: they lie in 'A/x/', 'A/y/'. Put"),
+        (["s/A/1.png", "s/C/2.png"], "There are no images in B/: they lie in 's/A/', 's/C/'. Put"),
+        (["trainA/1.png", "trainB/1.png"], "no images in A/ and none in B/: they lie in 'trainA/', 'trainB/'. Put"),
+        (["a/1.png", "b/1.png"], "no images in A/ and none in B/: they lie in 'a/', 'b/'. Put"),
+        (["s/1.png", "s/2.png"], "no images in A/ and none in B/: they lie in 's/'. Put"),
+        (["1.png", "2.png"], "no images in A/ and none in B/: they lie in no folder. Put"),
+        (["1.png", "B/2.png"], "There are no images in A/: they lie in 'B/' and in no folder. Put"),
+        (["A/1.png", "A/2.png", "B/x.txt"], "There are no images in B/: they lie in 'A/'. Put"),
+        (["A/1.png", "A/2.png", "B/1.png"], "The domain B has a single image, 'B/1.png'. Put 2 into each"),
+        (["A/1.png", "B/1.png", "B/2.png"], "The domain A has a single image, 'A/1.png'. Put 2 into each"),
         ([*TWO, "C/1.png", "2.png"], "neither in A/ nor in B/: '2.png', 'C/1.png'. Move"),
-        (["A/x.txt", "B/x.txt"], "holds no pictures (.jpg, .png, .webp, .gif, .bmp, .tif), only 'A/x.txt', 'B/x.txt'."),
+        (["A/x.txt", "B/x.txt"], "holds no images (.jpg, .png, .webp, .gif, .bmp, .tif), only 'A/x.txt', 'B/x.txt'."),
     ],
 )
 def test_other_folders_are_refused(tmp_path: Path, names: list[str], said: str) -> None:
-    assert said in refused(tmp_path, {name: picture() for name in names})
+    assert said in refused(tmp_path, {name: image() for name in names})
 
 
 def test_names_without_a_partner_are_listed(tmp_path: Path) -> None:
-    detail = refused(tmp_path, {**PAIRED, "A/p.png": picture(), "B/day/p.png": picture()}, paired=True)
+    detail = refused(tmp_path, {**PAIRED, "A/p.png": image(), "B/day/p.png": image()}, paired=True)
     assert "Only in A: 'p'. Only in B: 'day/p'. Rename or remove them, or upload the set without `paired`." in detail
-    detail = refused(tmp_path, {**PAIRED, **{f"B/p{i}.png": picture() for i in range(7)}}, paired=True)
+    detail = refused(tmp_path, {**PAIRED, **{f"B/p{i}.png": image() for i in range(7)}}, paired=True)
     assert "Only in B: 'p0', 'p1', 'p2', 'p3', 'p4' and 2 more." in detail
     assert "Only in A" not in detail
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_pairs_are_of_two(tmp_path: Path, domain: str) -> None:
-    members = {**PAIRED, f"{domain}/day/x.gif": picture(format_="GIF")}
+    members = {**PAIRED, f"{domain}/day/x.gif": image(format_="GIF")}
     assert check(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS).samples == 7
     detail = refused(tmp_path, members, paired=True)
-    assert f"Pictures of {domain} have the same name but for the ending: '{domain}/day/x.gif', " in detail
+    assert f"Images of {domain} have the same name but for the ending: '{domain}/day/x.gif', " in detail
     assert f"'{domain}/day/x.png'." in detail
 
 
-def test_pictures_of_a_pair_are_of_one_size(tmp_path: Path) -> None:
-    members = {**PAIRED, "B/x.jpg": picture(size=(30, 40), format_="JPEG")}
+def test_images_of_a_pair_are_of_one_size(tmp_path: Path) -> None:
+    members = {**PAIRED, "B/x.jpg": image(size=(30, 40), format_="JPEG")}
     assert check(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS).samples == 6
     detail = refused(tmp_path, members, paired=True)
     assert "'A/x.png' is 40 × 30 pixels, but 'B/x.jpg', the other of its pair, is 30 × 40 (upright)." in detail
 
 
-def test_pictures_that_are_no_pair_may_differ_in_size(tmp_path: Path) -> None:
-    members = PAIRED | {f"{domain}/x.png": picture(size=(9, 9)) for domain in DOMAINS}
+def test_images_that_are_no_pair_may_differ_in_size(tmp_path: Path) -> None:
+    members = PAIRED | {f"{domain}/x.png": image(size=(9, 9)) for domain in DOMAINS}
     del members["B/x.jpg"]
     assert check(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS, paired=True).samples == 6
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_a_broken_picture_is_named(tmp_path: Path, domain: str) -> None:
-    members = {**TWO, f"{domain}/7.png": picture()[:60]}
+def test_a_broken_image_is_named(tmp_path: Path, domain: str) -> None:
+    members = {**TWO, f"{domain}/7.png": image()[:60]}
     assert f"'{domain}/7.png'" in refused(tmp_path, members, ProblemKind.INVALID_IMAGE)
 
 
@@ -188,7 +188,7 @@ def test_domains_are_no_inputs_of_one_model(tmp_path: Path) -> None:
 def test_a_refused_archive_is_closed(tmp_path: Path) -> None:
     # an open file that is forgotten warns, and warnings are errors
     with pytest.raises(FaceterError):
-        open_dataset(write_zip(tmp_path / "a.zip", {"A/1.png": picture()}), KIND, SETTINGS)
+        open_dataset(write_zip(tmp_path / "a.zip", {"A/1.png": image()}), KIND, SETTINGS)
 
 
 def test_real_domains(shared_data: Path) -> None:

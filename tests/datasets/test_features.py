@@ -1,4 +1,4 @@
-"""Data sets of features: vectors as they were saved, in blocks, and refused in words that name what is wrong."""
+"""Datasets of features: vectors as they were saved, in blocks, and refused in words that name what is wrong."""
 
 import math
 from collections.abc import Mapping

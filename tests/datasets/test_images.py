@@ -9,13 +9,13 @@ from faceter.contracts.models import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import READERS, check, open_dataset
 from faceter.datasets.samples import spread
-from tests.datasets.archives import picture, write_zip
+from tests.datasets.archives import image, write_zip
 
 SETTINGS = Settings(_env_file=None)
 FOLDERS = {
-    "dog/1.png": picture("blue"),
-    "cat/2.png": picture("red"),
-    "cat/1.jpg": picture("red", format_="JPEG"),
+    "dog/1.png": image("blue"),
+    "cat/2.png": image("red"),
+    "cat/1.jpg": image("red", format_="JPEG"),
 }
 
 
@@ -49,17 +49,17 @@ def test_a_folder_around_everything_is_no_class(tmp_path: Path, prefix: str) -> 
 
 
 def test_folders_within_a_class_are_of_that_class(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "a.zip", {"cat/x/1.png": picture(), "cat/2.png": picture(), "dog/y/z/3.png": picture()})
+    path = write_zip(tmp_path / "a.zip", {"cat/x/1.png": image(), "cat/2.png": image(), "dog/y/z/3.png": image()})
     assert check(path, DatasetKind.IMAGES, SETTINGS).class_counts == {"cat": 2, "dog": 1}
 
 
 def test_one_folder_is_one_class(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "a.zip", {"cat/1.png": picture()})
+    path = write_zip(tmp_path / "a.zip", {"cat/1.png": image()})
     assert check(path, DatasetKind.IMAGES, SETTINGS).classes == ["cat"]
 
 
-def test_pictures_without_folders_have_no_labels(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "a.zip", {"1.png": picture(), "2.png": picture()})
+def test_images_without_folders_have_no_labels(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"1.png": image(), "2.png": image()})
     summary = check(path, DatasetKind.IMAGES, SETTINGS)
     assert (summary.samples, summary.classes, summary.class_counts) == (2, [], {})
     with open_dataset(path, DatasetKind.IMAGES, SETTINGS) as dataset:
@@ -82,26 +82,26 @@ def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {**FOLDERS, "README.txt": b"hello", "__MACOSX/cat/._1.jpg": b"x"})
     assert check(path, DatasetKind.IMAGES, SETTINGS).notes == [
         "passed over: __MACOSX (1)",
-        "passed over, not pictures: 'README.txt'",
+        "passed over, not images: 'README.txt'",
     ]
 
 
-def test_pictures_both_in_folders_and_outside_are_refused(tmp_path: Path) -> None:
-    detail = refused(tmp_path, {**FOLDERS, "7.png": picture()}, ProblemKind.INVALID_DATASET)
+def test_images_both_in_folders_and_outside_are_refused(tmp_path: Path) -> None:
+    detail = refused(tmp_path, {**FOLDERS, "7.png": image()}, ProblemKind.INVALID_DATASET)
     assert "'7.png'" in detail
 
 
-def test_an_archive_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
     assert "'data.csv'" in refused(tmp_path, {"data.csv": b"1,2"}, ProblemKind.INVALID_DATASET)
 
 
-@pytest.mark.parametrize("broken", [b"", b"no picture", picture()[:60]])
-def test_a_broken_picture_is_named(tmp_path: Path, broken: bytes) -> None:
+@pytest.mark.parametrize("broken", [b"", b"no image", image()[:60]])
+def test_a_broken_image_is_named(tmp_path: Path, broken: bytes) -> None:
     assert "'dog/7.png'" in refused(tmp_path, {**FOLDERS, "dog/7.png": broken}, ProblemKind.INVALID_IMAGE)
 
 
-def test_a_picture_of_too_many_pixels_is_named(tmp_path: Path) -> None:
-    members = {**FOLDERS, "dog/7.png": picture(size=(101, 100))}
+def test_a_image_of_too_many_pixels_is_named(tmp_path: Path) -> None:
+    members = {**FOLDERS, "dog/7.png": image(size=(101, 100))}
     few = SETTINGS.model_copy(update={"max_pixels": 10_000})
     assert "'dog/7.png'" in refused(tmp_path, members, ProblemKind.IMAGE_TOO_LARGE, few)
 
@@ -119,7 +119,7 @@ def test_progress_goes_up_to_one(tmp_path: Path) -> None:
 
 
 def test_batches_come_in_order_whatever_their_size(tmp_path: Path) -> None:
-    members = {f"{'cat' if i % 2 else 'dog'}/{i:02}.png": picture(f"#{i:02x}0000", (8, 8)) for i in range(7)}
+    members = {f"{'cat' if i % 2 else 'dog'}/{i:02}.png": image(f"#{i:02x}0000", (8, 8)) for i in range(7)}
     preprocessing = Preprocessing(size=[8, 8], scale=1)
     with open_dataset(write_zip(tmp_path / "a.zip", members), DatasetKind.IMAGES, SETTINGS) as dataset:
         for size in (1, 3, 7, 50):
@@ -130,10 +130,10 @@ def test_batches_come_in_order_whatever_their_size(tmp_path: Path) -> None:
             assert [int(i) for batch in batches for i in batch.indices] == list(range(7))
             assert [int(i) for batch in batches for i in batch.labels] == [1, 1, 1, 0, 0, 0, 0]  # type: ignore[union-attr]
             assert batches[0].inputs.dtype == np.float32
-            assert batches[0].placements[0].picture == (8, 8)
+            assert batches[0].placements[0].image == (8, 8)
 
 
-def test_some_pictures_only(tmp_path: Path) -> None:
+def test_some_images_only(tmp_path: Path) -> None:
     with open_dataset(write_zip(tmp_path / "a.zip", FOLDERS), DatasetKind.IMAGES, SETTINGS) as dataset:
         batches = list(dataset.batches(Preprocessing(size=[4, 4]), 2, indices=[2, 0]))
         assert [batch.indices.tolist() for batch in batches] == [[2, 0]]
@@ -146,7 +146,7 @@ def test_spread_takes_from_the_whole_range() -> None:
     assert len(set(spread(5000, 256))) == 256
 
 
-def test_the_check_reads_every_picture_of_a_real_set(shared_data: Path) -> None:
+def test_the_check_reads_every_image_of_a_real_set(shared_data: Path) -> None:
     summary = check(shared_data / "cifar10" / "test.zip", DatasetKind.IMAGES, SETTINGS)
     assert summary.samples == 5000
     assert set(summary.class_counts.values()) == {500}

@@ -19,10 +19,10 @@ CLASSES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}, {"id": 3, "name":
 
 
 def dataset_of(path: Path, boxes: list[tuple[int, int, list[float]]]) -> DetectionDataset:
-    """Make a data set of (picture 0 or 1, category, bbox)."""
+    """Make a dataset of (image 0 or 1, category, bbox)."""
     entries = [
-        {"id": number, "image_id": 7 + picture, "category_id": category, "bbox": bbox}
-        for number, (picture, category, bbox) in enumerate(boxes)
+        {"id": number, "image_id": 7 + image, "category_id": category, "bbox": bbox}
+        for number, (image, category, bbox) in enumerate(boxes)
     ]
     members = detection_members(coco(categories=CLASSES, annotations=entries))
     return open_dataset(write_zip(path / "a.zip", members), DatasetKind.DETECTION, SETTINGS)
@@ -54,7 +54,7 @@ def test_no_boxes_are_worth_nothing(tmp_path: Path) -> None:
         assert mean_average_precision([found(), found()], dataset).at_50 == 0
 
 
-def test_the_other_class_and_the_other_picture_do_not_count(tmp_path: Path) -> None:
+def test_the_other_class_and_the_other_image_do_not_count(tmp_path: Path) -> None:
     with dataset_of(tmp_path, [(0, 1, [0, 0, 10, 10])]) as dataset:
         assert mean_average_precision([found((0.9, 1, [0, 0, 10, 10])), found()], dataset).at_50 == 0
         assert mean_average_precision([found(), found((0.9, 0, [0, 0, 10, 10]))], dataset).at_50 == 0
@@ -82,12 +82,12 @@ def test_it_equals_the_definition_on_random_boxes(tmp_path: Path) -> None:
     corners = np.sort(rng.integers(0, [[40], [30]], (40, 2, 2)), axis=2).astype(float)
     corners[..., 1] += 1
     boxes = [[float(x[0]), float(y[0]), float(x[1]), float(y[1])] for x, y in corners]
-    picture, class_ = rng.integers(0, 2, 40), rng.integers(0, 2, 40)
+    image, class_ = rng.integers(0, 2, 40), rng.integers(0, 2, 40)
     truth_rows = [
-        (int(picture[i]), int(class_[i]) + 1, [b[0], b[1], b[2] - b[0], b[3] - b[1]]) for i, b in enumerate(boxes[:15])
+        (int(image[i]), int(class_[i]) + 1, [b[0], b[1], b[2] - b[0], b[3] - b[1]]) for i, b in enumerate(boxes[:15])
     ]
-    rows = [(float(rng.uniform()), int(class_[i]), boxes[i], int(picture[i])) for i in range(40)]
-    rows += [(0.3 + i / 100, int(class_[i]), boxes[i], int(picture[i])) for i in range(0, 15, 2)]
+    rows = [(float(rng.uniform()), int(class_[i]), boxes[i], int(image[i])) for i in range(40)]
+    rows += [(0.3 + i / 100, int(class_[i]), boxes[i], int(image[i])) for i in range(0, 15, 2)]
     with dataset_of(tmp_path, truth_rows) as dataset:
         got = mean_average_precision(
             [found(*((score, number, box) for score, number, box, where in rows if where == p)) for p in (0, 1)],
@@ -96,18 +96,18 @@ def test_it_equals_the_definition_on_random_boxes(tmp_path: Path) -> None:
     per_class = []
     for number in (0, 1):
         answers = [[(score, box) for score, n, box, where in rows if (n, where) == (number, p)] for p in (0, 1)]
-        truth = [[boxes[i] for i in range(15) if (class_[i], picture[i]) == (number, p)] for p in (0, 1)]
+        truth = [[boxes[i] for i in range(15) if (class_[i], image[i]) == (number, p)] for p in (0, 1)]
         per_class.append([average_precision(answers, truth, 0.5 + step / 20) for step in range(10)])
     assert 0.1 < got.at_50 < 0.9
     assert got.at_50 == pytest.approx(np.mean([values[0] for values in per_class]), abs=1e-6)
     assert got.at_50_to_95 == pytest.approx(np.mean(per_class), abs=1e-6)
 
 
-def test_some_pictures_only(tmp_path: Path) -> None:
+def test_some_images_only(tmp_path: Path) -> None:
     with dataset_of(tmp_path, [(0, 1, [0, 0, 10, 10]), (1, 1, [5, 5, 10, 10])]) as dataset:
         only = [found((0.9, 0, [5, 5, 15, 15]))]
         assert mean_average_precision(only, dataset, indices=[1]).at_50 == pytest.approx(1)
-        with pytest.raises(ValueError, match="1 detections for 2 pictures"):
+        with pytest.raises(ValueError, match="1 detections for 2 images"):
             mean_average_precision(only, dataset)
 
 

@@ -15,7 +15,7 @@ from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
 from faceter.datasets.mean_average_precision import mean_average_precision
 from faceter.vision.boxes import Boxes, agreement_f1
-from faceter.vision.detection import decode_to_pictures, for_evaluation
+from faceter.vision.detection import decode_to_images, for_evaluation
 
 SETTINGS = Settings(_env_file=None)
 
@@ -35,7 +35,7 @@ class Model:
 
 
 def test_resnet20_on_cifar10(shared_data: Path) -> None:
-    """About 88 %: the README gives 88.06 % on twice as many pictures, of which these are half."""
+    """About 88 %: the README gives 88.06 % on twice as many images, of which these are half."""
     resnet20 = Model(shared_data / "cifar10" / "resnet20.onnx")
     preprocessing = Preprocessing(size=[32, 32], mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     right = 0
@@ -55,8 +55,8 @@ def test_fastestdet_on_indoor(shared_data: Path) -> None:
         for batch in dataset.batches(preprocessing, 1):
             outputs = {"758": fastestdet(batch.inputs)}
             decoding = for_evaluation(FASTESTDET)
-            uncut += decode_to_pictures(outputs, decoding, (352, 352), batch.placements, clip=False)
-            cut += decode_to_pictures(outputs, decoding, (352, 352), batch.placements)
+            uncut += decode_to_images(outputs, decoding, (352, 352), batch.placements, clip=False)
+            cut += decode_to_images(outputs, decoding, (352, 352), batch.placements)
         figures, higher = mean_average_precision(uncut, dataset), mean_average_precision(cut, dataset)
     assert figures.at_50 == pytest.approx(0.268, abs=0.002)
     assert figures.at_50_to_95 == pytest.approx(0.132, abs=0.002)

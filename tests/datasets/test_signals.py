@@ -1,4 +1,4 @@
-"""Data sets of signals: read as they were saved, by rows, and refused in words that name what is wrong."""
+"""Datasets of signals: read as they were saved, by rows, and refused in words that name what is wrong."""
 
 import io
 import zipfile

@@ -367,7 +367,7 @@ def test_sentences_that_are_too_long_for_the_model(tmp_path: Path) -> None:
             assert words in caught.value.detail
 
 
-def test_text_pairs_are_no_pictures_or_signals(tmp_path: Path) -> None:
+def test_text_pairs_are_no_images_or_signals(tmp_path: Path) -> None:
     with pytest.raises(FaceterError, match="text pairs, which are for explanations") as caught:
         open_inputs(write_zip(tmp_path / "a.zip", members()), DatasetKind.TEXT_PAIRS, SETTINGS)
     assert caught.value.kind is ProblemKind.DATASET_MISMATCH

@@ -18,13 +18,13 @@ import onnx
 import pytest
 from redis import Redis
 
-from app.queue import JobQueue
-from app.services import _REAP_SECONDS
+from app.services.container import _REAP_SECONDS
+from app.services.jobs.queue import JobQueue
 from faceter.contracts.settings import LogFormat, Settings
 from faceter.datasets.signals import signals_file
 from faceter.graphs.describe import is_quantized
-from tests.app.test_quantizations import signal_classifier
-from tests.app.uploads import LABELS, add_dataset, add_model, images, picture
+from tests.app.http.routes.test_quantizations import signal_classifier
+from tests.app.uploads import LABELS, add_dataset, add_model, image, images
 from tests.workers.explanation import scenes
 from tests.workers.long_tasks import job_that
 from tests.workers.processes import ROOT, WorkerProcess, eventually
@@ -87,7 +87,7 @@ def api(process: ApiProcess) -> httpx.Client:
 def test_from_an_upload_to_a_served_quantized_model(api: httpx.Client, settings: Settings, tmp_path: Path) -> None:
     model, dataset = add_model(api), add_dataset(api, images(LABELS, each=4))
     address = f"/v1/models/{model['id']}"
-    request = {"method": "aciq", "weight_bits": 4, "activation_bits": 8, "evaluation_dataset": dataset["id"]}
+    request = {"method": "aciq", "weight_bits": 4, "activation_bits": 8, "evaluation_dataset_id": dataset["id"]}
     job = api.post(f"{address}/quantizations", json=request).json()
     assert job["status"] == "queued"
 
@@ -103,7 +103,7 @@ def test_from_an_upload_to_a_served_quantized_model(api: httpx.Client, settings:
 
     small = api.get(ended["links"]["result"]).json()
     assert small["id"] == ended["result"]["model_id"]
-    assert small["derived_from"] == model["id"]
+    assert small["derived_from_id"] == model["id"]
     assert small["quantization"]["settings"]["weight_bits"] == 4
     assert ended["provenance"]["inputs"]["model"] == model["sha256"]
     (listed,) = api.get("/v1/models?quantized=true").json()["items"]
@@ -112,7 +112,7 @@ def test_from_an_upload_to_a_served_quantized_model(api: httpx.Client, settings:
     content = api.get(small["links"]["content"]).content
     assert is_quantized(onnx.load_model_from_string(content))
     answers = [
-        api.post(link, files={"file": ("a.png", picture(3))}).json()["predictions"][0]
+        api.post(link, files={"file": ("a.png", image(3))}).json()["predictions"][0]
         for link in (model["links"]["predict"], small["links"]["predict"])
     ]
     assert {item["label"] for item in answers[1]["top"]} == set(LABELS)
@@ -121,18 +121,18 @@ def test_from_an_upload_to_a_served_quantized_model(api: httpx.Client, settings:
     again = api.post(f"{small['links']['self']}/quantizations", json={})
     assert again.json()["type"] == "/problems/already-quantized"
     assert api.delete(address).status_code == 204
-    assert api.get(small["links"]["self"]).json()["derived_from"] == model["id"]
-    assert api.post(small["links"]["predict"], files={"file": ("a.png", picture())}).status_code == 200
+    assert api.get(small["links"]["self"]).json()["derived_from_id"] == model["id"]
+    assert api.post(small["links"]["predict"], files={"file": ("a.png", image())}).status_code == 200
     jobs = api.get("/metrics").text
     assert 'faceter_job_duration_seconds_count{kind="quantization",status="succeeded"} 1.0' in jobs
 
 
 def test_signals_too(api: httpx.Client, settings: Settings, tmp_path: Path) -> None:
     signals, classes = np.random.default_rng(0).normal(size=(40, 1, 64)), ["calm", "lively"]
-    metadata = {"task": "signal-classification", "labels": classes}
+    metadata = {"task": "signal_classification", "labels": classes}
     model = add_model(api, signal_classifier(64), metadata=metadata)
     dataset = add_dataset(api, signals_file(signals, np.arange(40) % 2, classes), "signals")["id"]
-    request = {"method": "rq", "calibration_dataset": dataset, "evaluation_dataset": dataset}
+    request = {"method": "rq", "calibration_dataset_id": dataset, "evaluation_dataset_id": dataset}
     job = api.post(f"/v1/models/{model['id']}/quantizations", json=request).json()
     with WorkerProcess(settings, tmp_path / "worker.log", whole=True) as worker:
         ended = _events(api, job["links"]["events"])[-1][1]
@@ -155,7 +155,7 @@ def test_units_are_explained(api: httpx.Client, settings: Settings, tmp_path: Pa
     metadata = scenes.color_metadata().model_dump(mode="json")
     model = add_model(api, scenes.color_network().SerializeToString(), metadata=metadata)
     dataset = add_dataset(api, scenes.scenes(12), "concepts")["id"]
-    request = {"dataset": dataset, "layer": "colors", "threshold": 0.2, "derived_concepts": ["color"]}
+    request = {"dataset_id": dataset, "layer": "colors", "threshold": 0.2, "derived_concepts": ["color"]}
     job = api.post(model["links"]["explanations"], json=request).json()
     with WorkerProcess(settings, tmp_path / "worker.log", whole=True) as worker:
         ended = _events(api, job["links"]["events"])[-1][1]
@@ -185,7 +185,7 @@ def test_an_explanation_is_analysed(api: httpx.Client, settings: Settings, tmp_p
             return made
 
         small = done(model["links"]["quantizations"], {"method": "aciq", "weight_bits": 8, "activation_bits": 8})
-        explanation = done(model["links"]["explanations"], {"dataset": dataset, "layer": "colors", "threshold": 0.2})
+        explanation = done(model["links"]["explanations"], {"dataset_id": dataset, "layer": "colors", "threshold": 0.2})
         analyses = explanation["links"]["analyses"]
         taxonomy = {"of the street": ["car", "tree"]}
         kinds = done(analyses, {"kind": "abstractions", "taxonomy": taxonomy})

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from app.queue import JobEvent, JobQueue
+from app.services.jobs.queue import JobEvent, JobQueue
 from faceter.contracts.base import Provenance
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, JobStatus, QuantizationJob

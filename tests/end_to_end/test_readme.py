@@ -89,7 +89,7 @@ def test_the_curl_tour_goes_as_told(url: str) -> None:
     assert (digits / "both-ways.png").read_bytes().startswith(b"\x89PNG")
     with Image.open(digits / "chalk.png") as chalk, Image.open(digits / "ink.png") as ink:
         assert chalk.size == ink.size
-        slate, paper = (np.asarray(picture.convert("L"))[:3, :3].mean() for picture in (chalk, ink))
+        slate, paper = (np.asarray(image.convert("L"))[:3, :3].mean() for image in (chalk, ink))
         assert slate < 70
         assert paper > 150
     assert (digits / "neuron.png").read_bytes().startswith(b"\x89PNG")

@@ -14,11 +14,11 @@ from app.main import create_app
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.settings import Settings
 from tests.app.conftest import serving
-from tests.app.test_problems import problem
+from tests.app.http.test_problems import problem
 from tests.app.uploads import add_dataset
-from tests.workers.pictures.images import opened
+from tests.workers.figures.images import opened
 from tests.workers.processes import WorkerProcess, eventually
-from tests.workers.translation.jobs import domains_zip, pictures_of
+from tests.workers.translation.jobs import domains_zip, images_of
 
 pytestmark = pytest.mark.end_to_end
 
@@ -42,17 +42,17 @@ def api(settings: Settings) -> Iterator[httpx.Client]:
 
 def translate(api: httpx.Client, here: str, query: str = "") -> httpx.Response:
     file = io.BytesIO()
-    pictures_of(1, size=21)[0][0].save(file, "PNG")
+    images_of(1, size=21)[0][0].save(file, "PNG")
     return api.post(f"{here}/translate{query}", files={"file": ("p.png", file.getvalue())})
 
 
 def test_a_training_survives_its_worker_and_can_be_watched(
     api: httpx.Client, settings: Settings, tmp_path: Path
 ) -> None:
-    dataset = add_dataset(api, domains_zip(*pictures_of()), "domains", paired="true")
+    dataset = add_dataset(api, domains_zip(*images_of()), "domains", paired="true")
     said = {
         "method": "pix2pix",
-        "dataset": dataset["id"],
+        "dataset_id": dataset["id"],
         "image_size": 16,
         "generator": "resnet",
         "residual_blocks": 1,
@@ -86,5 +86,5 @@ def test_a_training_survives_its_worker_and_can_be_watched(
     assert (done["status"], done["attempts"]) == ("succeeded", 2)
     assert done["result"]["translator_id"] == ready["id"]
     assert set(seen) <= {item["step"] for item in api.get(f"{here}/samples").json()["items"]}
-    assert translate(api, here).headers["faceter-model"] == ready["models"]["a2b"]
-    assert api.get(f"/v1/models/{ready['models']['a2b']}").json()["metadata"]["task"] == "image-translation"
+    assert translate(api, here).headers["faceter-model"] == ready["model_ids"]["a2b"]
+    assert api.get(f"/v1/models/{ready['model_ids']['a2b']}").json()["metadata"]["task"] == "image_translation"

@@ -16,7 +16,7 @@ import pytest
 from redis import Redis
 
 from faceter.contracts.settings import Settings
-from faceter.embedded import EmbeddedValkey
+from faceter.processes.embedded_store import EmbeddedValkey
 
 pytestmark = pytest.mark.end_to_end
 

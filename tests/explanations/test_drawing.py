@@ -17,13 +17,13 @@ from faceter.explanations.drawing import (
     OUTLINE,
     UNIT_COLOUR,
     UNIT_SHADE,
-    PictureSample,
+    ImageSample,
     SignalSample,
-    unit_picture,
+    unit_image,
     unit_signals,
 )
 from faceter.vision.fonts import font_file
-from tests.workers.pictures.images import Pixels, opened, where
+from tests.workers.figures.images import Pixels, opened, where
 
 Mask = NDArray[np.bool_]
 PLOT = 74, 944
@@ -41,9 +41,9 @@ def noise(height: int = 180, width: int = 240) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(60, 256, (height, width, 3), np.uint8))
 
 
-def sample(image: Image.Image | None = None, unit: Mask | None = None, formula: Mask | None = None) -> PictureSample:
+def sample(image: Image.Image | None = None, unit: Mask | None = None, formula: Mask | None = None) -> ImageSample:
     middle = mask(6, 8, (slice(2, 4), slice(2, 6)))
-    return PictureSample(
+    return ImageSample(
         image=noise() if image is None else image,
         caption="17 · street.jpg · day",
         unit=middle if unit is None else unit,
@@ -52,7 +52,7 @@ def sample(image: Image.Image | None = None, unit: Mask | None = None, formula: 
 
 
 def halves(page: Pixels, height: int = 180, width: int = 240) -> tuple[Pixels, Pixels]:
-    """Return the two pictures of a page of one sample without title and subtitle, with their margins."""
+    """Return the two images of a page of one sample without title and subtitle, with their margins."""
     upper, cell = 16 + 20, max(width + 2 * OUTLINE, 136)
     first, second = (
         page[upper : upper + height + 2 * OUTLINE, left : left + width + 2 * OUTLINE] for left in (16, 16 + cell + 4)
@@ -69,9 +69,9 @@ def enlarged(found: Mask, height: int = 180, width: int = 240) -> Mask:
     return large
 
 
-def is_colour(picture: Pixels, colour: str) -> Mask:
-    found = np.zeros(picture.shape[:2], np.bool_)
-    found[tuple(where(picture, colour).T)] = True
+def is_colour(image: Pixels, colour: str) -> Mask:
+    found = np.zeros(image.shape[:2], np.bool_)
+    found[tuple(where(image, colour).T)] = True
     return found
 
 
@@ -88,7 +88,7 @@ MASKS = {
     "at the corner": mask(6, 8, (slice(0, 2), slice(0, 3))),
     "two": mask(6, 8, (slice(0, 1), slice(5, 7)), (slice(3, 6), slice(1, 2))),
     "sizes that do not divide": mask(7, 11, (slice(2, 5), slice(3, 9))),
-    "finer than the picture": mask(500, 700, (slice(100, 400), slice(50, 60))),
+    "finer than the image": mask(500, 700, (slice(100, 400), slice(50, 60))),
     "everywhere": np.ones((6, 8), np.bool_),
     "nowhere": np.zeros((6, 8), np.bool_),
     "one pixel": np.ones((1, 1), np.bool_),
@@ -98,9 +98,9 @@ MASKS = {
 @pytest.mark.parametrize("name", MASKS)
 def test_a_region_is_as_it_was_and_outlined_and_the_rest_is_dark_and_gray(name: str) -> None:
     other = mask(6, 8, (slice(4, 6), slice(0, 8)))
-    picture = noise()
-    pixels = np.pad(np.asarray(picture), ((OUTLINE, OUTLINE), (OUTLINE, OUTLINE), (0, 0)), constant_values=255)
-    page = opened(unit_picture("", "", [sample(picture, MASKS[name], other)]))
+    image = noise()
+    pixels = np.pad(np.asarray(image), ((OUTLINE, OUTLINE), (OUTLINE, OUTLINE), (0, 0)), constant_values=255)
+    page = opened(unit_image("", "", [sample(image, MASKS[name], other)]))
     for half, marks, colour in zip(halves(page), (MASKS[name], other), (UNIT_COLOUR, FORMULA_COLOUR), strict=True):
         inside = enlarged(marks)
         outline = ring(inside)
@@ -114,9 +114,9 @@ def test_a_region_is_as_it_was_and_outlined_and_the_rest_is_dark_and_gray(name: 
         assert (half[margin] == 255).all()
 
 
-def test_masks_change_nothing_outside_of_their_picture() -> None:
+def test_masks_change_nothing_outside_of_their_image() -> None:
     left, right = (slice(0, 6), slice(0, 4)), (slice(0, 6), slice(4, 8))
-    one, two = (opened(unit_picture("t", "s", [sample(unit=mask(6, 8, place))])) for place in (left, right))
+    one, two = (opened(unit_image("t", "s", [sample(unit=mask(6, 8, place))])) for place in (left, right))
     changed = np.argwhere((one != two).any(axis=2))
     assert changed[:, 1].min() >= 16
     assert changed[:, 1].max() < 16 + 244
@@ -125,16 +125,16 @@ def test_masks_change_nothing_outside_of_their_picture() -> None:
 
 def test_two_or_three_samples_are_in_a_row() -> None:
     wide, high = noise(180, 240), noise(240, 150)
-    sizes = {count: opened(unit_picture("", "", [sample(wide)] * count)).shape[:2] for count in (1, 2, 3, 4)}
+    sizes = {count: opened(unit_image("", "", [sample(wide)] * count)).shape[:2] for count in (1, 2, 3, 4)}
     assert [sizes[count][1] for count in sizes] == [540, 1040, 1040, 1040]
     assert sizes[1][0] == sizes[2][0] < sizes[3][0] == sizes[4][0]
-    three = opened(unit_picture("", "", [sample(high)] * 3))
+    three = opened(unit_image("", "", [sample(high)] * 3))
     assert three.shape[0] < 330 < 960 < three.shape[1]
 
 
-def test_each_row_is_as_high_as_its_pictures() -> None:
-    pictures = [noise(60, 240), noise(60, 240), noise(240, 240), noise(60, 240)]
-    page = unit_picture("", "", [sample(picture) for picture in pictures])
+def test_each_row_is_as_high_as_its_images() -> None:
+    images = [noise(60, 240), noise(60, 240), noise(240, 240), noise(60, 240)]
+    page = unit_image("", "", [sample(image) for image in images])
     assert len(opened(page)) == 2 * 16 + 20 + (64 + 18) + 14 + (244 + 18)
 
 
@@ -152,9 +152,9 @@ def test_each_row_is_as_high_as_its_pictures() -> None:
         ((2, 200), (16, 200)),
     ],
 )
-def test_pictures_of_any_size_fit(size: tuple[int, int], drawn: tuple[int, int]) -> None:
+def test_images_of_any_size_fit(size: tuple[int, int], drawn: tuple[int, int]) -> None:
     everywhere = np.ones((1, 1), np.bool_)
-    page = opened(unit_picture("", "", [sample(noise(*size), everywhere, everywhere)]))
+    page = opened(unit_image("", "", [sample(noise(*size), everywhere, everywhere)]))
     for half, colour in zip(halves(page, *drawn), (UNIT_COLOUR, FORMULA_COLOUR), strict=True):
         frame = np.ones(half.shape[:2], np.bool_)
         frame[OUTLINE:-OUTLINE, OUTLINE:-OUTLINE] = False
@@ -162,16 +162,16 @@ def test_pictures_of_any_size_fit(size: tuple[int, int], drawn: tuple[int, int])
         assert not is_colour(half, colour)[~frame].any()
 
 
-def test_small_pictures_are_enlarged_by_whole_pixels() -> None:
-    picture = noise(20, 30)
-    first, _ = halves(opened(unit_picture("", "", [sample(picture, np.ones((5, 5), np.bool_))])), 160, 240)
-    large = np.asarray(picture).repeat(8, axis=0).repeat(8, axis=1)
+def test_small_images_are_enlarged_by_whole_pixels() -> None:
+    image = noise(20, 30)
+    first, _ = halves(opened(unit_image("", "", [sample(image, np.ones((5, 5), np.bool_))])), 160, 240)
+    large = np.asarray(image).repeat(8, axis=0).repeat(8, axis=1)
     np.testing.assert_array_equal(first[OUTLINE:-OUTLINE, OUTLINE:-OUTLINE], large)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
-def test_pictures_of_any_mode_are_drawn(mode: str) -> None:
-    opened(unit_picture("", "", [sample(noise().convert(mode))]))
+def test_images_of_any_mode_are_drawn(mode: str) -> None:
+    opened(unit_image("", "", [sample(noise().convert(mode))]))
 
 
 WORDS = {
@@ -187,10 +187,10 @@ WORDS = {
 
 @pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
 def test_any_words_stay_on_the_page(words: str) -> None:
-    marked = PictureSample(noise(), words, mask(), mask())
+    marked = ImageSample(noise(), words, mask(), mask())
     signal = SignalSample(np.zeros((1, 50), np.float32), words, np.zeros(50, np.bool_), np.zeros(50, np.bool_))
     for page in (
-        opened(unit_picture(words, words, [marked, marked])),
+        opened(unit_image(words, words, [marked, marked])),
         opened(unit_signals(words, words, [signal], words)),
     ):
         assert (page[:, :14] == 255).all()
@@ -198,37 +198,35 @@ def test_any_words_stay_on_the_page(words: str) -> None:
         assert len(page) < 600
 
 
-def test_a_long_title_is_wrapped_and_cut_and_a_caption_stays_under_its_pictures() -> None:
-    short, longer, longest = (
-        len(opened(unit_picture("car OR road " * times, "", [sample()]))) for times in (1, 6, 600)
-    )
+def test_a_long_title_is_wrapped_and_cut_and_a_caption_stays_under_its_images() -> None:
+    short, longer, longest = (len(opened(unit_image("car OR road " * times, "", [sample()]))) for times in (1, 6, 600))
     assert longer == short + 23
     assert longest == short + 46
-    wordy = PictureSample(noise(), "a very long caption " * 9, mask(), mask())
-    page = opened(unit_picture("", "", [wordy, sample()]))
+    wordy = ImageSample(noise(), "a very long caption " * 9, mask(), mask())
+    page = opened(unit_image("", "", [wordy, sample()]))
     gap = slice(16 + 2 * 244 + 4, 16 + 2 * 244 + 4 + 24)
     assert (page[16 + 20 + 184 :, gap] == 255).all()
 
 
 def test_all_of_a_title_is_there_when_it_fits() -> None:
-    page = opened(unit_picture("car", "", []))
+    page = opened(unit_image("car", "", []))
     width = ImageFont.truetype(font_file(bold=True), 17).getlength("car")
     dark = np.argwhere((page[:35] < 128).any(axis=2))
     assert abs(np.ptp(dark[:, 1]) - width) < 4
 
 
-@pytest.mark.parametrize("page", [unit_picture("unit 3", "car", []), unit_signals("unit 3", "car", [], "QRS")])
+@pytest.mark.parametrize("page", [unit_image("unit 3", "car", []), unit_signals("unit 3", "car", [], "QRS")])
 def test_no_sample_is_said(page: bytes) -> None:
-    picture = opened(page)
-    assert (picture[60:] < 200).any()
+    image = opened(page)
+    assert (image[60:] < 200).any()
     for colour in (UNIT_COLOUR, UNIT_SHADE, FORMULA_COLOUR):
-        assert not len(where(picture, colour))
+        assert not len(where(image, colour))
 
 
 @pytest.mark.parametrize("wrong", [np.ones(4, np.bool_), np.ones((0, 3), np.bool_), np.ones((2, 2, 2), np.bool_)])
-def test_what_is_no_mask_of_a_picture_is_refused(wrong: Mask) -> None:
-    with pytest.raises(ValueError, match=r"A mask of a picture must be \[h, w\]"):
-        unit_picture("", "", [sample(unit=wrong)])
+def test_what_is_no_mask_of_a_image_is_refused(wrong: Mask) -> None:
+    with pytest.raises(ValueError, match=r"A mask of an image must be \[h, w\]"):
+        unit_image("", "", [sample(unit=wrong)])
 
 
 def wave(length: int = 435, channels: int = 1, size: float = 1.0) -> NDArray[np.float32]:
@@ -358,8 +356,8 @@ def test_what_is_no_mask_of_a_signal_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_equal_samples_make_equal_files() -> None:
-    assert unit_picture("t", "s", [sample()] * 3) == unit_picture("t", "s", [sample()] * 3)
-    assert unit_picture("t", "s", [sample()]) != unit_picture("t", "s", [sample(unit=mask())])
+    assert unit_image("t", "s", [sample()] * 3) == unit_image("t", "s", [sample()] * 3)
+    assert unit_image("t", "s", [sample()]) != unit_image("t", "s", [sample(unit=mask())])
     one, other = (SignalSample(wave(), "c", marks(435, span), marks(435)) for span in ((3, 40), (3, 41)))
     assert unit_signals("t", "s", [one], "f") == unit_signals("t", "s", [one], "f")
     assert unit_signals("t", "s", [one], "f") != unit_signals("t", "s", [other], "f")
@@ -368,8 +366,8 @@ def test_equal_samples_make_equal_files() -> None:
 def test_drawing_loads_neither_matplotlib_nor_torch() -> None:
     code = (
         "import sys\n"
-        "from faceter.explanations.drawing import unit_picture\n"
-        "sys.stdout.buffer.write(unit_picture('unit 3', 'car', []))\n"
+        "from faceter.explanations.drawing import unit_image\n"
+        "sys.stdout.buffer.write(unit_image('unit 3', 'car', []))\n"
         "assert not {'matplotlib', 'torch', 'workers'} & set(sys.modules)"
     )
     root = Path(__file__).resolve().parents[2]

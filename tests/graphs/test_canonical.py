@@ -143,7 +143,7 @@ def test_a_bias_added_after_a_convolution_becomes_its_own(swapped: bool) -> None
     assert operators(assert_same(net.build(), x=normal(2, 4, 6, 6))) == ["Conv", "Relu"]
 
 
-def test_a_constant_picture_added_after_a_convolution_is_left() -> None:
+def test_a_constant_image_added_after_a_convolution_is_left() -> None:
     net = GraphBuilder(["n", 4, 6, 6])
     conv = net.conv(5, 4)
     net.add("Add", conv, net.constant(normal(1, 1, 6, 6)))

@@ -38,8 +38,8 @@ def found(net: GraphBuilder, *outputs: str, x: Array | None = None) -> list[Equa
     """Find the pairs, and check that rescaling each leaves the function as it was."""
     model = net.build(*outputs)
     pairs = find_pairs(model)
-    picture = normal(2, 4, 8, 8) if x is None else x
-    for expected, actual in zip(run(model, x=picture), run(rescaled(model, pairs), x=picture), strict=True):
+    image = normal(2, 4, 8, 8) if x is None else x
+    for expected, actual in zip(run(model, x=image), run(rescaled(model, pairs), x=image), strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     return pairs
 
@@ -116,7 +116,7 @@ def test_matrix_products(transposed: int) -> None:
     assert len(found(net, x=normal(2, 6))) == 1
 
 
-def test_a_flattened_picture_is_not_passed() -> None:
+def test_a_flattened_image_is_not_passed() -> None:
     net = GraphBuilder(["n", 4, 8, 8])
     net.conv(4, 4)
     net.add("Flatten")
@@ -189,8 +189,8 @@ def test_residual_net_within_its_blocks() -> None:
     model = fold_batch_norms(canonicalize(residual_net())).model
     pairs = find_pairs(model)
     assert [(pair.first.output, pair.entering) for pair in pairs] == [("t4", "t5"), ("t11", "t14")]
-    picture = normal(2, 3, 16, 16)
-    expected, actual = run(model, image=picture)[0], run(rescaled(model, pairs), image=picture)[0]
+    image = normal(2, 3, 16, 16)
+    expected, actual = run(model, image=image)[0], run(rescaled(model, pairs), image=image)[0]
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
@@ -200,7 +200,7 @@ def test_shared_models(shared_data: Path) -> None:
     detector = canonicalize(onnx.load(shared_data / "detection" / "fastestdet.onnx"))
     pairs = find_pairs(detector)
     assert len(pairs) == 41
-    picture = np.abs(normal(1, 3, 352, 352))
-    expected = run(detector, **{"input.1": picture})[0]
-    actual = run(rescaled(detector, pairs), **{"input.1": picture})[0]
+    image = np.abs(normal(1, 3, 352, 352))
+    expected = run(detector, **{"input.1": image})[0]
+    actual = run(rescaled(detector, pairs), **{"input.1": image})[0]
     assert np.abs(actual - expected).max() <= 1e-4 * np.abs(expected).max()

@@ -150,7 +150,7 @@ def test_a_bias_of_another_scale_is_refused() -> None:
         IntegerExecutor(model).run({"image": image})
 
 
-def pictures(archive: Path, count: int) -> Array:
+def images(archive: Path, count: int) -> Array:
     preprocessing = Preprocessing(size=[32, 32], mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     with open_dataset(archive, DatasetKind.IMAGES, Settings(_env_file=None)) as data:
         (batch,) = data.batches(preprocessing, count, indices=spread(len(data), count))
@@ -158,8 +158,8 @@ def pictures(archive: Path, count: int) -> Array:
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-def test_resnet20_on_pictures(bits: int, shared_data: Path) -> None:
-    image = pictures(shared_data / "cifar10" / "test.zip", 40)
+def test_resnet20_on_images(bits: int, shared_data: Path) -> None:
+    image = images(shared_data / "cifar10" / "test.zip", 40)
     model = onnx.load(shared_data / "cifar10" / "resnet20.onnx")
     quantized = write_qdq(min_max_plan(model, weight_bits=bits, activation_bits=bits, image=image))
     executor = assert_layers_agree(quantized, ties=1e-5, image=image)
@@ -174,7 +174,7 @@ def test_resnet20_on_pictures(bits: int, shared_data: Path) -> None:
 
 
 def test_fastestdet(shared_data: Path) -> None:
-    picture = np.random.default_rng(0).random((1, 3, 352, 352)).astype(np.float32)
+    image = np.random.default_rng(0).random((1, 3, 352, 352)).astype(np.float32)
     model = onnx.load(shared_data / "detection" / "fastestdet.onnx")
-    quantized = apply_layout(write_qdq(min_max_plan(model, given={"input.1": picture})), "u8s8-by-4")
-    assert_layers_agree(quantized, ties=1e-5, **{"input.1": picture})
+    quantized = apply_layout(write_qdq(min_max_plan(model, given={"input.1": image})), "u8s8-by-4")
+    assert_layers_agree(quantized, ties=1e-5, **{"input.1": image})

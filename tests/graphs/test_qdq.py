@@ -75,7 +75,7 @@ def test_what_is_served_equals_the_simulation(bits: int, per_channel: bool) -> N
     [expected] = simulated(plan, image=image)
     [served] = run_optimized(write_qdq(plan), image=image)
     close = np.isclose(served, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()).all(axis=1)
-    assert close.mean() >= 0.9  # a tie that is rounded the other way moves one picture
+    assert close.mean() >= 0.9  # a tie that is rounded the other way moves one image
     np.testing.assert_allclose(served, expected, atol=0.05 * np.abs(expected).max())
 
 
@@ -264,9 +264,9 @@ def test_resnet20_is_all_integer(bits: int, shared_data: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("bits", [8, 4])
 def test_fastestdet_has_no_float_convolution(bits: int, shared_data: Path, tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).random((1, 3, 352, 352)).astype(np.float32)
+    image = np.random.default_rng(0).random((1, 3, 352, 352)).astype(np.float32)
     model = onnx.load(shared_data / "detection" / "fastestdet.onnx")
-    plan = min_max_plan(model, weight_bits=bits, activation_bits=bits, given={"input.1": picture})
+    plan = min_max_plan(model, weight_bits=bits, activation_bits=bits, given={"input.1": image})
     plain = write_qdq(plan)
     for layout in ("u8s8", "u8s8-by-4"):
         quantized = apply_layout(plain, layout)
@@ -275,5 +275,5 @@ def test_fastestdet_has_no_float_convolution(bits: int, shared_data: Path, tmp_p
         assert operators["QLinearConv"] == 70
         assert operators["Conv"] == operators["Add"] == operators["AveragePool"] == operators["Relu"] == 0
     if bits == 8:
-        [expected], [served] = run(model, **{"input.1": picture}), run_optimized(quantized, **{"input.1": picture})
+        [expected], [served] = run(model, **{"input.1": image}), run_optimized(quantized, **{"input.1": image})
         assert np.linalg.norm(served - expected) < 0.2 * np.linalg.norm(expected)

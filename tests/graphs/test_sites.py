@@ -77,7 +77,7 @@ def test_a_constant_joined_to_activations_is_not_moved() -> None:
     assert roles(sites) == {"x": "input", inner: "wide", joined: "full", net.last: "wide"}
 
 
-def test_a_zero_padded_picture_stays_at_eight_bits() -> None:
+def test_a_zero_padded_image_stays_at_eight_bits() -> None:
     net = GraphBuilder([1, 4, 8, 8])
     net.add("Pad", net.last, net.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1])))
     net.conv(4, 4)

@@ -33,20 +33,20 @@ def suppress(
 def average_precision(
     found: Sequence[Sequence[tuple[float, Box]]], truth: Sequence[Sequence[Box]], iou: float
 ) -> float:
-    """COCO's 101-point average precision of one class: (score, box) and annotated boxes per picture."""
+    """COCO's 101-point average precision of one class: (score, box) and annotated boxes per image."""
     total = sum(len(boxes) for boxes in truth)
     ranked = sorted(
-        ((score, picture, box) for picture, boxes in enumerate(found) for score, box in boxes),
+        ((score, image, box) for image, boxes in enumerate(found) for score, box in boxes),
         key=lambda entry: -entry[0],
     )
     taken: set[tuple[int, int]] = set()
     curve: list[tuple[float, float]] = []
     right = 0
-    for rank, (_, picture, box) in enumerate(ranked, start=1):
-        free = [i for i in range(len(truth[picture])) if (picture, i) not in taken]
-        best = max(free, key=lambda i: intersection_over_union(box, truth[picture][i]), default=None)
-        if best is not None and intersection_over_union(box, truth[picture][best]) >= iou:
-            taken.add((picture, best))
+    for rank, (_, image, box) in enumerate(ranked, start=1):
+        free = [i for i in range(len(truth[image])) if (image, i) not in taken]
+        best = max(free, key=lambda i: intersection_over_union(box, truth[image][i]), default=None)
+        if best is not None and intersection_over_union(box, truth[image][best]) >= iou:
+            taken.add((image, best))
             right += 1
         curve.append((right / total, right / rank))
     precisions = [

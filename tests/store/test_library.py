@@ -129,7 +129,7 @@ def test_further_files_come_and_go_with_their_record(library: Library, redis: Re
 
 def test_records_that_share_a_further_file_share_a_blob(library: Library) -> None:
     shared = library.store_blob(b"shared")
-    first = library.add(model(library.store_blob(b"one"), picture=shared))
+    first = library.add(model(library.store_blob(b"one"), image=shared))
     second = library.add(dataset(library.store_blob(b"two"), sheet=library.store_blob(b"shared")))
     third = library.add(model(library.store_blob(b"shared")))
     for id in (first.id, third.id):
@@ -158,7 +158,7 @@ def test_a_record_is_refused_whole_if_one_of_its_files_is_not_there(library: Lib
     assert library.add(model(weights, curves=curves)).files
 
 
-def test_a_job_publishes_models_and_data_sets_in_one_transaction(library: Library) -> None:
+def test_a_job_publishes_models_and_datasets_in_one_transaction(library: Library) -> None:
     weights, curves = library.store_blob(b"weights"), library.store_blob(b"curves")
     inputs, sheet = library.store_blob(b"inputs"), library.store_blob(b"sheet")
     nearest = library.store_blob(b"nearest")
@@ -182,7 +182,7 @@ def test_a_job_publishes_models_and_data_sets_in_one_transaction(library: Librar
     ("collection", "noun"),
     [
         ("models", "model"),
-        ("datasets", "data set"),
+        ("datasets", "dataset"),
         ("evaluations", "evaluation"),
         ("explanations", "explanation"),
         ("analyses", "analysis"),

@@ -28,7 +28,7 @@ def dataset(id: str, created_at: datetime | None = None, name: str = "digits") -
 
 @pytest.fixture
 def records(redis: Redis) -> Records[Dataset]:
-    return Records(redis, "datasets", Dataset, noun="data set")
+    return Records(redis, "datasets", Dataset, noun="dataset")
 
 
 def ids(items: list[Dataset]) -> list[str]:
@@ -45,7 +45,7 @@ def test_a_record_comes_back_as_it_was_kept(records: Records[Dataset]) -> None:
 
 def test_a_missing_record_is_not_found_by_name(records: Records[Dataset]) -> None:
     assert records.find("dts_none") is None
-    with pytest.raises(FaceterError, match="data set 'dts_none'") as missing:
+    with pytest.raises(FaceterError, match="dataset 'dts_none'") as missing:
         records.get("dts_none")
     assert missing.value.kind is ProblemKind.NOT_FOUND
     with pytest.raises(FaceterError):

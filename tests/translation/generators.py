@@ -118,7 +118,7 @@ def inverter(**sizes: Any) -> bytes:
 
 
 def one_node(operator: str, *constants: np.ndarray, opset: int = 17, **attributes: Any) -> bytes:
-    """Return a model of one node that reads the picture and constants."""
+    """Return a model of one node that reads the image and constants."""
     made = GeneratorBuilder()
     names = [made.constant(value) for value in constants]
     made.add(operator, "image", *names, **attributes)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ChannelOrder, Preprocessing
-from faceter.translation.pixels import USUAL, PaddedPicture, Translation, reflected
+from faceter.translation.pixels import USUAL, PaddedImage, Translation, reflected
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (5, 7, 3), np.uint8)
@@ -17,7 +17,7 @@ ODD = Preprocessing(
 @pytest.mark.parametrize("preprocessing", [USUAL, ODD, Preprocessing(size=[8, 8])])
 def test_pixels_come_back_as_they_were(preprocessing: Preprocessing) -> None:
     every = RNG.permuted(np.tile(np.arange(256, dtype=np.uint8), (3, 1)), axis=1).T.reshape(16, 16, 3)
-    values = PaddedPicture(every, preprocessing).read((0, 16), (0, 16))
+    values = PaddedImage(every, preprocessing).read((0, 16), (0, 16))
     assert values.dtype == np.float32
     back = Translation(16, 16, preprocessing)
     back.write(values, 0, 0)
@@ -25,12 +25,12 @@ def test_pixels_come_back_as_they_were(preprocessing: Preprocessing) -> None:
 
 
 def test_usual_values_go_from_minus_one_to_one() -> None:
-    values = PaddedPicture(np.array([[[0, 51, 255]]], np.uint8)).read((0, 1), (0, 1))
+    values = PaddedImage(np.array([[[0, 51, 255]]], np.uint8)).read((0, 1), (0, 1))
     assert values.reshape(-1).tolist() == pytest.approx([-1, -0.6, 1])
 
 
 def test_channels_and_their_numbers_are_in_the_models_order() -> None:
-    values = PaddedPicture(np.array([[[10, 20, 30]]], np.uint8), ODD).read((0, 1), (0, 1))
+    values = PaddedImage(np.array([[[10, 20, 30]]], np.uint8), ODD).read((0, 1), (0, 1))
     assert values.reshape(-1).tolist() == pytest.approx([(30 - 103.9) / 57, (20 - 116.8) / 58, (10 - 123.7) / 59])
 
 
@@ -38,8 +38,8 @@ def test_channels_and_their_numbers_are_in_the_models_order() -> None:
 def test_padding_is_numpys_reflection(height: int, width: int) -> None:
     colour = PIXELS[:height, :width]
     padded = np.pad(colour, ((0, 20 - height), (0, 24 - width), (0, 0)), mode="reflect")
-    expected = PaddedPicture(np.ascontiguousarray(padded)).read((3, 18), (2, 23))
-    assert (PaddedPicture(colour).read((3, 18), (2, 23)) == expected).all()
+    expected = PaddedImage(np.ascontiguousarray(padded)).read((3, 18), (2, 23))
+    assert (PaddedImage(colour).read((3, 18), (2, 23)) == expected).all()
 
 
 @given(st.integers(1, 9), st.integers(0, 30), st.integers(1, 30))

@@ -68,7 +68,7 @@ def test_every_weight_is_in_one_stage() -> None:
         (one_node("MaxPool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), "rounds its size up"),
         (one_node("ConvTranspose", KERNEL, strides=[2, 2], output_shape=[64, 64]), "states its size"),
         (one_node("Add", np.ones((1, 1, 8, 8), np.float32)), "from place to place"),
-        (one_node("InstanceNormalization", *[np.ones(3, np.float32)] * 2), "the picture itself"),
+        (one_node("InstanceNormalization", *[np.ones(3, np.float32)] * 2), "the image itself"),
     ],
 )
 def test_what_is_not_local_is_named(content: bytes, words: str) -> None:

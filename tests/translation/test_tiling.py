@@ -1,4 +1,4 @@
-"""Tiles against the whole: what is made part by part is what ONNX Runtime makes of the whole picture."""
+"""Tiles against the whole: what is made part by part is what ONNX Runtime makes of the whole image."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,8 +40,8 @@ class Whole:
         self.written[place] += 1
 
 
-def picture(height: int, width: int, seed: int = 0) -> Values:
-    """Return a picture whose left and right, above and below differ: a tile's statistics are not the whole's."""
+def image(height: int, width: int, seed: int = 0) -> Values:
+    """Return an image whose left and right, above and below differ: a tile's statistics are not the whole's."""
     rng = np.random.default_rng(seed)
     slope = np.linspace(-0.7, 0.7, height)[:, None] + np.linspace(-0.3, 0.3, width)
     return (slope + rng.normal(0, 0.2, (3, height, width))).clip(-1, 1).astype(np.float32)
@@ -95,14 +95,14 @@ GENERATORS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (128, 192), (192, 64)])
 @pytest.mark.parametrize("tile", [32, 52, 1000])
 def test_tiles_give_what_the_whole_gives(name: str, height: int, width: int, tile: int, tmp_path: Path) -> None:
-    content, values = GENERATORS[name](), picture(height, width)
+    content, values = GENERATORS[name](), image(height, width)
     made, _ = in_parts(content, values, tmp_path, tile=tile)
     assert np.abs(made - whole(content, values)).max() < 1e-4
 
 
 @pytest.mark.parametrize(("height", "width"), [(36, 44), (68, 100), (4 * 37, 4 * 23)])
 def test_sizes_that_no_tile_divides(height: int, width: int, tmp_path: Path) -> None:
-    content, values = generators.resnet(), picture(height, width)
+    content, values = generators.resnet(), image(height, width)
     made, count = in_parts(content, values, tmp_path, tile=28)
     assert np.abs(made - whole(content, values)).max() < 1e-4
     assert count == -(-height // 28) * -(-width // 28)
@@ -110,13 +110,13 @@ def test_sizes_that_no_tile_divides(height: int, width: int, tmp_path: Path) -> 
 
 def test_a_tile_alone_would_show_its_seams() -> None:
     """Says that the tests above can fail: by its own statistics a tile comes out far from the whole."""
-    content, values = generators.resnet(), picture(128, 128)
+    content, values = generators.resnet(), image(128, 128)
     tile = whole(content, values[:, :64, :64])
     assert np.abs(tile - whole(content, values)[:, :64, :64]).max() > 0.1
 
 
-def test_less_memory_means_more_parts_and_the_same_picture(tmp_path: Path) -> None:
-    content, values = generators.resnet(), picture(256, 256)
+def test_less_memory_means_more_parts_and_the_same_image(tmp_path: Path) -> None:
+    content, values = generators.resnet(), image(256, 256)
     expected, counts = whole(content, values), []
     for memory in (1 << 30, 1 << 23, 1 << 21):
         made, count = in_parts(content, values, tmp_path, memory=memory)
@@ -127,7 +127,7 @@ def test_less_memory_means_more_parts_and_the_same_picture(tmp_path: Path) -> No
 
 
 def test_a_quantized_generator_is_cut_between_its_codes(tmp_path: Path) -> None:
-    content, values = generators.quantized(generators.resnet()), picture(96, 128)
+    content, values = generators.quantized(generators.resnet()), image(96, 128)
     made, _ = in_parts(content, values, tmp_path, tile=40)
     difference = np.abs(made - whole(content, values))
     assert difference.mean() < 1e-3  # a value at the edge of two codes may fall on either
@@ -135,7 +135,7 @@ def test_a_quantized_generator_is_cut_between_its_codes(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
-    in_parts(generators.resnet(), picture(64, 64), tmp_path, tile=32)
+    in_parts(generators.resnet(), image(64, 64), tmp_path, tile=32)
     assert not list(tmp_path.iterdir())
 
 
@@ -150,7 +150,7 @@ def test_an_interrupt_stops_it(tmp_path: Path) -> None:
     interrupt = Interrupt()
     interrupt.trigger()
     with pytest.raises(FaceterError, match="stopped") as caught:
-        in_parts(generators.resnet(), picture(64, 64), tmp_path, interrupt=interrupt)
+        in_parts(generators.resnet(), image(64, 64), tmp_path, interrupt=interrupt)
     assert caught.value.kind is ProblemKind.INFERENCE_FAILED
 
 
@@ -166,7 +166,7 @@ def test_an_interrupt_between_two_parts_stops_it(tmp_path: Path) -> None:
                 interrupt.trigger()
             return super().read(rows, columns)
 
-    values = picture(64, 64)
+    values = image(64, 64)
     source = Stopping(values)
     with pytest.raises(FaceterError, match="stopped"):
         run_in_parts(
@@ -178,20 +178,20 @@ def test_an_interrupt_between_two_parts_stops_it(tmp_path: Path) -> None:
 
 def test_what_no_stage_reads_any_more_is_off_the_disk(small_disk: Path) -> None:
     """All tensors together take 600 KiB, those of any two stages less than 200; the disk has 512."""
-    content, values = generators.resnet(), picture(64, 64)
+    content, values = generators.resnet(), image(64, 64)
     made, _ = in_parts(content, values, small_disk, tile=32)
     assert np.abs(made - whole(content, values)).max() < 1e-4
 
 
 def test_a_disk_too_small_is_said_before_anything_is_run(small_disk: Path) -> None:
     with pytest.raises(FaceterError, match=r"up to 3 MiB.*`scale`") as caught:
-        in_parts(generators.resnet(), picture(256, 256), small_disk, tile=64)
+        in_parts(generators.resnet(), image(256, 256), small_disk, tile=64)
     assert caught.value.kind is ProblemKind.STORAGE_FULL
 
 
-def test_a_large_picture_through_a_small_generator_shows_no_seams(tmp_path: Path) -> None:
+def test_a_large_image_through_a_small_generator_shows_no_seams(tmp_path: Path) -> None:
     """Far below the 1/255 in the mean and 4/255 at most that are asked for, of values in [0, 1]."""
-    content, values = generators.resnet(channels=4, blocks=2), picture(1536, 2048)
+    content, values = generators.resnet(channels=4, blocks=2), image(1536, 2048)
     made, count = in_parts(content, values, tmp_path, tile=512)
     difference = np.abs(made - whole(content, values)) / 2
     assert count == 12
@@ -207,7 +207,7 @@ def test_statistics_of_many_values_are_nearer_to_the_truth_than_the_whole_ones(t
     made.nodes.insert(0, made.nodes.pop())
     made.nodes[0].input[0], made.nodes[1].input[0] = "image", made.nodes[0].output[0]
     made.last = made.nodes[1].output[0]
-    content, values = made.content(), picture(1536, 2048)
+    content, values = made.content(), image(1536, 2048)
     scale, shift = (onnx.numpy_helper.to_array(weight)[:, None, None] for weight in made.initializers)
     exact = -values.astype(np.float64)
     mean, variance = exact.mean((1, 2), keepdims=True), exact.var((1, 2), keepdims=True)

@@ -15,17 +15,17 @@ from faceter.engines.base import Interrupt
 from faceter.translation.generator import Generator, load_generator
 from faceter.translation.translate import translate, translate_and_back
 from faceter.translation.working_memory import BYTES, HELD
-from faceter.vision.picture import Picture
+from faceter.vision.decoded_image import DecodedImage
 from tests.translation import generators
 from tests.translation.generators import GeneratorBuilder
 
 
-def picture(height: int, width: int, *, alpha: bool = False) -> Picture:
-    """Return a smooth picture with some noise."""
+def image(height: int, width: int, *, alpha: bool = False) -> DecodedImage:
+    """Return a smooth image with some noise."""
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (3, 4, 3), np.uint8)).resize((width, height))
     noisy = np.asarray(coarse) + rng.integers(-9, 10, (height, width, 3))
-    return Picture(
+    return DecodedImage(
         noisy.clip(0, 255).astype(np.uint8),
         rng.integers(0, 256, (height, width), np.uint8) if alpha else None,
         ("first of 3 frames",) if alpha else (),
@@ -43,7 +43,7 @@ UNET = loaded(generators.unet(channels=1, depth=8))
 
 
 def not_tileable() -> bytes:
-    """Return a generator that adds the mean of the picture, which no tile knows."""
+    """Return a generator that adds the mean of the image, which no tile knows."""
     made = GeneratorBuilder()
     made.add("GlobalAveragePool", "image")
     made.add("Add", "image", made.last)
@@ -53,7 +53,7 @@ def not_tileable() -> bytes:
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (2, 3), (33, 47), (64, 64)])
 @pytest.mark.parametrize("generator", [INVERTER, RESNET, UNET], ids=["inverter", "resnet", "unet"])
 def test_any_size_comes_back(generator: Generator, height: int, width: int, tmp_path: Path) -> None:
-    made = translate(picture(height, width), generator, folder=tmp_path)
+    made = translate(image(height, width), generator, folder=tmp_path)
     assert made.colour.shape == (height, width, 3)
     assert made.colour.dtype == np.uint8
     assert (made.alpha, made.tiles, made.notes) == (None, 1, ())
@@ -62,7 +62,7 @@ def test_any_size_comes_back(generator: Generator, height: int, width: int, tmp_
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (40, 30), (99, 101)])
 def test_inverted_colours_are_exact_whole_and_in_tiles(height: int, width: int, tmp_path: Path) -> None:
-    original = picture(height, width)
+    original = image(height, width)
     for tile in (None, 32, "never"):
         made = translate(original, INVERTER, folder=tmp_path, tile=tile)
         assert (made.colour == 255 - original.colour).all()
@@ -71,7 +71,7 @@ def test_inverted_colours_are_exact_whole_and_in_tiles(height: int, width: int, 
 
 
 def test_alpha_and_notes_are_kept(tmp_path: Path) -> None:
-    original = picture(20, 30, alpha=True)
+    original = image(20, 30, alpha=True)
     made = translate(original, INVERTER, folder=tmp_path)
     assert made.alpha is original.alpha
     assert made.notes == ("first of 3 frames",)
@@ -82,13 +82,13 @@ def test_the_models_own_preprocessing_counts(tmp_path: Path) -> None:
     generator = loaded(
         generators.inverter(), scale=1.0, mean=[100.0, 110.0, 120.0], std=[50.0], channel_order=ChannelOrder.BGR
     )
-    original = Picture(np.full((8, 8, 3), [30, 130, 140], np.uint8))
+    original = DecodedImage(np.full((8, 8, 3), [30, 130, 140], np.uint8))
     made = translate(original, generator, folder=tmp_path)
     assert made.colour[0, 0].tolist() == [240 - 30, 220 - 130, 200 - 140]
 
 
-def test_tiles_and_whole_are_one_picture(tmp_path: Path) -> None:
-    original = picture(333, 222)
+def test_tiles_and_whole_are_one_image(tmp_path: Path) -> None:
+    original = image(333, 222)
     whole = translate(original, RESNET, folder=tmp_path, tile="never")
     tiled = translate(original, RESNET, folder=tmp_path, tile=96)
     little = translate(original, RESNET, folder=tmp_path, memory=4 << 20)
@@ -100,7 +100,7 @@ def test_tiles_and_whole_are_one_picture(tmp_path: Path) -> None:
 
 
 def test_scale_limits_the_working_size(tmp_path: Path) -> None:
-    original = picture(120, 200)
+    original = image(120, 200)
     made = translate(original, INVERTER, folder=tmp_path, scale=50)
     assert made.notes == ("translated at 50 x 30 and scaled back",)
     small = Image.fromarray(original.colour).resize((50, 30), Image.Resampling.LANCZOS)
@@ -109,9 +109,9 @@ def test_scale_limits_the_working_size(tmp_path: Path) -> None:
     assert translate(original, INVERTER, folder=tmp_path, scale=200).notes == ()
 
 
-def test_a_generator_of_one_size_gets_pictures_of_it(tmp_path: Path) -> None:
+def test_a_generator_of_one_size_gets_images_of_it(tmp_path: Path) -> None:
     generator = loaded(generators.inverter(height=48, width=64, batch=1))
-    original = picture(100, 90)
+    original = image(100, 90)
     made = translate(original, generator, folder=tmp_path)
     assert made.colour.shape == (100, 90, 3)
     assert made.notes == ("brought to the generator's 64 x 48 and back",)
@@ -120,7 +120,7 @@ def test_a_generator_of_one_size_gets_pictures_of_it(tmp_path: Path) -> None:
 
 
 def test_there_and_back_is_shown_side_by_side(tmp_path: Path) -> None:
-    original = picture(40, 50, alpha=True)
+    original = image(40, 50, alpha=True)
     made = translate_and_back(original, INVERTER, INVERTER, folder=tmp_path)
     assert made.colour.shape == (40, 150, 3)
     assert (made.colour[:, :50] == original.colour).all()
@@ -134,7 +134,7 @@ def test_there_and_back_is_shown_side_by_side(tmp_path: Path) -> None:
 
 
 def test_there_and_back_at_a_working_size(tmp_path: Path) -> None:
-    made = translate_and_back(picture(40, 60), INVERTER, RESNET, folder=tmp_path, scale=30)
+    made = translate_and_back(image(40, 60), INVERTER, RESNET, folder=tmp_path, scale=30)
     assert made.colour.shape == (40, 180, 3)
     assert made.notes == ("translated at 30 x 20 and scaled back",)
 
@@ -144,7 +144,7 @@ def test_what_is_too_large_for_memory_and_tiles_names_a_scale_that_works(tmp_pat
     reason = generator.why_not_tileable()
     assert reason is not None
     assert "GlobalAveragePool" in reason
-    original = picture(300, 400)
+    original = image(300, 400)
     memory = 1 << 20
     with pytest.raises(FaceterError, match=r"GlobalAveragePool.*`scale`") as caught:
         translate(original, generator, folder=tmp_path, memory=memory)
@@ -159,7 +159,7 @@ def test_what_is_too_large_for_memory_and_tiles_names_a_scale_that_works(tmp_pat
 
 def test_tiles_forbidden_and_too_large_is_said(tmp_path: Path) -> None:
     with pytest.raises(FaceterError, match="forbidden") as caught:
-        translate(picture(300, 400), RESNET, folder=tmp_path, memory=1 << 20, tile="never")
+        translate(image(300, 400), RESNET, folder=tmp_path, memory=1 << 20, tile="never")
     assert caught.value.kind is ProblemKind.IMAGE_TOO_LARGE
 
 
@@ -167,7 +167,7 @@ def test_tiles_forbidden_and_too_large_is_said(tmp_path: Path) -> None:
 def test_sizes_that_are_none_are_refused(field: str, value: int, tmp_path: Path) -> None:
     options: dict[str, Any] = {field: value}
     with pytest.raises(FaceterError) as caught:
-        translate(picture(8, 8), INVERTER, folder=tmp_path, **options)
+        translate(image(8, 8), INVERTER, folder=tmp_path, **options)
     assert caught.value.kind is ProblemKind.INVALID_REQUEST
     assert caught.value.errors[0].field == field
 
@@ -178,7 +178,7 @@ def test_an_interrupt_stops_whole_and_tiled_translations(tmp_path: Path) -> None
         timer = threading.Timer(0.2, interrupt.trigger)
         timer.start()
         with pytest.raises(FaceterError, match="stopped") as caught:
-            translate(picture(2000, 2000), RESNET, folder=tmp_path, tile=tile, memory=4 << 30, interrupt=interrupt)
+            translate(image(2000, 2000), RESNET, folder=tmp_path, tile=tile, memory=4 << 30, interrupt=interrupt)
         assert caught.value.kind is ProblemKind.INFERENCE_FAILED
 
 
@@ -186,12 +186,12 @@ def test_values_that_are_not_finite_are_said(tmp_path: Path) -> None:
     made = GeneratorBuilder()
     made.add("Sqrt")
     with pytest.raises(FaceterError, match="not finite"):
-        translate(Picture(np.zeros((8, 8, 3), np.uint8)), loaded(made.content()), folder=tmp_path)
+        translate(DecodedImage(np.zeros((8, 8, 3), np.uint8)), loaded(made.content()), folder=tmp_path)
 
 
 def test_threads_share_a_generator(tmp_path: Path) -> None:
     generator = loaded(generators.resnet())
-    original = picture(200, 200)
+    original = image(200, 200)
     made: list[np.ndarray] = []
     threads = [
         threading.Thread(target=lambda: made.append(translate(original, generator, folder=tmp_path, tile=64).colour))
@@ -216,7 +216,7 @@ def test_stages_count_once_they_are_there() -> None:
 
 
 def test_what_a_whole_run_takes_is_estimated_from_its_largest_tensors() -> None:
-    """8 channels at full size, as the convolution makes them and in its kernel's layout, and the padded picture."""
+    """8 channels at full size, as the convolution makes them and in its kernel's layout, and the padded image."""
     values = RESNET.bytes_per_pixel / BYTES / HELD
     assert 2 * 8 < values < 5 * 8
     model = onnx.load_model_from_string(generators.resnet(channels=16))
@@ -230,21 +230,21 @@ import numpy as np
 from faceter.contracts.models import ModelMetadata
 from faceter.translation.generator import load_generator
 from faceter.translation.translate import translate
-from faceter.vision.picture import Picture
+from faceter.vision.decoded_image import DecodedImage
 peak = lambda: int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 folder, memory = Path(sys.argv[1]), int(sys.argv[2])
 generator = load_generator((folder / "generator.onnx").read_bytes(), ModelMetadata())
 generator.plan()
-picture = Picture(np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8))
+image = DecodedImage(np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8))
 before = peak()
-done = translate(picture, generator, folder=folder, memory=memory)
+done = translate(image, generator, folder=folder, memory=memory)
 print(done.tiles, peak() - before)
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_memory_is_bounded_by_what_is_allowed(tmp_path: Path) -> None:
-    """In processes of their own: in tiles within the limit, with some room for the picture; as a whole far beyond."""
+    """In processes of their own: in tiles within the limit, with some room for the image; as a whole far beyond."""
     (tmp_path / "generator.onnx").write_bytes(generators.resnet(channels=16, blocks=1))
 
     def run(memory: int) -> tuple[int, float]:

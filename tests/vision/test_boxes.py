@@ -55,8 +55,8 @@ def test_suppression_keeps_boxes_of_other_classes() -> None:
 
 @settings(deadline=None)
 @given(st.lists(boxes, min_size=1, max_size=3))
-def test_agreement_with_itself_is_full(pictures: list[list[list[int]]]) -> None:
-    solid = [some([row for row in rows if row[0] < row[2] and row[1] < row[3]]) for rows in pictures]
+def test_agreement_with_itself_is_full(images: list[list[list[int]]]) -> None:
+    solid = [some([row for row in rows if row[0] < row[2] and row[1] < row[3]]) for rows in images]
     assert agreement_f1(solid, solid) == 1
 
 
@@ -76,6 +76,6 @@ def test_agreement_counts_matches_once_and_by_class() -> None:
     assert agreement_f1([some([base])], [some([[0, 0, 10, 4]])]) == 0
 
 
-def test_agreement_wants_the_same_pictures() -> None:
+def test_agreement_wants_the_same_images() -> None:
     with pytest.raises(ValueError, match="argument 2 is longer"):
         agreement_f1([], [some([])])

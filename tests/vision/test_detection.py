@@ -9,7 +9,7 @@ from benchmarks import fastestdet
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Activation, DetectionDecoding
 from faceter.vision.boxes import Boxes
-from faceter.vision.detection import decode, decode_to_pictures, for_evaluation
+from faceter.vision.detection import decode, decode_to_images, for_evaluation
 from faceter.vision.preprocess import Placement
 from tests.references import detection as reference
 from tests.references.boxes import suppress
@@ -301,13 +301,13 @@ def test_the_threshold_of_an_evaluation_is_low() -> None:
     assert len(decode_one({"out": output}, for_evaluation(DIRECT))) == 1
 
 
-def test_boxes_in_the_pictures_own_pixels() -> None:
+def test_boxes_in_the_images_own_pixels() -> None:
     output = np.array([[[-8, 8, 48, 48, 0.9]], [[0, 0, 10, 10, 0.8]]], np.float32)
     placements = [Placement((0.5, 0.5), (0.0, 8.0), (200, 150)), Placement((2.0, 1.0), (0.0, 0.0), (4, 4))]
-    first, second = decode_to_pictures({"out": output}, DIRECT, SIZE, placements)
+    first, second = decode_to_images({"out": output}, DIRECT, SIZE, placements)
     assert first.boxes.tolist() == [[0, 0, 96, 80]]
     assert second.boxes.tolist() == [[0, 0, 4, 4]]
-    uncut, _ = decode_to_pictures({"out": output}, DIRECT, SIZE, placements, clip=False)
+    uncut, _ = decode_to_images({"out": output}, DIRECT, SIZE, placements, clip=False)
     assert uncut.boxes.tolist() == [[-16, 0, 96, 80]]
 
 

@@ -162,7 +162,7 @@ def test_a_file_cut_off_is_refused(format_: str) -> None:
 
 def test_an_empty_file_and_junk_are_refused_in_different_words() -> None:
     assert "empty" in refused(b"").detail
-    assert "not a picture" in refused(b"these are not the bytes of a picture").detail
+    assert "not an image" in refused(b"these are not the bytes of an image").detail
 
 
 @pytest.mark.parametrize("format_", ["PPM", "ICO", "TGA", "PCX"])
@@ -170,7 +170,7 @@ def test_other_formats_are_refused(format_: str) -> None:
     assert refused(encode(quadrants(), format_)).kind is ProblemKind.INVALID_IMAGE
 
 
-def test_a_gigapixel_picture_is_refused_by_its_header() -> None:
+def test_a_gigapixel_image_is_refused_by_its_header() -> None:
     error = refused(png(60_000, 60_000, 8, 2, b""), limit=100_000_000)
     assert error.kind is ProblemKind.IMAGE_TOO_LARGE
     assert "60000 × 60000" in error.detail
@@ -191,7 +191,7 @@ def test_only_the_limit_given_counts_not_pillows_own() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(FORMATS), st.data())
-def test_damaged_files_give_a_picture_or_a_problem_and_nothing_else(format_: str, data: st.DataObject) -> None:
+def test_damaged_files_give_a_image_or_a_problem_and_nothing_else(format_: str, data: st.DataObject) -> None:
     content = bytearray(encode(quadrants(), format_))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

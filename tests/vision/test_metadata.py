@@ -11,7 +11,7 @@ IMAGE = TensorSpec(name="image", dtype="float32", shape=["batch", 3, 32, 32])
 LOGITS = TensorSpec(name="logits", dtype="float32", shape=["batch", 10])
 LABELS = [f"class {number}" for number in range(10)]
 CLASSIFIER: dict[str, Any] = {
-    "task": "image-classification",
+    "task": "image_classification",
     "preprocessing": {"size": [32, 32]},
     "labels": LABELS,
 }
@@ -57,12 +57,12 @@ def test_a_classifier_of_vectors_needs_no_preprocessing() -> None:
         ({"preprocessing": {"size": [32, 64]}}, "metadata.preprocessing.size", "[32, 64]"),
         ({"preprocessing": {"size": [64, 32]}}, "metadata.preprocessing.size", "[64, 32]"),
         (
-            {"preprocessing": {"size": [32, 32], "channel_order": "GRAY"}},
+            {"preprocessing": {"size": [32, 32], "channel_order": "gray"}},
             "metadata.preprocessing.channel_order",
             "GRAY has 1 channels",
         ),
         ({"preprocessing": {"size": [32, 32], "input": "x"}}, "metadata.preprocessing.input", "no input 'x'"),
-        ({"detection": {"head": "grid", "boxes": "logits"}}, "metadata.detection", "object-detection, not image-class"),
+        ({"detection": {"head": "grid", "boxes": "logits"}}, "metadata.detection", "object_detection, not image-class"),
     ],
 )
 def test_contradictions_are_told_with_their_field(changes: dict[str, Any], field: str, words: str) -> None:
@@ -87,15 +87,15 @@ def test_a_model_of_another_shape_is_told(inputs: list[TensorSpec], outputs: lis
     assert [problem.field for problem in caught.value.errors] == [field]
 
 
-def test_a_task_for_pictures_needs_an_input_that_could_take_one() -> None:
-    with pytest.raises(FaceterError, match="needs an input for pictures") as caught:
+def test_a_task_for_images_needs_an_input_that_could_take_one() -> None:
+    with pytest.raises(FaceterError, match="needs an input for images") as caught:
         check_metadata(metadata(preprocessing=None), [tensor("ids", ["n", 40], "int64")], [LOGITS])
     assert [problem.field for problem in caught.value.errors] == ["metadata.task"]
 
 
 def test_a_named_input_of_another_rank_is_told() -> None:
     given = metadata(preprocessing={"size": [32, 32], "input": "x"})
-    with pytest.raises(FaceterError, match=r"a picture needs \[N, C, H, W\]"):
+    with pytest.raises(FaceterError, match=r"an image needs \[N, C, H, W\]"):
         check_metadata(given, [tensor("x", ["n", 40])], [LOGITS])
 
 
@@ -106,14 +106,14 @@ def test_all_contradictions_are_told_at_once() -> None:
 
 
 def test_a_detectors_decoding_is_held_against_its_outputs() -> None:
-    given = metadata(task="object-detection", detection={"head": "grid", "boxes": "out", "class_offset": 4})
+    given = metadata(task="object_detection", detection={"head": "grid", "boxes": "out", "class_offset": 4})
     check_metadata(given, [IMAGE], [tensor("out", [1, 14, 4, 4])])
     with pytest.raises(FaceterError) as caught:
         check_metadata(given, [IMAGE], [tensor("out", [1, 15, 4, 4])])
     assert [problem.field for problem in caught.value.errors] == ["metadata.labels"]
 
 
-def test_which_input_takes_the_picture() -> None:
+def test_which_input_takes_the_image() -> None:
     preprocessing = Preprocessing(size=[32, 32])
     mask = tensor("mask", ["n", 1, 32, 32])
     assert image_input(preprocessing, [tensor("ids", ["n", 4]), IMAGE]) == IMAGE

@@ -43,7 +43,7 @@ def test_channel_orders() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_picture_of_the_right_size_keeps_its_pixels(rule: ResizeRule) -> None:
+def test_a_image_of_the_right_size_keeps_its_pixels(rule: ResizeRule) -> None:
     array, placement = preprocess(noise(9, 6), Preprocessing(size=[6, 9], scale=1, resize=rule))
     np.testing.assert_array_equal(array, np.asarray(noise(9, 6), np.float32).transpose(2, 0, 1))
     assert placement == Placement((1.0, 1.0), (0.0, 0.0), (9, 6))
@@ -84,7 +84,7 @@ def test_extreme_proportions_take_no_more_room_than_the_input(rule: ResizeRule, 
 
 
 def in_input(placement: Placement, boxes: FloatArray) -> FloatArray:
-    """Return boxes of the picture in the input's pixels: input = picture · scale + offset."""
+    """Return boxes of the image in the input's pixels: input = image · scale + offset."""
     return np.asarray(boxes) * [*placement.scale, *placement.scale] + [*placement.offset, *placement.offset]
 
 
@@ -94,23 +94,23 @@ sizes = st.tuples(st.integers(1, 400), st.integers(1, 400))
 @settings(deadline=None)
 @given(st.sampled_from(RULES), sizes, sizes, st.data())
 def test_boxes_come_back_from_the_input(
-    rule: ResizeRule, picture: tuple[int, int], size: tuple[int, int], data: st.DataObject
+    rule: ResizeRule, image: tuple[int, int], size: tuple[int, int], data: st.DataObject
 ) -> None:
-    _, placement = preprocess(Image.new("RGB", picture), Preprocessing(size=list(size), resize=rule))
-    x = sorted(data.draw(st.lists(st.floats(0, picture[0]), min_size=2, max_size=2)))
-    y = sorted(data.draw(st.lists(st.floats(0, picture[1]), min_size=2, max_size=2)))
+    _, placement = preprocess(Image.new("RGB", image), Preprocessing(size=list(size), resize=rule))
+    x = sorted(data.draw(st.lists(st.floats(0, image[0]), min_size=2, max_size=2)))
+    y = sorted(data.draw(st.lists(st.floats(0, image[1]), min_size=2, max_size=2)))
     boxes = np.array([[x[0], y[0], x[1], y[1]]])
-    np.testing.assert_allclose(placement.to_picture(in_input(placement, boxes)), boxes, rtol=1e-4, atol=2e-3)
+    np.testing.assert_allclose(placement.to_image(in_input(placement, boxes)), boxes, rtol=1e-4, atol=2e-3)
 
 
 @settings(deadline=None)
 @given(st.sampled_from(RULES), sizes, sizes)
-def test_the_picture_fills_the_input_as_its_rule_says(
-    rule: ResizeRule, picture: tuple[int, int], size: tuple[int, int]
+def test_the_image_fills_the_input_as_its_rule_says(
+    rule: ResizeRule, image: tuple[int, int], size: tuple[int, int]
 ) -> None:
     height, width = size
-    _, placement = preprocess(Image.new("RGB", picture), Preprocessing(size=[height, width], resize=rule))
-    left, top, right, bottom = in_input(placement, np.array([[0, 0, *picture]]))[0]
+    _, placement = preprocess(Image.new("RGB", image), Preprocessing(size=[height, width], resize=rule))
+    left, top, right, bottom = in_input(placement, np.array([[0, 0, *image]]))[0]
     if rule is ResizeRule.STRETCH:
         np.testing.assert_allclose([left, top, right, bottom], [0, 0, width, height], atol=1e-3)
     elif rule is ResizeRule.CROP:
@@ -127,11 +127,11 @@ def test_the_picture_fills_the_input_as_its_rule_says(
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("picture", [(300, 200), (200, 300), (64, 64), (500, 130)])
-def test_what_is_drawn_is_found_where_the_placement_says(rule: ResizeRule, picture: tuple[int, int]) -> None:
-    width, height = picture
+@pytest.mark.parametrize("shape", [(300, 200), (200, 300), (64, 64), (500, 130)])
+def test_what_is_drawn_is_found_where_the_placement_says(rule: ResizeRule, shape: tuple[int, int]) -> None:
+    width, height = shape
     drawn = np.array([[width * 0.4, height * 0.42, width * 0.6, height * 0.58]]).round()
-    image = Image.new("RGB", picture)
+    image = Image.new("RGB", shape)
     left, top, right, bottom = (int(value) for value in drawn[0])
     ImageDraw.Draw(image).rectangle((left, top, right - 1, bottom - 1), fill="white")
     array, placement = preprocess(image, Preprocessing(size=[128, 160], scale=1, resize=rule, pad_value=0))
@@ -140,14 +140,14 @@ def test_what_is_drawn_is_found_where_the_placement_says(rule: ResizeRule, pictu
     np.testing.assert_allclose(in_input(placement, drawn), seen, atol=1.01)
 
 
-def test_boxes_are_cut_off_at_the_picture_unless_told_not_to() -> None:
+def test_boxes_are_cut_off_at_the_image_unless_told_not_to() -> None:
     placement = Placement((0.5, 0.5), (0.0, 5.0), (40, 20))
     beyond = np.array([[-10.0, 0.0, 30.0, 30.0]])
-    assert placement.to_picture(beyond).tolist() == [[0, 0, 40, 20]]
-    assert placement.to_picture(beyond, clip=False).tolist() == [[-20, -10, 60, 50]]
+    assert placement.to_image(beyond).tolist() == [[0, 0, 40, 20]]
+    assert placement.to_image(beyond, clip=False).tolist() == [[-20, -10, 60, 50]]
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_no_boxes_are_no_boxes(rule: ResizeRule) -> None:
     _, placement = preprocess(noise(5, 9), Preprocessing(size=[8, 8], resize=rule))
-    assert placement.to_picture(np.zeros((0, 4), np.float32)).shape == (0, 4)
+    assert placement.to_image(np.zeros((0, 4), np.float32)).shape == (0, 4)

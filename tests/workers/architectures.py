@@ -37,7 +37,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """All stages of MobileNetV2 at a quarter of its width, for small pictures."""
+    """All stages of MobileNetV2 at a quarter of its width, for small images."""
 
     STAGES: ClassVar[tuple[tuple[int, int, int, int], ...]] = (
         (1, 16, 1, 1),

@@ -17,7 +17,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import JobResult, QuantizationJob, Training
 from faceter.contracts.models import Model, ModelMetadata
 from faceter.contracts.quantizations import QuantizationRequest
-from workers.progress import JobContext, run_task
+from workers.jobs.context import JobContext, run_task
 
 
 def job_that(does: str, *arguments: object) -> QuantizationJob:
@@ -103,7 +103,7 @@ def tune(context: JobContext, log: Path, steps: int, pause_after: int | None = N
             sha256=inputs.sha256,
             bytes=inputs.bytes,
             samples=1,
-            derived_from="mdl_0000000000000000test",
+            derived_from_id="mdl_0000000000000000test",
             files={"contact-sheet.png": StoredFile(sha256=sheet.sha256, bytes=sheet.bytes, media_type="image/png")},
         )
     )

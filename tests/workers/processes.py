@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from app.queue import JobQueue
+from app.services.jobs.queue import JobQueue
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _CODE = """
 import logging, sys
-from app.queue import JobQueue
+from app.services.jobs.queue import JobQueue
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from workers.main import JobWorker, run_worker

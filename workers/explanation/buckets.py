@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from workers.explanation.patterns import Floats
 from workers.explanation.samples import Integers
-from workers.scratch import ScratchFiles, write_rows
+from workers.jobs.scratch import ScratchFiles, write_rows
 
 _SLICE_BYTES = 2**28
 _WAITING = 2**18

@@ -50,7 +50,7 @@ def color_numbers(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
 @cache
 def _table() -> NDArray[np.int64]:
     """Return the colour of the middle of each cell of the cube of colours, int64 [steps, steps, steps]."""
-    names = DERIVED[DerivedConcept.COLOR]["pictures"]["color"]
+    names = DERIVED[DerivedConcept.COLOR]["images"]["color"]
     examples = np.array([example for name in names for example in _EXAMPLES[name]], np.float64)
     owners = np.array([number for number, name in enumerate(names, 1) for _ in _EXAMPLES[name]], np.int64)
     middles = (np.arange(_STEPS) + 0.5) * 256 / _STEPS

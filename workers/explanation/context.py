@@ -13,7 +13,7 @@ from faceter.store.library import Library
 
 
 class Context(Protocol):
-    """The job; ``workers.progress.JobContext`` is one."""
+    """The job; ``workers.jobs.context.JobContext`` is one."""
 
     settings: Settings
     library: Library

@@ -21,7 +21,7 @@ from workers.explanation.sampling import Sampler
 from workers.explanation.stream import Maps, in_order
 from workers.explanation.thresholds import thresholds
 from workers.host import processor_count, torch_threads
-from workers.scratch import ScratchFiles
+from workers.jobs.scratch import ScratchFiles
 
 QUANTILE = 0.005
 """Share of activations over the threshold if nothing is said, as published."""

@@ -16,8 +16,8 @@ from workers.explanation.patterns import Bits
 from workers.explanation.samples import Frame, Integers, Samples
 from workers.explanation.sampling import visible
 from workers.explanation.stream import Maps, Run, Source, Spill, runs
-from workers.journal import Journal, NoJournal, State
-from workers.scratch import ScratchFiles
+from workers.jobs.journal import Journal, NoJournal, State
+from workers.jobs.scratch import ScratchFiles
 
 _MASK_BYTES = 2**26
 _SHOWN = 6

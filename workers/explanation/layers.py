@@ -17,8 +17,8 @@ from workers.explanation.counting import Counts, layer_thresholds, second_pass
 from workers.explanation.first_pass import FirstPass, Layer
 from workers.explanation.samples import Samples
 from workers.explanation.search import FormulaSearch, Searched
-from workers.journal import Journal, State
-from workers.scratch import ScratchFiles
+from workers.jobs.journal import Journal, State
+from workers.jobs.scratch import ScratchFiles
 
 Tell = Callable[[str, float], None]
 

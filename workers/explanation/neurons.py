@@ -67,7 +67,7 @@ class NeuronWriter:
     """Writes what was found as answers.
 
     Args:
-        data: The data set.
+        data: The dataset.
         samples: Its samples.
         first: The first pass.
         patterns: The patterns.
@@ -99,7 +99,7 @@ class NeuronWriter:
             ceiling=0.0 if searched is None else searched.ceiling,
             optimal=None if searched is None else searched.optimal,
             firings=int(result.firings[row]),
-            note=self._note(searched, int(result.firings[row])),
+            reason=self._note(searched, int(result.firings[row])),
             tree=None if best is None else best.formula.tree(concepts),
             threshold=float(result.thresholds[row]),
             scores=[level.score for level in levels],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from faceter.contracts.errors import FaceterError, ProblemKind
 from workers.explanation.patterns import Patterns
 from workers.explanation.samples import Group, Integers, Labels
-from workers.journal import State
+from workers.jobs.journal import State
 
 MOST_PATTERNS = 4_000_000
 """Most patterns: what is kept of each takes a few dozen bytes, and counts 8 for each unit of a slice."""
@@ -137,7 +137,7 @@ class PatternTable:
                 ProblemKind.DATASET_MISMATCH,
                 f"Pixels carry more than {MOST_PATTERNS:,} different sets of concepts. Give a lower `resolution`, "
                 "leave derived concepts out, or label fewer categories at once.",
-                field="dataset",
+                field="dataset_id",
             )
         if len(self) > len(self._codes):
             more = max(len(self) - len(self._codes), len(self._codes))

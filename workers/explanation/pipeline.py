@@ -1,4 +1,4 @@
-"""An explanation job: from a stored model and a stored data set to a stored explanation."""
+"""An explanation job: from a stored model and a stored dataset to a stored explanation."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from workers.explanation.patterns import Patterns, formula_mask
 from workers.explanation.samples import Integers, Samples
 from workers.explanation.search import FormulaSearch
 from workers.explanation.stream import Network
-from workers.explanation.summary import layer_summary, layers_picture, listed_concepts, warnings
+from workers.explanation.summary import layer_summary, layers_image, listed_concepts, warnings
 from workers.files import stored
-from workers.journal import StoredJournal
-from workers.provenance import provenance_of
-from workers.scratch import ScratchFiles, job_folder
+from workers.jobs.journal import StoredJournal
+from workers.jobs.provenance import provenance_of
+from workers.jobs.scratch import ScratchFiles, job_folder
 
 LAYERS = "layers.png"
-"""Name of the picture of all layers."""
+"""Name of the image of all layers."""
 
 _READING, _COUNTING, _DONE = 0.02, 0.6, 0.95
 
@@ -53,9 +53,9 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
     """
     began = time.monotonic()
     request, library = specification.request, context.library
-    model, dataset = library.models.get(specification.model_id), library.datasets.get(request.dataset)
+    model, dataset = library.models.get(specification.model_id), library.datasets.get(request.dataset_id)
     content = library.blobs.read(model.sha256)
-    context.progress("reading the data set", 0.0)
+    context.progress("reading the dataset", 0.0)
     journal = _journal(context, request, model, dataset)
     with (
         open_dataset(library.blobs.path(dataset.sha256), dataset.kind, context.settings) as data,
@@ -119,7 +119,7 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
                     settled.model_dump(mode="json"), {"model": model.sha256, "dataset": dataset.sha256}, request.seed
                 ),
                 files={
-                    LAYERS: stored(context, layers_picture(summaries, neurons, name), "image/png"),
+                    LAYERS: stored(context, layers_image(summaries, neurons, name), "image/png"),
                     MASKS: stored(context, masks_file(masks), "application/octet-stream"),
                 },
             )
@@ -129,7 +129,7 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
 def _settled(request: ExplanationRequest, samples: Samples) -> ExplanationRequest:
     """Return the request with the defaults that depend on the samples filled in."""
     said: dict[str, object] = {"operators": request.joined_by}
-    if samples.about == "pictures":
+    if samples.about == "images":
         said["resolution"] = list(samples.grid)
     if request.quantile is None and request.threshold is None:
         said |= {"threshold": TEXT_THRESHOLD} if samples.about == "text" else {"quantile": QUANTILE}
@@ -151,7 +151,7 @@ def _check_any_fires(request: ExplanationRequest, looked_at: Sequence[LayerResul
         often = f"enough: the one that fires most does so at {most:,} places"
         remedy = f"Give a `min_firings` of {most:,} at most"
     else:
-        often = "anywhere in this data set"
+        often = "anywhere in this dataset"
         lower = request.threshold is not None or about == "text"
         remedy = "Give a lower `threshold`" if lower else "Give a higher `quantile` or a `threshold`"
     raise FaceterError(
@@ -172,7 +172,7 @@ def _told(context: Context, number: int, first: FirstPass) -> Callable[[str, flo
 
 
 def _masks(first: FirstPass, looked_at: Sequence[LayerResult], patterns: Patterns, samples: Samples) -> Masks:
-    grid = {"pictures": samples.grid, "signals": samples.grid[1:], "text": ()}[samples.about]
+    grid = {"images": samples.grid, "signals": samples.grid[1:], "text": ()}[samples.about]
     pixels = int(np.prod(samples.grid))
     layers = []
     for layer, result in zip(first.layers, looked_at, strict=True):

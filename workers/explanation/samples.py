@@ -1,6 +1,6 @@
 """Samples to explain units by: what the model is given of each, and which concepts its pixels carry.
 
-A *pixel* is what a unit fires at or does not: a pixel of a picture, a moment of a signal, a pair of texts.
+A *pixel* is what a unit fires at or does not: a pixel of an image, a moment of a signal, a pair of texts.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from faceter.explanations.formulas import Concept
 Array = NDArray[Any]
 Integers = NDArray[np.int64]
 
-PIXELS_OF_PICTURES = (112, 112)
-"""Height and width at which masks of pictures are compared, as published."""
+PIXELS_OF_IMAGES = (112, 112)
+"""Height and width at which masks of images are compared, as published."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class Read:
 
 
 class Samples(Protocol):
-    """The samples of a data set, for one model."""
+    """The samples of a dataset, for one model."""
 
     @property
-    def about(self) -> Literal["pictures", "signals", "text"]:
+    def about(self) -> Literal["images", "signals", "text"]:
         """What they are."""
 
     @property

@@ -20,10 +20,10 @@ _READ_AT_ONCE = 256
 
 
 class SignalSamples:
-    """The signals of a data set; see `workers.explanation.samples.Samples`.
+    """The signals of a dataset; see `workers.explanation.samples.Samples`.
 
     Args:
-        data: The data set.
+        data: The dataset.
         model: Takes them.
         request: Which further concepts.
     """

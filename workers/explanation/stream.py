@@ -28,9 +28,9 @@ from faceter.graphs.operators import unsupported
 from faceter.graphs.packing import unpack_weights
 from workers.explanation.samples import Array, Frame, Labels, Samples
 from workers.host import compute_device, processor_count
+from workers.jobs.scratch import write_rows
 from workers.model_input import batch_of, filled
 from workers.network import OnnxModule
-from workers.scratch import write_rows
 
 Maps = NDArray[np.float32]
 
@@ -121,7 +121,7 @@ class Network:
 
     def _maps(self, values: Array, layer: str, count: int, samples: Samples) -> Maps:
         """Return a layer's activations as [B, units, rows, columns]."""
-        ranks = {"pictures": (2, 4), "signals": (2, 3), "text": (2,)}[samples.about]
+        ranks = {"images": (2, 4), "signals": (2, 3), "text": (2,)}[samples.about]
         if values.ndim not in ranks or len(values) < count:
             axes = " or ".join(
                 {2: "[N, units]", 3: "[N, units, length]", 4: "[N, units, height, width]"}[r] for r in ranks

@@ -11,7 +11,7 @@ from faceter.contracts.explanations import ConceptUse, ExplanationRequest, Layer
 from faceter.explanations.formulas import Concept, concepts_of
 from workers.explanation.first_pass import Layer
 from workers.explanation.patterns import Patterns
-from workers.pictures.layer_summary import LayerUnits, layers_png
+from workers.figures.layer_summary import LayerUnits, layers_png
 
 _MOST_USED = 20
 _AT_CEILING = 0.999
@@ -53,8 +53,8 @@ def layer_summary(layer: Layer, neurons: Sequence[Neuron], concepts: Sequence[Co
     )
 
 
-def layers_picture(summaries: Sequence[LayerSummary], neurons: Sequence[Neuron], title: str) -> bytes:
-    """Return the picture of all layers, a PNG."""
+def layers_image(summaries: Sequence[LayerSummary], neurons: Sequence[Neuron], title: str) -> bytes:
+    """Return the image of all layers, a PNG."""
 
     def of(summary: LayerSummary) -> LayerUnits:
         units = [neuron for neuron in neurons if neuron.layer == summary.layer and neuron.formula is not None]
@@ -89,7 +89,7 @@ def warnings(request: ExplanationRequest, patterns: Patterns, neurons: Sequence[
         )
     unexplained = sum(neuron.formula is None for neuron in neurons)
     if unexplained:
-        said.append(f"{unexplained} of {len(neurons)} units are left unexplained; `note` of each says why.")
+        said.append(f"{unexplained} of {len(neurons)} units are left unexplained; `reason` of each says why.")
     few = sum(neuron.formula is not None and neuron.firings < _FEW_FIRINGS for neuron in neurons)
     if few:
         said.append(f"{few} units fire at fewer than {_FEW_FIRINGS} places: their formulas may be chance.")

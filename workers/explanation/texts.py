@@ -30,10 +30,10 @@ _SIDES: Final = ("pre", "hyp")
 
 
 class TextSamples:
-    """The pairs of a data set; see `workers.explanation.samples.Samples`.
+    """The pairs of a dataset; see `workers.explanation.samples.Samples`.
 
     Args:
-        data: The data set.
+        data: The dataset.
         model: Takes them.
         request: Whether `neighbors` is among the operators.
     """

@@ -1,4 +1,4 @@
-"""What a tuned quantization leaves beside its model: curves, and the synthetic inputs as a data set."""
+"""What a tuned quantization leaves beside its model: curves, and the synthetic inputs as a dataset."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from faceter.contracts.models import Model, ModelMetadata
 from faceter.contracts.quantizations import CurvePoint, QuantizationReport
 from faceter.datasets.kinds import check
 from faceter.datasets.signals import signals_file
+from workers.figures.contact_sheet import image_sheet, signal_sheet
+from workers.figures.curves import curves_png
+from workers.figures.pixels import Pixels, to_pixels
+from workers.figures.trade_off import trade_off_png
 from workers.files import stored
-from workers.pictures.contact_sheet import picture_sheet, signal_sheet
-from workers.pictures.curves import curves_png
-from workers.pictures.pixels import Pixels, to_pixels
-from workers.pictures.trade_off import trade_off_png
 from workers.quantization.context import Context
 from workers.quantization.tuned import TunedOutcome
 
 CURVES = "curves.json"
-CURVES_PICTURE = "curves.png"
-TRADE_OFF_PICTURE = "trade-off.png"
+CURVES_IMAGE = "curves.png"
+TRADE_OFF_IMAGE = "trade-off.png"
 CONTACT_SHEET = "contact-sheet.png"
 
 _MOST_BYTES = 256 * 2**20
@@ -39,7 +39,7 @@ Inputs = NDArray[np.float32]
 
 
 def report_files(context: Context, report: QuantizationReport, made: TunedOutcome) -> dict[str, StoredFile]:
-    """Keep the curves and pictures that belong to a model; return them by name.
+    """Keep the curves and images that belong to a model; return them by name.
 
     Args:
         context: The job.
@@ -51,17 +51,17 @@ def report_files(context: Context, report: QuantizationReport, made: TunedOutcom
         points = list(made.curves)
         text = TypeAdapter(list[CurvePoint]).dump_json(points)
         files[CURVES] = stored(context, text, "application/json")
-        files[CURVES_PICTURE] = stored(context, curves_png(points), "image/png")
+        files[CURVES_IMAGE] = stored(context, curves_png(points), "image/png")
     if report.trade_off is not None:
-        files[TRADE_OFF_PICTURE] = stored(context, trade_off_png(report.trade_off), "image/png")
+        files[TRADE_OFF_IMAGE] = stored(context, trade_off_png(report.trade_off), "image/png")
     return files
 
 
 def synthetic_dataset(context: Context, model: Model, made: TunedOutcome, provenance: Provenance) -> Dataset | None:
-    """Keep the inputs that were made as a data set with a contact sheet; return it, None if there are none.
+    """Keep the inputs that were made as a dataset with a contact sheet; return it, None if there are none.
 
-    Pictures lie in class folders where the float network classifies. They are rounded to 8 bits. Inputs that are
-    neither pictures nor signals [N, C, L] have no kind of data set yet.
+    Images lie in class folders where the float network classifies. They are rounded to 8 bits. Inputs that are
+    neither images nor signals [N, C, L] have no kind of dataset yet.
 
     Args:
         context: The job.
@@ -75,8 +75,8 @@ def synthetic_dataset(context: Context, model: Model, made: TunedOutcome, proven
     names = None if labels is None else class_names(labels, model.metadata)
     if model.metadata.preprocessing is not None and inputs.ndim == 4:
         pixels = to_pixels(inputs, model.metadata.preprocessing)
-        kind, content = DatasetKind.IMAGES, picture_archive(pixels, names)
-        sheet = picture_sheet(pixels[:_ON_SHEET], None if names is None else names[:_ON_SHEET])
+        kind, content = DatasetKind.IMAGES, image_archive(pixels, names)
+        sheet = image_sheet(pixels[:_ON_SHEET], None if names is None else names[:_ON_SHEET])
     elif inputs.ndim == 3:
         kind, content = DatasetKind.SIGNALS, signals_file(inputs, labels, classes_of(labels, model.metadata))
         sheet = signal_sheet(inputs[:_ON_SHEET], None if names is None else names[:_ON_SHEET])
@@ -94,18 +94,18 @@ def synthetic_dataset(context: Context, model: Model, made: TunedOutcome, proven
         samples=found.samples,
         classes=found.classes,
         class_counts=found.class_counts,
-        notes=[f"made from the model alone: {made.tuning.path if made.tuning else 'no data'}", *found.notes],
-        derived_from=model.id,
+        warnings=[f"made from the model alone: {made.tuning.path if made.tuning else 'no data'}", *found.notes],
+        derived_from_id=model.id,
         provenance=provenance,
         files={CONTACT_SHEET: stored(context, sheet, "image/png")},
     )
 
 
 def with_dataset(report: QuantizationReport, dataset: Dataset | None) -> QuantizationReport:
-    """Return a report that names the data set made."""
+    """Return a report that names the dataset made."""
     if dataset is None or report.tuning is None:
         return report
-    tuning = report.tuning.model_copy(update={"synthetic_dataset": dataset.id})
+    tuning = report.tuning.model_copy(update={"synthetic_dataset_id": dataset.id})
     return report.model_copy(update={"tuning": tuning})
 
 
@@ -123,8 +123,8 @@ def class_names(labels: NDArray[np.int64], metadata: ModelMetadata) -> list[str]
     return [str(label) if names is None else names[label] for label in labels]
 
 
-def picture_archive(pixels: Pixels, names: Sequence[str] | None) -> bytes:
-    """Return a zip of pictures as PNG, in class folders where there are names that can name a folder.
+def image_archive(pixels: Pixels, names: Sequence[str] | None) -> bytes:
+    """Return a zip of images as PNG, in class folders where there are names that can name a folder.
 
     Args:
         pixels: uint8 [N, 3 or 1, H, W].
@@ -133,10 +133,8 @@ def picture_archive(pixels: Pixels, names: Sequence[str] | None) -> bytes:
     in_folders = names is not None and len(set(names)) > 1 and all(_names_folder(name) for name in names)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for index, picture in enumerate(pixels):
-            image = Image.fromarray(
-                picture[0] if len(picture) == 1 else np.ascontiguousarray(picture.transpose(1, 2, 0))
-            )
+        for index, values in enumerate(pixels):
+            image = Image.fromarray(values[0] if len(values) == 1 else np.ascontiguousarray(values.transpose(1, 2, 0)))
             file = io.BytesIO()
             image.save(file, "PNG")
             folder = f"{names[index]}/" if in_folders and names is not None else ""

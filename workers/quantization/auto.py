@@ -1,7 +1,7 @@
 """Faceter's own method: inputs made from the network, then distillation with learned steps, down in bits by stages.
 
 It chooses by itself. With BatchNorm statistics the inputs are fitted to them; without, they are made for the classes
-of a network that classifies; for others procedural pictures serve as they are, and inputs that are no pictures are
+of a network that classifies; for others procedural images serve as they are, and inputs that are no images are
 sought where the rounded network answers otherwise. Where inputs are no float numbers nothing is tuned, and the network
 is rounded by ACIQ.
 
@@ -9,7 +9,7 @@ References:
     Cai et al., "ZeroQ", CVPR 2020, arXiv 2001.00281 (inputs from BatchNorm statistics).
     Esser et al., "Learned Step Size Quantization", ICLR 2020, arXiv 1902.08153.
     Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, arXiv 1503.02531.
-    Baradad et al., "Learning to See by Looking at Noise", NeurIPS 2021, arXiv 2106.05963 (procedural pictures).
+    Baradad et al., "Learning to See by Looking at Noise", NeurIPS 2021, arXiv 2106.05963 (procedural images).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.aciq import AnalyticClipping
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.tuning.batches import space_of

@@ -7,7 +7,7 @@ form
    activation function.
 3. Forward passes on seeded noise shaped like the input, for tensors that neither reaches.
 
-What a picture's preprocessing or a sigmoid says about a range holds in every case.
+What an image's preprocessing or a sigmoid says about a range holds in every case.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from faceter.graphs.view import GraphView
 from workers.network import OnnxModule
 from workers.quantization.affine import activation_quantizer
 from workers.quantization.gaussian import ClampedGaussian
-from workers.quantization.noise import pixel_range, takes_pictures
+from workers.quantization.noise import pixel_range, takes_images
 from workers.quantization.observation import observe
 from workers.quantization.prepared import Prepared
 from workers.quantization.propagation import propagate
@@ -98,7 +98,7 @@ def min_max_quantizers(sites: Sites, statistics: Statistics, activation_bits: in
 
 def _with_known_range(prepared: Prepared, view: GraphView, name: str, item: TensorStatistics) -> TensorStatistics:
     for spec in prepared.inputs:
-        if spec.name == name and prepared.preprocessing is not None and takes_pictures(spec, prepared.preprocessing):
+        if spec.name == name and prepared.preprocessing is not None and takes_images(spec, prepared.preprocessing):
             low, high = pixel_range(prepared.preprocessing)
             return TensorStatistics(**{**vars(item), "low": low, "high": high, "source": Source.KNOWN})
     producer = view.producer.get(name)

@@ -16,7 +16,7 @@ _TUNING = (0.05, 0.85)
 
 
 class Context(Protocol):
-    """The job; ``workers.progress.JobContext`` is one."""
+    """The job; ``workers.jobs.context.JobContext`` is one."""
 
     settings: Settings
     library: Library
@@ -43,7 +43,7 @@ class Context(Protocol):
         """Hand over a model the job made."""
 
     def add_dataset(self, dataset: Dataset) -> None:
-        """Hand over a data set the job made."""
+        """Hand over a dataset the job made."""
 
 
 class JobHooks:

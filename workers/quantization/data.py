@@ -1,4 +1,4 @@
-"""Where a job's inputs come from: the user's data sets, else seeded noise."""
+"""Where a job's inputs come from: the user's datasets, else seeded noise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sample:
     Args:
         inputs: Arrays by input name, batch first.
         labels: Class of each input, [B]; None where there are none.
-        placements: Where each picture lies in its input; empty for all else.
+        placements: Where each image lies in its input; empty for all else.
         count: How many of the rows count; the rest fill up a batch of fixed size.
     """
 
@@ -50,32 +50,32 @@ def batch_size(inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None
 
 
 def check_evaluation(metadata: ModelMetadata, kind: DatasetKind, data: InputDataset, classes: int | None) -> None:
-    """See that a data set can grade a model.
+    """See that a dataset can grade a model.
 
     Args:
         metadata: The model's.
-        kind: The data set's kind.
-        data: The data set.
+        kind: The dataset's kind.
+        data: The dataset.
         classes: Size of the model's class axis; None where it is not known.
 
     Raises:
         FaceterError: ``WRONG_DATASET_KIND`` or ``DATASET_MISMATCH``, saying what is needed.
     """
-    field = "evaluation_dataset"
+    field = "evaluation_dataset_id"
     wanted = GRADED_BY.get(metadata.task)
     if wanted is None:
         return
     if wanted is not kind:
         raise FaceterError(
             ProblemKind.WRONG_DATASET_KIND,
-            f"A model for {metadata.task} is evaluated on a data set of kind {wanted}, not {kind}.",
+            f"A model for {metadata.task} is evaluated on a dataset of kind {wanted}, not {kind}.",
             field=field,
         )
     if data.labels_for(None) is None:
         lack = "class folders" if kind is DatasetKind.IMAGES else "labels"
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
-            f"The evaluation data set has no {lack}, so accuracy cannot be measured on it.",
+            f"The evaluation dataset has no {lack}, so accuracy cannot be measured on it.",
             field=field,
         )
     try:
@@ -87,12 +87,12 @@ def check_evaluation(metadata: ModelMetadata, kind: DatasetKind, data: InputData
 def calibration_batches(
     data: InputDataset, metadata: ModelMetadata, inputs: Sequence[TensorSpec], seed: int
 ) -> list[Batch]:
-    """Return seeded samples of a data set as the model's input, at most 512 and 256 MiB of them.
+    """Return seeded samples of a dataset as the model's input, at most 512 and 256 MiB of them.
 
     Raises:
         FaceterError: ``DATASET_MISMATCH`` if the model takes something else.
     """
-    source = as_input(data, metadata, inputs, "calibration_dataset")
+    source = as_input(data, metadata, inputs, "calibration_dataset_id")
     values = math.prod(source.shape)
     size, fixed = batch_of(inputs, values)
     count = min(len(source), MOST_CALIBRATION_SAMPLES, max(1, _BYTES_IN_MEMORY // (values * 4)))
@@ -106,14 +106,14 @@ def calibration_batches(
 def tuning_inputs(
     data: InputDataset | None, metadata: ModelMetadata, inputs: Sequence[TensorSpec], seed: int
 ) -> NDArray[np.float32]:
-    """Return seeded samples of a data set as the model's input, [N, …], at most 1 GiB of them; none without data.
+    """Return seeded samples of a dataset as the model's input, [N, …], at most 1 GiB of them; none without data.
 
     Raises:
         FaceterError: ``DATASET_MISMATCH`` if the model takes something else.
     """
     if data is None:
         return np.empty(0, np.float32)
-    source = as_input(data, metadata, inputs, "calibration_dataset")
+    source = as_input(data, metadata, inputs, "calibration_dataset_id")
     values = math.prod(source.shape)
     size, _ = batch_of(inputs, values)
     count = min(len(source), max(1, _TUNING_BYTES // (values * 4)))
@@ -158,7 +158,7 @@ def data_comparison(
     inputs: Sequence[TensorSpec],
     chosen: Sequence[int] | None = None,
 ) -> Comparison:
-    """Compare on the chosen samples of a data set, or all; labels come with an evaluation data set only."""
+    """Compare on the chosen samples of a dataset, or all; labels come with an evaluation dataset only."""
     as_inputs = as_input(data, metadata, inputs, f"{source}_dataset")
     size, fixed = batch_of(inputs, math.prod(as_inputs.shape))
     labelled = source == "evaluation" and metadata.task in GRADED_BY
@@ -219,7 +219,7 @@ def held_out_comparison(
 
 @dataclass(frozen=True)
 class Data:
-    """The data sets of a job, opened."""
+    """The datasets of a job, opened."""
 
     calibration: InputDataset | None = None
     evaluation: InputDataset | None = None

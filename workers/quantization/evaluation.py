@@ -15,10 +15,10 @@ from faceter.datasets.kinds import InputDataset
 from faceter.datasets.mean_average_precision import mean_average_precision
 from faceter.engines.base import LoadedModel
 from faceter.vision.boxes import Boxes, agreement_f1
-from faceter.vision.detection import decode_to_pictures, for_evaluation
+from faceter.vision.detection import decode_to_images, for_evaluation
 from faceter.vision.metadata import class_output
 from faceter.vision.preprocess import Placement
-from workers.metrics.comparison import compare as compare_sets
+from workers.evaluation.comparison import compare as compare_sets
 from workers.quantization.data import Comparison, Sample
 
 Outputs = dict[str, NDArray[np.generic]]
@@ -40,18 +40,18 @@ class _Counts:
 
 @dataclass
 class _Drawn:
-    """Features of the pictures that two generators make: before and after."""
+    """Features of the images that two generators make: before and after."""
 
     features: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = field(default_factory=lambda: ([], []))
 
     def add(self, answers: Sequence[NDArray[np.generic]]) -> None:
-        """Take in the pictures of one batch, [B, C, H, W] of each."""
-        for kept, pictures in zip(self.features, answers, strict=True):
+        """Take in the images of one batch, [B, C, H, W] of each."""
+        for kept, images in zip(self.features, answers, strict=True):
             if sum(map(len, kept)) < _MOST_DRAWN:
-                kept.append(on_a_grid(pictures))
+                kept.append(on_a_grid(images))
 
     def quality(self) -> list[Quality]:
-        """Return density and coverage of the second one's pictures against the first one's; none of too few."""
+        """Return density and coverage of the second one's images against the first one's; none of too few."""
         first, second = (np.concatenate(kept) for kept in self.features)
         if len(first) <= _NEIGHBOR:
             return []
@@ -62,17 +62,17 @@ class _Drawn:
         ]
 
 
-def on_a_grid(pictures: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the mean of each cell of a grid of 16 × 16 (fewer of smaller pictures), [B, C · rows · columns].
+def on_a_grid(images: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the mean of each cell of a grid of 16 × 16 (fewer of smaller images), [B, C · rows · columns].
 
     Args:
-        pictures: [B, C, H, W].
+        images: [B, C, H, W].
     """
-    bands = [np.linspace(0, side, min(side, _GRID) + 1).astype(int)[:-1] for side in pictures.shape[2:]]
-    sums = np.add.reduceat(np.add.reduceat(pictures.astype(np.float64), bands[0], axis=2), bands[1], axis=3)
-    counts = [np.diff([*band, side]) for band, side in zip(bands, pictures.shape[2:], strict=True)]
+    bands = [np.linspace(0, side, min(side, _GRID) + 1).astype(int)[:-1] for side in images.shape[2:]]
+    sums = np.add.reduceat(np.add.reduceat(images.astype(np.float64), bands[0], axis=2), bands[1], axis=3)
+    counts = [np.diff([*band, side]) for band, side in zip(bands, images.shape[2:], strict=True)]
     means: NDArray[np.float64] = sums / (counts[0][:, None] * counts[1])
-    return means.reshape(len(pictures), -1).astype(np.float32)
+    return means.reshape(len(images), -1).astype(np.float32)
 
 
 @dataclass
@@ -98,7 +98,7 @@ def compare(
         after: The quantized model.
         comparison: The inputs.
         metadata: What the models are for.
-        data: The evaluation data set, to grade both on.
+        data: The evaluation dataset, to grade both on.
         progress: Called with the share of inputs done.
 
     Returns:
@@ -169,7 +169,7 @@ def _collect(
 def _decoded(
     outputs: Outputs, decoding: DetectionDecoding, size: tuple[int, int], placements: Sequence[Placement]
 ) -> list[Boxes]:
-    return decode_to_pictures(outputs, decoding, size, placements, clip=False)
+    return decode_to_images(outputs, decoding, size, placements, clip=False)
 
 
 def _quality(counts: _Counts, boxes: _Detections, metadata: ModelMetadata, data: InputDataset | None) -> list[Quality]:
@@ -180,6 +180,6 @@ def _quality(counts: _Counts, boxes: _Detections, metadata: ModelMetadata, data:
         return []
     first, second = (mean_average_precision(found, data, metadata.labels) for found in boxes.graded)
     return [
-        Quality(metric="mAP@0.5", before=first.at_50, after=second.at_50, samples=counts.samples),
-        Quality(metric="mAP@[.5:.95]", before=first.at_50_to_95, after=second.at_50_to_95, samples=counts.samples),
+        Quality(metric="map_50", before=first.at_50, after=second.at_50, samples=counts.samples),
+        Quality(metric="map_50_95", before=first.at_50_to_95, after=second.at_50_to_95, samples=counts.samples),
     ]

@@ -14,7 +14,7 @@ from torch import Tensor
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.aciq import AnalyticClipping
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.tuning.distillation import Distillation, Recipe
@@ -46,8 +46,8 @@ class FineTuning:
         if not prepared.calibrated:
             raise FaceterError(
                 ProblemKind.INVALID_REQUEST,
-                "ft tunes on your own inputs: give a calibration_dataset, or use auto, which needs none.",
-                field="calibration_dataset",
+                "ft tunes on your own inputs: give a calibration_dataset_id, or use auto, which needs none.",
+                field="calibration_dataset_id",
             )
 
     def start(self, prepared: Prepared, request: QuantizationRequest) -> Outcome:

@@ -21,7 +21,7 @@ from torch.nn import functional
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.batch_norm import NormalizedNetwork, require_batch_norm

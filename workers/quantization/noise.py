@@ -1,6 +1,6 @@
 """Seeded noise shaped like a model's inputs, for when there is no data.
 
-For a picture it is not white noise, which no network has ever seen, but pictures with the 1/f spectrum of
+For an image it is not white noise, which no network has ever seen, but images with the 1/f spectrum of
 photographs, random in colour and contrast and covering the pixel range, put through the model's own preprocessing.
 Other float inputs get N(0, 1); token ids are uniform over the table they index.
 """
@@ -21,10 +21,10 @@ from workers.model_input import Batch
 _UNNAMED_SIZE = 32
 
 
-def noise_pictures(count: int, channels: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return pictures [count, channels, height, width] of 1/f noise with pixel values 0 to 255.
+def noise_images(count: int, channels: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return images [count, channels, height, width] of 1/f noise with pixel values 0 to 255.
 
-    Every picture has an own mean in 0.25…0.75, an own contrast and channels correlated as those of photographs are.
+    Every image has an own mean in 0.25…0.75, an own contrast and channels correlated as those of photographs are.
     """
     fy, fx = np.meshgrid(np.fft.fftfreq(height), np.fft.rfftfreq(width), indexing="ij")
     radius = np.hypot(fy, fx)
@@ -35,16 +35,16 @@ def noise_pictures(count: int, channels: int, height: int, width: int, rng: np.r
     coloured = np.fft.irfft2(np.fft.rfft2(white) * amplitude, s=(height, width))
     spread = coloured.std(axis=(2, 3), keepdims=True)
     coloured /= np.where(spread > 0, spread, 1.0)
-    pictures = 0.9 * coloured[:, :1] + 0.436 * coloured[:, 1:]
+    images = 0.9 * coloured[:, :1] + 0.436 * coloured[:, 1:]
     contrast = rng.uniform(0.08, 0.32, size=(count, 1, 1, 1))
     brightness = rng.uniform(0.25, 0.75, size=(count, 1, 1, 1)) + rng.normal(0, 0.08, size=(count, channels, 1, 1))
-    return np.asarray(255 * np.clip(brightness + contrast * pictures, 0, 1), np.float32)
+    return np.asarray(255 * np.clip(brightness + contrast * images, 0, 1), np.float32)
 
 
 def concrete_shape(spec: TensorSpec, preprocessing: Preprocessing | None, batch: int) -> list[int]:
     """Return the shape of an input with every size that may vary filled in.
 
-    The first axis takes ``batch``, those of a picture its size, others 32.
+    The first axis takes ``batch``, those of an image its size, others 32.
     """
     shape: list[int] = []
     for axis, size in enumerate(spec.shape):
@@ -73,7 +73,7 @@ def noise_batches(
     Args:
         model: The model, to see how many rows a table of embeddings has.
         inputs: Its inputs.
-        preprocessing: How pictures become its input, if it takes pictures.
+        preprocessing: How images become its input, if it takes images.
         samples: Inputs in all.
         batch: Inputs per batch; where the model fixes its batch, that is used.
         seed: Equal seeds give equal noise.
@@ -101,10 +101,10 @@ def _noise(
         raise FaceterError(
             ProblemKind.INVALID_INPUT, f"No noise can be made for the input {spec.name!r} of {spec.dtype}."
         )
-    if takes_pictures(spec, preprocessing) and preprocessing is not None:
+    if takes_images(spec, preprocessing) and preprocessing is not None:
         channels, height, width = shape[1:]
-        pictures = noise_pictures(count, channels, height, width, rng)
-        return normalized(pictures, preprocessing).astype(dtype)
+        images = noise_images(count, channels, height, width, rng)
+        return normalized(images, preprocessing).astype(dtype)
     if dtype.kind == "f":
         return rng.normal(size=shape).astype(dtype)
     if dtype.kind == "b":
@@ -112,21 +112,21 @@ def _noise(
     return rng.integers(0, _rows(spec.name, view), size=shape).astype(dtype)
 
 
-def takes_pictures(spec: TensorSpec, preprocessing: Preprocessing | None) -> bool:
-    """Whether an input is the one that ``preprocessing`` makes from a picture."""
+def takes_images(spec: TensorSpec, preprocessing: Preprocessing | None) -> bool:
+    """Whether an input is the one that ``preprocessing`` makes from an image."""
     if preprocessing is None or len(spec.shape) != 4:
         return False
     return preprocessing.input in (None, spec.name)
 
 
-def normalized(pictures: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Return (pixel · scale − mean) / std for pictures [N, C, H, W] in the model's own channel order."""
+def normalized(images: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Return (pixel · scale − mean) / std for images [N, C, H, W] in the model's own channel order."""
     mean, std = (np.reshape(np.asarray(v, np.float32), (1, -1, 1, 1)) for v in (preprocessing.mean, preprocessing.std))
-    return np.asarray((pictures * np.float32(preprocessing.scale) - mean) / std, np.float32)
+    return np.asarray((images * np.float32(preprocessing.scale) - mean) / std, np.float32)
 
 
 def pixel_range(preprocessing: Preprocessing) -> tuple[float, float]:
-    """Return the smallest and largest value a picture can take after preprocessing."""
+    """Return the smallest and largest value an image can take after preprocessing."""
     ends = [
         (pixel * preprocessing.scale - mean) / std
         for pixel in (0, 255)

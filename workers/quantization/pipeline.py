@@ -34,7 +34,7 @@ from faceter.graphs.qdq import write_qdq
 from faceter.graphs.view import opset_of
 from faceter.vision.metadata import class_output
 from workers.host import processor_count, torch_threads
-from workers.provenance import provenance_of
+from workers.jobs.provenance import provenance_of
 from workers.quantization import layouts, report
 from workers.quantization.artifacts import report_files, synthetic_dataset, with_dataset
 from workers.quantization.context import Context, JobHooks
@@ -124,7 +124,7 @@ def quantize_model(context: Context, specification: QuantizationJob) -> JobResul
             outputs=made.outputs,
             opset=made.opset,
             parameters=made.parameters,
-            derived_from=model.id,
+            derived_from_id=model.id,
             quantization=with_dataset(made.report, dataset),
             provenance=origin,
             files=report_files(context, made.report, made.made),
@@ -148,7 +148,7 @@ def quantize(
         content: The ONNX file.
         metadata: What was said about it.
         request: How to quantize.
-        data: Data sets to calibrate and evaluate on.
+        data: Datasets to calibrate and evaluate on.
         settings: Limits, and the threads that predictions are served with.
         progress: Told the step and the share of the whole done.
         hooks: The job's, for a tuned method.
@@ -228,7 +228,7 @@ def quantize(
             layouts=served.choices,
             tuning=made.tuning,
             trade_off=trade_off,
-            notes=[
+            warnings=[
                 *target_notes(request.target, trade_off, size),
                 *outcome.notes,
                 *served.notes,
@@ -284,7 +284,7 @@ def prepare(
     Args:
         original: The model; it is not changed.
         metadata: What was said about it.
-        seed: Chooses calibration pictures, or makes the noise.
+        seed: Chooses calibration images, or makes the noise.
         calibration: Data to measure activation ranges on.
         progress: Told the share of the measuring done.
     """
@@ -310,7 +310,7 @@ def prepare(
 
 @contextmanager
 def _data(context: Context, request: QuantizationRequest) -> Iterator[Data]:
-    """Open the data sets a request names."""
+    """Open the datasets a request names."""
     opened: dict[str, InputDataset] = {}
     records: dict[str, Dataset] = {}
     with ExitStack() as stack:

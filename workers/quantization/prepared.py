@@ -28,7 +28,7 @@ class Prepared:
         model: The same with BatchNorm folded.
         statistics: BatchNorm's β and γ, by the tensor they describe.
         inputs: The model's inputs.
-        metadata: What it is for, and how pictures become its input if it takes pictures.
+        metadata: What it is for, and how images become its input if it takes images.
         batches: Calibration data, or noise where there are none.
         source: Which of the two.
         progress: Called with the share of the method's work done.
@@ -47,7 +47,7 @@ class Prepared:
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """How pictures become the model's input, if it takes pictures."""
+        """How images become the model's input, if it takes images."""
         return self.metadata.preprocessing
 
     @property

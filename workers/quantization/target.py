@@ -84,7 +84,7 @@ def reach(
         prepared: The network.
         request: The budget and the seed.
         target: What to reach.
-        data: The job's data sets. Evaluation data are looked at to see what is lost, where that is the target.
+        data: The job's datasets. Evaluation data are looked at to see what is lost, where that is the target.
         hooks: The job's.
         accuracy: Makes the function that measures accuracy on a part of the evaluation data, to be shown.
         shares: How the budget is spent.
@@ -249,7 +249,7 @@ class _Run:
         }
         return [
             f"To see whether the target is met, {words}, in agreement with the original on {grader.samples} "
-            f"{kind[grader.source]}. This is an estimate: give an evaluation_dataset for a loss of accuracy."
+            f"{kind[grader.source]}. This is an estimate: give an evaluation_dataset_id for a loss of accuracy."
         ]
 
     def _outcome(self, tuner: Tuner, network: Network, *, is_compiled: bool) -> TunedOutcome:

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from faceter.contracts.quantizations import CurvePoint, QuantizationRequest, Tuning
-from workers.budget import Budget
 from workers.host import compute_device
 from workers.quantization.mixed.choice import Reached
 from workers.quantization.observation import as_array
@@ -20,6 +19,7 @@ from workers.quantization.tuning.kernels import compiled
 from workers.quantization.tuning.loop import Accuracy, Hooks
 from workers.quantization.tuning.method import TunedMethod
 from workers.quantization.tuning.session import Session
+from workers.training.budget import Budget
 
 _MINUTES = {8: 1.0, 7: 1.0, 6: 1.0, 5: 3.0, 4: 6.0, 3: 12.0, 2: 20.0}
 _MINUTES_FOR_TARGET = 10.0

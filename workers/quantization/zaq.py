@@ -25,7 +25,7 @@ from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.batches import space_of

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.qdq import QuantizationPlan
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.calibration import activation_statistics, min_max_quantizers
 from workers.quantization.prepared import Outcome, Prepared
 from workers.quantization.rq import RawQuantization
@@ -40,7 +40,7 @@ class DistilledQuantization:
     """Settings of ZeroQ.
 
     Not as in the paper, which distils one batch in 500 iterations: 200 for each of as many batches as there is time
-    for, since tuning wants many inputs more than perfect ones. And inputs stay within what a picture can be, since Q's
+    for, since tuning wants many inputs more than perfect ones. And inputs stay within what an image can be, since Q's
     first quantizer clips them to that.
 
     Args:

@@ -16,9 +16,9 @@ from typing import Final, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from workers import precision
 from workers.host import compiler
-from workers.precision import Precision
+from workers.training import precision
+from workers.training.precision import Precision
 
 _log = logging.getLogger("faceter.worker")
 
@@ -35,7 +35,7 @@ class Acceleration:
     Args:
         precision: What convolutions were computed in.
         compiled: Whether generators were compiled.
-        channels_last: Whether generators and their pictures lay in that memory format.
+        channels_last: Whether generators and their images lay in that memory format.
         explanation: Why it is so, in words.
     """
 
@@ -120,7 +120,7 @@ class Accelerator:
         return network
 
     def arranged(self, images: Tensor) -> Tensor:
-        """Return pictures [N, C, H, W] on the device."""
+        """Return images [N, C, H, W] on the device."""
         return images.to(self.device, non_blocking=True)
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -128,11 +128,11 @@ class Accelerator:
         return self._precision.autocast()
 
     def run(self, network: nn.Module, *parts: Tensor) -> Tensor:
-        """Return what a network makes of pictures, compiled if it was prepared so; to be called in :meth:`autocast`.
+        """Return what a network makes of images, compiled if it was prepared so; to be called in :meth:`autocast`.
 
         Args:
             network: The network.
-            parts: Pictures, [N, C, H, W] each, that go through it as one batch.
+            parts: Images, [N, C, H, W] each, that go through it as one batch.
         """
         images = parts[0] if len(parts) == 1 else torch.cat(parts)
         images = images.contiguous(memory_format=self._formats.get(network, torch.contiguous_format))

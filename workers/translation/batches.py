@@ -1,4 +1,4 @@
-"""The order of training: which pictures a step takes, cut and mirrored at random, ready before they are asked for."""
+"""The order of training: which images a step takes, cut and mirrored at random, ready before they are asked for."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.translation.pictures import Domain, Pictures, Pixels
+from workers.translation.images import Domain, Images, Pixels
 
 _AHEAD = 3
 _ORDER, _CHOICE = 0, 1
 
 
 class Batches:
-    """Batches of pictures of A and B, one after the other, without end.
+    """Batches of images of A and B, one after the other, without end.
 
-    An epoch is as many pictures as the larger domain has. A walks through a shuffled epoch, beginning again where it
-    has fewer, and each picture of B is drawn at random, so that no two pictures belong together (Zhu et al., ICCV 2017,
+    An epoch is as many images as the larger domain has. A walks through a shuffled epoch, beginning again where it
+    has fewer, and each image of B is drawn at random, so that no two images belong together (Zhu et al., ICCV 2017,
     as published). With ``paired`` an epoch walks through the shuffled pairs, and both of a pair are cut and mirrored
     alike. A batch may reach into the next epoch: all are of the same size.
 
     What a batch holds depends on nothing but the seed and its number, so the position is all there is to keep.
 
     Args:
-        pictures: Those of both domains.
-        batch_size: Pictures of each domain in a batch.
+        images: Those of both domains.
+        batch_size: Images of each domain in a batch.
         seed: Equal seeds give equal batches.
-        paired: Whether pictures of A and B belong together.
+        paired: Whether images of A and B belong together.
         pinned: Whether batches lie in pinned memory, from where a GPU fetches them while it works.
 
     Attributes:
@@ -43,39 +43,39 @@ class Batches:
     """
 
     def __init__(
-        self, pictures: Pictures, *, batch_size: int, seed: int, paired: bool = False, pinned: bool = False
+        self, images: Images, *, batch_size: int, seed: int, paired: bool = False, pinned: bool = False
     ) -> None:
-        if paired and not pictures.pairs:
-            raise ValueError("there are no pairs of pictures; give them equal names in A and B")
+        if paired and not images.pairs:
+            raise ValueError("there are no pairs of images; give them equal names in A and B")
         self.waited = 0.0
-        self._pictures = pictures
+        self._images = images
         self._size = batch_size
         self._seed = seed
         self._paired = paired
         self._pinned = pinned
-        self._length = len(pictures.pairs) if paired else max(pictures.count("A"), pictures.count("B"))
+        self._length = len(images.pairs) if paired else max(images.count("A"), images.count("B"))
         self._taken = 0
         self._order: tuple[tuple[int, int], NDArray[np.int64]] = ((-1, -1), np.empty(0, np.int64))
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="images")
         self._coming: deque[Future[tuple[Tensor, Tensor]]] = deque()
 
     @property
     def image_size(self) -> int:
-        """Sides of the pictures, pixels."""
-        return self._pictures.image_size
+        """Sides of the images, pixels."""
+        return self._images.image_size
 
     @property
     def batch_size(self) -> int:
-        """Pictures of each domain in a batch."""
+        """Images of each domain in a batch."""
         return self._size
 
     @property
     def epochs(self) -> float:
-        """How often the pictures were gone through."""
+        """How often the images were gone through."""
         return self._taken * self._size / self._length
 
     def steps(self, epochs: int) -> int:
-        """Return how many batches it takes to go through the pictures that often."""
+        """Return how many batches it takes to go through the images that often."""
         return -(-epochs * self._length // self._size)
 
     def take(self) -> tuple[Tensor, Tensor]:
@@ -107,14 +107,14 @@ class Batches:
         return first, second
 
     def _sample(self, seed: int, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the picture of A and that of B that come at a place in the order, each [3, size, size]."""
+        """Return the image of A and that of B that come at a place in the order, each [3, size, size]."""
         epoch, position = divmod(number, self._length)
         place = int(self._shuffled(seed, epoch)[position])
         random = np.random.default_rng([seed, _CHOICE, number])
         if self._paired:
-            a, b = self._pictures.pairs[place]
+            a, b = self._images.pairs[place]
         else:
-            a, b = place % self._pictures.count("A"), int(random.integers(self._pictures.count("B")))
+            a, b = place % self._images.count("A"), int(random.integers(self._images.count("B")))
         first = random.random(3)
         second = first if self._paired else random.random(3)
         return self._cut("A", a, first), self._cut("B", b, second)
@@ -127,14 +127,14 @@ class Batches:
         return order
 
     def _cut(self, domain: Domain, index: int, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
-        return cut(self._pictures.pixels(domain, index), self.image_size, numbers)
+        return cut(self._images.pixels(domain, index), self.image_size, numbers)
 
 
 def cut(pixels: Pixels, size: int, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return a square of a picture, mirrored or not, float32 [3, size, size] in [−1, 1].
+    """Return a square of an image, mirrored or not, float32 [3, size, size] in [−1, 1].
 
     Args:
-        pixels: The picture, uint8 [3, h, w], no side shorter than ``size``.
+        pixels: The image, uint8 [3, h, w], no side shorter than ``size``.
         size: Sides of the square, pixels.
         numbers: Three random ones in [0, 1): how far down it is, how far to the right, and whether it is mirrored.
     """

@@ -1,4 +1,4 @@
-"""CycleGAN: two translators of unpaired pictures, each the other's inverse.
+"""CycleGAN: two translators of unpaired images, each the other's inverse.
 
 References:
     Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.translation.acceleration import Accelerator
 from workers.translation.batches import Batches
 from workers.translation.image_pool import ImagePool
@@ -40,7 +40,7 @@ class CycleGan(Trainer):
     """CycleGAN at work.
 
     Generators take one step together, discriminators another, in that order. Passes through the same network are made
-    as one batch: translation and identity, real pictures and made ones; instance norm keeps samples apart, so that
+    as one batch: translation and identity, real images and made ones; instance norm keeps samples apart, so that
     changes nothing.
 
     Losses of a step, unweighted: ``G_a2b`` and ``G_b2a``, (D(G(x)) − 1)²; ``cycle_a``, ‖G_b2a(G_a2b(a)) − a‖₁ and
@@ -49,7 +49,7 @@ class CycleGan(Trainer):
 
     Args:
         settings: What it is told.
-        data: Unpaired pictures.
+        data: Unpaired images.
         accelerator: How to run networks on this host.
     """
 
@@ -82,8 +82,8 @@ class CycleGan(Trainer):
         """Work out the generators' losses and gradients.
 
         Args:
-            real_a: Pictures of A, [N, 3, H, W] in [−1, 1].
-            real_b: Pictures of B, likewise.
+            real_a: Images of A, [N, 3, H, W] in [−1, 1].
+            real_b: Images of B, likewise.
 
         Returns:
             The losses, and the translations into A and into B, without gradients.
@@ -120,9 +120,9 @@ class CycleGan(Trainer):
         """Work out the discriminators' losses and gradients.
 
         Args:
-            real_a: Pictures of A, [N, 3, H, W] in [−1, 1].
+            real_a: Images of A, [N, 3, H, W] in [−1, 1].
             shown_a: Translations into A, likewise, without gradients.
-            real_b: Pictures of B.
+            real_b: Images of B.
             shown_b: Translations into B.
         """
         count = len(real_a)

@@ -1,4 +1,4 @@
-"""The pictures that translations are graded with, brought to the size of training."""
+"""The images that translations are graded with, brought to the size of training."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from PIL import Image
 
 from faceter.datasets.samples import spread
 from workers.translation.evaluation import EvaluationSet
-from workers.translation.pictures import Pictures, PictureSource
+from workers.translation.images import Images, ImageSource
 from workers.translation.samples import Pixels
 
 MOST = 500
-"""Pictures of each domain at most."""
+"""Images of each domain at most."""
 
 Domain = Literal["A", "B"]
 _DOMAINS: tuple[Domain, Domain] = ("A", "B")
 
 
 def evaluation_set(
-    source: PictureSource, trained_on: Pictures, size: int, *, held_out: bool, paired: bool
+    source: ImageSource, trained_on: Images, size: int, *, held_out: bool, paired: bool
 ) -> EvaluationSet:
-    """Return up to 500 pictures of each domain of a data set, spread over it.
+    """Return up to 500 images of each domain of a dataset, spread over it.
 
     Args:
-        source: The data set.
-        trained_on: The pictures of training.
+        source: The dataset.
+        trained_on: The images of training.
         size: Sides they are brought to, pixels.
-        held_out: Whether ``source`` is another data set than that of training.
-        paired: Whether pictures belong together.
+        held_out: Whether ``source`` is another dataset than that of training.
+        paired: Whether images belong together.
     """
     if paired:
         chosen = [source.pairs()[place] for place in spread(len(source.pairs()), MOST)]
@@ -39,14 +39,14 @@ def evaluation_set(
     else:
         indices = {domain: spread(source.count(domain), MOST) for domain in _DOMAINS}
     return EvaluationSet(
-        pictures={domain: _pictures(source, domain, places, size) for domain, places in indices.items()},
+        images={domain: _images(source, domain, places, size) for domain, places in indices.items()},
         held_out=held_out,
         paired=paired,
         mean={domain: _mean(trained_on, domain, size) for domain in _DOMAINS},
     )
 
 
-def _pictures(source: PictureSource, domain: Domain, indices: Sequence[int], size: int) -> Pixels:
+def _images(source: ImageSource, domain: Domain, indices: Sequence[int], size: int) -> Pixels:
     made = np.empty((len(indices), 3, size, size), np.uint8)
     for row, index in enumerate(indices):
         image = source.image(domain, index).resize((size, size), Image.Resampling.BICUBIC)
@@ -54,14 +54,14 @@ def _pictures(source: PictureSource, domain: Domain, indices: Sequence[int], siz
     return made
 
 
-def _mean(pictures: Pictures, domain: Domain, size: int) -> NDArray[np.float64]:
-    """Return the mean of a domain's pictures, [3, size, size]."""
+def _mean(images: Images, domain: Domain, size: int) -> NDArray[np.float64]:
+    """Return the mean of a domain's images, [3, size, size]."""
     total: NDArray[np.float64] | None = None
-    for index in range(pictures.count(domain)):
-        values = pictures.pixels(domain, index).astype(np.float64)
+    for index in range(images.count(domain)):
+        values = images.pixels(domain, index).astype(np.float64)
         total = values if total is None else total + values
     assert total is not None
-    mean = total / pictures.count(domain)
+    mean = total / images.count(domain)
     planes = [
         Image.fromarray(plane.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC) for plane in mean
     ]

@@ -2,7 +2,7 @@
 
 References:
     Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial Training", CVPR 2017, arXiv
-    1612.07828, section 2.3; with 50 pictures in Zhu et al., ICCV 2017, arXiv 1703.10593, section 4.
+    1612.07828, section 2.3; with 50 images in Zhu et al., ICCV 2017, arXiv 1703.10593, section 4.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 class ImagePool:
     """Up to ``capacity`` earlier translations; answers some of them in place of new ones.
 
-    Until it is full every picture is stored and answered as it is. From then on, with a probability of ½ each, a stored
-    picture drawn evenly is answered and the new one takes its place; else the new one is answered and not stored.
+    Until it is full every image is stored and answered as it is. From then on, with a probability of ½ each, a stored
+    image drawn evenly is answered and the new one takes its place; else the new one is answered and not stored.
 
     Args:
-        capacity: Pictures stored at most; with 0 every picture is answered as it is.
+        capacity: Images stored at most; with 0 every image is answered as it is.
         generator: Source of random numbers, on the CPU. Its state is kept with the pool's.
     """
 
@@ -30,7 +30,7 @@ class ImagePool:
         self._stored: list[Tensor] = []
 
     def query(self, images: Tensor) -> Tensor:
-        """Return as many pictures as given, new ones or earlier ones, without gradients.
+        """Return as many images as given, new ones or earlier ones, without gradients.
 
         Args:
             images: [N, C, H, W], on any device; stored there.
@@ -52,6 +52,6 @@ class ImagePool:
         return {"stored": list(self._stored), "random": self._random.get_state()}
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from what :meth:`state` returned, with the pictures on a device."""
+        """Go on from what :meth:`state` returned, with the images on a device."""
         self._stored = [image.to(device) for image in state["stored"]]
         self._random.set_state(state["random"])

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from faceter.contracts.translators import Direction, LossPoint
 from faceter.translation.archive import (
     CURVES,
-    CURVES_PICTURE,
+    CURVES_IMAGE,
     STATE,
     Archive,
     curves_content,
@@ -21,9 +21,9 @@ from faceter.translation.archive import (
     thinned,
     write_archive,
 )
-from workers import checkpoints
-from workers.checkpoints import State
-from workers.pictures.loss_curves import loss_curves_png
+from workers.figures.loss_curves import loss_curves_png
+from workers.jobs import checkpoints
+from workers.jobs.checkpoints import State
 from workers.translation.onnx_writer import write_generator
 from workers.translation.trainer import Generator, Trainer
 
@@ -32,7 +32,7 @@ class Keeper:
     """Writes archives of a training, each with a contact sheet of its own beside those of before.
 
     Args:
-        title: What pictures of it are called.
+        title: What images of it are called.
         folder: For files that are only needed while they are written.
         draw: Draws the contact sheet of the translator as it stands, given its title.
     """
@@ -75,14 +75,14 @@ class Keeper:
 
     @property
     def last_curves(self) -> bytes:
-        """The picture of losses drawn last, empty before there is an archive."""
+        """The image of losses drawn last, empty before there is an archive."""
         return self._curves
 
     def _members(self, trainer: Trainer, state: State, points: list[LossPoint]) -> Iterator[tuple[str, bytes]]:
         for name, network in trainer.generators().items():
             yield generator_member(Direction(name)), generator_content(network)
         yield CURVES, curves_content(points)
-        yield CURVES_PICTURE, self._curves
+        yield CURVES_IMAGE, self._curves
         for step, sheet in self._sheets.items():
             yield sample_member(step), sheet
         yield STATE, checkpoints.dump(state)

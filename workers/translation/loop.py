@@ -14,8 +14,8 @@ import torch
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.translators import LossPoint
-from workers.budget import Budget
-from workers.checkpoints import State, frozen
+from workers.jobs.checkpoints import State, frozen
+from workers.training.budget import Budget
 from workers.translation.curves import Curves
 from workers.translation.trainer import Trainer
 
@@ -35,7 +35,7 @@ class Progress:
 
     Args:
         step: Steps taken.
-        epochs: How often the pictures were gone through.
+        epochs: How often the images were gone through.
         fraction: The share of the budget that is spent, 0 to 1.
         losses: Mean of each loss over the last 100 steps.
         steps_per_second: Speed over these; None at the first step.
@@ -60,7 +60,7 @@ class Trained:
         losses: Mean of each loss over the last 100 steps.
         ended_by: Why it ended.
         steps: Steps taken.
-        epochs: How often the pictures were gone through.
+        epochs: How often the images were gone through.
         seconds: Seconds of training, those before an interruption included.
         restarts: How often it went back to the last good state.
     """
@@ -232,7 +232,7 @@ class Training:
             raise FaceterError(
                 ProblemKind.TRAINING_DIVERGED,
                 f"Training diverged before there was anything to keep ({wrong}). Try a lower learning_rate, or see "
-                "that the pictures are not all alike.",
+                "that the images are not all alike.",
                 curves=[point.model_dump() for point in self.curves.points()],
             )
         self._return_to_good()

@@ -37,7 +37,7 @@ def cross_entropy(scores: Tensor, *, real: bool) -> Tensor:
 
 
 def halved(real: Tensor, made: Tensor) -> Tensor:
-    """Return a discriminator's loss, half the sum of that on real pictures and that on made ones.
+    """Return a discriminator's loss, half the sum of that on real images and that on made ones.
 
     It learns at half the pace of the generator that way.
     """
@@ -48,7 +48,7 @@ def l1(made: Tensor, wanted: Tensor) -> Tensor:
     """Return the mean of |x − y|, float32 []: of cycles, of identities, and of pix2pix's pairs.
 
     Args:
-        made: Pictures of any shape.
+        made: Images of any shape.
         wanted: Others of that shape.
     """
     return (made.float() - wanted.float()).abs().mean()

@@ -5,28 +5,28 @@ from __future__ import annotations
 import torch
 
 from faceter.contracts.translators import TranslationMethod, TranslatorTraining
-from workers.budget import Budget
+from workers.training.budget import Budget
 from workers.translation.acceleration import Accelerator
 from workers.translation.batches import Batches
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
-from workers.translation.pictures import Pictures
+from workers.translation.images import Images
 from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
 from workers.translation.trainer import Settings, Trainer
 from workers.translation.workload import expected_seconds
 
 
-def begin(request: TranslatorTraining, pictures: Pictures, device: torch.device) -> tuple[Trainer, Budget]:
+def begin(request: TranslatorTraining, images: Images, device: torch.device) -> tuple[Trainer, Budget]:
     """Return the method at work that is asked for, and how long it may take.
 
     Args:
         request: What is asked for; minutes or epochs are given.
-        pictures: What to train on.
+        images: What to train on.
         device: Where to compute.
     """
     settings = settings_of(request)
     paired = isinstance(settings, Pix2PixSettings)
     data = Batches(
-        pictures, batch_size=request.batch_size, seed=request.seed, paired=paired, pinned=device.type == "cuda"
+        images, batch_size=request.batch_size, seed=request.seed, paired=paired, pinned=device.type == "cuda"
     )
     steps: int | None = None
     if request.epochs is None:

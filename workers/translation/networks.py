@@ -125,7 +125,7 @@ class UnetGenerator(nn.Module):
 
     The paper has batch norm, with the statistics of the batch at test time too; it trains with a batch of one, where
     that is instance norm. Instance norm it is here at any batch size, so that no running statistics are kept and a
-    picture's translation does not depend on what else is in its batch. The innermost map has no norm, as published.
+    image's translation does not depend on what else is in its batch. The innermost map has no norm, as published.
 
     Args:
         channels: Channels of the first layer.
@@ -181,7 +181,7 @@ class PatchDiscriminator(nn.Module):
     Leaky ReLU of slope 0.2; instance norm in all but the first and the last layer.
 
     Args:
-        inputs: Channels of what is judged: 3 for a picture, 6 for a picture together with the one it was made of.
+        inputs: Channels of what is judged: 3 for an image, 6 for an image together with the one it was made of.
         channels: Channels of the first layer.
         layers: Halvings of the size.
 

@@ -1,4 +1,4 @@
-"""A translation job: from a stored data set of two domains to a stored translator with its generators."""
+"""A translation job: from a stored dataset of two domains to a stored translator with its generators."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from faceter.graphs.describe import input_specs, output_specs, parameter_count
 from faceter.graphs.view import opset_of
 from faceter.translation.archive import STATE, Archive
 from faceter.translation.metadata import generator_metadata
-from workers import checkpoints
-from workers.checkpoints import State
+from workers.evaluation.embedding import features
 from workers.files import stored
 from workers.host import compute_device
-from workers.metrics.embedding import features
-from workers.provenance import provenance_of
-from workers.scratch import job_folder
+from workers.jobs import checkpoints
+from workers.jobs.checkpoints import State
+from workers.jobs.provenance import provenance_of
+from workers.jobs.scratch import job_folder
 from workers.translation import loop
 from workers.translation.context import Context
-from workers.translation.evaluation import LEAST, Describe, EvaluationSet, PicturesInMemory, evaluate
+from workers.translation.evaluation import LEAST, Describe, EvaluationSet, ImagesInMemory, evaluate
 from workers.translation.evaluation_set import evaluation_set
+from workers.translation.images import Images
 from workers.translation.keeping import Keeper, generator_content
 from workers.translation.methods import begin
-from workers.translation.pictures import Pictures
 from workers.translation.samples import Pixels, sample_sheet
 from workers.translation.translating import TrainerTranslates
 
 SAMPLES, CURVES = "samples.png", "curves.png"
-"""Names of the translator's pictures."""
+"""Names of the translator's images."""
 
 _SHOWN = 4
 _BEGUN, _TRAINED, _EVALUATED = 0.02, 0.92, 0.98
@@ -55,7 +55,7 @@ _SPARE_SHARE = 0.1
 
 
 def train(context: Context, specification: TranslationJob) -> JobResult:
-    """Train a translator on a data set of the library, and hand over the translator and its generators.
+    """Train a translator on a dataset of the library, and hand over the translator and its generators.
 
     Args:
         context: The job's.
@@ -66,14 +66,14 @@ def train(context: Context, specification: TranslationJob) -> JobResult:
     """
     began = time.monotonic()
     request, library = specification.request, context.library
-    record = library.datasets.get(request.dataset)
-    context.progress("reading pictures", 0.0)
+    record = library.datasets.get(request.dataset_id)
+    context.progress("reading images", 0.0)
     with job_folder(context.settings, context.job_id) as folder:
         with open_dataset(library.blobs.path(record.sha256), DatasetKind.DOMAINS, context.settings) as data:
-            pictures = Pictures(data, request.image_size, folder=folder)
-            graded_on = _graded_on(context, request, record, pictures)
+            images = Images(data, request.image_size, folder=folder)
+            graded_on = _graded_on(context, request, record, images)
         context.progress("preparing the networks (compiling may take minutes)", _BEGUN / 2)
-        return _Training(context, request, record, pictures, graded_on, folder, began).run()
+        return _Training(context, request, record, images, graded_on, folder, began).run()
 
 
 class _Training:
@@ -84,7 +84,7 @@ class _Training:
         context: Context,
         request: TranslatorTraining,
         record: Dataset,
-        pictures: Pictures,
+        images: Images,
         graded_on: EvaluationSet,
         folder: Path,
         began: float,
@@ -97,7 +97,7 @@ class _Training:
         self.began = began
         self.resumed = 0
         self.out_of_time = False
-        self.trainer, budget = begin(request, pictures, compute_device())
+        self.trainer, budget = begin(request, images, compute_device())
         self.translate = TrainerTranslates(self.trainer)
         self.keeper = Keeper(self.name, folder, self.sheet)
         self.inputs = {"dataset": record.sha256}
@@ -125,9 +125,9 @@ class _Training:
 
         Before there is a loop: where a loss is not finite, that goes back to what the trainer was when it was made.
         """
-        if self.request.resume_from is None:
+        if self.request.resume_from_id is None:
             return
-        before = self.context.library.translators.get(self.request.resume_from)
+        before = self.context.library.translators.get(self.request.resume_from_id)
         self.inputs["resume_from"] = before.sha256
         with Archive(self.context.library.blobs.path(before.sha256)) as archive:
             self.trainer.go_on_from(checkpoints.load(archive.read(STATE))["training"]["trainer"])
@@ -174,9 +174,7 @@ class _Training:
     def sheet(self, title: str) -> bytes:
         """Draw the contact sheet of the translator as it stands."""
         directions = self.translate.directions
-        shown = {
-            domain: pictures[spread(len(pictures), _SHOWN)] for domain, pictures in self.graded_on.pictures.items()
-        }
+        shown = {domain: images[spread(len(images), _SHOWN)] for domain, images in self.graded_on.images.items()}
         wanted = {direction: shown[direction.target] for direction in directions} if self.graded_on.paired else None
         return sample_sheet(shown, directions, self.translate, title, wanted)
 
@@ -194,13 +192,13 @@ class _Training:
         source = self.request.features
         if source is None:
             return None
-        model = self.context.library.models.get(source.model)
+        model = self.context.library.models.get(source.model_id)
         content = self.context.library.blobs.read(model.sha256)
         self.inputs["features"] = model.sha256
 
-        def describe(pictures: Pixels) -> Any:
+        def describe(images: Pixels) -> Any:
             return np.concatenate(
-                list(features(content, model, PicturesInMemory(pictures), source.tensor, "the translations"))
+                list(features(content, model, ImagesInMemory(images), source.tensor, "the translations"))
             )
 
         return describe
@@ -208,8 +206,8 @@ class _Training:
     def hand_over(self, trained: loop.Trained, evaluation: dict[Direction, DirectionEvaluation]) -> JobResult:
         """Hand over the generators and the translator."""
         context, request = self.context, self.request
-        if request.evaluation_dataset is not None:
-            self.inputs["evaluation_dataset"] = context.library.datasets.get(request.evaluation_dataset).sha256
+        if request.evaluation_dataset_id is not None:
+            self.inputs["evaluation_dataset"] = context.library.datasets.get(request.evaluation_dataset_id).sha256
         origin = provenance_of(request.model_dump(mode="json"), self.inputs, request.seed)
         models = {direction: self._model(direction, origin) for direction in self.translate.directions}
         with self._archive(self.loop.state()) as file:
@@ -225,7 +223,7 @@ class _Training:
                 job_id=context.job_id,
                 sha256=blob.sha256,
                 bytes=blob.bytes,
-                models={direction: model.id for direction, model in models.items()},
+                model_ids={direction: model.id for direction, model in models.items()},
                 model_sha256={direction: model.sha256 for direction, model in models.items()},
                 training=self._record(trained),
                 evaluation=evaluation,
@@ -279,13 +277,13 @@ class _Training:
         )
 
 
-def _graded_on(context: Context, request: TranslatorTraining, record: Dataset, pictures: Pictures) -> EvaluationSet:
-    """Read the pictures to grade with: those of the evaluation data set, or of training."""
+def _graded_on(context: Context, request: TranslatorTraining, record: Dataset, images: Images) -> EvaluationSet:
+    """Read the images to grade with: those of the evaluation dataset, or of training."""
     library = context.library
-    other = None if request.evaluation_dataset is None else library.datasets.get(request.evaluation_dataset)
+    other = None if request.evaluation_dataset_id is None else library.datasets.get(request.evaluation_dataset_id)
     used = record if other is None else other
     with open_dataset(library.blobs.path(used.sha256), DatasetKind.DOMAINS, context.settings) as data:
-        return evaluation_set(data, pictures, request.image_size, held_out=other is not None, paired=bool(used.paired))
+        return evaluation_set(data, images, request.image_size, held_out=other is not None, paired=bool(used.paired))
 
 
 def _warnings(
@@ -299,10 +297,8 @@ def _warnings(
         )
     if trained.restarts and trained.ended_by != "diverged":
         found.append("A loss was not finite once; training went back to its last checkpoint and on at half the rate.")
-    if request.evaluation_dataset is None:
-        found.append("The evaluation looks at pictures of the training set. Name an `evaluation_dataset` for others.")
+    if request.evaluation_dataset_id is None:
+        found.append("The evaluation looks at images of the training set. Name an `evaluation_dataset_id` for others.")
     if request.features is not None and not all(graded.metrics for graded in evaluation.values()):
-        found.append(
-            f"Density, coverage and FID were not measured: they take {LEAST} pictures of each domain at least."
-        )
+        found.append(f"Density, coverage and FID were not measured: they take {LEAST} images of each domain at least.")
     return found

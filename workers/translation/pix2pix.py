@@ -1,4 +1,4 @@
-"""pix2pix: a translator learned from pairs of pictures.
+"""pix2pix: a translator learned from pairs of images.
 
 References:
     Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, arXiv
@@ -38,7 +38,7 @@ class Pix2PixSettings(Settings):
 class Pix2Pix(Trainer):
     """pix2pix at work.
 
-    The discriminator sees a picture together with the one it was made of. It takes its step first, then the generator
+    The discriminator sees an image together with the one it was made of. It takes its step first, then the generator
     one against what it has become. Real and made pairs go through it as one batch; instance norm keeps samples apart,
     so that changes nothing.
 
@@ -47,7 +47,7 @@ class Pix2Pix(Trainer):
 
     Args:
         settings: What it is told.
-        data: Paired pictures.
+        data: Paired images.
         accelerator: How to run networks on this host.
     """
 
@@ -77,7 +77,7 @@ class Pix2Pix(Trainer):
         """Return translations, float32 [N, 3, H, W], with gradients.
 
         Args:
-            given: Pictures, [N, 3, H, W] in [−1, 1].
+            given: Images, [N, 3, H, W] in [−1, 1].
         """
         with self.accelerator.autocast():
             return self.accelerator.run(self._generator, given)
@@ -86,7 +86,7 @@ class Pix2Pix(Trainer):
         """Work out the discriminator's losses and gradients.
 
         Args:
-            given: Pictures, [N, 3, H, W] in [−1, 1].
+            given: Images, [N, 3, H, W] in [−1, 1].
             wanted: What belongs to them, likewise.
             made: What was made of them, likewise, without gradients.
         """
@@ -105,7 +105,7 @@ class Pix2Pix(Trainer):
         """Work out the generator's losses and gradients.
 
         Args:
-            given: Pictures, [N, 3, H, W] in [−1, 1].
+            given: Images, [N, 3, H, W] in [−1, 1].
             wanted: What belongs to them, likewise.
             made: What :meth:`generate` made of them.
         """

@@ -1,4 +1,4 @@
-"""Contact sheets of a translator in training: real pictures, as the other domain, and back."""
+"""Contact sheets of a translator in training: real images, as the other domain, and back."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.translators import Direction
-from workers.pictures.pages import fitted, page
+from workers.figures.pages import fitted, page
 
 Pixels = NDArray[np.uint8]
-"""Pictures, uint8 [N, 3, H, W], red first."""
+"""Images, uint8 [N, 3, H, W], red first."""
 
 
 class Translate(Protocol):
-    """Translates pictures; the directions it has are its owner's to know."""
+    """Translates images; the directions it has are its owner's to know."""
 
-    def __call__(self, direction: Direction, pictures: Pixels, /) -> Pixels:
+    def __call__(self, direction: Direction, images: Pixels, /) -> Pixels:
         """Return translations, uint8 [N, 3, H, W]."""
 
 
 def sample_sheet(
-    pictures: Mapping[str, Pixels],
+    images: Mapping[str, Pixels],
     directions: Sequence[Direction],
     translate: Translate,
     title: str,
     wanted: Mapping[Direction, Pixels] | None = None,
 ) -> bytes:
-    """Lay out fixed pictures, their translations and, where there are both directions, those translated back.
+    """Lay out fixed images, their translations and, where there are both directions, those translated back.
 
     Args:
-        pictures: The pictures of each domain, by ``A`` and ``B``.
+        images: The images of each domain, by ``A`` and ``B``.
         directions: Those the translator has.
         translate: The translator as it stands.
         title: Set above everything.
@@ -43,7 +43,7 @@ def sample_sheet(
     """
     tiles, captions = [], []
     for direction in directions:
-        real = pictures[direction.source]
+        real = images[direction.source]
         shown = [real, translate(direction, real)]
         words = f"{direction.source}, as {direction.target}"
         if direction.back in directions:
@@ -53,6 +53,6 @@ def sample_sheet(
             shown.append(wanted[direction])
             words += f", real {direction.target}"
         for row in zip(*shown, strict=True):
-            tiles.append([fitted(picture) for picture in row])
+            tiles.append([fitted(image) for image in row])
             captions.append(words)
     return page(tiles, captions, title)

@@ -20,7 +20,7 @@ from faceter.contracts.translators import (
     residual_blocks_at,
     unet_depth_at,
 )
-from workers.checkpoints import State, frozen
+from workers.jobs.checkpoints import State, frozen
 from workers.translation.acceleration import Accelerator
 from workers.translation.batches import Batches
 from workers.translation.networks import PatchDiscriminator, ResnetGenerator, UnetGenerator, initialize
@@ -30,7 +30,7 @@ Direction = Literal["a2b", "b2a"]
 """From which domain to which."""
 
 Generator = ResnetGenerator | UnetGenerator
-"""A network that translates pictures."""
+"""A network that translates images."""
 
 _BETAS = (0.5, 0.999)
 
@@ -40,7 +40,7 @@ class Settings:
     """What both methods are told; the defaults are those of the papers.
 
     Args:
-        image_size: Sides of the pictures trained on, pixels: at least 16, a multiple of 4, for a U-Net of 32.
+        image_size: Sides of the images trained on, pixels: at least 16, a multiple of 4, for a U-Net of 32.
         generator: What generators look like.
         channels: Channels of the first layer of all networks.
         blocks: Residual blocks of a ResNet generator; nine from 256² on and six below if not given, as published.
@@ -96,20 +96,20 @@ class Trainer(ABC):
 
     Args:
         settings: What it is told.
-        data: The pictures, of the settings' ``image_size``.
+        data: The images, of the settings' ``image_size``.
         accelerator: How to run networks on this host.
 
     Attributes:
         rate: Factor on the learning rate, beside the schedule's.
         networks: All that is learned, by name.
         optimizers: Adam of the generators and that of the discriminators.
-        data: The pictures.
+        data: The images.
         accelerator: How networks are run.
     """
 
     def __init__(self, settings: Settings, data: Batches, accelerator: Accelerator) -> None:
         if data.image_size != settings.image_size:
-            raise ValueError(f"pictures of {data.image_size} pixels for a training at {settings.image_size}")
+            raise ValueError(f"images of {data.image_size} pixels for a training at {settings.image_size}")
         self.rate = 1.0
         self.data = data
         self.accelerator = accelerator
@@ -200,7 +200,7 @@ class Trainer(ABC):
         return self.accelerator.arranged(first), self.accelerator.arranged(second)
 
     def _blank(self) -> Tensor:
-        """Return a batch of grey pictures, to try networks out with."""
+        """Return a batch of grey images, to try networks out with."""
         sides = (self.data.batch_size, 3, self._settings.image_size, self._settings.image_size)
         return self.accelerator.arranged(torch.zeros(sides))
 

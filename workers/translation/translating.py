@@ -1,4 +1,4 @@
-"""Translating pictures with generators as they stand in training."""
+"""Translating images with generators as they stand in training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HALF = 127.5
 
 
 class TrainerTranslates:
-    """The generators of a training as what translates pictures: in evaluation mode, in float32, as they are served.
+    """The generators of a training as what translates images: in evaluation mode, in float32, as they are served.
 
     Args:
         trainer: Has them.
@@ -30,13 +30,13 @@ class TrainerTranslates:
         return [Direction(name) for name in self._trainer.generators()]
 
     @torch.no_grad()
-    def __call__(self, direction: Direction, pictures: Pixels) -> Pixels:
+    def __call__(self, direction: Direction, images: Pixels) -> Pixels:
         """Return translations, uint8 [N, 3, H, W]."""
         network = self._trainer.generators()[direction.value].eval()
         made = []
-        count = max(1, _PIXELS_AT_ONCE // (pictures.shape[2] * pictures.shape[3]))
-        for start in range(0, len(pictures), count):
-            part = torch.from_numpy(normalized(pictures[start : start + count]))
+        count = max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
+        for start in range(0, len(images), count):
+            part = torch.from_numpy(normalized(images[start : start + count]))
             answer = network(self._trainer.accelerator.arranged(part))
             made.append(((answer + 1) * _HALF).round_().clamp_(0, 255).byte().cpu().contiguous().numpy())
         return np.concatenate(made)

@@ -16,7 +16,7 @@ _PASSES: Final = 3
 """A step's work in forward passes of the same size: forwards, and backwards for values and for weights."""
 
 _GENERATED: Final = 6
-"""Pictures that the generators of CycleGAN make of one of A and one of B; pix2pix makes one, and is over sooner."""
+"""Images that the generators of CycleGAN make of one of A and one of B; pix2pix makes one, and is over sooner."""
 
 
 def expected_seconds(settings: Settings, steps: int, batch_size: int) -> float:
@@ -25,7 +25,7 @@ def expected_seconds(settings: Settings, steps: int, batch_size: int) -> float:
     Args:
         settings: What networks look like.
         steps: Steps to take.
-        batch_size: Pictures of each domain per step.
+        batch_size: Images of each domain per step.
     """
     size = settings.image_size
     with torch.device("meta"), FlopCounterMode(display=False) as counter:

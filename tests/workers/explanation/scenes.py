@@ -1,4 +1,4 @@
-"""Small real models whose units are known to detect something, and data sets to find that out by."""
+"""Small real models whose units are known to detect something, and datasets to find that out by."""
 
 import io
 import json
@@ -21,7 +21,7 @@ PREPROCESSING = Preprocessing(size=[SIDE, SIDE])
 
 
 def color_network() -> onnx.ModelProto:
-    """Three units that are high where a picture is red, green and blue, and one that never is; then their means."""
+    """Three units that are high where an image is red, green and blue, and one that never is; then their means."""
     weight = np.array([[1, -1, -1], [-1, 1, -1], [-1, -1, 1], [-1, -1, -1]], np.float32).reshape(4, 3, 1, 1)
     classes = np.eye(3, 4, dtype=np.float32)
     nodes = [
@@ -47,7 +47,7 @@ def color_metadata() -> ModelMetadata:
 
 
 def scenes(count: int, seed: int = 0) -> bytes:
-    """Return pictures of sky with a tree and a car somewhere, every second one by night: a data set of concepts."""
+    """Return images of sky with a tree and a car somewhere, every second one by night: a dataset of concepts."""
     rng = np.random.default_rng(seed)
     buffer = io.BytesIO()
     names = list(COLORS)
@@ -118,7 +118,7 @@ def word_metadata() -> ModelMetadata:
 
 
 def sentences(count: int, seed: int = 0, *, vectors: bool = True) -> bytes:
-    """Return pairs of which those with 'nobody' in the hypothesis contradict: a data set of text pairs."""
+    """Return pairs of which those with 'nobody' in the hypothesis contradict: a dataset of text pairs."""
     rng = np.random.default_rng(seed)
     lines = []
     for _ in range(count):
@@ -160,7 +160,7 @@ def peak_network(length: int = 64) -> onnx.ModelProto:
 
 
 def beats(count: int, length: int = 64, seed: int = 0, names: Sequence[str] = ("wave", "dip")) -> bytes:
-    """Return signals with a wave and a dip somewhere, labelled moment by moment: a data set of signals."""
+    """Return signals with a wave and a dip somewhere, labelled moment by moment: a dataset of signals."""
     rng = np.random.default_rng(seed)
     signals: NDArray[np.float64] = rng.normal(0, 0.05, (count, 1, length))
     concepts = np.zeros((count, length), np.int64)

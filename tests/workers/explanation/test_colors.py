@@ -7,7 +7,7 @@ from faceter.contracts.explanations import DerivedConcept
 from faceter.explanations.derived import DERIVED
 from workers.explanation.colors import color_numbers
 
-NAMES = DERIVED[DerivedConcept.COLOR]["pictures"]["color"]
+NAMES = DERIVED[DerivedConcept.COLOR]["images"]["color"]
 
 
 @pytest.mark.parametrize(

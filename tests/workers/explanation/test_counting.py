@@ -19,17 +19,17 @@ from workers.explanation.patterns import Floats
 from workers.explanation.samples import Frame, Group, Integers, Labels, Read
 from workers.explanation.sampling import Sampler
 from workers.explanation.stream import Run
-from workers.journal import StoredJournal
-from workers.scratch import ScratchFiles
+from workers.jobs.journal import StoredJournal
+from workers.jobs.scratch import ScratchFiles
 
 SAMPLES, UNITS, GRID, MAP = 23, 7, (9, 8), (4, 3)
-REQUEST = ExplanationRequest(dataset="made-up", layer=["one", "two"], quantile=0.1)
+REQUEST = ExplanationRequest(dataset_id="made-up", layer=["one", "two"], quantile=0.1)
 
 
 class MadeUp:
     """Samples and a network that are arrays."""
 
-    about = "pictures"
+    about = "images"
     grid = GRID
     groups = (Group(0, 3), Group(3, 2))
     concepts = tuple(Concept(f"c{number}", "made up") for number in range(6))
@@ -86,7 +86,7 @@ def counted(source: MadeUp, folder: Path, journal: StoredJournal | None = None) 
     files = OPEN.enter_context(ScratchFiles(folder))
     first = first_of(source, files, journal)
     layer = first.layers[0]
-    over = layer_thresholds(layer, REQUEST, about="pictures")
+    over = layer_thresholds(layer, REQUEST, about="images")
     counts = second_pass(first, layer, over, source, source.device, files)  # type: ignore[arg-type]
     return first, counts, np.concatenate([counts.buckets.counts(n) for n in range(len(counts.buckets.slices))])
 

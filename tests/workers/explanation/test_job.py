@@ -8,7 +8,7 @@ import onnx
 import pytest
 from redis import Redis
 
-from app.queue import JobQueue
+from app.services.jobs.queue import JobQueue
 from benchmarks.explained import MIDDLE, fastestdet_on_camvid, nli
 from faceter.contracts.analyses import (
     Abstraction,
@@ -32,14 +32,14 @@ from faceter.store import job_records, job_steps
 from faceter.store.library import Library
 from tests.workers.explanation import scenes
 from workers.explanation.analyses.pipeline import analyse
-from workers.explanation.pictures import PictureSamples
+from workers.explanation.images import ImageSamples
 from workers.explanation.pipeline import explain
 from workers.explanation.samples import Read
-from workers.progress import JobContext
+from workers.jobs.context import JobContext
 
 
 class Shelf:
-    """A library with models and data sets, and jobs that are done at once."""
+    """A library with models and datasets, and jobs that are done at once."""
 
     def __init__(self, redis: Redis, settings: Settings, library: Library) -> None:
         self.redis, self.settings, self.library = redis, settings, library
@@ -82,7 +82,7 @@ class Shelf:
         return JobContext(self.settings, self.library, self.redis, execution)
 
     def explained(self, model: Model, dataset: Dataset, **said: object) -> tuple[Explanation, list[Neuron]]:
-        request = ExplanationRequest.model_validate({"dataset": dataset.id, **said})
+        request = ExplanationRequest.model_validate({"dataset_id": dataset.id, **said})
         job = ExplanationJob(model_id=model.id, request=request)
         context = self.context(job)
         context.succeed(explain(context, job))
@@ -95,7 +95,7 @@ class Shelf:
             {
                 "explanation_id": explanation.id,
                 "model_id": explanation.model_id,
-                "dataset_id": explanation.settings.dataset,
+                "dataset_id": explanation.settings.dataset_id,
                 "request": said,
             }
         )
@@ -134,12 +134,12 @@ def test_units_detect_what_they_were_made_for(shelf: Shelf, colors: Model, stree
     found, neurons = shelf.explained(colors, streets, layer="colors", threshold=0.2, resolution=[48, 48])
     assert [neuron.formula for neuron in neurons] == ["car", "tree AND day", "day AND sky", None]
     assert neurons[0].score > 0.5
-    assert neurons[3].note == "never fires"
+    assert neurons[3].reason == "never fires"
     assert neurons[3].examples == []
     assert all(neuron.score <= neuron.ceiling <= 1 for neuron in neurons)
     assert all(neuron.scores == sorted(neuron.scores) for neuron in neurons)
     assert [weight.weight for weight in neurons[1].classes] == [0, 1, 0]
-    assert (found.about, found.samples, found.pixels) == ("pictures", 30, 30 * 48 * 48)
+    assert (found.about, found.samples, found.pixels) == ("images", 30, 30 * 48 * 48)
     assert found.concepts == {"object": ["car", "tree", "sky"], "scene": ["day", "night"]}
     (layer,) = found.layers
     assert (layer.units, layer.explained, layer.shape) == (4, 3, [4, 24, 24])
@@ -225,13 +225,13 @@ def test_a_job_whose_process_was_killed_goes_on_where_it_was(
 ) -> None:
     whole, _ = shelf.explained(colors, streets, layer=["colors", "smooth"])
     shelf.settings = shelf.settings.model_copy(update={"checkpoint_seconds": 0.0})
-    request = ExplanationRequest(dataset=streets.id, layer=["colors", "smooth"])
+    request = ExplanationRequest(dataset_id=streets.id, layer=["colors", "smooth"])
     job = ExplanationJob(model_id=colors.id, request=request)
     context = shelf.context(job)
     read: list[int] = []
-    reading = PictureSamples.read
+    reading = ImageSamples.read
 
-    def counted(self: PictureSamples, indices: Sequence[int]) -> Read:
+    def counted(self: ImageSamples, indices: Sequence[int]) -> Read:
         read.extend(indices)
         return reading(self, indices)
 
@@ -239,10 +239,10 @@ def test_a_job_whose_process_was_killed_goes_on_where_it_was(
         if step == "running the model" and fraction > 0.4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(PictureSamples, "read", counted)
+    monkeypatch.setattr(ImageSamples, "read", counted)
     with monkeypatch.context() as dying:
         dying.setattr(context, "progress", killed)
-        dying.setattr("workers.scratch.shutil.rmtree", lambda *_, **__: None)
+        dying.setattr("workers.jobs.scratch.shutil.rmtree", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
             explain(context, job)
     first, read[:] = set(read), []
@@ -265,7 +265,7 @@ def test_a_unit_that_does_not_exist_is_refused(shelf: Shelf, colors: Model, stre
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"threshold": 1e9}, "anywhere in this data set. Give a lower `threshold`"),
+        ({"threshold": 1e9}, "anywhere in this dataset. Give a lower `threshold`"),
         ({"min_firings": 10**9}, "min_firings"),
     ],
 )

@@ -10,7 +10,7 @@ from workers.explanation.search import FormulaSearch, Searched
 
 
 def searched(world: World, **said: object) -> list[Searched]:
-    request = ExplanationRequest.model_validate({"dataset": "d", "layer": "l", **said})
+    request = ExplanationRequest.model_validate({"dataset_id": "d", "layer": "l", **said})
     candidates = world.patterns.sums(world.fires) > 0
     return list(FormulaSearch(world.patterns, request).search(world.fires, candidates))
 

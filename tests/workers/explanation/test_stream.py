@@ -17,7 +17,7 @@ from tests.workers.explanation import scenes
 from workers.explanation import stream
 from workers.explanation.kinds import samples_of
 from workers.explanation.stream import Network, Spill, in_order, runs
-from workers.scratch import ScratchFiles
+from workers.jobs.scratch import ScratchFiles
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -76,7 +76,7 @@ def test_equal_activations_whatever_the_batch_and_the_threads(
     path.write_bytes(scenes.scenes(11))
     content = scenes.color_network().SerializeToString()
     model = model_of(content, scenes.color_metadata())
-    request = ExplanationRequest(dataset="d", layer="colors")
+    request = ExplanationRequest(dataset_id="d", layer="colors")
     with open_dataset(path, DatasetKind.CONCEPTS, Settings(_env_file=None)) as data:
         samples = samples_of(data, DatasetKind.CONCEPTS, model, request)
         found = list(runs(Network(content, ["colors"], model.inputs, "logits"), samples))
@@ -89,7 +89,7 @@ def test_equal_activations_whatever_the_batch_and_the_threads(
 def network_on(path: Path, graph: bytes, metadata: ModelMetadata, layer: str, file: bytes, kind: DatasetKind) -> None:
     (path / "data").write_bytes(file)
     model = model_of(graph, metadata)
-    request = ExplanationRequest(dataset="d", layer=layer)
+    request = ExplanationRequest(dataset_id="d", layer=layer)
     with open_dataset(path / "data", kind, Settings(_env_file=None)) as data:
         samples = samples_of(data, kind, model, request)
         Network(graph, [layer], model.inputs, None).run(samples, [0])
@@ -126,7 +126,7 @@ def test_the_interpreter_that_runs_on_a_gpu_gives_what_onnx_runtime_does(
     path.write_bytes(scenes.sentences(40))
     content = scenes.word_network().SerializeToString()
     model = model_of(content, scenes.word_metadata())
-    request = ExplanationRequest(dataset="d", layer="hidden")
+    request = ExplanationRequest(dataset_id="d", layer="hidden")
     with open_dataset(path, DatasetKind.TEXT_PAIRS, Settings(_env_file=None)) as data:
         samples = samples_of(data, DatasetKind.TEXT_PAIRS, model, request)
         expected = Network(content, ["hidden"], model.inputs, "logits").run(samples, range(40))

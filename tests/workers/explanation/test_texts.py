@@ -21,7 +21,7 @@ def samples(path: Path, operators: list[str], *, vectors: bool = True) -> tuple[
     data = open_dataset(file, DatasetKind.TEXT_PAIRS, Settings(_env_file=None))
     assert isinstance(data, TextPairsDataset)
     model = model_of(scenes.word_network().SerializeToString(), scenes.word_metadata())
-    request = ExplanationRequest.model_validate({"dataset": "d", "layer": "hidden", "operators": operators})
+    request = ExplanationRequest.model_validate({"dataset_id": "d", "layer": "hidden", "operators": operators})
     return data, TextSamples(data, model, request)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from faceter.graphs.view import Array
 from tests.graphs.builders import GraphBuilder, run
 from tests.workers.quantization.networks import Floats, prepared_for
-from workers.quantization.noise import noise_pictures
+from workers.quantization.noise import noise_images
 from workers.quantization.prepared import Prepared
 
 Flaw = Literal["none", "dead", "constant", "outlier", "positive"]
@@ -44,7 +44,7 @@ class DrawnNetwork:
     laplace: bool
 
     def build(self) -> onnx.ModelProto:
-        """Return the network: pictures ``image`` [batch, 3, 8, 8] to ``logits`` [batch, 5]."""
+        """Return the network: images ``image`` [batch, 3, 8, 8] to ``logits`` [batch, 5]."""
         net = GraphBuilder(["batch", 3, 8, 8], name="image", seed=self.seed)
         self._layer(net, self.width, 3, 3)
         trunk = net.last
@@ -74,7 +74,7 @@ class DrawnNetwork:
 
     def _normalize(self, net: GraphBuilder) -> None:
         """Add a BatchNormalization whose statistics are those of what it normalizes, as after training."""
-        noise = noise_pictures(64, 3, 8, 8, np.random.default_rng(self.seed))
+        noise = noise_images(64, 3, 8, 8, np.random.default_rng(self.seed))
         [seen] = run(net.build(), image=(noise / 255 - 0.5) / 0.25)
         mean, variance = seen.mean(axis=(0, 2, 3)), seen.var(axis=(0, 2, 3))
         gamma, beta = net.rng.uniform(0.5, 2, mean.size), net.rng.normal(size=mean.size)
@@ -132,6 +132,6 @@ def prepared(network: DrawnNetwork) -> Prepared:
     return prepared_for(network.build(), network.seed)
 
 
-def pictures(count: int, seed: int) -> Floats:
+def images(count: int, seed: int) -> Floats:
     """Return inputs for a drawn network, [count, 3, 8, 8]."""
     return np.random.default_rng(seed).normal(0, 1, (count, 3, 8, 8)).astype(np.float32)

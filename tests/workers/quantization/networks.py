@@ -13,10 +13,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
+from faceter.cli.export_torch import export
 from faceter.contracts.models import ModelMetadata, Preprocessing
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
-from faceter.export_torch import export
 from faceter.graphs.qdq import QuantizationPlan, write_qdq
 from workers.model_input import Batch
 from workers.quantization.pipeline import prepare
@@ -25,7 +25,7 @@ from workers.quantization.statistics import Source
 
 Floats = NDArray[np.float32]
 
-PREPROCESSING = Preprocessing(size=[8, 8], channel_order="GRAY", scale=1 / 255, mean=[0.3], std=[0.35])
+PREPROCESSING = Preprocessing(size=[8, 8], channel_order="gray", scale=1 / 255, mean=[0.3], std=[0.35])
 
 
 class DepthwiseDigits(nn.Module):
@@ -72,16 +72,16 @@ class Digits:
     model: onnx.ModelProto
     badly_scaled: onnx.ModelProto
     calibration: Floats
-    pictures: Floats
+    images: Floats
     classes: NDArray[np.int64]
 
 
 def train_digits(seed: int = 0) -> Digits:
     """Train for a few seconds."""
     data = load_digits()
-    pictures = (data.images.astype(np.float32)[:, None] / 16 - 0.3) / 0.35
+    images = (data.images.astype(np.float32)[:, None] / 16 - 0.3) / 0.35
     classes = data.target.astype(np.int64)
-    order = np.random.default_rng(seed).permutation(len(pictures))
+    order = np.random.default_rng(seed).permutation(len(images))
     fit, held_out = order[:1200], order[1200:]
     torch.manual_seed(seed)
     network = DepthwiseDigits()
@@ -93,18 +93,18 @@ def train_digits(seed: int = 0) -> Digits:
         for start in range(0, len(fit), batch):
             chosen = shuffled[start : start + batch]
             loss = functional.cross_entropy(
-                network(torch.from_numpy(pictures[chosen])), torch.from_numpy(classes[chosen])
+                network(torch.from_numpy(images[chosen])), torch.from_numpy(classes[chosen])
             )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     model = export(network, [1, 1, 8, 8])
     network.scale_badly(3.0, seed)
-    return Digits(model, export(network, [1, 1, 8, 8]), pictures[fit[:256]], pictures[held_out], classes[held_out])
+    return Digits(model, export(network, [1, 1, 8, 8]), images[fit[:256]], images[held_out], classes[held_out])
 
 
 def prepared_for(model: onnx.ModelProto, seed: int = 0, batches: Sequence[Batch] | None = None) -> Prepared:
-    """Prepare a network of digits, or of pictures without preprocessing, with noise or with given batches."""
+    """Prepare a network of digits, or of images without preprocessing, with noise or with given batches."""
     channels = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
     preprocessing = PREPROCESSING if channels == 1 else Preprocessing(size=[16, 16], mean=[0.5], std=[0.25])
     prepared = prepare(model, ModelMetadata(preprocessing=preprocessing), seed=seed)

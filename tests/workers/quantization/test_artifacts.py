@@ -1,4 +1,4 @@
-"""What a tuned quantization leaves beside its model: data sets that open again, curves, pictures."""
+"""What a tuned quantization leaves beside its model: datasets that open again, curves, images."""
 
 import io
 import json
@@ -32,11 +32,11 @@ from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library
 from tests.graphs.builders import residual_net
 from tests.workers.quantization.networks import request_for
-from tests.workers.quantization.tuning.methods_at_work import PICTURES, prepared_for
+from tests.workers.quantization.tuning.methods_at_work import IMAGES, prepared_for
 from workers.quantization import artifacts
 from workers.quantization.artifacts import (
     class_names,
-    picture_archive,
+    image_archive,
     report_files,
     synthetic_dataset,
     with_dataset,
@@ -104,7 +104,7 @@ def model(**metadata: object) -> Model:
 
 
 def made(synthetic: Floats | None, labels: list[int] | None = None, **fields: object) -> TunedOutcome:
-    start = RawQuantization()(prepared_for(residual_net(), PICTURES), request_for())
+    start = RawQuantization()(prepared_for(residual_net(), IMAGES), request_for())
     return TunedOutcome(
         start,
         tuning=TUNING,
@@ -114,8 +114,8 @@ def made(synthetic: Floats | None, labels: list[int] | None = None, **fields: ob
     )
 
 
-def pictures(count: int, channels: int = 3) -> tuple[NDArray[np.uint8], Floats]:
-    """Return pictures, and what preprocessing makes of them."""
+def images(count: int, channels: int = 3) -> tuple[NDArray[np.uint8], Floats]:
+    """Return images, and what preprocessing makes of them."""
     pixels = np.random.default_rng(0).integers(0, 256, (count, channels, 6, 5)).astype(np.uint8)
     mean, std = (np.reshape(np.asarray(value[:channels], np.float32), (1, -1, 1, 1)) for value in (RGB.mean, RGB.std))
     return pixels, ((pixels / np.float32(255) - mean) / std).astype(np.float32)
@@ -127,17 +127,17 @@ def opened(context: Context, dataset: Dataset) -> ImagesDataset | SignalsDataset
     return found
 
 
-def test_pictures_become_a_data_set_in_class_folders_pixel_for_pixel(context: Context) -> None:
-    pixels, inputs = pictures(12)
+def test_images_become_a_dataset_in_class_folders_pixel_for_pixel(context: Context) -> None:
+    pixels, inputs = images(12)
     labels = [index % 3 for index in range(12)]
     names = ["cat", "dog", "grand piano"]
     made_from = model(task=Task.IMAGE_CLASSIFICATION, preprocessing=RGB, labels=names)
     dataset = synthetic_dataset(context, made_from, made(inputs, labels), PROVENANCE)
     assert dataset is not None
-    assert (dataset.kind, dataset.samples, dataset.derived_from) == (DatasetKind.IMAGES, 12, "mdl_float")
+    assert (dataset.kind, dataset.samples, dataset.derived_from_id) == (DatasetKind.IMAGES, 12, "mdl_float")
     assert dataset.class_counts == {"cat": 4, "dog": 4, "grand piano": 4}
     assert dataset.provenance == PROVENANCE
-    assert "dreams" in dataset.notes[0]
+    assert "dreams" in dataset.warnings[0]
     with opened(context, dataset) as data:
         assert isinstance(data, ImagesDataset)
         [batch] = data.batches(RGB, 12)
@@ -147,13 +147,13 @@ def test_pictures_become_a_data_set_in_class_folders_pixel_for_pixel(context: Co
         assert np.array_equal(np.asarray(data.image(0)), pixels[order[0]].transpose(1, 2, 0))
     sheet = dataset.files["contact-sheet.png"]
     assert sheet.media_type == "image/png"
-    picture = Image.open(io.BytesIO(context.library.blobs.read(sheet.sha256)))
-    assert picture.size[0] > 0
+    image = Image.open(io.BytesIO(context.library.blobs.read(sheet.sha256)))
+    assert image.size[0] > 0
     assert sheet.bytes == len(context.library.blobs.read(sheet.sha256))
 
 
-def test_bgr_inputs_become_rgb_pictures(context: Context) -> None:
-    pixels, inputs = pictures(4)
+def test_bgr_inputs_become_rgb_images(context: Context) -> None:
+    pixels, inputs = images(4)
     bgr = RGB.model_copy(update={"channel_order": ChannelOrder.BGR})
     dataset = synthetic_dataset(context, model(preprocessing=bgr), made(inputs), PROVENANCE)
     assert dataset is not None
@@ -165,16 +165,16 @@ def test_bgr_inputs_become_rgb_pictures(context: Context) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 5), (3, 1, 5), (3, 6, 1), (1, 1, 1), (3, 1, 1)])
-def test_pictures_of_any_size_keep_their_shape(shape: tuple[int, int, int], tmp_path: Path) -> None:
+def test_images_of_any_size_keep_their_shape(shape: tuple[int, int, int], tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, *shape)).astype(np.uint8)
-    path = tmp_path / "pictures.zip"
-    path.write_bytes(picture_archive(pixels, None))
+    path = tmp_path / "images.zip"
+    path.write_bytes(image_archive(pixels, None))
     with open_dataset(path, DatasetKind.IMAGES, SETTINGS) as data:
         assert isinstance(data, ImagesDataset)
         assert data.labels is None
-        for index, picture in enumerate(pixels):
+        for index, image in enumerate(pixels):
             found = np.asarray(data.image(index)).transpose(2, 0, 1)
-            np.testing.assert_array_equal(found, np.broadcast_to(picture, found.shape))
+            np.testing.assert_array_equal(found, np.broadcast_to(image, found.shape))
 
 
 @settings(max_examples=60, derandomize=True)
@@ -190,8 +190,8 @@ def test_whatever_classes_are_called_the_archive_opens(
 ) -> None:
     """Classes that can name folders do; where one cannot, none does."""
     pixels = np.zeros((len(names), 1, 2, 2), np.uint8)
-    path = tmp_path_factory.mktemp("archive") / "pictures.zip"
-    path.write_bytes(picture_archive(pixels, names))
+    path = tmp_path_factory.mktemp("archive") / "images.zip"
+    path.write_bytes(image_archive(pixels, names))
     with open_dataset(path, DatasetKind.IMAGES, SETTINGS) as data:
         assert isinstance(data, ImagesDataset)
         assert len(data) == len(names)
@@ -202,9 +202,9 @@ def test_whatever_classes_are_called_the_archive_opens(
 
 
 def test_equal_inputs_give_equal_bytes(context: Context) -> None:
-    pixels, inputs = pictures(5)
+    pixels, inputs = images(5)
     names = ["a", "b", "a", "b", "a"]
-    assert picture_archive(pixels, names) == picture_archive(pixels, names)
+    assert image_archive(pixels, names) == image_archive(pixels, names)
     signals = np.random.default_rng(0).normal(size=(6, 2, 30)).astype(np.float32)
     for made_from, synthetic in ((model(preprocessing=RGB), inputs), (model(), signals)):
         first, second = (synthetic_dataset(context, made_from, made(synthetic), PROVENANCE) for _ in range(2))
@@ -214,7 +214,7 @@ def test_equal_inputs_give_equal_bytes(context: Context) -> None:
         assert first.files == second.files
 
 
-def test_signals_become_a_data_set_value_for_value(context: Context) -> None:
+def test_signals_become_a_dataset_value_for_value(context: Context) -> None:
     signals = np.random.default_rng(0).normal(size=(6, 2, 30)).astype(np.float32)
     labels = [2, 0, 1, 1, 0, 2]
     names = ["slow", "middle", "fast"]
@@ -250,12 +250,12 @@ def test_names_are_the_models_own_or_numbers() -> None:
 
 
 @pytest.mark.parametrize("synthetic", [None, np.empty((0, 3, 6, 5), np.float32), np.zeros((4, 13), np.float32)])
-def test_inputs_that_no_kind_of_data_set_can_hold_are_left_out(synthetic: Floats | None, context: Context) -> None:
+def test_inputs_that_no_kind_of_dataset_can_hold_are_left_out(synthetic: Floats | None, context: Context) -> None:
     assert synthetic_dataset(context, model(preprocessing=RGB), made(synthetic), PROVENANCE) is None
     assert context.stored == []
 
 
-def test_a_data_set_is_spread_over_what_was_made_where_that_is_much(
+def test_a_dataset_is_spread_over_what_was_made_where_that_is_much(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signals = np.arange(40, dtype=np.float32)[:, None, None] * np.ones((1, 1, 4), np.float32)
@@ -277,12 +277,12 @@ def test_a_data_set_is_spread_over_what_was_made_where_that_is_much(
     assert fewer.samples == 5
 
 
-def test_curves_are_json_and_a_picture(context: Context) -> None:
+def test_curves_are_json_and_a_image(context: Context) -> None:
     points = (
         CurvePoint(step=1, seconds=0.5, phase="synthesis", losses={"statistics": 2.0}),
         CurvePoint(step=9, seconds=3.5, phase="tuning", losses={"outputs": 0.5}, agreement=0.75),
     )
-    start = RawQuantization()(prepared_for(residual_net(), PICTURES), request_for())
+    start = RawQuantization()(prepared_for(residual_net(), IMAGES), request_for())
     files = report_files(context, plain_report(), TunedOutcome(start, tuning=TUNING, curves=points))
     assert set(files) == {"curves.json", "curves.png"}
     assert [files[name].media_type for name in ("curves.json", "curves.png")] == ["application/json", "image/png"]
@@ -306,7 +306,7 @@ def plain_report() -> QuantizationReport:
     return incomplete(trade_off=None, tuning=TUNING)
 
 
-def test_a_trade_off_is_a_picture(context: Context) -> None:
+def test_a_trade_off_is_a_image(context: Context) -> None:
     points = [
         TradeOffPoint(weight_bytes=size, sensitivity=1 / size, bits={"w": 4}, measured=0.9) for size in (10, 20, 30)
     ]
@@ -315,10 +315,10 @@ def test_a_trade_off_is_a_picture(context: Context) -> None:
     assert set(files) == {"trade-off.png"}
 
 
-def test_the_report_names_the_data_set(context: Context) -> None:
+def test_the_report_names_the_dataset(context: Context) -> None:
     dataset = synthetic_dataset(context, model(), made(np.zeros((9, 1, 4), np.float32)), PROVENANCE)
     before = plain_report()
     named = with_dataset(before, dataset).tuning
     assert named is not None
-    assert named.synthetic_dataset == "dts_made"
+    assert named.synthetic_dataset_id == "dts_made"
     assert with_dataset(before, None) is before

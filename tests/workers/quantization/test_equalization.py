@@ -206,4 +206,4 @@ def test_relu6_is_replaced_where_equalization_needs_it(digits: Digits) -> None:
     assert any("ReLU6 became ReLU in 1 places" in note for note in made.notes)
     assert not any(node.op_type == "Clip" for node in made.plan.model.graph.node)
     assert any(node.op_type == "Clip" for node in prepared.model.graph.node), "the prepared model is not touched"
-    assert outputs_of(digits.model, digits.pictures).shape == (len(digits.pictures), 10)
+    assert outputs_of(digits.model, digits.images).shape == (len(digits.images), 10)

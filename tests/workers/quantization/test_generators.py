@@ -1,4 +1,4 @@
-"""A quantized generator's pictures against the original's."""
+"""A quantized generator's images against the original's."""
 
 import io
 import zipfile
@@ -27,7 +27,7 @@ SIDE = 24
 
 @pytest.fixture(scope="module")
 def generator() -> bytes:
-    """A generator that was not trained, its weights large enough to make pictures that differ."""
+    """A generator that was not trained, its weights large enough to make images that differ."""
     network = ResnetGenerator(channels=4, blocks=1)
     initialize(network, torch.Generator().manual_seed(3))
     with torch.no_grad():
@@ -38,9 +38,9 @@ def generator() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty pictures of coloured squares."""
-    path = tmp_path_factory.mktemp("pictures") / "pictures.zip"
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty images of coloured squares."""
+    path = tmp_path_factory.mktemp("images") / "images.zip"
     random = np.random.default_rng(1)
     with zipfile.ZipFile(path, "w") as archive:
         for index in range(40):
@@ -51,43 +51,43 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def report(generator: bytes, pictures: Path | None, bits: int) -> QuantizationReport:
+def report(generator: bytes, images: Path | None, bits: int) -> QuantizationReport:
     preprocessing = Preprocessing(size=[SIDE, SIDE], mean=[0.5], std=[0.5])
     metadata = ModelMetadata(task=Task.IMAGE_TRANSLATION, preprocessing=preprocessing)
     request = QuantizationRequest(
         method="dfq",
         weight_bits=bits,
         activation_bits=bits,
-        evaluation_dataset=None if pictures is None else "dts_test",
+        evaluation_dataset_id=None if images is None else "dts_test",
     )
-    if pictures is None:
+    if images is None:
         return quantize(generator, metadata, request, Data(None, None, {}), SETTINGS).report
     record = Dataset(
         id="dts_test",
-        name="pictures",
+        name="images",
         kind=DatasetKind.IMAGES,
         created_at=utc_now(),
         sha256="0" * 64,
         bytes=1,
         samples=40,
     )
-    with open_inputs(pictures, DatasetKind.IMAGES, SETTINGS) as opened:
+    with open_inputs(images, DatasetKind.IMAGES, SETTINGS) as opened:
         data = Data(None, opened, {"evaluation_dataset": record})
         return quantize(generator, metadata, request, data, SETTINGS).report
 
 
 def test_cells_are_means_and_cover_every_pixel() -> None:
-    pictures = np.arange(2 * 1 * 20 * 32, dtype=np.float32).reshape(2, 1, 20, 32)
-    found = on_a_grid(pictures).reshape(2, 16, 16)
-    assert found[0, 0, 0] == pictures[0, 0, :1, :2].mean()
-    assert found[1, 15, 15] == pictures[1, 0, 18:, 30:].mean()
+    images = np.arange(2 * 1 * 20 * 32, dtype=np.float32).reshape(2, 1, 20, 32)
+    found = on_a_grid(images).reshape(2, 16, 16)
+    assert found[0, 0, 0] == images[0, 0, :1, :2].mean()
+    assert found[1, 15, 15] == images[1, 0, 18:, 30:].mean()
     whole = on_a_grid(np.full((1, 3, 5, 7), 2.5, np.float32))
     assert whole.shape == (1, 3 * 5 * 7)
     assert (whole == 2.5).all()
 
 
-def test_its_pictures_are_graded_against_the_originals(generator: bytes, pictures: Path) -> None:
-    at_8, at_2 = ({item.metric: item for item in report(generator, pictures, bits).quality} for bits in (8, 2))
+def test_its_images_are_graded_against_the_originals(generator: bytes, images: Path) -> None:
+    at_8, at_2 = ({item.metric: item for item in report(generator, images, bits).quality} for bits in (8, 2))
     assert list(at_8) == ["density", "coverage"]
     assert at_8["coverage"].before == at_8["coverage"].after == 1.0
     assert at_8["coverage"].samples == 40
@@ -95,5 +95,5 @@ def test_its_pictures_are_graded_against_the_originals(generator: bytes, picture
     assert at_2["density"].after < at_8["density"].after
 
 
-def test_without_pictures_nothing_is_graded(generator: bytes) -> None:
+def test_without_images_nothing_is_graded(generator: bytes) -> None:
     assert report(generator, None, 8).quality == []

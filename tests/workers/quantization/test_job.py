@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from app.queue import JobQueue
+from app.services.jobs.queue import JobQueue
 from faceter.contracts.base import new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
@@ -18,7 +18,7 @@ from faceter.store import job_records, job_steps
 from faceter.store.library import Library
 from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.test_pipeline import classifier, digits_zip
-from workers.progress import JobContext
+from workers.jobs.context import JobContext
 from workers.quantization.pipeline import quantize_model
 
 
@@ -72,8 +72,8 @@ def test_a_job_makes_a_model_with_a_report_and_its_provenance(
         method="dfq",
         weight_bits=4,
         activation_bits=6,
-        calibration_dataset=dataset.id,
-        evaluation_dataset=dataset.id,
+        calibration_dataset_id=dataset.id,
+        evaluation_dataset_id=dataset.id,
         seed=11,
     )
     specification = QuantizationJob(model_id=model.id, request=request)
@@ -84,7 +84,7 @@ def test_a_job_makes_a_model_with_a_report_and_its_provenance(
     context.succeed(result)
     made = library.models.get(str(result.model_id))
     assert made.name == "digits-dfq-w4a6"
-    assert made.derived_from == model.id
+    assert made.derived_from_id == model.id
     assert made.metadata == model.metadata
     content = library.blobs.read(made.sha256)
     assert len(content) == made.bytes

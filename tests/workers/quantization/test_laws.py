@@ -16,7 +16,7 @@ from faceter.graphs.qdq import QuantizationPlan, write_qdq
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.view import Array, GraphView
 from tests.graphs.builders import run, run_optimized, with_outputs
-from tests.workers.quantization.drawn import DrawnNetwork, drawn_networks, pictures, prepared, wide_networks
+from tests.workers.quantization.drawn import DrawnNetwork, drawn_networks, images, prepared, wide_networks
 from tests.workers.quantization.networks import one_thread, request_for, served
 from workers.network import OnnxModule
 from workers.quantization.affine import channel_ranges, channel_weight_quantizer, tensor_weight_quantizer
@@ -60,7 +60,7 @@ def weight(plan: QuantizationPlan, name: str) -> Array:
 
 
 def activations(plan: QuantizationPlan, network: DrawnNetwork) -> dict[str, Array]:
-    """Return what the float network makes of the pictures the methods measured, by quantizer."""
+    """Return what the float network makes of the images the methods measured, by quantizer."""
     tensors = [name for site in plan.sites.activations for name in site.tensors]
     with torch.inference_mode():
         seen = OnnxModule(plan.model)(as_tensors(prepared(network).batches[0]), watch=tensors)
@@ -213,7 +213,7 @@ def test_the_float_function_is_unchanged_to_1e_5_but_for_corrections(
         network = replace(network, relu=None)  # DFQ makes ReLU6 a ReLU, and says so
     exact: Any = replace(methods[method], **WITHOUT_CORRECTIONS[method])  # type: ignore[type-var]
     plan = plan_of(exact, network, granularity, bits)
-    inputs = pictures(8, network.seed)
+    inputs = images(8, network.seed)
     [before] = run(network.build(), image=inputs)
     [after] = run(plan.model, image=inputs)
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5 * np.abs(before).max())
@@ -227,7 +227,7 @@ def test_what_is_served_equals_the_simulated_network(
     method: QuantizationMethod, granularity: Granularity, network: DrawnNetwork, bits: int
 ) -> None:
     plan = plan_of(methods[method], network, granularity, bits, bits)
-    inputs = pictures(64, network.seed)
+    inputs = images(64, network.seed)
     written = write_qdq(plan)
     made = {name for node in written.graph.node for name in node.output}
     tensors = [name for site in plan.sites.activations for name in site.tensors if name in made]

@@ -12,18 +12,18 @@ from workers.quantization.methods import methods
 
 
 def test_badly_scaled_channels_leave_the_float_network_as_it_was(digits: Digits) -> None:
-    good, bad = (outputs_of(model, digits.pictures) for model in (digits.model, digits.badly_scaled))
+    good, bad = (outputs_of(model, digits.images) for model in (digits.model, digits.badly_scaled))
     np.testing.assert_allclose(bad, good, atol=1e-3 * np.abs(good).max())
     assert accuracy(good, digits.classes) > 0.95
 
 
 def test_dfq_recovers_a_badly_scaled_depthwise_network_at_8_bits_per_tensor(digits: Digits) -> None:
     """DFQ, table 1: MobileNetV2 at INT8 per tensor, 0.1 % raw and 71.2 % with DFQ, of 71.7 % in float."""
-    whole = accuracy(outputs_of(digits.badly_scaled, digits.pictures), digits.classes)
+    whole = accuracy(outputs_of(digits.badly_scaled, digits.images), digits.classes)
     prepared = prepared_for(digits.badly_scaled)
     request = request_for(weight_granularity="tensor")
     scores = {
-        method: accuracy(served(methods[method](prepared, request).plan, digits.pictures), digits.classes)
+        method: accuracy(served(methods[method](prepared, request).plan, digits.images), digits.classes)
         for method in (QuantizationMethod.RQ, QuantizationMethod.DFQ)
     }
     assert scores[QuantizationMethod.RQ] < whole - 0.1
@@ -31,10 +31,10 @@ def test_dfq_recovers_a_badly_scaled_depthwise_network_at_8_bits_per_tensor(digi
 
 
 def test_equalization_is_what_recovers_it(digits: Digits) -> None:
-    whole = accuracy(outputs_of(digits.badly_scaled, digits.pictures), digits.classes)
+    whole = accuracy(outputs_of(digits.badly_scaled, digits.images), digits.classes)
     request = request_for(weight_granularity="tensor")
     without = DataFreeQuantization(equalization=False)(prepared_for(digits.badly_scaled), request)
-    assert accuracy(served(without.plan, digits.pictures), digits.classes) < whole - 0.1
+    assert accuracy(served(without.plan, digits.images), digits.classes) < whole - 0.1
 
 
 @pytest.mark.parametrize("draw", ["normal", "laplace"])

@@ -22,7 +22,7 @@ from faceter.graphs.describe import is_quantized
 from faceter.graphs.packing import is_packed
 from tests.graphs.builders import GraphBuilder, residual_net
 from tests.workers.quantization.networks import PREPROCESSING, Digits, accuracy, outputs_of, request_for
-from workers.provenance import provenance_of
+from workers.jobs.provenance import provenance_of
 from workers.quantization.data import Data
 from workers.quantization.methods import methods
 from workers.quantization.pipeline import Quantized, quantize
@@ -32,11 +32,11 @@ LABELS = [str(digit) for digit in range(10)]
 
 
 def digits_zip(folder: Path, digits: Digits, *, labelled: bool = True, count: int = 120) -> Path:
-    """Write held-out digits as pictures in class folders."""
+    """Write held-out digits as images in class folders."""
     path = folder / ("digits.zip" if labelled else "plain.zip")
     with zipfile.ZipFile(path, "w") as archive:
         for index in range(count):
-            pixels = np.rint((digits.pictures[index, 0] * 0.35 + 0.3) * 255).clip(0, 255).astype(np.uint8)
+            pixels = np.rint((digits.images[index, 0] * 0.35 + 0.3) * 255).clip(0, 255).astype(np.uint8)
             buffer = io.BytesIO()
             Image.fromarray(pixels).save(buffer, "PNG")
             name = f"{digits.classes[index]}/{index:03}.png" if labelled else f"{index:03}.png"
@@ -85,9 +85,9 @@ def test_a_quantized_classifier_and_its_report(method: QuantizationMethod, digit
     (quality,) = report.quality
     assert quality.metric == "top1"
     assert quality.samples == 120
-    whole = outputs_of(digits.model, digits.pictures[:120])
+    whole = outputs_of(digits.model, digits.images[:120])
     assert quality.before == pytest.approx(accuracy(whole, digits.classes[:120]), abs=0.02)
-    answers = outputs_of(model, digits.pictures[:120])
+    answers = outputs_of(model, digits.images[:120])
     assert quality.after == pytest.approx(accuracy(answers, digits.classes[:120]), abs=0.02)
     assert report.agreement.source == "evaluation"
     assert report.agreement.top1 is not None
@@ -134,15 +134,15 @@ def test_without_data_agreement_is_on_noise_and_says_so(digits: Digits) -> None:
     assert made.report.agreement.source == "noise"
     assert made.report.agreement.samples == 256
     assert made.report.quality == []
-    assert any("seeded noise" in note for note in made.report.notes)
+    assert any("seeded noise" in note for note in made.report.warnings)
 
 
-def test_a_calibration_data_set_is_measured_and_compared_on(digits: Digits, tmp_path: Path) -> None:
+def test_a_calibration_dataset_is_measured_and_compared_on(digits: Digits, tmp_path: Path) -> None:
     with open_dataset(digits_zip(tmp_path, digits, labelled=False), DatasetKind.IMAGES, SETTINGS) as data:
-        made = run_on(digits.model, classifier(), Data(calibration=data), calibration_dataset="dts_test")
+        made = run_on(digits.model, classifier(), Data(calibration=data), calibration_dataset_id="dts_test")
     assert made.report.agreement.source == "calibration"
     assert made.report.agreement.samples == 120
-    assert any("from the calibration data" in note for note in made.report.notes)
+    assert any("from the calibration data" in note for note in made.report.warnings)
 
 
 def test_progress_only_goes_forward_when_activations_are_measured() -> None:
@@ -174,7 +174,7 @@ def test_a_model_of_fixed_batch_is_run_at_that_batch(tmp_path: Path, digits: Dig
     net.add("Flatten", net.last)
     net.add("Gemm", net.last, net.weight(10, 4), net.weight(10), transB=1)
     with open_dataset(digits_zip(tmp_path, digits, count=50), DatasetKind.IMAGES, SETTINGS) as data:
-        report = run_on(net.build(), classifier(), evaluating(data), evaluation_dataset="dts_test").report
+        report = run_on(net.build(), classifier(), evaluating(data), evaluation_dataset_id="dts_test").report
     assert report.agreement.samples == 50
     assert report.quality[0].samples == 50
     assert [item.batch for item in report.latency] == [3]
@@ -191,7 +191,7 @@ def test_layers_that_stay_float_are_named() -> None:
 
 
 def detection_zip(folder: Path) -> Path:
-    """Write four pictures with a bright square each, and its box."""
+    """Write four images with a bright square each, and its box."""
     path = folder / "squares.zip"
     rng = np.random.default_rng(0)
     images: list[dict[str, object]] = []
@@ -243,7 +243,7 @@ def test_a_detector_is_graded_on_boxes(tmp_path: Path) -> None:
     assert report.agreement.top1 is None
     assert report.agreement.boxes is not None
     assert report.agreement.boxes > 0.5
-    assert [quality.metric for quality in report.quality] == ["mAP@0.5", "mAP@[.5:.95]"]
+    assert [quality.metric for quality in report.quality] == ["map_50", "map_50_95"]
     assert report.quality[0].before > 0.9
     assert report.quality[0].after > 0.5
     assert report.quality[0].samples == 4
@@ -283,9 +283,9 @@ def test_evaluation_needs_classes(digits: Digits, tmp_path: Path) -> None:
         open_dataset(digits_zip(tmp_path, digits, labelled=False), DatasetKind.IMAGES, SETTINGS) as data,
         pytest.raises(FaceterError, match="no class folders") as error,
     ):
-        run_on(digits.model, classifier(), evaluating(data), evaluation_dataset="dts_test")
+        run_on(digits.model, classifier(), evaluating(data), evaluation_dataset_id="dts_test")
     assert error.value.kind is ProblemKind.DATASET_MISMATCH
-    assert error.value.errors[0].field == "evaluation_dataset"
+    assert error.value.errors[0].field == "evaluation_dataset_id"
 
 
 def test_evaluation_needs_the_models_labels(digits: Digits, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_evaluation_of_a_detector_needs_boxes(digits: Digits, tmp_path: Path) ->
     assert error.value.kind is ProblemKind.WRONG_DATASET_KIND
 
 
-def test_pictures_need_preprocessing(digits: Digits, tmp_path: Path) -> None:
+def test_images_need_preprocessing(digits: Digits, tmp_path: Path) -> None:
     with (
         open_dataset(digits_zip(tmp_path, digits), DatasetKind.IMAGES, SETTINGS) as data,
         pytest.raises(FaceterError, match="has no preprocessing"),

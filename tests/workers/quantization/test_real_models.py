@@ -22,35 +22,35 @@ from workers.quantization.prepared import Prepared
 from workers.quantization.simulate import SimulatedNetwork
 
 IMAGENET = Preprocessing(size=[32, 32], mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
-PICTURES = 5000
+IMAGES = 5000
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures ready for the network, and their classes."""
+class Images:
+    """Images ready for the network, and their classes."""
 
     inputs: Floats
     labels: NDArray[np.int64]
 
 
 @pytest.fixture(scope="module")
-def cifar10(shared_data: Path) -> Pictures:
-    """All pictures, decoded once."""
+def cifar10(shared_data: Path) -> Images:
+    """All images, decoded once."""
     settings = Settings(_env_file=None)
     with open_dataset(shared_data / "cifar10" / "test.zip", DatasetKind.IMAGES, settings) as data:
-        assert len(data) == PICTURES
-        (batch,) = data.batches(IMAGENET, PICTURES)
+        assert len(data) == IMAGES
+        (batch,) = data.batches(IMAGENET, IMAGES)
     assert batch.labels is not None
-    return Pictures(batch.inputs, batch.labels.astype(np.int64))
+    return Images(batch.inputs, batch.labels.astype(np.int64))
 
 
 @pytest.fixture(scope="module")
-def float_accuracy(resnet20: Prepared, cifar10: Pictures) -> float:
+def float_accuracy(resnet20: Prepared, cifar10: Images) -> float:
     return accuracy(logits_of(resnet20.model, cifar10.inputs), cifar10.labels)
 
 
 def logits_of(model: onnx.ModelProto, inputs: Floats) -> Floats:
-    """Return what ONNX Runtime answers on all cores there are, 250 pictures at a time."""
+    """Return what ONNX Runtime answers on all cores there are, 250 images at a time."""
     loaded = OnnxRuntimeEngine().load(model.SerializeToString(), threads=2)
     parts = [loaded.run({"image": part})["logits"] for part in np.array_split(inputs, len(inputs) // 250)]
     loaded.close()
@@ -66,7 +66,7 @@ def resnet20(shared_data: Path) -> Prepared:
 @pytest.mark.parametrize("method", list(methods))
 @pytest.mark.parametrize("granularity", Granularity)
 def test_resnet20_at_8_bits_is_within_half_a_point_of_float(
-    method: QuantizationMethod, granularity: Granularity, resnet20: Prepared, cifar10: Pictures, float_accuracy: float
+    method: QuantizationMethod, granularity: Granularity, resnet20: Prepared, cifar10: Images, float_accuracy: float
 ) -> None:
     plan = methods[method](resnet20, request_for(weight_granularity=granularity.value)).plan
     answers = logits_of(write_qdq(plan), cifar10.inputs)
@@ -75,7 +75,7 @@ def test_resnet20_at_8_bits_is_within_half_a_point_of_float(
 
 @pytest.mark.parametrize("method", list(methods))
 def test_resnet20_at_8_bits_is_served_as_simulated(
-    method: QuantizationMethod, resnet20: Prepared, cifar10: Pictures
+    method: QuantizationMethod, resnet20: Prepared, cifar10: Images
 ) -> None:
     plan = methods[method](resnet20, request_for(weight_granularity="tensor")).plan
     inputs = cifar10.inputs[::5]
@@ -86,9 +86,7 @@ def test_resnet20_at_8_bits_is_served_as_simulated(
     assert (np.concatenate(rows).argmax(1) == answers.argmax(1)).mean() >= 0.999
 
 
-def test_resnet20_at_4_bits_without_data_keeps_what_the_documentation_says(
-    resnet20: Prepared, cifar10: Pictures
-) -> None:
+def test_resnet20_at_4_bits_without_data_keeps_what_the_documentation_says(resnet20: Prepared, cifar10: Images) -> None:
     request = request_for(weight_bits=4, activation_bits=4)
     scores = {
         method: accuracy(logits_of(write_qdq(methods[method](resnet20, request).plan), cifar10.inputs), cifar10.labels)

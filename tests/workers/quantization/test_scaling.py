@@ -21,7 +21,7 @@ def test_a_badly_scaled_network_is_equalized_and_computes_the_same(digits: Digit
     assert even is not prepared
     assert len(notes) == 1
     assert "equalized" in notes[0]
-    before, after = (outputs_of(item.model, digits.pictures) for item in (prepared, even))
+    before, after = (outputs_of(item.model, digits.images) for item in (prepared, even))
     np.testing.assert_allclose(after, before, atol=1e-3 * np.abs(before).max())
     assert even.statistics.keys() == prepared.statistics.keys()
     moved = [n for n in even.statistics if not np.allclose(even.statistics[n].gamma, prepared.statistics[n].gamma)]
@@ -50,13 +50,13 @@ def test_published_methods_do_not_equalize(method: QuantizationMethod) -> None:
 
 def test_auto_tunes_a_badly_scaled_network_at_4_bits(digits: Digits) -> None:
     """Without equalization it ends at chance: small channels have no codes at all, and no gradient finds any."""
-    whole = accuracy(outputs_of(digits.badly_scaled, digits.pictures), digits.classes)
+    whole = accuracy(outputs_of(digits.badly_scaled, digits.images), digits.classes)
     request = request_for(method="auto", weight_bits=4, activation_bits=4, max_steps=120)
     scores = []
     as_it_came = prepared_for(digits.badly_scaled)
     even, _ = evenly_scaled(as_it_came, request, AUTO.start)
     for prepared in (as_it_came, even):
         made = tune(AUTO, prepared, request, NoHooks(), lambda session: lambda network: None)
-        scores.append(accuracy(served(made.outcome.plan, digits.pictures), digits.classes))
+        scores.append(accuracy(served(made.outcome.plan, digits.images), digits.classes))
     assert scores[0] < 0.5
     assert scores[1] > whole - 0.05

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from faceter.cli.export_torch import export
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata, Preprocessing, Task
 from faceter.contracts.settings import Settings
 from faceter.datasets.signals import SignalsDataset, signals_file
-from faceter.export_torch import export
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs
 from tests.workers.architectures import ConvNet1d, export_of
@@ -71,7 +71,7 @@ def trained(signals: NDArray[np.float32], labels: NDArray[np.int64]) -> nn.Modul
 
 @dataclass(frozen=True)
 class Waves:
-    """A trained network, and a labelled data set of waves it has not seen."""
+    """A trained network, and a labelled dataset of waves it has not seen."""
 
     model: onnx.ModelProto
     data: SignalsDataset
@@ -117,7 +117,7 @@ def evaluating(data: SignalsDataset) -> Data:
 
 @pytest.mark.parametrize("method", ["rq", "dfq", "aciq"])
 def test_accuracy_on_signals(held_out: Waves, method: str) -> None:
-    made = run_on(held_out.model, METADATA, evaluating(held_out.data), method=method, evaluation_dataset="dts_test")
+    made = run_on(held_out.model, METADATA, evaluating(held_out.data), method=method, evaluation_dataset_id="dts_test")
     (quality,) = made.report.quality
     assert (quality.metric, quality.samples) == ("top1", 300)
     whole = accuracy(outputs_of(held_out.model, held_out.signals, "signal"), held_out.labels)
@@ -143,7 +143,7 @@ def test_labels_follow_the_models_order(held_out: Waves) -> None:
 
 def test_calibrated_ranges_are_those_of_the_signals(held_out: Waves) -> None:
     made = run_on(
-        held_out.model, METADATA, Data(calibration=held_out.data), method="rq", calibration_dataset="dts_test"
+        held_out.model, METADATA, Data(calibration=held_out.data), method="rq", calibration_dataset_id="dts_test"
     )
     assert made.report.agreement.source == "calibration"
     assert made.report.agreement.samples == 300
@@ -163,7 +163,7 @@ def test_tuning_on_signals(held_out: Waves) -> None:
         weight_bits=4,
         activation_bits=4,
         max_steps=3,
-        calibration_dataset="dts_test",
+        calibration_dataset_id="dts_test",
     )
     assert made.report.tuning is not None
     assert made.report.tuning.steps == 3
@@ -208,7 +208,7 @@ def test_a_batch_that_is_fixed_is_filled(held_out: Waves) -> None:
 def test_half_precision_inputs(held_out: Waves) -> None:
     (spec,) = input_specs(held_out.model)
     halves = [spec.model_copy(update={"dtype": "float16"})]
-    (batch,) = as_input(held_out.data, METADATA, halves, "calibration_dataset").batches(5, range(5))
+    (batch,) = as_input(held_out.data, METADATA, halves, "calibration_dataset_id").batches(5, range(5))
     assert batch.inputs.dtype == np.float16
     np.testing.assert_array_equal(batch.inputs, held_out.signals[:5].astype(np.float16))
 
@@ -216,8 +216,8 @@ def test_half_precision_inputs(held_out: Waves) -> None:
 def test_signals_of_another_shape(held_out: Waves) -> None:
     specs = input_specs(export_of(ConvNet1d))
     calls: dict[str, Callable[[], object]] = {
-        "calibration_dataset": lambda: calibration_batches(held_out.data, METADATA, specs, 0),
-        "evaluation_dataset": lambda: data_comparison(held_out.data, "evaluation", METADATA, specs),
+        "calibration_dataset_id": lambda: calibration_batches(held_out.data, METADATA, specs, 0),
+        "evaluation_dataset_id": lambda: data_comparison(held_out.data, "evaluation", METADATA, specs),
     }
     for field, call in calls.items():
         with pytest.raises(FaceterError, match=r"\[2, 96\].*2, 128\]") as caught:
@@ -227,16 +227,16 @@ def test_signals_of_another_shape(held_out: Waves) -> None:
 
 
 def test_what_signals_cannot_grade(held_out: Waves) -> None:
-    pictures = ModelMetadata(task=Task.IMAGE_CLASSIFICATION, preprocessing=Preprocessing(size=[8, 8]))
+    images = ModelMetadata(task=Task.IMAGE_CLASSIFICATION, preprocessing=Preprocessing(size=[8, 8]))
     for metadata, kind in [
-        (pictures, ProblemKind.WRONG_DATASET_KIND),
+        (images, ProblemKind.WRONG_DATASET_KIND),
         (METADATA.model_copy(update={"labels": ["a", "b", "c"]}), ProblemKind.DATASET_MISMATCH),
         (METADATA.model_copy(update={"labels": None}), ProblemKind.DATASET_MISMATCH),
     ]:
         with pytest.raises(FaceterError) as caught:
             check_evaluation(metadata, DatasetKind.SIGNALS, held_out.data, 4)
         assert caught.value.kind is kind
-        assert [error.field for error in caught.value.errors] == ["evaluation_dataset"]
+        assert [error.field for error in caught.value.errors] == ["evaluation_dataset_id"]
     check_evaluation(METADATA, DatasetKind.SIGNALS, held_out.data, 3)
     check_evaluation(ModelMetadata(), DatasetKind.SIGNALS, held_out.data, 4)
 

@@ -17,7 +17,7 @@ from workers.quantization.calibration import activation_statistics
 from workers.quantization.clipping import Distribution, better_fit
 from workers.quantization.gaussian import ClampedGaussian
 from workers.quantization.methods import methods
-from workers.quantization.noise import noise_batches, noise_pictures, pixel_range
+from workers.quantization.noise import noise_batches, noise_images, pixel_range
 from workers.quantization.observation import channel_moments, observe
 from workers.quantization.propagation import propagate
 from workers.quantization.statistics import Source
@@ -150,7 +150,7 @@ def test_every_quantized_tensor_gets_statistics_from_the_best_source() -> None:
     assert "from BatchNorm statistics" in statistics.notes()[0]
 
 
-def test_ranges_of_a_picture_are_those_of_its_pixels() -> None:
+def test_ranges_of_a_image_are_those_of_its_pixels() -> None:
     preprocessing = Preprocessing(size=[8, 8], scale=1 / 255, mean=[0.5, 0.4, 0.3], std=[0.25, 0.25, 0.5])
     assert list(pixel_range(preprocessing)) == pytest.approx([-2.0, 2.4])
     plan = methods[QuantizationMethod.RQ](prepared_for(residual_net(0)), request_for(activation_bits=4)).plan
@@ -160,24 +160,24 @@ def test_ranges_of_a_picture_are_those_of_its_pixels() -> None:
     assert quantizer.high == pytest.approx(2, abs=0.02)
 
 
-def test_noise_pictures_are_smooth_and_within_the_pixels() -> None:
-    pictures = noise_pictures(64, 3, 32, 32, np.random.default_rng(0))
-    assert pictures.shape == (64, 3, 32, 32)
-    assert pictures.min() >= 0
-    assert pictures.max() <= 255
-    left, right = pictures[..., :-1] - 127.5, pictures[..., 1:] - 127.5
-    assert (left * right).mean() / np.square(pictures - 127.5).mean() > 0.6, "neighbours are alike, unlike white noise"
-    assert 20 < pictures.std() < 90
+def test_noise_images_are_smooth_and_within_the_pixels() -> None:
+    images = noise_images(64, 3, 32, 32, np.random.default_rng(0))
+    assert images.shape == (64, 3, 32, 32)
+    assert images.min() >= 0
+    assert images.max() <= 255
+    left, right = images[..., :-1] - 127.5, images[..., 1:] - 127.5
+    assert (left * right).mean() / np.square(images - 127.5).mean() > 0.6, "neighbours are alike, unlike white noise"
+    assert 20 < images.std() < 90
 
 
 def test_noise_is_seeded_and_shaped_like_the_inputs() -> None:
-    net = GraphBuilder(["n", 3, 8, 8], name="picture")
+    net = GraphBuilder(["n", 3, 8, 8], name="image")
     net.inputs.append(onnx.helper.make_tensor_value_info("tokens", onnx.TensorProto.INT64, ["n", 7]))
     net.add("Gather", net.weight(11, 4), "tokens", output="words")
-    net.add("Relu", "picture", output="y")
+    net.add("Relu", "image", output="y")
     model = net.build("y", "words")
     specs = [
-        TensorSpec(name="picture", dtype="float32", shape=["n", 3, 8, 8]),
+        TensorSpec(name="image", dtype="float32", shape=["n", 3, 8, 8]),
         TensorSpec(name="tokens", dtype="int64", shape=["n", 7]),
     ]
 
@@ -185,12 +185,12 @@ def test_noise_is_seeded_and_shaped_like_the_inputs() -> None:
         return list(noise_batches(model, specs, None, samples=10, batch=4, seed=seed))
 
     first, again, other = draw(1), draw(1), draw(2)
-    assert [len(batch["picture"]) for batch in first] == [4, 4, 2]
+    assert [len(batch["image"]) for batch in first] == [4, 4, 2]
     assert first[0]["tokens"].dtype == np.int64
     assert max(batch["tokens"].max() for batch in first) < 11
     for a, b, c in zip(first, again, other, strict=True):
-        np.testing.assert_array_equal(a["picture"], b["picture"])
-        assert not np.array_equal(a["picture"], c["picture"])
+        np.testing.assert_array_equal(a["image"], b["image"])
+        assert not np.array_equal(a["image"], c["image"])
 
 
 def test_a_fixed_batch_is_kept() -> None:

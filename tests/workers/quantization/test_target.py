@@ -8,7 +8,7 @@ import onnx
 import pytest
 from redis import Redis
 
-from app.models import summary
+from app.services.models.service import summary
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.jobs import QuantizationJob, Training
 from faceter.contracts.models import ModelMetadata
@@ -24,7 +24,7 @@ from tests.workers.quantization.networks import Digits, accuracy, one_thread, ou
 from tests.workers.quantization.test_job import started, stored_dataset, stored_model
 from tests.workers.quantization.test_pipeline import SETTINGS, classifier, digits_zip, evaluating
 from tests.workers.quantization.tuning.methods_at_work import (
-    PICTURES,
+    IMAGES,
     KilledError,
     Recording,
     digest,
@@ -80,7 +80,7 @@ def chosen(report: QuantizationReport) -> TradeOffPoint:
 
 
 def said(report: QuantizationReport, words: str) -> bool:
-    return any(words in note for note in report.notes)
+    return any(words in note for note in report.warnings)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_the_tuned_network_is_the_one_that_is_served(within_bytes: Quantized, di
     model = load_model(within_bytes.content, max_bytes=SETTINGS.max_model_bytes)
     same = outputs_of(model, inputs).argmax(1) == outputs_of(digits.model, inputs).argmax(1)
     assert float(same.mean()) == pytest.approx(chosen(report).measured or 0.0, abs=0.02)
-    assert accuracy(outputs_of(model, digits.pictures), digits.classes) > 0.8
+    assert accuracy(outputs_of(model, digits.images), digits.classes) > 0.8
 
 
 def test_the_curve_holds_what_can_be_had(within_bytes: Quantized, within_drop: Quantized) -> None:
@@ -149,7 +149,7 @@ def test_bytes_that_cannot_be_met_end_with_the_smallest(digits: Digits) -> None:
 def test_evaluation_data_choose_nothing_where_bytes_are_asked_for(
     digits: Digits, evaluation: InputDataset, tmp_path: Path
 ) -> None:
-    wrong = Digits(digits.model, digits.model, digits.calibration, digits.pictures, (digits.classes + 1) % 10)
+    wrong = Digits(digits.model, digits.model, digits.calibration, digits.images, (digits.classes + 1) % 10)
     with open_dataset(digits_zip(tmp_path, wrong, count=COUNT), DatasetKind.IMAGES, SETTINGS) as mislabelled:
         first, other = (
             run_on(digits.model, evaluating(data), target={"max_bytes": 1300}, max_steps=8)
@@ -169,7 +169,7 @@ def test_a_drop_is_met_on_the_evaluation_data(within_drop: Quantized, digits: Di
     assert trade_off.met
     assert (trade_off.original, chosen(report).measured) == (quality.before, quality.after)
     assert quality.before - quality.after <= 0.02 + 1e-9
-    answers = outputs_of(load_model(within_drop.content, max_bytes=SETTINGS.max_model_bytes), digits.pictures[:COUNT])
+    answers = outputs_of(load_model(within_drop.content, max_bytes=SETTINGS.max_model_bytes), digits.images[:COUNT])
     assert accuracy(answers, digits.classes[:COUNT]) == pytest.approx(quality.after, abs=0.02)
     assert report.size.weights_packed < 0.7 * trade_off.points[-1].weight_bytes
     met = [p.weight_bytes for p in trade_off.points if p.measured and quality.before - p.measured <= 0.02 + 1e-9]
@@ -183,7 +183,7 @@ def test_the_evaluation_data_are_measured_on_and_not_tuned_on(
     """In another order they give the same accuracies, but would give other batches."""
     order = np.arange(COUNT)[::-1]
     reversed_digits = Digits(
-        digits.model, digits.model, digits.calibration, digits.pictures[order], digits.classes[order]
+        digits.model, digits.model, digits.calibration, digits.images[order], digits.classes[order]
     )
     with open_dataset(digits_zip(tmp_path, reversed_digits, count=COUNT), DatasetKind.IMAGES, SETTINGS) as data:
         other = run_on(digits.model, evaluating(data), target={"max_drop": 2.0}, max_steps=24)
@@ -230,7 +230,7 @@ def test_ft_is_weighed_and_tuned_on_the_calibration_data_and_measured_on_others_
 ) -> None:
     made = run_on(
         digits.model, Data(calibration=evaluation), method="ft", target={"max_drop": 4.0}, max_steps=10,
-        calibration_dataset="dts_test",
+        calibration_dataset_id="dts_test",
     )  # fmt: skip
     report = made.report
     assert report.tuning is not None
@@ -282,7 +282,7 @@ def test_weights_that_take_more_than_was_reckoned_with_are_made_to_fit() -> None
     net.add("GlobalAveragePool")
     net.add("Flatten", net.last)
     net.add("Gemm", net.last, net.weight(5, 8), net.weight(5), transB=1)
-    prepared = prepared_for(net.build(), PICTURES)
+    prepared = prepared_for(net.build(), IMAGES)
 
     def within(most: int) -> tuple[Reached, int]:
         target = Target(max_bytes=most)
@@ -444,12 +444,12 @@ def test_a_stop_ends_it_soon_with_the_best_so_far(
     assert len(made.reached.choice.measured) >= 1
 
 
-def test_a_job_makes_a_mixed_model_with_its_picture(
+def test_a_job_makes_a_mixed_model_with_its_image(
     redis: Redis, settings: Settings, library: Library, digits: Digits, tmp_path: Path
 ) -> None:
     model = stored_model(library, digits, classifier())
     dataset = stored_dataset(library, digits_zip(tmp_path, digits, count=120))
-    request = request_for(target={"max_drop": 3.0}, max_steps=6, evaluation_dataset=dataset.id)
+    request = request_for(target={"max_drop": 3.0}, max_steps=6, evaluation_dataset_id=dataset.id)
     specification = QuantizationJob(model_id=model.id, request=request)
     context = started(redis, settings, library, specification)
     context.succeed(quantize_model(context, specification))
@@ -457,9 +457,9 @@ def test_a_job_makes_a_mixed_model_with_its_picture(
     assert made.name == "digits-auto-mixed"
     assert made.quantization is not None
     assert made.quantization.settings == request
-    picture = made.files["trade-off.png"]
-    assert library.blobs.read(picture.sha256).startswith(b"\x89PNG")
-    assert picture.media_type == "image/png"
+    image = made.files["trade-off.png"]
+    assert library.blobs.read(image.sha256).startswith(b"\x89PNG")
+    assert image.media_type == "image/png"
     short = summary(made).quantization
     assert short is not None
     assert short.mixed

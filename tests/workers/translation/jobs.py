@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from redis import Redis
 
-from app.queue import JobQueue
+from app.services.jobs.queue import JobQueue
 from faceter.contracts.base import new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.jobs import TranslationJob
@@ -24,34 +24,34 @@ from faceter.store import job_records, job_steps
 from faceter.store.library import Library
 from tests.engines import graphs
 from tests.workers.translation.sources import inverted, smooth
-from workers.progress import JobContext
+from workers.jobs.context import JobContext
 from workers.translation.onnx_writer import INPUT, OUTPUT
 from workers.translation.pipeline import train
 
 COUNT = 6
-"""Pictures of each domain."""
+"""Images of each domain."""
 
 
 def domains_zip(a: Sequence[Image.Image], b: Sequence[Image.Image]) -> bytes:
-    """Return a data set of two domains, with pictures of equal names."""
+    """Return a dataset of two domains, with images of equal names."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
-        for domain, pictures in (("A", a), ("B", b)):
-            for place, picture in enumerate(pictures):
+        for domain, images in (("A", a), ("B", b)):
+            for place, image in enumerate(images):
                 content = io.BytesIO()
-                picture.save(content, "PNG")
+                image.save(content, "PNG")
                 made.writestr(f"{domain}/{place}.png", content.getvalue())
     return file.getvalue()
 
 
-def pictures_of(count: int = COUNT, seed: int = 1, size: int = 36) -> tuple[list[Image.Image], list[Image.Image]]:
-    """Return drawn pictures and the same with colours inverted."""
+def images_of(count: int = COUNT, seed: int = 1, size: int = 36) -> tuple[list[Image.Image], list[Image.Image]]:
+    """Return drawn images and the same with colours inverted."""
     drawn = smooth(count, size, seed)
     return drawn, inverted(drawn)
 
 
 class Bench:
-    """A library with data sets and a model, and jobs that are done at once.
+    """A library with datasets and a model, and jobs that are done at once.
 
     Args:
         redis: The store.
@@ -64,8 +64,8 @@ class Bench:
         self.queue = JobQueue(redis, settings)
 
     def dataset(self, count: int = COUNT, seed: int = 1, *, paired: bool = False) -> Dataset:
-        """Keep drawn pictures as A and the same inverted as B."""
-        blob = self.library.store_blob(domains_zip(*pictures_of(count, seed)))
+        """Keep drawn images as A and the same inverted as B."""
+        blob = self.library.store_blob(domains_zip(*images_of(count, seed)))
         return self.library.add(
             Dataset(
                 id=new_id("dts"),
@@ -80,7 +80,7 @@ class Bench:
         )
 
     def describer(self) -> Model:
-        """Keep a model that describes pictures by four values, its tensor `p`."""
+        """Keep a model that describes images by four values, its tensor `p`."""
         content = graphs.classifier()
         graph = load_model(content, max_bytes=len(content))
         blob = self.library.store_blob(content)
@@ -105,7 +105,7 @@ class Bench:
         """Queue a small training and take it up as a worker does."""
         request = {
             "method": "cyclegan",
-            "dataset": dataset.id,
+            "dataset_id": dataset.id,
             "image_size": 16,
             "base_channels": 4,
             "generator": "resnet",
@@ -134,19 +134,19 @@ class Bench:
 
     def content(self, translator: Translator, direction: Direction) -> bytes:
         """Return a generator's ONNX file, by its model."""
-        return self.library.blobs.read(self.library.models.get(translator.models[direction]).sha256)
+        return self.library.blobs.read(self.library.models.get(translator.model_ids[direction]).sha256)
 
 
 def run_generator(content: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what a generator makes of pictures [N, 3, H, W] in [−1, 1]."""
+    """Return what a generator makes of images [N, 3, H, W] in [−1, 1]."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return np.asarray(session.run([OUTPUT], {INPUT: images})[0], np.float32)
 
 
-def translated(content: bytes, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return what a generator makes of pictures, uint8 [N, 3, H, W]."""
-    made = run_generator(content, (pictures / 127.5 - 1).astype(np.float32))
+def translated(content: bytes, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what a generator makes of images, uint8 [N, 3, H, W]."""
+    made = run_generator(content, (images / 127.5 - 1).astype(np.float32))
     values: NDArray[np.uint8] = np.rint((made + 1) * 127.5).clip(0, 255).astype(np.uint8)
     return values

@@ -1,4 +1,4 @@
-"""Small data sets of two domains, and trainings of them."""
+"""Small datasets of two domains, and trainings of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,42 +10,42 @@ from PIL import Image, ImageOps
 from workers.translation.acceleration import Accelerator
 from workers.translation.batches import Batches
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
-from workers.translation.pictures import Domain, Pictures
+from workers.translation.images import Domain, Images
 from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
 
 CPU = torch.device("cpu")
 
 
-class GivenPictures:
-    """A data set of pictures that are there already; pairs by position where they are said to be pairs.
+class GivenImages:
+    """A dataset of images that are there already; pairs by position where they are said to be pairs.
 
     Args:
-        a: Pictures of A.
-        b: Pictures of B.
+        a: Images of A.
+        b: Images of B.
         paired: Whether they are pairs.
     """
 
     def __init__(self, a: Sequence[Image.Image], b: Sequence[Image.Image], *, paired: bool = False) -> None:
-        self._pictures = {"A": list(a), "B": list(b)}
+        self._images = {"A": list(a), "B": list(b)}
         self._paired = paired
         self.read: list[tuple[Domain, int]] = []
 
     def count(self, domain: Domain) -> int:
-        return len(self._pictures[domain])
+        return len(self._images[domain])
 
     def image(self, domain: Domain, index: int) -> Image.Image:
         self.read.append((domain, index))
-        return self._pictures[domain][index]
+        return self._images[domain][index]
 
     def pairs(self) -> list[tuple[int, int]]:
-        return [(index, index) for index in range(len(self._pictures["A"]))] if self._paired else []
+        return [(index, index) for index in range(len(self._images["A"]))] if self._paired else []
 
 
 def smooth(count: int, size: int = 36, seed: int = 0) -> list[Image.Image]:
-    """Return pictures whose colours change smoothly: random brightness, less of it further down, in one tint.
+    """Return images whose colours change smoothly: random brightness, less of it further down, in one tint.
 
     Which way is up and the tint tell them from inverted ones, so that there is but one translation which fits. Were
-    colours drawn each for itself, a translator might just as well exchange them, or brighten pictures and leave dark
+    colours drawn each for itself, a translator might just as well exchange them, or brighten images and leave dark
     places dark.
     """
     random = np.random.default_rng(seed)
@@ -57,23 +57,23 @@ def smooth(count: int, size: int = 36, seed: int = 0) -> list[Image.Image]:
     ]
 
 
-def inverted(pictures: Sequence[Image.Image]) -> list[Image.Image]:
-    """Return 255 − x of every picture."""
-    return [ImageOps.invert(picture) for picture in pictures]
+def inverted(images: Sequence[Image.Image]) -> list[Image.Image]:
+    """Return 255 − x of every image."""
+    return [ImageOps.invert(image) for image in images]
 
 
 def unpaired(folder: Path, *, image_size: int = 32, count: int = 12, seed: int = 0, batch_size: int = 1) -> Batches:
-    """Return smooth pictures as A and others, inverted, as B."""
+    """Return smooth images as A and others, inverted, as B."""
     side = image_size + 4
-    source = GivenPictures(smooth(count, side, 1), inverted(smooth(count, side, 2)))
-    return Batches(Pictures(source, image_size, folder=folder), batch_size=batch_size, seed=seed)
+    source = GivenImages(smooth(count, side, 1), inverted(smooth(count, side, 2)))
+    return Batches(Images(source, image_size, folder=folder), batch_size=batch_size, seed=seed)
 
 
 def paired(folder: Path, *, image_size: int = 32, count: int = 12, seed: int = 0, batch_size: int = 1) -> Batches:
-    """Return smooth pictures as A and the same inverted as B."""
-    pictures = smooth(count, image_size + 4, 1)
-    source = GivenPictures(pictures, inverted(pictures), paired=True)
-    return Batches(Pictures(source, image_size, folder=folder), batch_size=batch_size, seed=seed, paired=True)
+    """Return smooth images as A and the same inverted as B."""
+    images = smooth(count, image_size + 4, 1)
+    source = GivenImages(images, inverted(images), paired=True)
+    return Batches(Images(source, image_size, folder=folder), batch_size=batch_size, seed=seed, paired=True)
 
 
 def small_cyclegan(folder: Path, *, seed: int = 0, batch_size: int = 1, identity: float = 0.5) -> CycleGan:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from tests.workers.translation.sources import CPU, paired, small_cyclegan, unpaired
 from tests.workers.translation.test_trainer import equal
-from workers import precision
 from workers.host import compiler
-from workers.precision import Precision
+from workers.training import precision
+from workers.training.precision import Precision
 from workers.translation import acceleration
 from workers.translation.acceleration import LONG_ENOUGH, Accelerator
 from workers.translation.cyclegan import CycleGan, CycleGanSettings

@@ -1,4 +1,4 @@
-"""The order of training, what is cut out of pictures, and going on from a position."""
+"""The order of training, what is cut out of images, and going on from a position."""
 
 import threading
 from collections import Counter
@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.workers.translation.sources import GivenPictures, inverted, smooth
+from tests.workers.translation.sources import GivenImages, inverted, smooth
 from workers.translation.batches import Batches, cut, normalized
-from workers.translation.pictures import Pictures
+from workers.translation.images import Images
 
 
 def plain(*numbers: int) -> list[Image.Image]:
-    """Return pictures of one grey each, told by it."""
+    """Return images of one grey each, told by it."""
     return [Image.new("RGB", (36, 36), (number, number, number)) for number in numbers]
 
 
@@ -30,8 +30,8 @@ def taken(batches: Batches, count: int) -> list[tuple[list[int], list[int]]]:
 
 
 def of_greys(folder: Path, a: range, b: range, *, seed: int = 0, batch_size: int = 1, paired: bool = False) -> Batches:
-    source = GivenPictures(plain(*a), plain(*b), paired=paired)
-    return Batches(Pictures(source, 32, folder=folder), batch_size=batch_size, seed=seed, paired=paired)
+    source = GivenImages(plain(*a), plain(*b), paired=paired)
+    return Batches(Images(source, 32, folder=folder), batch_size=batch_size, seed=seed, paired=paired)
 
 
 def test_a_walks_through_a_shuffled_epoch_and_b_is_drawn(tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ def test_batches_are_of_one_size_across_epochs(tmp_path: Path) -> None:
 
 
 def test_pairs_stay_together_and_are_cut_and_mirrored_alike(tmp_path: Path) -> None:
-    pictures = smooth(7, 50)
-    source = GivenPictures(pictures, inverted(pictures), paired=True)
-    batches = Batches(Pictures(source, 32, folder=tmp_path), batch_size=2, seed=0, paired=True)
+    images = smooth(7, 50)
+    source = GivenImages(images, inverted(images), paired=True)
+    batches = Batches(Images(source, 32, folder=tmp_path), batch_size=2, seed=0, paired=True)
     for _ in range(20):
         first, second = batches.take()
         # Bicubic filtering of x and of 255 − x is rounded and clipped each for itself.
@@ -77,9 +77,9 @@ def test_pairs_stay_together_and_are_cut_and_mirrored_alike(tmp_path: Path) -> N
 
 
 def test_pairs_that_are_not_there_are_missed(tmp_path: Path) -> None:
-    pictures = Pictures(GivenPictures(smooth(2), smooth(2)), 32, folder=tmp_path)
+    images = Images(GivenImages(smooth(2), smooth(2)), 32, folder=tmp_path)
     with pytest.raises(ValueError, match="no pairs"):
-        Batches(pictures, batch_size=1, seed=0, paired=True)
+        Batches(images, batch_size=1, seed=0, paired=True)
 
 
 def test_crops_reach_everywhere_and_half_are_mirrored() -> None:
@@ -103,8 +103,8 @@ def test_pixels_become_minus_one_to_one() -> None:
 
 
 def test_a_batch_is_float32_of_the_size_asked_for(tmp_path: Path) -> None:
-    source = GivenPictures(smooth(3, 60), smooth(3, 60, seed=1))
-    batches = Batches(Pictures(source, 32, folder=tmp_path), batch_size=4, seed=0)
+    source = GivenImages(smooth(3, 60), smooth(3, 60, seed=1))
+    batches = Batches(Images(source, 32, folder=tmp_path), batch_size=4, seed=0)
     for part in batches.take():
         assert part.shape == (4, 3, 32, 32)
         assert part.dtype is torch.float32
@@ -112,9 +112,9 @@ def test_a_batch_is_float32_of_the_size_asked_for(tmp_path: Path) -> None:
 
 
 def test_batches_follow_from_the_seed(tmp_path: Path) -> None:
-    source = GivenPictures(smooth(6), smooth(6, seed=1))
-    pictures = Pictures(source, 32, folder=tmp_path)
-    first, equal, other = (Batches(pictures, batch_size=1, seed=seed) for seed in (3, 3, 4))
+    source = GivenImages(smooth(6), smooth(6, seed=1))
+    images = Images(source, 32, folder=tmp_path)
+    first, equal, other = (Batches(images, batch_size=1, seed=seed) for seed in (3, 3, 4))
     same = [
         [torch.equal(x, y) for x, y in zip(one.take(), two.take(), strict=True)]
         for one, two in ((first, equal), (first, equal), (first, other))
@@ -124,9 +124,9 @@ def test_batches_follow_from_the_seed(tmp_path: Path) -> None:
 
 def test_a_position_is_gone_on_from(tmp_path: Path) -> None:
     """Also by batches of another seed that have been somewhere else."""
-    source = GivenPictures(smooth(6), smooth(5, seed=1))
-    pictures = Pictures(source, 32, folder=tmp_path)
-    first, again = Batches(pictures, batch_size=2, seed=3), Batches(pictures, batch_size=2, seed=4)
+    source = GivenImages(smooth(6), smooth(5, seed=1))
+    images = Images(source, 32, folder=tmp_path)
+    first, again = Batches(images, batch_size=2, seed=3), Batches(images, batch_size=2, seed=4)
     for _ in range(7):
         first.take()
     for _ in range(8):
@@ -137,7 +137,7 @@ def test_a_position_is_gone_on_from(tmp_path: Path) -> None:
         assert all(torch.equal(x, y) for x, y in zip(first.take(), again.take(), strict=True))
 
 
-def test_pictures_are_made_beforehand_and_waiting_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_made_beforehand_and_waiting_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = of_greys(tmp_path, range(0, 4), range(100, 104))
     batches.take()
     made, held = batches._batch, threading.Event()
@@ -156,7 +156,7 @@ def test_pictures_are_made_beforehand_and_waiting_is_counted(tmp_path: Path, mon
     assert batches.waited - before > 0.1
 
 
-def test_a_picture_that_cannot_be_made_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_that_cannot_be_made_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = of_greys(tmp_path, range(0, 4), range(100, 104))
 
     def broken(position: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.references.translation import cyclegan_judged, cyclegan_losses, cyclegan_total
 from tests.workers.translation.sources import CPU, small_cyclegan, smooth, unpaired
-from workers.budget import Budget
+from workers.training.budget import Budget
 from workers.translation.acceleration import Accelerator
 from workers.translation.batches import normalized
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
@@ -146,7 +146,7 @@ def test_inverted_colours_are_learned_in_both_directions(tmp_path: Path) -> None
     """Of halves that hold no pairs.
 
     In shares of the range, errors measured are 0.05 to 0.06. A network that changes nothing is off by 0.54, the mean
-    picture of the other domain by 0.107.
+    image of the other domain by 0.107.
     """
     settings = CycleGanSettings(image_size=32, channels=8, blocks=2, identity=0.0, learning_rate=1e-3)
     trainer = CycleGan(settings, unpaired(tmp_path, count=64), Accelerator(CPU))
@@ -170,7 +170,7 @@ def test_inverted_colours_are_learned_in_both_directions(tmp_path: Path) -> None
 
 
 def _difference(first: Tensor, second: Tensor) -> float:
-    """Return the mean absolute difference of pictures in [−1, 1], in shares of that range."""
+    """Return the mean absolute difference of images in [−1, 1], in shares of that range."""
     return float((first - second).abs().mean()) / 2
 
 

@@ -10,8 +10,8 @@ from tests.references.prdc import prdc
 from workers.translation.evaluation import (
     LEAST,
     EvaluationSet,
+    ImagesInMemory,
     K,
-    PicturesInMemory,
     brightness,
     difference,
     evaluate,
@@ -21,7 +21,7 @@ from workers.translation.samples import Pixels
 A2B, B2A = Direction.A2B, Direction.B2A
 
 
-def pictures(count: int, seed: int = 0, size: int = 4) -> Pixels:
+def images(count: int, seed: int = 0, size: int = 4) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (count, 3, size, size), np.uint8)
 
 
@@ -40,7 +40,7 @@ def colours(given: Pixels) -> NDArray[np.float32]:
 
 
 def set_of(count: int = 12, *, paired: bool = True, held_out: bool = True) -> EvaluationSet:
-    a = pictures(count)
+    a = images(count)
     grey = np.full((3, 4, 4), 127.5)
     return EvaluationSet({"A": a, "B": 255 - a}, held_out=held_out, paired=paired, mean={"A": grey, "B": grey})
 
@@ -73,9 +73,9 @@ def test_a_translator_that_is_right() -> None:
     assert list(graded) == [A2B, B2A]
     for direction in Direction:
         one = graded[direction]
-        assert (one.pictures, one.held_out) == (12, True)
+        assert (one.images, one.held_out) == (12, True)
         assert (one.pixel_error, one.reconstruction_error) == (0, 0)
-        assert one.mean_picture_error == difference(found.pictures["A"], np.full((12, 3, 4, 4), 127.5))
+        assert one.mean_image_error == difference(found.images["A"], np.full((12, 3, 4, 4), 127.5))
         assert one.brightness["translated"] == one.brightness["target"]
         assert one.brightness["source"] == pytest.approx(1 - one.brightness["target"], abs=2e-5)
         assert one.metrics["coverage"] == 1
@@ -97,11 +97,11 @@ def test_density_and_coverage_are_those_of_the_reference() -> None:
     found = set_of(15)
 
     def noisy(direction: Direction, given: Pixels) -> Pixels:
-        noise = pictures(len(given), 5)
+        noise = images(len(given), 5)
         return (given // 2 + noise // 2).astype(np.uint8)
 
     (one,) = evaluate(found, [A2B], noisy, colours).values()
-    real, made = colours(found.pictures["B"]), colours(noisy(A2B, found.pictures["A"]))
+    real, made = colours(found.images["B"]), colours(noisy(A2B, found.images["A"]))
     expected = prdc(real.astype(np.float64), made.astype(np.float64), K)
     for name in ("density", "coverage"):
         assert one.metrics[name] == pytest.approx(expected[name], abs=1e-5)
@@ -121,17 +121,17 @@ def test_one_direction_alone_is_not_translated_back() -> None:
 
 def test_without_pairs_there_is_no_error_of_pixels() -> None:
     (one, _) = evaluate(set_of(paired=False, held_out=False), [A2B, B2A], negative, None).values()
-    assert (one.pixel_error, one.mean_picture_error, one.held_out) == (None, None, False)
+    assert (one.pixel_error, one.mean_image_error, one.held_out) == (None, None, False)
     assert one.reconstruction_error == 0
 
 
 @pytest.mark.parametrize(("count", "told"), [(LEAST - 1, False), (LEAST, True)])
-def test_too_few_pictures_are_not_measured(count: int, told: bool) -> None:
+def test_too_few_images_are_not_measured(count: int, told: bool) -> None:
     (one,) = evaluate(set_of(count), [A2B], negative, colours).values()
     assert bool(one.metrics) is bool(one.untranslated) is told
 
 
-def test_real_pictures_are_described_once() -> None:
+def test_real_images_are_described_once() -> None:
     described: list[bytes] = []
 
     def counted(given: Pixels) -> NDArray[np.float32]:
@@ -143,7 +143,7 @@ def test_real_pictures_are_described_once() -> None:
     assert len(described) == 4
 
 
-def test_many_pictures_are_translated_a_few_at_a_time_and_progress_is_told() -> None:
+def test_many_images_are_translated_a_few_at_a_time_and_progress_is_told() -> None:
     sizes: list[int] = []
     told: list[float] = []
 
@@ -152,15 +152,15 @@ def test_many_pictures_are_translated_a_few_at_a_time_and_progress_is_told() -> 
         return given
 
     (one,) = evaluate(set_of(40), [A2B], noted, None, told.append).values()
-    assert one.pictures == 40
+    assert one.images == 40
     assert sizes == [16, 16, 8]
     assert told == [0.5, 1.0]
 
 
-def test_pictures_in_memory_are_a_models_input() -> None:
-    given = pictures(5)
+def test_images_in_memory_are_a_models_input() -> None:
+    given = images(5)
     preprocessing = Preprocessing(size=[4, 4], mean=[0.5], std=[0.25])
-    held = PicturesInMemory(given)
+    held = ImagesInMemory(given)
     assert len(held) == 5
     batches = list(held.batches(preprocessing, 2))
     assert [batch.indices.tolist() for batch in batches] == [[0, 1], [2, 3], [4]]

@@ -1,4 +1,4 @@
-"""The pictures that translations are graded with: which, of what size, and the mean of those trained on."""
+"""The images that translations are graded with: which, of what size, and the mean of those trained on."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -7,43 +7,41 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.workers.translation.sources import GivenPictures, smooth
+from tests.workers.translation.sources import GivenImages, smooth
 from workers.translation.evaluation_set import MOST, evaluation_set
-from workers.translation.pictures import Pictures
+from workers.translation.images import Images
 
 SIZE = 16
 
 
 def plain(*values: int, size: int = 20) -> list[Image.Image]:
-    """Return pictures of one colour each, a grey."""
+    """Return images of one colour each, a grey."""
     return [Image.new("RGB", (size, size), (value, value, value)) for value in values]
 
 
 @pytest.fixture
-def trained_on(tmp_path: Path) -> Pictures:
-    return Pictures(GivenPictures(plain(0, 100), plain(200, 230, 230)), SIZE, folder=tmp_path)
+def trained_on(tmp_path: Path) -> Images:
+    return Images(GivenImages(plain(0, 100), plain(200, 230, 230)), SIZE, folder=tmp_path)
 
 
-def test_all_pictures_are_there_in_order_and_in_size(trained_on: Pictures) -> None:
-    found = evaluation_set(
-        GivenPictures(plain(10, 20, 30), plain(40, 50)), trained_on, SIZE, held_out=True, paired=False
-    )
-    assert found.pictures["A"].shape == (3, 3, SIZE, SIZE)
-    assert found.pictures["A"].dtype == np.uint8
-    assert found.pictures["A"].mean(axis=(1, 2, 3)).tolist() == [10, 20, 30]
-    assert found.pictures["B"].mean(axis=(1, 2, 3)).tolist() == [40, 50]
+def test_all_images_are_there_in_order_and_in_size(trained_on: Images) -> None:
+    found = evaluation_set(GivenImages(plain(10, 20, 30), plain(40, 50)), trained_on, SIZE, held_out=True, paired=False)
+    assert found.images["A"].shape == (3, 3, SIZE, SIZE)
+    assert found.images["A"].dtype == np.uint8
+    assert found.images["A"].mean(axis=(1, 2, 3)).tolist() == [10, 20, 30]
+    assert found.images["B"].mean(axis=(1, 2, 3)).tolist() == [40, 50]
     assert (found.held_out, found.paired) == (True, False)
 
 
-def test_pictures_are_brought_to_size_as_for_training(trained_on: Pictures) -> None:
-    (picture,) = smooth(1, 40)
-    found = evaluation_set(GivenPictures([picture], [picture]), trained_on, SIZE, held_out=False, paired=False)
-    expected = np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
-    np.testing.assert_array_equal(found.pictures["A"][0], expected)
+def test_images_are_brought_to_size_as_for_training(trained_on: Images) -> None:
+    (image,) = smooth(1, 40)
+    found = evaluation_set(GivenImages([image], [image]), trained_on, SIZE, held_out=False, paired=False)
+    expected = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(found.images["A"][0], expected)
 
 
-def test_the_mean_is_that_of_the_pictures_trained_on(trained_on: Pictures) -> None:
-    found = evaluation_set(GivenPictures(plain(1), plain(2)), trained_on, SIZE, held_out=True, paired=False)
+def test_the_mean_is_that_of_the_images_trained_on(trained_on: Images) -> None:
+    found = evaluation_set(GivenImages(plain(1), plain(2)), trained_on, SIZE, held_out=True, paired=False)
     for domain, value in (("A", 50), ("B", 220)):
         assert found.mean[domain].shape == (3, SIZE, SIZE)
         np.testing.assert_allclose(found.mean[domain], value, atol=1e-3)
@@ -52,36 +50,36 @@ def test_the_mean_is_that_of_the_pictures_trained_on(trained_on: Pictures) -> No
 def test_the_mean_keeps_places_and_colours(tmp_path: Path) -> None:
     half = Image.new("RGB", (32, 32))
     half.paste((255, 0, 0), (0, 0, 16, 32))
-    pictures = Pictures(GivenPictures([half, half], plain(9)), SIZE, folder=tmp_path)
-    mean = evaluation_set(GivenPictures([half], plain(9)), pictures, SIZE, held_out=True, paired=False).mean["A"]
+    images = Images(GivenImages([half, half], plain(9)), SIZE, folder=tmp_path)
+    mean = evaluation_set(GivenImages([half], plain(9)), images, SIZE, held_out=True, paired=False).mean["A"]
     np.testing.assert_allclose(mean[0, :, :5], 255, atol=1)
     np.testing.assert_allclose(mean[0, :, -5:], 0, atol=1)
     np.testing.assert_allclose(mean[1:], 0, atol=1)
 
 
-class Crossed(GivenPictures):
-    """Pairs whose pictures are not in the same order."""
+class Crossed(GivenImages):
+    """Pairs whose images are not in the same order."""
 
     def pairs(self) -> list[tuple[int, int]]:
         return [(0, 2), (1, 0), (2, 1)]
 
 
-def test_pairs_stay_together(trained_on: Pictures) -> None:
+def test_pairs_stay_together(trained_on: Images) -> None:
     source = Crossed(plain(1, 2, 3), plain(102, 103, 101))
     found = evaluation_set(source, trained_on, SIZE, held_out=True, paired=True)
     assert found.paired
-    a, b = (found.pictures[domain].mean(axis=(1, 2, 3)) for domain in "AB")
+    a, b = (found.images[domain].mean(axis=(1, 2, 3)) for domain in "AB")
     np.testing.assert_array_equal(b - a, 100)
     unpaired = evaluation_set(source, trained_on, SIZE, held_out=True, paired=False)
-    assert unpaired.pictures["B"].mean(axis=(1, 2, 3)).tolist() == [102, 103, 101]
+    assert unpaired.images["B"].mean(axis=(1, 2, 3)).tolist() == [102, 103, 101]
 
 
 @pytest.mark.parametrize("paired", [False, True])
-def test_of_many_pictures_some_are_taken_spread_over_all(trained_on: Pictures, paired: bool) -> None:
-    picture = plain(7, size=2)[0]
-    source = GivenPictures([picture] * 1200, [picture] * (1200 if paired else 3), paired=paired)
+def test_of_many_images_some_are_taken_spread_over_all(trained_on: Images, paired: bool) -> None:
+    image = plain(7, size=2)[0]
+    source = GivenImages([image] * 1200, [image] * (1200 if paired else 3), paired=paired)
     found = evaluation_set(source, trained_on, 4, held_out=True, paired=paired)
-    assert [len(found.pictures[domain]) for domain in "AB"] == ([MOST, MOST] if paired else [MOST, 3])
+    assert [len(found.images[domain]) for domain in "AB"] == ([MOST, MOST] if paired else [MOST, 3])
     read = [index for domain, index in source.read if domain == "A"]
     assert len(set(read)) == MOST == 500
     assert {second - first for first, second in pairwise(read)} == {2, 3}

@@ -57,7 +57,7 @@ def test_the_one_that_is_answered_is_drawn_evenly_from_all() -> None:
     assert all(abs(count - sum(counts) / 10) < 5 * (sum(counts) / 10) ** 0.5 for count in counts)
 
 
-def test_each_picture_of_a_batch_is_drawn_for_itself() -> None:
+def test_each_image_of_a_batch_is_drawn_for_itself() -> None:
     together, alone = pool(capacity=3), pool(capacity=3)
     for start in range(0, 60, 4):
         batch = numbered(*range(start, start + 4))
@@ -65,7 +65,7 @@ def test_each_picture_of_a_batch_is_drawn_for_itself() -> None:
         assert torch.equal(found, torch.cat([alone.query(image[None]) for image in batch]))
 
 
-def test_what_is_stored_neither_changes_with_the_picture_nor_has_gradients() -> None:
+def test_what_is_stored_neither_changes_with_the_image_nor_has_gradients() -> None:
     images = pool(capacity=1)
     given = numbered(7).requires_grad_(True)
     assert not images.query(given * 1.0).requires_grad

@@ -10,8 +10,8 @@ from torch import Tensor
 from faceter.contracts.errors import FaceterError, ProblemKind
 from tests.workers.translation.sources import small_cyclegan, small_pix2pix
 from tests.workers.translation.test_trainer import equal
-from workers import checkpoints
-from workers.budget import Budget
+from workers.jobs import checkpoints
+from workers.training.budget import Budget
 from workers.translation.cyclegan import CycleGan
 from workers.translation.loop import Progress, Training
 from workers.translation.trainer import Trainer

@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.translator_checks import layers_at
+from app.services.translators.checks import layers_at
 from faceter.contracts.translators import GeneratorKind, TranslationMethod, TranslatorTraining
-from tests.workers.translation.sources import CPU, GivenPictures, smooth
+from tests.workers.translation.sources import CPU, GivenImages, smooth
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
+from workers.translation.images import Images
 from workers.translation.methods import begin, settings_of
-from workers.translation.pictures import Pictures
 from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
 from workers.translation.trainer import Settings
 
 
 def request(**said: object) -> TranslatorTraining:
-    return TranslatorTraining.model_validate({"method": "cyclegan", "dataset": "dts_x", "image_size": 16, **said})
+    return TranslatorTraining.model_validate({"method": "cyclegan", "dataset_id": "dts_x", "image_size": 16, **said})
 
 
 def test_everything_that_is_said_reaches_the_method() -> None:
@@ -33,7 +33,7 @@ def test_everything_that_is_said_reaches_the_method() -> None:
 
 @pytest.mark.parametrize("method", list(TranslationMethod))
 def test_the_papers_settings_are_the_defaults_of_requests_too(method: TranslationMethod) -> None:
-    settings = settings_of(TranslatorTraining(method=method, dataset="dts_x"))
+    settings = settings_of(TranslatorTraining(method=method, dataset_id="dts_x"))
     published = CycleGanSettings(blocks=9) if method is TranslationMethod.CYCLEGAN else Pix2PixSettings(blocks=9)
     assert settings == published
 
@@ -45,15 +45,15 @@ def test_the_papers_settings_are_the_defaults_of_requests_too(method: Translatio
 def test_the_budget_is_in_steps_or_in_seconds(
     said: dict[str, object], steps: int | None, seconds: float | None, tmp_path: Path
 ) -> None:
-    pictures = Pictures(GivenPictures(smooth(5), smooth(3)), 16, folder=tmp_path)
-    trainer, budget = begin(request(base_channels=2, residual_blocks=1, **said), pictures, CPU)
+    images = Images(GivenImages(smooth(5), smooth(3)), 16, folder=tmp_path)
+    trainer, budget = begin(request(base_channels=2, residual_blocks=1, **said), images, CPU)
     assert isinstance(trainer, CycleGan)
     assert (budget.limit_steps, budget.limit_seconds) == (steps, seconds)
 
 
 def test_pix2pix_walks_through_pairs(tmp_path: Path) -> None:
-    pictures = Pictures(GivenPictures(smooth(4), smooth(4), paired=True), 32, folder=tmp_path)
-    trainer, budget = begin(request(method="pix2pix", image_size=32, base_channels=2, epochs=2), pictures, CPU)
+    images = Images(GivenImages(smooth(4), smooth(4), paired=True), 32, folder=tmp_path)
+    trainer, budget = begin(request(method="pix2pix", image_size=32, base_channels=2, epochs=2), images, CPU)
     assert isinstance(trainer, Pix2Pix)
     assert budget.limit_steps == 8
     assert list(trainer.generators()) == ["a2b"]

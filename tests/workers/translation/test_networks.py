@@ -47,7 +47,7 @@ def test_parameters_are_as_many_as_published(module: nn.Module, expected: int) -
 
 @pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70)])
 def test_a_score_sees_a_patch_of_the_published_size(layers: int, field: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the norms, which see the whole picture."""
+    """Without the norms, which see the whole image."""
     monkeypatch.setattr(networks, "instance_norm", lambda x: x)
     module = PatchDiscriminator(channels=4, layers=layers)
     image = drawn(1, 3, 128, 128).requires_grad_(True)
@@ -66,7 +66,7 @@ def test_a_discriminator_answers_a_score_for_each_patch() -> None:
 
 
 @pytest.mark.parametrize("module", [ResnetGenerator(4, blocks=1), UnetGenerator(2, depth=3)])
-def test_a_translation_is_a_picture_of_the_same_size(module: ResnetGenerator | UnetGenerator) -> None:
+def test_a_translation_is_a_image_of_the_same_size(module: ResnetGenerator | UnetGenerator) -> None:
     for height, width in ((module.multiple * 2, module.multiple * 3), (module.multiple * 4, module.multiple * 2)):
         made = module(drawn(2, 3, height, width))
         assert made.shape == (2, 3, height, width)
@@ -74,7 +74,7 @@ def test_a_translation_is_a_picture_of_the_same_size(module: ResnetGenerator | U
         assert float(made.detach().abs().max()) <= 1.0
 
 
-def test_a_picture_is_translated_alike_whatever_else_is_in_its_batch() -> None:
+def test_a_image_is_translated_alike_whatever_else_is_in_its_batch() -> None:
     images = drawn(3, 3, 32, 32)
     for module in (ResnetGenerator(4, blocks=1), UnetGenerator(4, depth=4)):
         initialize(module, seeded())

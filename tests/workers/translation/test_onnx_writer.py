@@ -35,7 +35,7 @@ def unet(depth: int = 6) -> UnetGenerator:
     return module
 
 
-def pictures(count: int, height: int, width: int) -> torch.Tensor:
+def images(count: int, height: int, width: int) -> torch.Tensor:
     return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(height)) * 2 - 1
 
 
@@ -58,7 +58,7 @@ def test_onnx_runtime_computes_what_the_module_does(
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     module.eval()
     for count, height, width in sizes:
-        x = pictures(count, height, width)
+        x = images(count, height, width)
         with torch.no_grad():
             expected = module(x).numpy()
         found = np.asarray(session.run(None, {"image": x.numpy()})[0])

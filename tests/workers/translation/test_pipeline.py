@@ -19,10 +19,10 @@ from faceter.contracts.settings import Settings
 from faceter.contracts.translators import Direction, DirectionEvaluation, Translator
 from faceter.store import job_checkpoints
 from faceter.store.library import Library
-from faceter.translation.archive import CURVES, CURVES_PICTURE, STATE, Archive
-from tests.workers.pictures.images import opened
-from tests.workers.translation.jobs import Bench, pictures_of, run_generator, translated
-from workers import checkpoints
+from faceter.translation.archive import CURVES, CURVES_IMAGE, STATE, Archive
+from tests.workers.figures.images import opened
+from tests.workers.translation.jobs import Bench, images_of, run_generator, translated
+from workers.jobs import checkpoints
 from workers.translation.cyclegan import CycleGan
 from workers.translation.methods import settings_of
 from workers.translation.pipeline import train
@@ -56,25 +56,25 @@ def is_what_was_trained(bench: Bench, translator: Translator, height: int = 24, 
         assert found.std() > 1e-3
 
 
-def resized(pictures: list[Image.Image], size: int = 16) -> NDArray[np.uint8]:
-    small = [picture.resize((size, size), Image.Resampling.BICUBIC) for picture in pictures]
-    return np.stack([np.asarray(picture).transpose(2, 0, 1) for picture in small])
+def resized(images: list[Image.Image], size: int = 16) -> NDArray[np.uint8]:
+    small = [image.resize((size, size), Image.Resampling.BICUBIC) for image in images]
+    return np.stack([np.asarray(image).transpose(2, 0, 1) for image in small])
 
 
 def agrees(graded: DirectionEvaluation, content: bytes, back: bytes | None, a: NDArray[np.uint8]) -> None:
-    """See that an evaluation of drawn pictures and their opposites says what was measured by ONNX Runtime."""
+    """See that an evaluation of drawn images and their opposites says what was measured by ONNX Runtime."""
     made = translated(content, a)
     luma = np.array([0.299, 0.587, 0.114])
 
-    def bright(pictures: NDArray[np.uint8]) -> float:
-        return float(np.einsum("nchw,c->", pictures / 255, luma)) / pictures[:, 0].size
+    def bright(images: NDArray[np.uint8]) -> float:
+        return float(np.einsum("nchw,c->", images / 255, luma)) / images[:, 0].size
 
     assert graded.brightness == pytest.approx(
         {"source": bright(a), "translated": bright(made), "target": bright(255 - a)}, abs=2e-3
     )
     assert graded.pixel_error == pytest.approx(np.abs(made / 255 - (255 - a) / 255).mean(), abs=2e-3)
-    assert graded.mean_picture_error is not None
-    assert 0 < graded.mean_picture_error < 0.5
+    assert graded.mean_image_error is not None
+    assert 0 < graded.mean_image_error < 0.5
     if back is None:
         assert graded.reconstruction_error is None
     else:
@@ -85,7 +85,7 @@ def agrees(graded: DirectionEvaluation, content: bytes, back: bytes | None, a: N
 def test_a_cyclegan_of_pairs(bench: Bench) -> None:
     dataset, describer = bench.dataset(paired=True), bench.describer()
     context, job = bench.started(
-        dataset, epochs=3, seed=7, features={"model": describer.id, "tensor": "p"}, evaluation_dataset=dataset.id
+        dataset, epochs=3, seed=7, features={"model_id": describer.id, "tensor": "p"}, evaluation_dataset_id=dataset.id
     )
     result = train(context, job)
     assert result.translator_id == context.new_id("trl")
@@ -120,11 +120,11 @@ def test_a_cyclegan_of_pairs(bench: Bench) -> None:
         "features": describer.sha256,
     }
 
-    a = resized(pictures_of()[0])
-    for direction, pictures in ((A2B, a), (B2A, 255 - a)):
+    a = resized(images_of()[0])
+    for direction, images in ((A2B, a), (B2A, 255 - a)):
         graded = found.evaluation[direction]
-        assert (graded.pictures, graded.held_out) == (6, True)
-        agrees(graded, bench.content(found, direction), bench.content(found, direction.back), pictures)
+        assert (graded.images, graded.held_out) == (6, True)
+        agrees(graded, bench.content(found, direction), bench.content(found, direction.back), images)
         for metrics in (graded.metrics, graded.untranslated):
             assert set(metrics) == {"density", "coverage", "fid"}
             assert min(metrics.values()) >= 0
@@ -135,13 +135,13 @@ def test_a_cyclegan_of_pairs(bench: Bench) -> None:
 def test_the_models_are_models_like_any_other(bench: Bench) -> None:
     found = bench.trained(bench.dataset(), name="there and back")
     for direction in Direction:
-        model = bench.library.models.get(found.models[direction])
+        model = bench.library.models.get(found.model_ids[direction])
         assert Model.model_validate_json(model.model_dump_json()) == model
         assert model.name == f"there and back ({direction})"
         assert (
             model.sha256 == found.model_sha256[direction] == hashlib.sha256(bench.content(found, direction)).hexdigest()
         )
-        assert (model.metadata.task, model.opset) == ("image-translation", 18)
+        assert (model.metadata.task, model.opset) == ("image_translation", 18)
         assert model.metadata.preprocessing is not None
         assert model.metadata.preprocessing.size == [16, 16]
         assert model.inputs[0].shape == ["batch", 3, "height", "width"]
@@ -153,7 +153,7 @@ def test_the_models_are_models_like_any_other(bench: Bench) -> None:
 def test_the_archive_samples_and_curves(bench: Bench) -> None:
     found = bench.trained(bench.dataset(), epochs=2)
     with Archive(bench.library.blobs.path(found.sha256)) as archive:
-        names = ["a2b.onnx", "b2a.onnx", CURVES, CURVES_PICTURE, "samples/000000006.png", STATE]
+        names = ["a2b.onnx", "b2a.onnx", CURVES, CURVES_IMAGE, "samples/000000006.png", STATE]
         assert archive.names == names
         assert archive.directions == [A2B, B2A]
         for direction in Direction:
@@ -165,12 +165,12 @@ def test_the_archive_samples_and_curves(bench: Bench) -> None:
             assert mean == pytest.approx(np.mean([point.losses[name] for point in points]))
         sheet = archive.read("samples/000000006.png")
         assert bench.library.blobs.read(found.files["samples.png"].sha256) == sheet
-        assert bench.library.blobs.read(found.files["curves.png"].sha256) == archive.read(CURVES_PICTURE)
-        assert opened(archive.read(CURVES_PICTURE)).std() > 5
+        assert bench.library.blobs.read(found.files["curves.png"].sha256) == archive.read(CURVES_IMAGE)
+        assert opened(archive.read(CURVES_IMAGE)).std() > 5
     pixels = opened(sheet)
     shown = {tuple(row) for row in pixels.reshape(-1, 3).tolist()}
-    for real in (resized(pictures_of()[0]), 255 - resized(pictures_of()[0])):
-        assert {tuple(row) for row in real[0].reshape(3, -1).T.tolist()} <= shown, "real pictures are on it"
+    for real in (resized(images_of()[0]), 255 - resized(images_of()[0])):
+        assert {tuple(row) for row in real[0].reshape(3, -1).T.tolist()} <= shown, "real images are on it"
     assert not list((bench.settings.data_dir / "scratch").glob("*")), "and nothing is left"
 
 
@@ -179,25 +179,25 @@ def test_pix2pix_has_one_direction(bench: Bench) -> None:
     found = bench.trained(
         dataset, method="pix2pix", generator="unet", residual_blocks=None, image_size=32, direction="b2a", seed=3
     )
-    assert list(found.models) == list(found.evaluation) == [B2A]
+    assert list(found.model_ids) == list(found.evaluation) == [B2A]
     is_what_was_trained(bench, found, 64, 32)
-    agrees(found.evaluation[B2A], bench.content(found, B2A), None, 255 - resized(pictures_of()[0], 32))
+    agrees(found.evaluation[B2A], bench.content(found, B2A), None, 255 - resized(images_of()[0], 32))
     assert not found.evaluation[B2A].held_out
     assert found.warnings == [
-        "The evaluation looks at pictures of the training set. Name an `evaluation_dataset` for others."
+        "The evaluation looks at images of the training set. Name an `evaluation_dataset_id` for others."
     ]
     assert found.training is not None
     assert set(found.training.losses) == {"G_adversarial", "l1", "D_real", "D_fake"}
 
 
-def test_unpaired_pictures_have_no_pixel_error_and_few_have_no_metrics(bench: Bench) -> None:
+def test_unpaired_images_have_no_pixel_error_and_few_have_no_metrics(bench: Bench) -> None:
     features = {"model": bench.describer().id, "tensor": "p"}
-    found = bench.trained(bench.dataset(), evaluation_dataset=bench.dataset(5, 2).id, features=features)
+    found = bench.trained(bench.dataset(), evaluation_dataset_id=bench.dataset(5, 2).id, features=features)
     for graded in found.evaluation.values():
-        assert (graded.pictures, graded.pixel_error, graded.mean_picture_error) == (5, None, None)
+        assert (graded.images, graded.pixel_error, graded.mean_image_error) == (5, None, None)
         assert (graded.metrics, graded.untranslated) == ({}, {})
     (warning,) = found.warnings
-    assert "they take 6 pictures of each domain at least" in warning
+    assert "they take 6 images of each domain at least" in warning
 
 
 def test_equal_seeds_give_equal_models(bench: Bench) -> None:
@@ -206,7 +206,7 @@ def test_equal_seeds_give_equal_models(bench: Bench) -> None:
     assert first.model_sha256 == second.model_sha256
     assert not set(first.model_sha256.values()) & set(other.model_sha256.values())
     assert first.id != second.id
-    assert set(first.models.values()).isdisjoint(second.models.values())
+    assert set(first.model_ids.values()).isdisjoint(second.model_ids.values())
 
 
 @pytest.mark.parametrize("method", ["cyclegan", "pix2pix"])
@@ -288,7 +288,7 @@ def test_another_training_goes_on_from_it(bench: Bench, monkeypatch: pytest.Monk
     before = bench.trained(dataset, seed=1)
     still = {"learning_rate": 1e-9, "seed": 2}
     assert distance(bench, before, bench.trained(dataset, **still)) > 0.01
-    after = bench.trained(dataset, **still, resume_from=before.id)
+    after = bench.trained(dataset, **still, resume_from_id=before.id)
     assert 0 < distance(bench, before, after) < 1e-6
     assert after.provenance is not None
     assert after.provenance.inputs == {"dataset": dataset.sha256, "resume_from": before.sha256}
@@ -303,7 +303,7 @@ def test_another_training_goes_on_from_it(bench: Bench, monkeypatch: pytest.Monk
         return losses if len(taken) > 1 else {**losses, "G_a2b": torch.tensor(float("nan"))}
 
     monkeypatch.setattr(CycleGan, "step", lost_at_first)
-    again = bench.trained(dataset, **still, resume_from=before.id)
+    again = bench.trained(dataset, **still, resume_from_id=before.id)
     assert again.training is not None
     assert again.training.restarts == 1
     assert distance(bench, before, again) < 1e-6, "where it goes back to is where it began"
@@ -314,7 +314,7 @@ def test_networks_that_do_not_fit_are_refused(bench: Bench) -> None:
     dataset = bench.dataset()
     before = bench.trained(dataset)
     with pytest.raises(FaceterError, match="of another kind or size") as error:
-        bench.trained(dataset, base_channels=2, resume_from=before.id)
+        bench.trained(dataset, base_channels=2, resume_from_id=before.id)
     assert error.value.kind is ProblemKind.INVALID_REQUEST
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.references.translation import pix2pix_judged, pix2pix_losses
 from tests.workers.translation.sources import CPU, paired, small_pix2pix
-from workers.budget import Budget
+from workers.training.budget import Budget
 from workers.translation.acceleration import Accelerator
 from workers.translation.loop import Training
 from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
@@ -66,7 +66,7 @@ def test_the_generator_answers_to_what_the_judge_has_become(tmp_path: Path, monk
 
 @pytest.mark.parametrize("direction", ["a2b", "b2a"])
 def test_pairs_are_learned_in_the_direction_asked_for(direction: str, tmp_path: Path) -> None:
-    """The mean absolute error measured is 0.01 of the range; of pictures left as they are it is 0.54."""
+    """The mean absolute error measured is 0.01 of the range; of images left as they are it is 0.54."""
     settings = Pix2PixSettings(
         image_size=32,
         channels=8,

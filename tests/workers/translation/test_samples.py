@@ -1,4 +1,4 @@
-"""Contact sheets of a translator: each row is a picture, its translation and, where there is one, the way back."""
+"""Contact sheets of a translator: each row is an image, its translation and, where there is one, the way back."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from faceter.contracts.translators import Direction
-from tests.workers.pictures.images import opened, where
-from workers.pictures.pages import page
+from tests.workers.figures.images import opened, where
+from workers.figures.pages import page
 from workers.translation.samples import Pixels, sample_sheet
 
 A2B, B2A = Direction.A2B, Direction.B2A
@@ -51,9 +51,9 @@ def test_what_is_translated_back_is_the_translation() -> None:
     def darker(direction: Direction, given: Pixels) -> Pixels:
         return given // 2 if direction is A2B else given - 1
 
-    picture = opened(sample_sheet({"A": plain(RED, 1), "B": plain(PINK, 1)}, [A2B, B2A], darker, "a title"))
+    image = opened(sample_sheet({"A": plain(RED, 1), "B": plain(PINK, 1)}, [A2B, B2A], darker, "a title"))
     shown = (RED, (100, 5, 5), (99, 4, 4))
-    places = [int(where(picture[60][None], hex_of(colour))[:, 1].min()) for colour in shown]
+    places = [int(where(image[60][None], hex_of(colour))[:, 1].min()) for colour in shown]
     assert places == sorted(places)
 
 
@@ -65,7 +65,7 @@ def test_one_direction_shows_what_is_wanted_if_it_is_known() -> None:
     assert [spans(alone, colour) for colour in (PINK, BLUE, RED)] == [2, 2, 0]
 
 
-def test_equal_pictures_make_equal_sheets() -> None:
+def test_equal_images_make_equal_sheets() -> None:
     shown = {"A": plain(RED), "B": plain(PINK)}
     assert sample_sheet(shown, [A2B], painter, "one") == sample_sheet(shown, [A2B], painter, "one")
     assert sample_sheet(shown, [A2B], painter, "one") != sample_sheet(shown, [A2B], painter, "another")

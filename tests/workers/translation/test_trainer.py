@@ -10,7 +10,7 @@ from torch import Tensor
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from tests.workers.translation.sources import CPU, small_cyclegan, small_pix2pix, unpaired
-from workers import checkpoints
+from workers.jobs import checkpoints
 from workers.translation.acceleration import Accelerator
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
 from workers.translation.networks import ResnetGenerator, UnetGenerator
@@ -113,7 +113,7 @@ def test_generators_that_were_looked_at_go_on_learning_as_before(make: MakeTrain
 
 
 def test_a_new_training_goes_on_from_the_networks_of_another(tmp_path: Path) -> None:
-    """Its pools, its place among the pictures and its random numbers are its own."""
+    """Its pools, its place among the images and its random numbers are its own."""
     earlier, later, fresh = (small_cyclegan(tmp_path, seed=seed) for seed in (1, 2, 2))
     stepped(earlier, 0, 6)
     later.go_on_from(checkpoints.load(checkpoints.dump(earlier.state())))
@@ -156,7 +156,7 @@ def test_a_unet_is_as_deep_as_its_size_allows(size: int, depth: int) -> None:
 
 
 @pytest.mark.parametrize("size", [16, 20, 24, 32])
-def test_small_pictures_can_be_judged(size: int) -> None:
+def test_small_images_can_be_judged(size: int) -> None:
     judge = Settings(image_size=size, channels=2).new_discriminator(3)
     assert min(judge(torch.zeros(1, 3, size, size)).shape) >= 1
 
@@ -169,8 +169,8 @@ def test_the_papers_settings_are_the_defaults() -> None:
     assert (paired.generator, paired.l1_weight, paired.direction) == ("unet", 100.0, "a2b")
 
 
-def test_pictures_of_another_size_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="pictures of 32 pixels"):
+def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="images of 32 pixels"):
         CycleGan(CycleGanSettings(image_size=64), unpaired(tmp_path), Accelerator(CPU))
 
 

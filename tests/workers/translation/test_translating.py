@@ -14,7 +14,7 @@ from workers.translation.keeping import generator_content
 from workers.translation.translating import TrainerTranslates
 
 
-def pictures(count: int, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def images(count: int, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return np.random.default_rng(0).integers(0, 256, (count, 3, size, size), np.uint8)
 
 
@@ -23,7 +23,7 @@ def test_they_are_translated_as_they_will_be_served(tmp_path: Path) -> None:
         trainer.step(0.0)
         translate = TrainerTranslates(trainer)
         assert translate.directions == [Direction(name) for name in trainer.generators()]
-        given = pictures(3, size)
+        given = images(3, size)
         for direction in translate.directions:
             served = translated(generator_content(trainer.generators()[direction.value]), given)
             made = translate(direction, given)
@@ -35,7 +35,7 @@ def test_they_are_translated_as_they_will_be_served(tmp_path: Path) -> None:
 @pytest.mark.parametrize("most", [1, 2 * 32 * 32, 10**9])
 def test_however_many_go_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     translate = TrainerTranslates(small_cyclegan(tmp_path))
-    given = pictures(5, 32)
+    given = images(5, 32)
     expected = translate(Direction.A2B, given)
     monkeypatch.setattr(translating, "_PIXELS_AT_ONCE", most)
     assert np.abs(translate(Direction.A2B, given).astype(int) - expected).max() <= 1
@@ -45,6 +45,6 @@ def test_training_does_not_notice(tmp_path: Path) -> None:
     looked_at, alone = small_pix2pix(tmp_path), small_pix2pix(tmp_path)
     for trainer in (looked_at, alone):
         trainer.step(0.0)
-    TrainerTranslates(looked_at)(Direction.A2B, pictures(2, 64))
+    TrainerTranslates(looked_at)(Direction.A2B, images(2, 64))
     first, second = (trainer.step(0.1) for trainer in (looked_at, alone))
     assert all(torch.equal(first[name], second[name]) for name in first)

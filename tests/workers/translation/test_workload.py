@@ -8,7 +8,7 @@ from workers.translation.workload import OPERATIONS_PER_SECOND, expected_seconds
 
 
 def operations(channels: int, blocks: int, size: int) -> int:
-    """Return multiplications and additions of a ResNet generator's convolutions for one picture."""
+    """Return multiplications and additions of a ResNet generator's convolutions for one image."""
     whole, half, quarter = size**2, (size // 2) ** 2, (size // 4) ** 2
     c = channels
     products = whole * 49 * 3 * c + half * 9 * c * 2 * c + quarter * 9 * 2 * c * 4 * c

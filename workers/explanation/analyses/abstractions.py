@@ -32,7 +32,7 @@ def abstractions(
     Args:
         neurons: All units.
         request: What tells relatedness.
-        vectors: Of concepts, from the data set; used if the request brings nothing.
+        vectors: Of concepts, from the dataset; used if the request brings nothing.
         together: Whether two concepts are in the same samples more often than chance.
     """
     explained = [neuron for neuron in neurons if neuron.tree is not None and neuron.formula is not None]

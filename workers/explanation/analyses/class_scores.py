@@ -1,4 +1,4 @@
-"""How much of each class a model finds in pictures that are in no data set."""
+"""How much of each class a model finds in images that are in no dataset."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from faceter.vision.detection import decode, for_evaluation
 from faceter.vision.metadata import class_output
 from faceter.vision.preprocess import preprocess
 from workers.host import processor_count
-from workers.model_input import Batch, batch_of, filled, picture_input
+from workers.model_input import Batch, batch_of, checked_image_input, filled
 
 Floats = NDArray[np.float64]
 
 
 class ClassScores:
-    """Scores of pictures: a classifier's probabilities, or the best box of each class of a detector.
+    """Scores of images: a classifier's probabilities, or the best box of each class of a detector.
 
     Args:
         content: The model's ONNX file.
         model: Its record.
 
     Raises:
-        FaceterError: ``DATASET_MISMATCH`` if it is neither a classifier nor a detector of pictures.
+        FaceterError: ``DATASET_MISMATCH`` if it is neither a classifier nor a detector of images.
     """
 
     def __init__(self, content: bytes, model: Model) -> None:
-        self._preprocessing, self._input = picture_input(model.metadata, model.inputs, "kind")
+        self._preprocessing, self._input = checked_image_input(model.metadata, model.inputs, "kind")
         self._detection, self._labels = model.metadata.detection, model.metadata.labels
         if self._detection is None and not model.metadata.task.classifies:
             raise FaceterError(
@@ -51,12 +51,12 @@ class ClassScores:
         """Over what score a class is there; None where only the class with the highest score is."""
         return None if self._detection is None else self._detection.score_threshold
 
-    def __call__(self, pictures: Sequence[Image.Image]) -> Floats:
-        """Return the score of each class in each picture, float64 [N, K]."""
+    def __call__(self, images: Sequence[Image.Image]) -> Floats:
+        """Return the score of each class in each image, float64 [N, K]."""
         found: list[Floats] = []
-        for start in range(0, len(pictures), self._size):
-            some = pictures[start : start + self._size]
-            given: Batch = {self._input: np.stack([preprocess(picture, self._preprocessing)[0] for picture in some])}
+        for start in range(0, len(images), self._size):
+            some = images[start : start + self._size]
+            given: Batch = {self._input: np.stack([preprocess(image, self._preprocessing)[0] for image in some])}
             outputs = self._loaded.run(filled(given, self._size) if self._fixed else given)
             found.append(self._scores({name: values[: len(some)] for name, values in outputs.items()}, len(some)))
         return np.concatenate(found) if found else np.zeros((0, len(self._labels or [])))

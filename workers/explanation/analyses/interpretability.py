@@ -15,7 +15,7 @@ from scipy.stats import pearsonr
 
 from faceter.contracts.analyses import Correlation, InterpretabilityResult, UnitAccuracy
 from faceter.contracts.explanations import Neuron
-from workers.pictures.scatter import Panel, interpretability_png
+from workers.figures.scatter import Panel, interpretability_png
 
 Bits = NDArray[np.bool_]
 Floats = NDArray[np.float64]

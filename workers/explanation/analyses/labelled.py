@@ -1,4 +1,4 @@
-"""Where units fire in a labelled data set of its own, and what the model gets right there."""
+"""Where units fire in a labelled dataset of its own, and what the model gets right there."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from faceter.graphs.check import load_model
 from faceter.graphs.cut import cut
 from faceter.graphs.packing import unpack_weights
 from faceter.vision.boxes import Boxes, IntArray, iou_matrix
-from faceter.vision.detection import decode_to_pictures
+from faceter.vision.detection import decode_to_images
 from faceter.vision.metadata import class_output
 from faceter.vision.preprocess import Placement
-from workers.explanation.pictures import frame_of
+from workers.explanation.images import frame_of
 from workers.explanation.sampling import Sampler
 from workers.host import processor_count
-from workers.model_input import Batch, batch_of, filled, picture_input
+from workers.model_input import Batch, batch_of, checked_image_input, filled
 
 Bits = NDArray[np.bool_]
 
@@ -43,20 +43,20 @@ class Rightness:
     """bool [N]."""
 
 
-def on_pictures(
+def on_images(
     content: bytes, model: Model, data: ImagesDataset, neurons: Sequence[Neuron], progress: Callable[[float], None]
 ) -> Rightness:
-    """Return in which pictures units fire, and which the model classifies rightly.
+    """Return in which images units fire, and which the model classifies rightly.
 
     Raises:
-        FaceterError: ``DATASET_MISMATCH`` if pictures have no classes, or others than the model.
+        FaceterError: ``DATASET_MISMATCH`` if images have no classes, or others than the model.
     """
     labels = data.sample_labels(model.metadata.labels)
     if labels is None:
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
-            "The pictures lie in no class folders, so it is not known which the model gets right.",
-            field="dataset",
+            "The images lie in no class folders, so it is not known which the model gets right.",
+            field="dataset_id",
         )
     output = class_output(model.metadata, model.outputs).name
     fires, right = [], []
@@ -80,8 +80,8 @@ def on_boxes(
     if decoding is None or preprocessing is None:
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
-            "The model's metadata has no `detection`, so its boxes cannot be compared with those of a data set.",
-            field="dataset",
+            "The model's metadata has no `detection`, so its boxes cannot be compared with those of a dataset.",
+            field="dataset_id",
         )
     numbers = np.array(data.labels_for(model.metadata.labels), np.int64)
     names = list(
@@ -92,7 +92,7 @@ def on_boxes(
     height, width = preprocessing.size
     fires, right = [], []
     for outputs, indices, placements in _batches(content, model, data, neurons, names, progress):
-        found = decode_to_pictures(outputs, decoding, (height, width), placements, clip=False)
+        found = decode_to_images(outputs, decoding, (height, width), placements, clip=False)
         for row, index in enumerate(indices.tolist()):
             truth = data.truths[index]
             right.append(_found(truth, numbers, found[row]))
@@ -108,8 +108,8 @@ def _batches(
     outputs: Sequence[str],
     progress: Callable[[float], None],
 ) -> Iterator[tuple[dict[str, NDArray[np.generic]], IntArray, list[Placement]]]:
-    """Yield layers and outputs of the model for pictures, a batch at a time."""
-    preprocessing, name = picture_input(model.metadata, model.inputs, "dataset")
+    """Yield layers and outputs of the model for images, a batch at a time."""
+    preprocessing, name = checked_image_input(model.metadata, model.inputs, "dataset_id")
     wanted = list(dict.fromkeys([*(neuron.layer for neuron in neurons), *outputs]))
     part = cut(unpack_weights(load_model(content, max_bytes=len(content))), wanted)
     loaded = OnnxRuntimeEngine().load(part.SerializeToString(), threads=processor_count())
@@ -140,9 +140,9 @@ def _firing_in_boxes(
     preprocessing: Preprocessing,
     placement: Placement,
 ) -> Bits:
-    """Return in which boxes of a picture units fire, bool [U, boxes]."""
+    """Return in which boxes of an image units fire, bool [U, boxes]."""
     frame = frame_of(placement, preprocessing)
-    width, height = placement.picture
+    width, height = placement.image
     corners = truth.boxes / np.array([width, height, width, height]) * [*_GRID[::-1], *_GRID[::-1]]
     found = np.zeros((len(neurons), len(truth.boxes)), np.bool_)
     for layer in {neuron.layer for neuron in neurons}:

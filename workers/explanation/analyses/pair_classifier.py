@@ -1,4 +1,4 @@
-"""Runs a classifier on sentence pairs that are in no data set."""
+"""Runs a classifier on sentence pairs that are in no dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paste into pictures what formulas ask for, and see whether the model finds the class then.
+"""Paste into images what formulas ask for, and see whether the model finds the class then.
 
 References:
     Mu, Andreas, "Compositional explanations of neurons", NeurIPS 2020, section 7.
@@ -19,34 +19,34 @@ from faceter.contracts.explanations import Neuron
 from faceter.datasets.concepts import ConceptsDataset
 from workers.explanation.analyses.class_scores import ClassScores
 from workers.explanation.analyses.copy_paste import alternatives, wilson
-from workers.pictures.pairs import pairs_sheet
+from workers.figures.pairs import pairs_sheet
 
 Floats = NDArray[np.float64]
 
 EXAMPLES = "examples.png"
-"""Name of the picture of the most convincing changes."""
+"""Name of the image of the most convincing changes."""
 
 _LEAST_SHARE = 0.002
-"""Smallest region worth pasting, as a share of its picture."""
+"""Smallest region worth pasting, as a share of its image."""
 _SHOWN = 12
 _AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a picture that shows a concept."""
+    """A part of an image that shows a concept."""
 
     concept: str
     """The concept."""
     index: int
-    """Position of the picture."""
+    """Position of the image."""
     box: tuple[int, int, int, int]
     """Left, top, right, bottom."""
     mask: NDArray[np.bool_]
     """Which pixels of the box, bool [height, width]."""
 
     def pasted(self, into: Image.Image, source: Image.Image) -> Image.Image:
-        """Return a picture with the region at the place and in the size, as shares of the picture, that it has."""
+        """Return an image with the region at the place and in the size, as shares of the image, that it has."""
         left, top, right, bottom = self.box
         across, down = into.width / source.width, into.height / source.height
         size = (max(1, round((right - left) * across)), max(1, round((bottom - top) * down)))
@@ -58,7 +58,7 @@ class Region:
 
 
 def regions_of(data: ConceptsDataset) -> dict[str, list[Region]]:
-    """Return for each labelled concept the largest connected region in each picture, where it is worth pasting."""
+    """Return for each labelled concept the largest connected region in each image, where it is worth pasting."""
     found: dict[str, list[Region]] = {}
     for index in range(len(data)):
         for category, labels in zip(data.pixel_categories, data.label_maps(index), strict=True):
@@ -117,18 +117,18 @@ def paste(
     scores: ClassScores,
     request: CopyPasteRequest,
 ) -> tuple[CopyPasteResult, bytes, str | None]:
-    """Paste what formulas ask for into pictures without the class, beside regions of concepts drawn at random.
+    """Paste what formulas ask for into images without the class, beside regions of concepts drawn at random.
 
     Args:
         neurons: All units.
-        data: The pictures.
-        fires: In which pictures each unit fires, bool [U, N].
+        data: The images.
+        fires: In which images each unit fires, bool [U, N].
         labels: Names of the classes.
         scores: The model.
         request: The class, and how many tries.
 
     Returns:
-        What was found, a picture of the most convincing changes, and why there was nothing to change, if so.
+        What was found, an image of the most convincing changes, and why there was nothing to change, if so.
     """
     rng = np.random.default_rng(request.seed)
     wanted = list(labels).index(request.label)
@@ -178,7 +178,7 @@ def paste(
 
 def _why_nothing(label: str, asked: dict[str, Neuron], others: Sequence[str], without: int) -> str:
     if not without:
-        return f"The model finds {label!r} in every picture already, so there is none to bring it about in."
+        return f"The model finds {label!r} in every image already, so there is none to bring it about in."
     if not asked:
         return (
             f"No formula of a unit that goes with {label!r} asks for a concept that can be pasted: one with labelled "
@@ -195,14 +195,14 @@ def _parts(count: int) -> list[range]:
 
 
 def _drawn(regions: dict[str, list[Region]], concepts: Sequence[str], index: int, rng: np.random.Generator) -> Region:
-    """Return a region of one of the concepts, of another picture where there is one."""
+    """Return a region of one of the concepts, of another image where there is one."""
     of = regions[concepts[int(rng.integers(len(concepts)))]]
     elsewhere = [region for region in of if region.index != index] or of
     return elsewhere[int(rng.integers(len(elsewhere)))]
 
 
 def _scored(data: ConceptsDataset, changes: Sequence[tuple[int, Region]], scores: ClassScores) -> Floats:
-    """Return the scores of changed pictures, a few of them in memory at a time."""
+    """Return the scores of changed images, a few of them in memory at a time."""
     found = [
         scores(
             [

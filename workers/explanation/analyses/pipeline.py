@@ -45,7 +45,7 @@ from workers.explanation.analyses.class_scores import ClassScores
 from workers.explanation.analyses.copy_paste import copy_paste
 from workers.explanation.analyses.drift import model_drift, overlaps
 from workers.explanation.analyses.interpretability import interpretability, scatter
-from workers.explanation.analyses.labelled import Rightness, on_boxes, on_pictures
+from workers.explanation.analyses.labelled import Rightness, on_boxes, on_images
 from workers.explanation.analyses.pair_classifier import PairClassifier
 from workers.explanation.analyses.paste import EXAMPLES, paste
 from workers.explanation.context import Context
@@ -58,9 +58,9 @@ from workers.explanation.samples import Samples
 from workers.explanation.search import FormulaSearch
 from workers.explanation.stream import Network
 from workers.files import stored
-from workers.journal import NoJournal
-from workers.provenance import provenance_of
-from workers.scratch import ScratchFiles, scratch_folder
+from workers.jobs.journal import NoJournal
+from workers.jobs.provenance import provenance_of
+from workers.jobs.scratch import ScratchFiles, scratch_folder
 
 SCATTER = "interpretability.png"
 """Name of the plot of accuracy against IoU."""
@@ -149,10 +149,10 @@ class _Work:
             self._context.progress("what is in each sample", 0.9 * start / len(samples))
 
     def _interpretability(self, request: InterpretabilityRequest) -> InterpretabilityResult:
-        if request.dataset is None:
+        if request.dataset_id is None:
             found, of = self._own_rightness(), "accuracy"
         else:
-            found, of = self._rightness_on(request.dataset)
+            found, of = self._rightness_on(request.dataset_id)
         explained = interpretability(
             self._neurons, found.fires, found.right, request.min_samples, "recall" if of == "recall" else "accuracy"
         )
@@ -166,9 +166,9 @@ class _Work:
         if masks.labels is None or masks.predicted is None:
             raise FaceterError(
                 ProblemKind.DATASET_MISMATCH,
-                "The explanation's data set has no classes that the model predicts, so it is not known where the "
-                "model is right. Name a labelled `dataset`.",
-                field="dataset",
+                "The explanation's dataset has no classes that the model predicts, so it is not known where the "
+                "model is right. Name a labelled `dataset_id`.",
+                field="dataset_id",
             )
         fires = np.concatenate([layer.fires for layer in masks.layers])
         return Rightness(fires, masks.labels == masks.predicted)
@@ -186,33 +186,33 @@ class _Work:
             if isinstance(data, DetectionDataset):
                 return on_boxes(content, self._model, data, self._neurons, told), "recall"
             if isinstance(data, ImagesDataset):
-                return on_pictures(content, self._model, data, self._neurons, told), "accuracy"
+                return on_images(content, self._model, data, self._neurons, told), "accuracy"
         raise FaceterError(
             ProblemKind.WRONG_DATASET_KIND,
             f"{id} is of kind {dataset.kind}; give one of kind images or detection.",
-            field="dataset",
+            field="dataset_id",
         )
 
     def _copy_paste(self, request: CopyPasteRequest) -> tuple[CopyPasteResult, dict[str, bytes]]:
         labels = self._model.metadata.labels or []
         content = self._context.library.blobs.read(self._model.sha256)
-        pictures: dict[str, bytes] = {}
+        images: dict[str, bytes] = {}
         with self._opened() as data:
             if isinstance(data, TextPairsDataset):
                 model = PairClassifier(content, self._model, data)
                 self._context.progress("changing sentences", 0.1)
                 found = copy_paste(self._neurons, data.pairs, labels, model.probabilities, request)
             elif isinstance(data, ConceptsDataset):
-                self._context.progress("changing pictures", 0.1)
+                self._context.progress("changing images", 0.1)
                 fires = np.concatenate([layer.fires for layer in self._masks().layers])
                 scores = ClassScores(content, self._model)
-                found, pictures[EXAMPLES], nothing = paste(self._neurons, data, fires, labels, scores, request)
+                found, images[EXAMPLES], nothing = paste(self._neurons, data, fires, labels, scores, request)
                 if nothing is not None:
                     self.warnings.append(nothing)
             else:
                 raise FaceterError(
                     ProblemKind.METHOD_NOT_APPLICABLE,
-                    "Signals are not changed: copy_paste is for pictures and text.",
+                    "Signals are not changed: copy_paste is for images and text.",
                     field="kind",
                 )
         if found.proposed.tries < request.tries and not self.warnings:
@@ -220,14 +220,14 @@ class _Work:
                 f"{found.proposed.tries} inputs were changed, not {request.tries}: the others are predicted as the "
                 "class already, or no change that formulas propose fits them."
             )
-        return found, pictures
+        return found, images
 
     def _masks(self) -> Masks:
         return read_masks(self._context.library.blobs.path(self._explanation.files[MASKS].sha256))
 
     def _drift(self, request: DriftRequest) -> DriftResult:
         library = self._context.library
-        models = [library.models.get(id) for id in request.models]
+        models = [library.models.get(id) for id in request.model_ids]
         with (
             self._opened() as data,
             tempfile.TemporaryDirectory(dir=scratch_folder(self._context.settings)) as folder,
@@ -280,8 +280,8 @@ class _Work:
 
     @contextmanager
     def _opened(self) -> Iterator[AnyDataset]:
-        """Open the explanation's data set."""
-        dataset = self._context.library.datasets.get(self._explanation.settings.dataset)
+        """Open the explanation's dataset."""
+        dataset = self._context.library.datasets.get(self._explanation.settings.dataset_id)
         self.inputs["explained_dataset"] = dataset.sha256
         path = self._context.library.blobs.path(dataset.sha256)
         with open_dataset(path, dataset.kind, self._context.settings) as data:
@@ -289,7 +289,7 @@ class _Work:
 
     @property
     def _kind(self) -> DatasetKind:
-        return self._context.library.datasets.get(self._explanation.settings.dataset).kind
+        return self._context.library.datasets.get(self._explanation.settings.dataset_id).kind
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,7 @@ def bits_of(model: Model) -> str | None:
 
 
 def _word_vectors(data: TextPairsDataset, names: Sequence[str]) -> dict[str, NDArray[np.float64]] | None:
-    """Return the vectors of word concepts by their names; None if the data set has none."""
+    """Return the vectors of word concepts by their names; None if the dataset has none."""
     vectors = data.vectors()
     if vectors is None:
         return None

@@ -64,12 +64,12 @@ class Grader:
     """Grades quantized networks by the engine that serves them, always on the same inputs.
 
     These are those of the report: the evaluation data if there are any, else inputs held out, else calibration data or
-    noise. Of evaluation data it takes 5,000 samples spread over all, but all pictures for a detector.
+    noise. Of evaluation data it takes 5,000 samples spread over all, but all images for a detector.
 
     Args:
         prepared: The network.
         request: What is asked for.
-        data: The job's data sets.
+        data: The job's datasets.
         made: What there is to compare on without evaluation data.
 
     Attributes:

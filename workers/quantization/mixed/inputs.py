@@ -74,16 +74,16 @@ def gather(
     else:
         path, made = _made(method, session, base, parts, shares)
         inputs = made
-    random, pictures = session.random("inputs to measure on"), session.space is not None and session.space.pictures
+    random, images = session.random("inputs to measure on"), session.space is not None and session.space.images
     held_out = None
     if hold_out:
         apart = torch.arange(len(inputs)) % (4 if isinstance(method, Automatic | FineTuning) else 2) == 0
         chosen = inputs[apart][:_MOST_HELD_OUT]
-        held_out = as_array(chosen if made is None else augment(chosen, random, pictures=pictures, mixed=1.0))
+        held_out = as_array(chosen if made is None else augment(chosen, random, images=images, mixed=1.0))
         inputs = inputs if apart.all() else inputs[~apart]
     weighing = inputs[:MOST_SAMPLES]
     if made is not None:
-        weighing = augment(weighing, random, pictures=pictures, mixed=1.0)
+        weighing = augment(weighing, random, images=images, mixed=1.0)
     return Gathered(path, inputs, as_array(weighing), held_out, made)
 
 

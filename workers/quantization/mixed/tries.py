@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from faceter.graphs.qdq import QuantizationPlan
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.mixed.assignment import with_weight_bits
 from workers.quantization.mixed.pareto import Frontier
 from workers.quantization.tuning.loop import Accuracy, Trainer, Tuned

@@ -14,17 +14,17 @@ from torch.nn import functional
 _SHIFT = 1 / 16
 
 
-def augment(x: Tensor, random: torch.Generator, *, pictures: bool, mixed: float, pasted: float = 0.0) -> Tensor:
+def augment(x: Tensor, random: torch.Generator, *, images: bool, mixed: float, pasted: float = 0.0) -> Tensor:
     """Return inputs like those given, of the same shape.
 
     Args:
         x: Inputs, [N, C, …].
         random: Source of random numbers, on the CPU.
-        pictures: Whether they are pictures, which may be mirrored and shifted; others are only mixed.
+        images: Whether they are images, which may be mirrored and shifted; others are only mixed.
         mixed: The share of the batch that becomes a mix of two: (1 − λ) x₁ + λ x₂ with λ even over [0, ½].
         pasted: The share that gets a part of another, at the same place: of each side from a quarter to three.
     """
-    if pictures:
+    if images:
         mirrored = (torch.rand(len(x), 1, 1, 1, generator=random) < 0.5).to(x.device)
         x = _shifted(torch.where(mirrored, x.flip(3), x), random)
     count = int(len(x) * mixed)
@@ -55,7 +55,7 @@ def _parts(count: int, sides: torch.Size, random: torch.Generator) -> Tensor:
 
 
 def _shifted(x: Tensor, random: torch.Generator) -> Tensor:
-    """Move all pictures of a batch by the same few pixels, the edge reflected."""
+    """Move all images of a batch by the same few pixels, the edge reflected."""
     height, width = x.shape[2:]
     most = [min(int(side * _SHIFT), side - 1) for side in (height, width)]
     down, right = (int(torch.randint(0, 2 * reach + 1, (), generator=random)) for reach in most)

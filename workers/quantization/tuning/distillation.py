@@ -11,7 +11,7 @@ from torch import Tensor
 
 from faceter.graphs.qdq import QuantizationPlan
 from faceter.graphs.quantizer import Quantizer
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.affine import activation_quantizer
 from workers.quantization.tuning.ladder import Stage, stages
 from workers.quantization.tuning.losses import feature_divergence, output_divergence

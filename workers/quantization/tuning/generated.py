@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from faceter.graphs.qdq import QuantizationPlan
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.tuning.batches import batch_of, space_of
 from workers.quantization.tuning.generators import seeded_generator
 from workers.quantization.tuning.inputs import InputSpace

@@ -55,7 +55,7 @@ class Generator(nn.Module):
             self.norms.append(_normalization(norm, count))
             before = count
         self.last = convolution(before, channels, 3, padding=1)
-        self.last_norm = _normalization(norm, channels, affine=space.pictures)
+        self.last_norm = _normalization(norm, channels, affine=space.images)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return inputs, float32 [N, …] as the network takes them.
@@ -75,7 +75,7 @@ class Generator(nn.Module):
             x = functional.leaky_relu(norm(layer(x)), _SLOPE)
         x = self.last_norm(self.last(x).float())
         x = x.reshape(len(x), *self.space.shape)
-        return self.space.from_unit(torch.sigmoid(x) if self.space.pictures else x)
+        return self.space.from_unit(torch.sigmoid(x) if self.space.images else x)
 
 
 def seeded_generator(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Preprocessing, TensorSpec
-from workers.quantization.noise import concrete_shape, noise_batches, takes_pictures
+from workers.quantization.noise import concrete_shape, noise_batches, takes_images
 from workers.quantization.prepared import Prepared
 from workers.quantization.tuning.losses import find_heads
 
@@ -28,7 +28,7 @@ class InputSpace:
         high: Largest value of each channel, likewise.
         fixed: The batch that the model wants, None if any will do.
         model: The model, for noise.
-        preprocessing: How pictures become the input, if it takes pictures.
+        preprocessing: How images become the input, if it takes images.
     """
 
     spec: TensorSpec
@@ -40,8 +40,8 @@ class InputSpace:
     preprocessing: Preprocessing | None
 
     @property
-    def pictures(self) -> bool:
-        """Whether a sample is a picture."""
+    def images(self) -> bool:
+        """Whether a sample is an image."""
         return self.low is not None
 
     @property
@@ -64,7 +64,7 @@ class InputSpace:
         )
 
     def clamp(self, x: Tensor) -> Tensor:
-        """Return values that a picture could have; others as they are."""
+        """Return values that an image could have; others as they are."""
         if self.low is None or self.high is None:
             return x
         return torch.minimum(torch.maximum(x, self.low), self.high)
@@ -76,7 +76,7 @@ class InputSpace:
         return self.low + x * (self.high - self.low)
 
     def noise(self, samples: int, seed: int) -> Tensor:
-        """Return seeded noise shaped like the input, [samples, …]: 1/f pictures, or N(0, 1)."""
+        """Return seeded noise shaped like the input, [samples, …]: 1/f images, or N(0, 1)."""
         free = self.spec.model_copy(update={"shape": ["samples", *self.spec.shape[1:]]})
         batches = noise_batches(self.model, [free], self.preprocessing, samples=samples, batch=samples, seed=seed)
         return torch.from_numpy(np.concatenate([np.asarray(batch[self.spec.name]) for batch in batches]))
@@ -90,13 +90,13 @@ def input_space(
     Args:
         model: The model.
         inputs: Its inputs.
-        preprocessing: How pictures become its input, if it takes pictures.
+        preprocessing: How images become its input, if it takes images.
     """
     if len(inputs) != 1 or inputs[0].dtype not in ("float32", "float16", "float64") or len(inputs[0].shape) < 2:
         return None
     spec = inputs[0]
     low = high = None
-    if preprocessing is not None and takes_pictures(spec, preprocessing):
+    if preprocessing is not None and takes_images(spec, preprocessing):
         mean, std = (
             np.broadcast_to(np.asarray(values, np.float32), preprocessing.channels).reshape(1, -1, 1, 1)
             for values in (preprocessing.mean, preprocessing.std)

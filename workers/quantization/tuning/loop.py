@@ -15,13 +15,13 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Training
 from faceter.contracts.quantizations import CurvePoint, Phase, Tuning
 from faceter.graphs.qdq import QuantizationPlan
-from workers import checkpoints
-from workers.budget import Budget
-from workers.checkpoints import State
+from workers.jobs import checkpoints
+from workers.jobs.checkpoints import State
 from workers.quantization.tuning.losses import agreement, output_divergence
 from workers.quantization.tuning.network import QuantizedNetwork
 from workers.quantization.tuning.plan_states import plan_of, plan_state
 from workers.quantization.tuning.session import Session
+from workers.training.budget import Budget
 
 _EVALUATIONS = 40
 _POINTS = 200

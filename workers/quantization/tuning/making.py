@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.tuning.inputs import InputSpace
 from workers.quantization.tuning.loop import Losses, Trainer
 from workers.quantization.tuning.network import QuantizedNetwork

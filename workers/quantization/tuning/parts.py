@@ -9,11 +9,11 @@ from typing import Any, Literal
 from faceter.contracts.jobs import Training
 from faceter.contracts.quantizations import CurvePoint, Phase
 from faceter.graphs.qdq import QuantizationPlan
-from workers import checkpoints
-from workers.budget import Budget
-from workers.checkpoints import State
+from workers.jobs import checkpoints
+from workers.jobs.checkpoints import State
 from workers.quantization.tuning import loop
 from workers.quantization.tuning.loop import Accuracy, Hooks, Trainer, Tuned
+from workers.training.budget import Budget
 
 
 @dataclass

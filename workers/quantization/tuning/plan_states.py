@@ -10,7 +10,7 @@ import torch
 
 from faceter.graphs.qdq import QuantizationPlan
 from faceter.graphs.quantizer import Array, Quantizer
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 
 
 def plan_state(plan: QuantizationPlan) -> State:

@@ -51,7 +51,7 @@ class Pool:
             held[:] = False
         held_out = inputs[held][:_MOST_HELD_OUT] if held.any() else inputs
         if hard:
-            held_out = augment(held_out, session.random("held out"), pictures=self._pictures, mixed=1.0)
+            held_out = augment(held_out, session.random("held out"), images=self._images, mixed=1.0)
         self.held_out = session.arranged(held_out)
         kept = inputs[~held]
         self._first = session.arranged(kept[:batch])
@@ -66,10 +66,10 @@ class Pool:
         """Return a random batch, varied, on the device."""
         chosen = torch.randint(len(self._inputs), (self._batch,), generator=self.random)
         x = self._session.arranged(self._inputs[chosen.to(self._inputs.device)])
-        varied = augment(x, self.random, pictures=self._pictures, mixed=self._mixed, pasted=self._pasted)
+        varied = augment(x, self.random, images=self._images, mixed=self._mixed, pasted=self._pasted)
         return self._session.arranged(varied)
 
     @property
-    def _pictures(self) -> bool:
+    def _images(self) -> bool:
         space = self._session.space
-        return space is not None and space.pictures
+        return space is not None and space.images

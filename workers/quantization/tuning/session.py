@@ -13,13 +13,13 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.batch import with_free_batch
 from faceter.graphs.qdq import QuantizationPlan
-from workers import precision
 from workers.network import OnnxModule
 from workers.quantization.prepared import Prepared
 from workers.quantization.tuning.inputs import InputSpace, input_space
 from workers.quantization.tuning.losses import feature_tensors, find_heads
 from workers.quantization.tuning.memory import activation_values, most_at_once
 from workers.quantization.tuning.network import QuantizedNetwork
+from workers.training import precision
 
 _TRIED = 2
 _FEWEST = 4

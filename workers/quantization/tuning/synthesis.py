@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.tuning.augmentation import augment
 from workers.quantization.tuning.batches import batch_of, class_count
 from workers.quantization.tuning.inputs import InputSpace
@@ -48,7 +48,7 @@ class Objective:
 
 
 class Synthesis:
-    """Batches of inputs, one at a time, each begun from procedural pictures and fitted to what P expects.
+    """Batches of inputs, one at a time, each begun from procedural images and fitted to what P expects.
 
     With BatchNorm statistics: the mean and deviation of every normalized channel are brought to those that P was
     trained with, each in units of that deviation, so that all layers count alike.
@@ -56,8 +56,8 @@ class Synthesis:
     A network that classifies is also asked for random answers: one class, and up to half of another. Inputs that it is
     sure of teach little about where its classes meet, and real ones are not such.
 
-    Where there is neither, procedural pictures stay as they are, and for other inputs such are sought on which the
-    rounded network Q answers otherwise than P. Pictures sought so teach less than those they began as.
+    Where there is neither, procedural images stay as they are, and for other inputs such are sought on which the
+    rounded network Q answers otherwise than P. Images sought so teach less than those they began as.
 
     Args:
         session: Has P.
@@ -81,7 +81,7 @@ class Synthesis:
             for name, item in session.prepared.statistics.items()
         }
         self._classes = class_count(session)
-        self._adversarial = not (self._statistics or self._classes or space.pictures)
+        self._adversarial = not (self._statistics or self._classes or space.images)
         self._scale = 1.0 if space.low is None or space.high is None else float((space.high - space.low).mean()) / 4
         self._done = 0
         self._begin()
@@ -91,7 +91,7 @@ class Synthesis:
         """Where the inputs come from, for the report."""
         if self._statistics:
             return "inputs distilled from BatchNorm statistics"
-        made = "inputs made for random classes" if self._classes else "procedural pictures"
+        made = "inputs made for random classes" if self._classes else "procedural images"
         return f"{'adversarial inputs' if self._adversarial else made}, the model holding no BatchNorm statistics"
 
     @property
@@ -117,7 +117,7 @@ class Synthesis:
     def _fit(self, rate: float) -> dict[str, Tensor]:
         share = 0.05 + 0.95 * cosine(self._done / self.objective.iterations)
         set_rate(self._optimizer, rate * self.objective.rate * self._scale * share)
-        x = augment(self._x, self._random, pictures=self.space.pictures, mixed=0.0)
+        x = augment(self._x, self._random, images=self.space.images, mixed=0.0)
         losses = self._losses(self.session.arranged(x))
         total = torch.stack([losses[name] * factor for name, factor in self._factors().items() if name in losses]).sum()
         self._optimizer.zero_grad(set_to_none=True)
@@ -177,7 +177,7 @@ class Synthesis:
         x = beginnings(self.space, count, seed).to(self.session.device)
         if self.made:
             others = torch.randperm(count, generator=self._random).to(x.device)
-            carried = augment(self.made[-1][others], self._random, pictures=self.space.pictures, mixed=0.0)
+            carried = augment(self.made[-1][others], self._random, images=self.space.images, mixed=0.0)
             x = (1 - self.objective.carried) * x + self.objective.carried * carried
         self._x = self.session.arranged(x).requires_grad_(True)
         self._labels, self._others = torch.randint(0, 2**31, (2, count), generator=self._random).to(x.device)
@@ -214,14 +214,14 @@ class Synthesis:
 
 
 def beginnings(space: InputSpace, count: int, seed: int) -> Tensor:
-    """Return inputs to begin from, [count, …]: procedural pictures and 1/f noise by halves, N(0, 1) for others.
+    """Return inputs to begin from, [count, …]: procedural images and 1/f noise by halves, N(0, 1) for others.
 
     Args:
         space: Where inputs lie.
         count: How many.
         seed: Equal seeds give equal inputs.
     """
-    if not space.pictures:
+    if not space.images:
         return space.noise(count, seed).float()
     half = count // 2
     channels, height, width = space.shape

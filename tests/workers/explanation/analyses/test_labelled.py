@@ -1,4 +1,4 @@
-"""Where units fire in a labelled data set, and what the model gets right there."""
+"""Where units fire in a labelled dataset, and what the model gets right there."""
 
 import io
 import zipfile
@@ -18,11 +18,11 @@ from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import open_dataset
 from tests.workers.explanation import scenes
 from tests.workers.explanation.units import unit
-from workers.explanation.analyses.labelled import on_boxes, on_pictures
+from workers.explanation.analyses.labelled import on_boxes, on_images
 
 
 def painted(path: Path, folders: bool = True) -> ImagesDataset:
-    """Pictures all of one colour, one of them in the wrong folder."""
+    """Images all of one colour, one of them in the wrong folder."""
     file = path / "painted.zip"
     with zipfile.ZipFile(file, "w") as archive:
         for name, color in scenes.COLORS.items():
@@ -36,13 +36,13 @@ def painted(path: Path, folders: bool = True) -> ImagesDataset:
     return data
 
 
-def test_pictures_of_a_classifier(tmp_path: Path) -> None:
+def test_images_of_a_classifier(tmp_path: Path) -> None:
     content = scenes.color_network().SerializeToString()
     model = model_of(content, scenes.color_metadata())
     units = [unit(n, layer="colors", threshold=0.2) for n in range(4)]
     said: list[float] = []
     with painted(tmp_path) as data:
-        found = on_pictures(content, model, data, units, said.append)
+        found = on_images(content, model, data, units, said.append)
         names = list(data.names)
     red, green, blue = (np.array([name.startswith(folder) for name in names]) for folder in scenes.COLORS)
     wrong = np.array([name == "car/2.png" for name in names])
@@ -51,11 +51,11 @@ def test_pictures_of_a_classifier(tmp_path: Path) -> None:
     assert said[-1] == 1
 
 
-def test_pictures_without_classes_are_refused(tmp_path: Path) -> None:
+def test_images_without_classes_are_refused(tmp_path: Path) -> None:
     content = scenes.color_network().SerializeToString()
     model = model_of(content, scenes.color_metadata())
     with painted(tmp_path, folders=False) as data, pytest.raises(FaceterError, match="class folders"):
-        on_pictures(content, model, data, [unit(0, layer="colors", threshold=0.2)], lambda _: None)
+        on_images(content, model, data, [unit(0, layer="colors", threshold=0.2)], lambda _: None)
 
 
 def test_boxes_of_a_detector(shared_data: Path) -> None:

@@ -1,4 +1,4 @@
-"""Regions that show a concept, pasted into other pictures."""
+"""Regions that show a concept, pasted into other images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,15 +36,15 @@ def streets(tmp_path: Path) -> ConceptsDataset:
 
 
 class Redness:
-    """Says how red a picture is, and decides at a tenth."""
+    """Says how red an image is, and decides at a tenth."""
 
     decides_at = 0.1
 
-    def __call__(self, pictures: Sequence[Image.Image]) -> NDArray[np.float64]:
+    def __call__(self, images: Sequence[Image.Image]) -> NDArray[np.float64]:
         red = [
             (pixels[..., 0] > pixels[..., 2] + 40).mean()
-            for picture in pictures
-            for pixels in [np.asarray(picture, np.int64)]
+            for image in images
+            for pixels in [np.asarray(image, np.int64)]
         ]
         return np.stack([np.array(red), 1 - np.array(red)], axis=1) if red else np.zeros((0, 2))
 
@@ -63,7 +63,7 @@ def test_a_region_is_the_largest_connected_part_and_lands_where_it_was(streets: 
         assert pasted.any(axis=2).sum() == car.mask.sum()
 
 
-def test_a_region_is_scaled_to_the_picture_it_is_pasted_into() -> None:
+def test_a_region_is_scaled_to_the_image_it_is_pasted_into() -> None:
     region = Region("car", 0, (10, 20, 30, 40), np.ones((20, 20), np.bool_))
     source, into = Image.new("RGB", (100, 100), (255, 0, 0)), Image.new("RGB", (50, 200))
     pasted = np.asarray(region.pasted(into, source))
@@ -96,7 +96,7 @@ def test_pasting_what_a_formula_asks_for_brings_the_class_about(streets: Concept
     fires = np.ones((2, 12), np.bool_)
     request = CopyPasteRequest(label="0", tries=30, seed=1)
     with streets:
-        result, picture, nothing = paste(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
+        result, image, nothing = paste(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
         again, *_ = paste(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
     assert nothing is None
     assert result.changes == ["paste car"]
@@ -104,7 +104,7 @@ def test_pasting_what_a_formula_asks_for_brings_the_class_about(streets: Concept
     assert result.proposed.rate > 0.5
     assert result.control.rate < result.proposed.interval[0]
     assert all(edit.change.startswith("paste car of images/") for edit in result.examples)
-    assert picture.startswith(b"\x89PNG")
+    assert image.startswith(b"\x89PNG")
     assert again == result
 
 
@@ -113,7 +113,7 @@ def test_pasting_what_a_formula_asks_for_brings_the_class_about(streets: Concept
     [
         ([neuron(0, Formula(0), -1.0, -1.0)], "0", "No formula of a unit that goes with '0'"),
         ([neuron(0, Formula(0, ((Operator.OR, 1), (Operator.OR, 2))), 1.0, 0.0)], "0", "Take fewer `units`"),
-        ([neuron(0, Formula(0), 1.0, 1.0)], "1", "in every picture already"),
+        ([neuron(0, Formula(0), 1.0, 1.0)], "1", "in every image already"),
     ],
 )
 def test_where_there_is_nothing_to_change_it_says_why(

@@ -18,7 +18,7 @@ def plan_of(model: onnx.ModelProto, granularity: str = "channel", activation_bit
 
 
 def classifier_plan(granularity: str = "channel") -> QuantizationPlan:
-    """Return the plan of a residual network, pictures ``image`` [N, 3, 16, 16] to ``logits`` [N, 5]."""
+    """Return the plan of a residual network, images ``image`` [N, 3, 16, 16] to ``logits`` [N, 5]."""
     return plan_of(residual_net(), granularity)
 
 
@@ -37,7 +37,7 @@ def two_headed() -> onnx.ModelProto:
     return model
 
 
-def pictures(count: int, seed: int = 0) -> Floats:
+def images(count: int, seed: int = 0) -> Floats:
     """Return inputs [count, 3, 16, 16]."""
     return np.random.default_rng(seed).normal(0, 1, (count, 3, 16, 16)).astype(np.float32)
 

@@ -86,8 +86,8 @@ def test_a_mixed_plan_is_served_as_it_was_simulated(digits: Digits, granularity:
     packed = pack_weights(written)
     for name, value in constants(unpack_weights(packed)).items():
         np.testing.assert_array_equal(value, constants(written)[name])
-    answers = outputs_of(packed, digits.pictures)
-    [simulated] = SimulatedNetwork(mixed).run({"image": digits.pictures}).values()
+    answers = outputs_of(packed, digits.images)
+    [simulated] = SimulatedNetwork(mixed).run({"image": digits.images}).values()
     assert (answers.argmax(1) == simulated.argmax(1)).mean() > 0.99
     assert np.abs(answers - simulated).mean() < 0.02 * np.abs(simulated).mean()
 
@@ -124,6 +124,6 @@ def test_bits_chosen_by_sensitivity_beat_equal_bits_of_the_same_size(digits: Dig
         assert chosen.weight_bytes <= packed_bytes(shapes, uniform)
         assert chosen.sensitivity < 0.75 * measured.total(uniform)
         plans = [with_weight_bits(plan, each) for each in (uniform, chosen.bits)]
-        before, after = (outputs_of(pack_weights(write_qdq(each)), digits.pictures) for each in plans)
+        before, after = (outputs_of(pack_weights(write_qdq(each)), digits.images) for each in plans)
         scores.append((accuracy(before, digits.classes), accuracy(after, digits.classes)))
     assert all(after > before for before, after in scores), scores

@@ -14,7 +14,7 @@ from faceter.graphs.qdq import QuantizationPlan
 from faceter.graphs.view import GraphView
 from tests.graphs.builders import GraphBuilder, run
 from tests.references.mixed_precision import best_never_falling, mean_kl, relative_squared_error
-from tests.workers.quantization.mixed.networks import classifier_plan, pictures, plan_of, two_headed, with_value
+from tests.workers.quantization.mixed.networks import classifier_plan, images, plan_of, two_headed, with_value
 from tests.workers.quantization.networks import Digits, one_thread
 from workers.quantization.aciq import clipped_channels, clipped_tensor
 from workers.quantization.mixed.sensitivity import Inputs, isotonic, sensitivities
@@ -42,7 +42,7 @@ def with_quantized(plan: QuantizationPlan, name: str, bits: int) -> onnx.ModelPr
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])
 def test_a_classifiers_is_the_mean_divergence_of_its_probabilities(granularity: str) -> None:
     plan = classifier_plan(granularity)
-    inputs = pictures(21)
+    inputs = images(21)
     batches: list[Inputs] = [{"image": inputs[:9]}, {"image": torch.from_numpy(inputs[9:])}]
     measured = sensitivities(plan, batches, classes="logits", bits=(2, 5))
     assert list(measured.divergence) == [site.name for site in plan.sites.weights]
@@ -61,7 +61,7 @@ def test_probabilities_are_taken_as_they_are() -> None:
     probable.CopyFrom(model)
     probable.graph.node.append(onnx.helper.make_node("Softmax", ["logits"], ["p"], axis=1))
     probable.graph.output[0].name = "p"
-    batches = [{"image": pictures(8)}]
+    batches = [{"image": images(8)}]
     plain = sensitivities(plan_of(model), batches, classes="logits", bits=(3,))
     same = sensitivities(plan_of(probable), batches, classes="p", bits=(3,))
     for name, by_bits in plain.divergence.items():
@@ -70,7 +70,7 @@ def test_probabilities_are_taken_as_they_are() -> None:
 
 def test_other_networks_is_the_relative_squared_error_of_each_float_output() -> None:
     plan = plan_of(two_headed())
-    inputs = pictures(6)
+    inputs = images(6)
     measured = sensitivities(plan, [{"image": inputs[:4]}, {"image": inputs[4:]}], classes=None, bits=(3,))
     expected = run(plan.model, "boxes", "mask", image=inputs)
     assert len(measured.divergence) == 3
@@ -83,7 +83,7 @@ def test_other_networks_is_the_relative_squared_error_of_each_float_output() -> 
 
 def test_the_entering_activation_can_be_quantized_too(digits: Digits) -> None:
     plan = plan_of(digits.model)
-    batches = [{"image": digits.pictures[:100]}]
+    batches = [{"image": digits.images[:100]}]
     output = digits.model.graph.output[0].name
     alone = sensitivities(plan, batches, classes=output, bits=(3, 8))
     both = sensitivities(plan, batches, classes=output, bits=(3, 8), with_inputs=True)
@@ -98,7 +98,7 @@ def test_the_entering_activation_can_be_quantized_too(digits: Digits) -> None:
 
 def test_all_together_is_the_quantized_network(digits: Digits) -> None:
     plan = plan_of(digits.model, activation_bits=4)
-    batches = [{"image": digits.pictures[:100]}]
+    batches = [{"image": digits.images[:100]}]
     measured = sensitivities(plan, batches, classes=digits.model.graph.output[0].name, bits=(2, 4, 8))
     assert measured.together[2] < measured.together[4] < measured.together[8] < 1
     for name, by_bits in measured.divergence.items():
@@ -116,7 +116,7 @@ def test_all_together_is_the_quantized_network(digits: Digits) -> None:
 
 def test_samples_are_bounded_and_runs_are_equal() -> None:
     plan = classifier_plan()
-    batches = [{"image": pictures(70)}, {"image": pictures(70, seed=1)}]
+    batches = [{"image": images(70)}, {"image": images(70, seed=1)}]
     told: list[float] = []
     first = sensitivities(plan, batches, classes="logits", bits=(3,), most_samples=75, progress=told.append)
     assert first.samples == 75
@@ -136,7 +136,7 @@ def test_a_fixed_batch_is_kept() -> None:
     net.add("GlobalAveragePool")
     net.add("Reshape", net.last, net.constant(np.array([2, 4])), output="logits")
     plan = plan_of(net.build())
-    batches = [{"image": pictures(2, seed)} for seed in range(3)]
+    batches = [{"image": images(2, seed)} for seed in range(3)]
     assert sensitivities(plan, batches, classes="logits", bits=(2,), most_samples=3).samples == 4
 
 
@@ -145,18 +145,18 @@ def test_nothing_to_measure_is_an_error() -> None:
     with pytest.raises(ValueError, match="nothing to measure"):
         sensitivities(plan, [], classes="logits")
     with pytest.raises(ValueError, match="nothing to measure"):
-        sensitivities(plan, [{"image": pictures(2)}], classes="logits", bits=())
+        sensitivities(plan, [{"image": images(2)}], classes="logits", bits=())
 
 
 def test_answers_that_cannot_be_compared_are_refused_in_words() -> None:
     plan = classifier_plan()
     with pytest.raises(FaceterError, match="'logits' is not finite"):
-        sensitivities(plan, [{"image": pictures(2) * np.float32(np.nan)}], classes="logits", bits=(2,))
+        sensitivities(plan, [{"image": images(2) * np.float32(np.nan)}], classes="logits", bits=(2,))
     silent = with_value(plan.model, "classifier", np.zeros((5, 12), np.float32))
     last = silent.graph.node[-1].input[2]
     silent = with_value(silent, last, np.zeros(5, np.float32))
     with pytest.raises(FaceterError, match="nothing but zeros"):
-        sensitivities(plan_of(silent), [{"image": pictures(2)}], classes=None, bits=(2,))
+        sensitivities(plan_of(silent), [{"image": images(2)}], classes=None, bits=(2,))
 
 
 @given(st.lists(st.integers(0, 3).map(float), min_size=1, max_size=5))

@@ -21,7 +21,6 @@ from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import QuantizationPlan, write_qdq
 from tests.graphs.builders import GraphBuilder
 from tests.workers.quantization.networks import PREPROCESSING, Floats, request_for
-from workers.budget import Budget
 from workers.model_input import Batch
 from workers.quantization.methods import tuned_methods
 from workers.quantization.pipeline import prepare
@@ -33,6 +32,7 @@ from workers.quantization.tuning.loop import Hooks, Losses, NoHooks, Trainer, Tu
 from workers.quantization.tuning.method import TunedMethod
 from workers.quantization.tuning.session import Session
 from workers.quantization.tuning.synthesis import Objective
+from workers.training.budget import Budget
 
 CPU = torch.device("cpu")
 CLASSIFIER = ModelMetadata(task=Task.IMAGE_CLASSIFICATION, preprocessing=PREPROCESSING)
@@ -95,7 +95,7 @@ def signal_network(length: int = 24) -> onnx.ModelProto:
 
 
 SIGNALS = ModelMetadata(task=Task.SIGNAL_CLASSIFICATION)
-PICTURES = ModelMetadata(preprocessing=Preprocessing(size=[16, 16], mean=[0.5], std=[0.25]))
+IMAGES = ModelMetadata(preprocessing=Preprocessing(size=[16, 16], mean=[0.5], std=[0.25]))
 
 
 @dataclass

@@ -26,7 +26,7 @@ def test_shape_dtype_and_range_stay_and_seeds_decide(
 ) -> None:
     x = torch.rand(count, 3, *sides, generator=seeded(seed)) * 4 - 1
     before = x.clone()
-    made = augment(x, seeded(seed), pictures=len(sides) == 2, mixed=mixed, pasted=pasted)
+    made = augment(x, seeded(seed), images=len(sides) == 2, mixed=mixed, pasted=pasted)
     assert made.shape == x.shape
     assert made.dtype is x.dtype
     assert torch.equal(x, before), "what it is given stays"
@@ -34,27 +34,27 @@ def test_shape_dtype_and_range_stay_and_seeds_decide(
     low, high = x.amin(), x.amax()
     assert (made >= low - tolerance).all()
     assert (made <= high + tolerance).all()
-    assert torch.equal(made, augment(x, seeded(seed), pictures=len(sides) == 2, mixed=mixed, pasted=pasted))
+    assert torch.equal(made, augment(x, seeded(seed), images=len(sides) == 2, mixed=mixed, pasted=pasted))
 
 
 def test_channels_are_never_confused() -> None:
     x = torch.zeros(8, 3, 32, 32) + torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
-    torch.testing.assert_close(augment(x, seeded(), pictures=True, mixed=1.0), x)
+    torch.testing.assert_close(augment(x, seeded(), images=True, mixed=1.0), x)
 
 
 def test_signals_are_neither_mirrored_nor_shifted() -> None:
     x = torch.rand(6, 2, 40, generator=seeded())
-    assert torch.equal(augment(x, seeded(), pictures=False, mixed=0.0), x)
+    assert torch.equal(augment(x, seeded(), images=False, mixed=0.0), x)
 
 
-def test_some_pictures_are_mirrored_and_all_are_shifted_by_at_most_a_sixteenth() -> None:
+def test_some_images_are_mirrored_and_all_are_shifted_by_at_most_a_sixteenth() -> None:
     """A bright column tells where it went."""
     side, place = 32, 10
     x = torch.zeros(64, 1, side, side)
     x[..., place] = 1
     seen = set()
     for seed in range(20):
-        made = augment(x, seeded(seed), pictures=True, mixed=0.0)
+        made = augment(x, seeded(seed), images=True, mixed=0.0)
         columns = made[:, 0, 0].argmax(1)
         mirrored = columns > side // 2
         assert 0 < mirrored.sum() < 64
@@ -67,7 +67,7 @@ def test_some_pictures_are_mirrored_and_all_are_shifted_by_at_most_a_sixteenth()
 
 def test_a_mix_is_mostly_the_input_itself() -> None:
     x = torch.eye(16)
-    made = augment(x, seeded(3), pictures=False, mixed=0.5)
+    made = augment(x, seeded(3), images=False, mixed=0.5)
     assert torch.equal(made[8:], x[8:]), "half of the batch is left alone"
     own = made.diagonal()[:8]
     assert (own >= 0.5).all()
@@ -79,7 +79,7 @@ def test_a_mix_is_mostly_the_input_itself() -> None:
 def test_a_part_of_another_is_a_box_at_its_own_place(sides: tuple[int, ...]) -> None:
     count = 12
     x = torch.arange(float(count)).view(-1, 1, *[1] * len(sides)) * 1000 + torch.rand(sides, generator=seeded())
-    made = augment(x.expand(count, 2, *sides), seeded(1), pictures=False, mixed=0.0, pasted=0.5)
+    made = augment(x.expand(count, 2, *sides), seeded(1), images=False, mixed=0.0, pasted=0.5)
     owner, place = made.div(1000, rounding_mode="floor"), made.remainder(1000)
     torch.testing.assert_close(place, (x.remainder(1000)).expand_as(place), rtol=0, atol=1e-3)
     foreign = owner != torch.arange(float(count)).view(-1, 1, *[1] * len(sides))
@@ -99,7 +99,7 @@ def test_a_part_of_another_is_a_box_at_its_own_place(sides: tuple[int, ...]) -> 
 
 def test_gradients_flow_through() -> None:
     x = torch.rand(4, 3, 16, 16, requires_grad=True)
-    torch.autograd.backward(augment(x, seeded(), pictures=True, mixed=0.5).sum())
+    torch.autograd.backward(augment(x, seeded(), images=True, mixed=0.5).sum())
     assert x.grad is not None
     assert torch.isfinite(x.grad).all()
 
@@ -107,7 +107,5 @@ def test_gradients_flow_through() -> None:
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_memory_format_changes_nothing(memory_format: torch.memory_format) -> None:
     x = torch.rand(4, 3, 16, 16, generator=seeded())
-    expected = augment(x, seeded(1), pictures=True, mixed=0.5)
-    assert torch.equal(
-        augment(x.contiguous(memory_format=memory_format), seeded(1), pictures=True, mixed=0.5), expected
-    )
+    expected = augment(x, seeded(1), images=True, mixed=0.5)
+    assert torch.equal(augment(x.contiguous(memory_format=memory_format), seeded(1), images=True, mixed=0.5), expected)

@@ -8,9 +8,9 @@ import torch
 from faceter.contracts.quantizations import QuantizationMethod
 from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import CLASSIFIER, CPU, light, prepared_for
-from workers.budget import Budget
 from workers.quantization.tuning import loop
 from workers.quantization.tuning.session import Session
+from workers.training.budget import Budget
 
 
 def test_tuning_begins_when_there_are_inputs_enough_and_has_the_rest_of_the_budget(digits: Digits) -> None:

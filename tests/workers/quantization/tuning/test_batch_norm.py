@@ -5,7 +5,7 @@ import torch
 from tests.graphs.builders import GraphBuilder, residual_net
 from tests.references import batch_norm as reference
 from tests.workers.quantization.networks import request_for
-from tests.workers.quantization.tuning.methods_at_work import CPU, PICTURES, prepared_for, signal_network
+from tests.workers.quantization.tuning.methods_at_work import CPU, IMAGES, prepared_for, signal_network
 from workers.network import OnnxModule
 from workers.quantization.tuning.batch_norm import (
     BatchNormInput,
@@ -64,8 +64,8 @@ def test_the_statistics_are_those_of_the_networks_batch_norm() -> None:
 
 def test_a_network_with_batch_norm_answers_as_the_folded_one_does() -> None:
     for model, metadata, shape in (
-        (residual_net(), PICTURES, (5, 3, 16, 16)),
-        (signal_network(), PICTURES.model_copy(update={"preprocessing": None}), (5, 2, 24)),
+        (residual_net(), IMAGES, (5, 3, 16, 16)),
+        (signal_network(), IMAGES.model_copy(update={"preprocessing": None}), (5, 2, 24)),
     ):
         session = Session(prepared_for(model, metadata), request_for(method="zeroq"), CPU)
         x = session.arranged(torch.randn(shape, generator=torch.Generator().manual_seed(0)))

@@ -14,15 +14,14 @@ from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import (
     CLASSIFIER,
     CPU,
-    PICTURES,
+    IMAGES,
     SIGNALS,
     digest,
     distilled,
     prepared_for,
     signal_network,
 )
-from workers.checkpoints import dump, load
-from workers.precision import Precision
+from workers.jobs.checkpoints import dump, load
 from workers.quantization.aciq import AnalyticClipping
 from workers.quantization.prepared import Prepared
 from workers.quantization.rq import RawQuantization
@@ -31,6 +30,7 @@ from workers.quantization.tuning.matching import match_moments
 from workers.quantization.tuning.moments import channel_moments
 from workers.quantization.tuning.network import QuantizedNetwork
 from workers.quantization.tuning.session import Session
+from workers.training.precision import Precision
 
 FEW: dict[str, Any] = {"weight_bits": 2, "activation_bits": 2}
 
@@ -125,7 +125,7 @@ def test_a_network_that_rounding_gave_new_biases_goes_on_too(from_start: bool) -
     for outputs, inputs in ((6, 3), (4, 6)):
         net.add("Conv", net.last, net.weight(outputs, inputs, 3, 3), pads=[1, 1, 1, 1])
         net.add("Relu")
-    prepared = prepared_for(net.build(), PICTURES)
+    prepared = prepared_for(net.build(), IMAGES)
     recipe = Recipe(from_start=from_start, batch=24)
     whole, x = begun(prepared, recipe, weight_bits=3, activation_bits=3)
     assert len(whole.student.model().graph.initializer) == 4

@@ -6,9 +6,9 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata, Task
 from tests.workers.quantization.networks import PREPROCESSING, Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import CPU, prepared_for, stepped, without_batch_norm
-from workers.precision import Precision
 from workers.quantization.gdfq import GenerativeQuantization, GenerativeTrainer
 from workers.quantization.tuning.session import Session
+from workers.training.precision import Precision
 
 FLOAT32 = Precision("float32", CPU)
 

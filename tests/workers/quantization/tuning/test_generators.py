@@ -8,13 +8,13 @@ from workers.quantization.tuning.generators import Generator, seeded_generator
 from workers.quantization.tuning.inputs import InputSpace, require_input_space
 
 
-def space_for(shape: tuple[int, ...], *, pictures: bool) -> InputSpace:
+def space_for(shape: tuple[int, ...], *, images: bool) -> InputSpace:
     """Return the space of the inputs of a network that takes them as they come."""
     net = GraphBuilder(["batch", *shape])
     net.add("Relu")
     metadata = ModelMetadata()
-    if pictures:
-        channels = {1: "GRAY", 3: "RGB"}[shape[0]]
+    if images:
+        channels = {1: "gray", 3: "rgb"}[shape[0]]
         metadata = ModelMetadata(
             preprocessing=Preprocessing.model_validate(
                 {"size": shape[1:], "channel_order": channels, "mean": [0.4], "std": [0.2]}
@@ -25,7 +25,7 @@ def space_for(shape: tuple[int, ...], *, pictures: bool) -> InputSpace:
 
 
 @pytest.mark.parametrize(
-    ("shape", "pictures"),
+    ("shape", "images"),
     [
         ((3, 32, 32), True),
         ((1, 8, 8), True),
@@ -41,9 +41,9 @@ def space_for(shape: tuple[int, ...], *, pictures: bool) -> InputSpace:
     ],
     ids=str,
 )
-def test_inputs_of_any_shape(shape: tuple[int, ...], pictures: bool) -> None:
-    space = space_for(shape, pictures=pictures)
-    assert space.pictures == pictures
+def test_inputs_of_any_shape(shape: tuple[int, ...], images: bool) -> None:
+    space = space_for(shape, images=images)
+    assert space.images == images
     generator = seeded_generator(0, space, latent=8, width=16)
     x = generator(torch.randn(6, 8, generator=torch.Generator().manual_seed(1)))
     assert x.shape == (6, *shape)
@@ -51,7 +51,7 @@ def test_inputs_of_any_shape(shape: tuple[int, ...], pictures: bool) -> None:
     assert x.isfinite().all()
     torch.autograd.backward(x.square().sum())
     assert all(p.grad is not None and p.grad.isfinite().all() for p in generator.parameters())
-    if pictures:
+    if images:
         torch.testing.assert_close(space.clamp(x), x)
         assert x.std() > 0.1
     else:
@@ -59,14 +59,14 @@ def test_inputs_of_any_shape(shape: tuple[int, ...], pictures: bool) -> None:
         assert x.std(correction=0).item() == pytest.approx(1, abs=1e-2)
 
 
-def test_large_pictures_need_no_large_generator() -> None:
-    space = space_for((3, 352, 352), pictures=True)
+def test_large_images_need_no_large_generator() -> None:
+    space = space_for((3, 352, 352), images=True)
     parameters = sum(p.numel() for p in seeded_generator(0, space, latent=256).parameters())
     assert parameters < 6e6
 
 
 def test_labels_change_what_is_made() -> None:
-    space = space_for((3, 16, 16), pictures=True)
+    space = space_for((3, 16, 16), images=True)
     generator = seeded_generator(0, space, latent=8, width=16, classes=5)
     z = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
     first, second = (generator(z, torch.full((4,), label)) for label in (1, 3))
@@ -78,7 +78,7 @@ def test_labels_change_what_is_made() -> None:
 
 
 def test_equal_seeds_give_equal_generators_and_torchs_own_seed_is_left_alone() -> None:
-    space = space_for((3, 16, 16), pictures=True)
+    space = space_for((3, 16, 16), images=True)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)

@@ -1,4 +1,4 @@
-"""The space that inputs are made in: its shape, and the values that pictures can have in it."""
+"""The space that inputs are made in: its shape, and the values that images can have in it."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Preprocessing, TensorSpec
 from faceter.vision.preprocess import preprocess
 from tests.graphs.builders import GraphBuilder
-from workers.pictures.pixels import to_pixels
+from workers.figures.pixels import to_pixels
 from workers.quantization.tuning.inputs import InputSpace, input_space, require_input_space
 
 MODEL = GraphBuilder(["batch", 3, 8, 8], name="image")
@@ -18,9 +18,9 @@ MODEL.add("Relu")
 PREPROCESSINGS = {
     "RGB": Preprocessing(size=[8, 8], mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
     "BGR of whole pixels": Preprocessing(
-        size=[8, 8], channel_order="BGR", scale=1.0, mean=[103.5, 116.3, 123.7], std=[57.4, 57.1, 58.4]
+        size=[8, 8], channel_order="bgr", scale=1.0, mean=[103.5, 116.3, 123.7], std=[57.4, 57.1, 58.4]
     ),
-    "gray": Preprocessing(size=[8, 8], channel_order="GRAY", mean=[0.3], std=[0.35]),
+    "gray": Preprocessing(size=[8, 8], channel_order="gray", mean=[0.3], std=[0.35]),
     "one mean for all": Preprocessing(size=[8, 8], scale=1 / 127.5, mean=[1.0], std=[1.0]),
 }
 every_preprocessing = pytest.mark.parametrize("name", PREPROCESSINGS)
@@ -40,7 +40,7 @@ def space_of(*specs: TensorSpec, preprocessing: Preprocessing | None = None) -> 
 def test_bounds_are_what_preprocessing_makes_of_black_and_white(name: str) -> None:
     preprocessing = PREPROCESSINGS[name]
     space = space_of(spec("n", preprocessing.channels, 8, 8), preprocessing=preprocessing)
-    assert space.pictures
+    assert space.images
     assert space.low is not None
     assert space.high is not None
     assert space.low.shape == (1, preprocessing.channels, 1, 1)
@@ -60,7 +60,7 @@ def test_values_from_0_to_1_are_pixels_and_undoing_preprocessing_gives_them_back
 
 
 @every_preprocessing
-def test_what_no_picture_can_have_is_clamped_and_noise_is_within(name: str) -> None:
+def test_what_no_image_can_have_is_clamped_and_noise_is_within(name: str) -> None:
     preprocessing = PREPROCESSINGS[name]
     space = space_of(spec("n", preprocessing.channels, 8, 8), preprocessing=preprocessing)
     wild = torch.randn(3, preprocessing.channels, 8, 8, generator=torch.Generator().manual_seed(0)) * 1000
@@ -75,9 +75,9 @@ def test_what_no_picture_can_have_is_clamped_and_noise_is_within(name: str) -> N
     torch.testing.assert_close(space.clamp(noise), noise, rtol=1e-5, atol=1e-4)
 
 
-def test_what_is_no_picture_is_unbounded_standard_noise() -> None:
+def test_what_is_no_image_is_unbounded_standard_noise() -> None:
     signal = space_of(spec("n", 2, 40, name="signal"))
-    assert (signal.shape, signal.spatial, signal.pictures, signal.fixed) == ((2, 40), 1, False, None)
+    assert (signal.shape, signal.spatial, signal.images, signal.fixed) == ((2, 40), 1, False, None)
     wild = torch.full((1, 2, 40), 1e6)
     assert torch.equal(signal.clamp(wild), wild)
     assert torch.equal(signal.from_unit(wild), wild)
@@ -107,9 +107,9 @@ def test_open_sizes_are_those_of_the_preprocessing() -> None:
     assert space.shape == (3, 24, 40)
 
 
-def test_pictures_are_no_pictures_if_nothing_is_said_of_them() -> None:
+def test_images_are_no_images_if_nothing_is_said_of_them() -> None:
     space = space_of(spec("n", 3, 8, 8))
-    assert not space.pictures
+    assert not space.images
     assert space.low is None
 
 

@@ -23,13 +23,13 @@ from tests.workers.quantization.tuning.methods_at_work import (
     prepared_for,
     signal_network,
 )
-from workers.budget import Budget
-from workers.checkpoints import State
+from workers.jobs.checkpoints import State
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning import loop
 from workers.quantization.tuning.loop import Losses, Trainer, Tuned
 from workers.quantization.tuning.network import QuantizedNetwork
 from workers.quantization.tuning.session import Session
+from workers.training.budget import Budget
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tests.graphs.builders import GraphBuilder, residual_net
 from tests.workers.quantization.mixed.networks import two_headed
 from tests.workers.quantization.networks import request_for
 from tests.workers.quantization.tuning.methods_at_work import (
-    PICTURES,
+    IMAGES,
     SIGNALS,
     digest,
     prepared_for,
@@ -26,7 +26,7 @@ from workers.quantization.tuning.network import QuantizedNetwork
 
 def plans() -> dict[str, QuantizationPlan]:
     """Return plans of all kinds."""
-    residual, detector = (prepared_for(model, PICTURES) for model in (residual_net(), two_headed()))
+    residual, detector = (prepared_for(model, IMAGES) for model in (residual_net(), two_headed()))
     signals = prepared_for(signal_network(), SIGNALS)
     raw, clipped = RawQuantization(), AnalyticClipping()
     return {
@@ -173,7 +173,7 @@ def test_tensors_that_share_codes_share_a_step() -> None:
     right = net.conv(4, 3, source="image")
     net.add("Concat", left, right, axis=1)
     net.conv(2, 8)
-    plan = RawQuantization()(prepared_for(net.build(), PICTURES), request_for(activation_bits=4)).plan
+    plan = RawQuantization()(prepared_for(net.build(), IMAGES), request_for(activation_bits=4)).plan
     network = QuantizedNetwork(plan)
     shared = [site for site in plan.sites.activations if len(site.tensors) > 1]
     assert shared
@@ -186,7 +186,7 @@ def test_a_fixed_batch_is_no_bound() -> None:
     net.add("Relu")
     net.add("Reshape", net.last, net.constant(np.array([1, 256])))
     net.add("Gemm", net.last, net.weight(5, 256), net.weight(5), transB=1)
-    plan = RawQuantization()(prepared_for(net.build(), PICTURES), request_for()).plan
+    plan = RawQuantization()(prepared_for(net.build(), IMAGES), request_for()).plan
     network = QuantizedNetwork(plan)
     x = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -7,15 +7,15 @@ from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import QuantizationPlan, write_qdq
 from tests.graphs.builders import residual_net
 from tests.workers.quantization.networks import request_for
-from tests.workers.quantization.tuning.methods_at_work import PICTURES, prepared_for
-from workers.checkpoints import dump, load
+from tests.workers.quantization.tuning.methods_at_work import IMAGES, prepared_for
+from workers.jobs.checkpoints import dump, load
 from workers.quantization.aciq import AnalyticClipping
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.plan_states import plan_of, plan_state
 
 
 def plans() -> dict[str, QuantizationPlan]:
-    prepared = prepared_for(residual_net(), PICTURES)
+    prepared = prepared_for(residual_net(), IMAGES)
     return {
         "per channel": RawQuantization()(prepared, request_for(weight_bits=3, activation_bits=5)).plan,
         "per tensor": RawQuantization()(prepared, request_for(weight_granularity="tensor")).plan,

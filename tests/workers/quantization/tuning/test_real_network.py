@@ -1,7 +1,7 @@
 """Every tuned method beats rounding alone on a real network, in few steps.
 
 The network is ResNet-20 at W4A4 with one scale per weight tensor, where rounding loses a quarter of the answers: a few
-seconds of tuning are then told from chance on 256 pictures. What they reach in minutes is for benchmarks to say.
+seconds of tuning are then told from chance on 256 images. What they reach in minutes is for benchmarks to say.
 """
 
 from dataclasses import replace
@@ -19,7 +19,6 @@ from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
 from faceter.graphs.qdq import QuantizationPlan
 from tests.workers.quantization.networks import Floats, outputs_of, request_for, served
-from workers.budget import Budget
 from workers.model_input import Batch
 from workers.quantization.methods import methods, tuned_methods
 from workers.quantization.pipeline import prepare
@@ -30,6 +29,7 @@ from workers.quantization.tuning import loop
 from workers.quantization.tuning.distillation import Recipe
 from workers.quantization.tuning.loop import NoHooks
 from workers.quantization.tuning.synthesis import Objective
+from workers.training.budget import Budget
 
 IMAGENET = Preprocessing(size=[32, 32], mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 BITS = {"weight_bits": 4, "activation_bits": 4, "weight_granularity": "tensor"}
@@ -48,8 +48,8 @@ BRIEF: dict[QuantizationMethod, tuple[int, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def pictures(shared_data: Path) -> Floats:
-    """512 pictures, of all classes."""
+def images(shared_data: Path) -> Floats:
+    """512 images, of all classes."""
     path = shared_data / "cifar10" / "train.zip"
     with open_dataset(path, DatasetKind.IMAGES, Settings(_env_file=None)) as data:
         chosen = np.linspace(0, len(data) - 1, 512).astype(int)
@@ -63,20 +63,20 @@ def resnet20(shared_data: Path) -> Prepared:
     return prepare(onnx.load(shared_data / "cifar10" / "resnet20.onnx"), metadata, seed=0)
 
 
-def agreement(plan: QuantizationPlan, network: Prepared, pictures: Floats) -> float:
-    """Return the share of 256 pictures that what is served in ONNX Runtime classifies as the float network does."""
-    expected = outputs_of(network.model, pictures[::2]).argmax(axis=1)
-    return float((served(plan, pictures[::2]).argmax(axis=1) == expected).mean())
+def agreement(plan: QuantizationPlan, network: Prepared, images: Floats) -> float:
+    """Return the share of 256 images that what is served in ONNX Runtime classifies as the float network does."""
+    expected = outputs_of(network.model, images[::2]).argmax(axis=1)
+    return float((served(plan, images[::2]).argmax(axis=1) == expected).mean())
 
 
 @pytest.mark.parametrize("method", BRIEF)
 def test_tuning_beats_rounding_alone(
-    method: QuantizationMethod, resnet20: Prepared, pictures: Floats, monkeypatch: pytest.MonkeyPatch
+    method: QuantizationMethod, resnet20: Prepared, images: Floats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "_EVALUATIONS", 2)  # on up to 512 inputs each, which takes longer than so few steps
     network = resnet20
     if method is QuantizationMethod.FT:
-        own = pictures[1::2]
+        own = images[1::2]
         batches: list[Batch] = [{"image": own}]
         network = replace(network, batches=batches, source=Source.CALIBRATION, tuning_inputs=lambda: own)
     rounded = methods[QuantizationMethod.RQ](resnet20, request_for(method="rq", **BITS)).plan
@@ -84,5 +84,5 @@ def test_tuning_beats_rounding_alone(
     brief: Any = replace(tuned_methods[method], **settings)  # type: ignore[type-var]
     request = request_for(method=method, **BITS)
     made = tune(brief, network, request, NoHooks(), lambda session: lambda _: None, Budget(steps=steps))
-    before, after = (agreement(plan, resnet20, pictures) for plan in (rounded, made.outcome.plan))
+    before, after = (agreement(plan, resnet20, images) for plan in (rounded, made.outcome.plan))
     assert after > before + 0.04, (before, after)

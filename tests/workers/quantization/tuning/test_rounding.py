@@ -103,7 +103,7 @@ def test_activations_get_the_best_of_all_ranges_tried(bits: int, network: Prepar
 
 
 def test_a_large_tensor_is_sampled_all_over(network: Prepared) -> None:
-    """Every so-manieth value would be the same column of every picture, where only its edge might be seen."""
+    """Every so-manieth value would be the same column of every image, where only its edge might be seen."""
     from workers.quantization.tuning.rounding import _VALUES, _sample
 
     columns = torch.arange(32.0).expand(64, 4, 32, 32)

@@ -1,4 +1,4 @@
-"""Procedural pictures: in range, of any size, equal for equal seeds, and with the statistics of photographs."""
+"""Procedural images: in range, of any size, equal for equal seeds, and with the statistics of photographs."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_any_size_is_in_range_and_seeds_decide(count: int, channels: int, height
     np.testing.assert_array_equal(made, scenes(count, channels, height, width, np.random.default_rng(seed)))
 
 
-def test_other_seeds_give_other_pictures() -> None:
+def test_other_seeds_give_other_images() -> None:
     one, other = (scenes(4, 3, 16, 16, np.random.default_rng(seed)) for seed in (0, 1))
     assert np.abs(one - other).mean() > 0.05
     assert np.abs(one[0] - one[1]).mean() > 0.05

@@ -10,7 +10,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata
 from tests.graphs.builders import GraphBuilder, residual_net, run
 from tests.workers.quantization.networks import request_for
-from tests.workers.quantization.tuning.methods_at_work import CPU, PICTURES, SIGNALS, prepared_for, signal_network
+from tests.workers.quantization.tuning.methods_at_work import CPU, IMAGES, SIGNALS, prepared_for, signal_network
 from tests.workers.quantization.tuning.test_losses import integer_output
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.inputs import searchable
@@ -31,11 +31,11 @@ def fixed(batch: int, *, mixing: bool = False) -> onnx.ModelProto:
     return net.build()
 
 
-def session_for(model: onnx.ModelProto, metadata: ModelMetadata = PICTURES, **fields: object) -> Session:
+def session_for(model: onnx.ModelProto, metadata: ModelMetadata = IMAGES, **fields: object) -> Session:
     return Session(prepared_for(model, metadata), request_for(**fields), CPU)
 
 
-def pictures(count: int) -> torch.Tensor:
+def images(count: int) -> torch.Tensor:
     return torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
@@ -52,7 +52,7 @@ def in_onnx_runtime(model: onnx.ModelProto, x: torch.Tensor, batch: int) -> torc
 def test_a_network_of_a_fixed_batch_runs_in_any_other_with_equal_answers(batch: int) -> None:
     session = session_for(fixed(batch))
     assert session.chunk is None, "it is run at once"
-    x = pictures(7)
+    x = images(7)
     with torch.no_grad():
         found = session.teacher(x)["logits"]
     torch.testing.assert_close(found, in_onnx_runtime(fixed(batch), x, batch), rtol=1e-4, atol=1e-5)
@@ -74,7 +74,7 @@ def merging() -> onnx.ModelProto:
 def test_a_network_that_takes_samples_together_runs_in_its_own_batch(count: int, kind: str) -> None:
     session = session_for(fixed(2, mixing=True) if kind == "mixing" else merging())
     assert session.chunk == 2
-    x = pictures(count)
+    x = images(count)
     found = session.ask_teacher(x, ["t1"])
     assert found["t1"].shape == (count, 4, 8, 8)
     expected = in_onnx_runtime(session.prepared.model, x, 2)
@@ -86,14 +86,14 @@ def test_chunks_have_gradients() -> None:
     session = session_for(fixed(2, mixing=True), weight_bits=4)
     plan = RawQuantization()(session.prepared, session.request).plan
     student = session.student(plan, learned_steps=True)
-    session.run(student, session.arranged(pictures(5)))["logits"].float().square().mean().backward()  # type: ignore[no-untyped-call]
+    session.run(student, session.arranged(images(5)))["logits"].float().square().mean().backward()  # type: ignore[no-untyped-call]
     assert all(step.grad is not None for step in student.weight_steps())
 
 
 def test_heads_and_what_is_watched_are_answered_and_nothing_else() -> None:
     session = session_for(residual_net())
-    assert session.run(session.teacher, pictures(2)).keys() == {"logits"}
-    assert session.ask_teacher(pictures(2), session.features).keys() == {"logits", *session.features}
+    assert session.run(session.teacher, images(2)).keys() == {"logits"}
+    assert session.ask_teacher(images(2), session.features).keys() == {"logits", *session.features}
     assert session.features
 
 
@@ -112,7 +112,7 @@ def test_a_network_without_answers_to_learn_from_is_refused() -> None:
 def test_the_float_network_is_never_trained() -> None:
     session = session_for(residual_net())
     assert not any(parameter.requires_grad for parameter in session.teacher.parameters())
-    x = pictures(2).requires_grad_(True)
+    x = images(2).requires_grad_(True)
     session.run(session.teacher, x)["logits"].float().sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None, "though inputs are"
     assert session.ask_teacher(x)["logits"].grad_fn is None
@@ -129,9 +129,9 @@ def test_random_numbers_depend_on_the_seed_and_on_what_they_are_for() -> None:
     assert drawn(one, "tuning") != drawn(other, "tuning")
 
 
-def test_pictures_lie_channels_last_and_signals_as_they_come() -> None:
+def test_images_lie_channels_last_and_signals_as_they_come() -> None:
     session = session_for(residual_net())
-    assert session.arranged(pictures(2)).is_contiguous(memory_format=torch.channels_last)
+    assert session.arranged(images(2)).is_contiguous(memory_format=torch.channels_last)
     weight = session.teacher.parameter("w0")
     assert weight.is_contiguous(memory_format=torch.channels_last)
     signals = session_for(signal_network(), SIGNALS)

@@ -9,13 +9,13 @@ from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import (
     CLASSIFIER,
     CPU,
-    PICTURES,
+    IMAGES,
     SIGNALS,
     prepared_for,
     signal_network,
     without_batch_norm,
 )
-from workers.checkpoints import dump, load
+from workers.jobs.checkpoints import dump, load
 from workers.quantization.prepared import Prepared
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.session import Session
@@ -104,14 +104,14 @@ def test_without_statistics_they_are_made_for_classes_alone(folded: Prepared) ->
     assert synthesis.path == "inputs made for random classes, the model holding no BatchNorm statistics"
 
 
-def test_without_classes_too_procedural_pictures_stay_as_they_are() -> None:
-    synthesis = begun(prepared_for(two_headed(), PICTURES), batch=6, iterations=9)
+def test_without_classes_too_procedural_images_stay_as_they_are() -> None:
+    synthesis = begun(prepared_for(two_headed(), IMAGES), batch=6, iterations=9)
     begin = synthesis.pool()
     assert steps(synthesis, 2) == [{}, {}]
     first, second = synthesis.made
     assert torch.equal(first, begin)
     assert not torch.equal(first, second)
-    assert synthesis.path == "procedural pictures, the model holding no BatchNorm statistics"
+    assert synthesis.path == "procedural images, the model holding no BatchNorm statistics"
 
 
 def test_other_inputs_are_sought_where_the_networks_differ() -> None:
@@ -136,9 +136,9 @@ def test_beyond_what_memory_may_hold_the_first_inputs_are_dropped(normalized: Pr
     assert synthesis.made[0] is second
 
 
-@pytest.mark.parametrize("kind", ["pictures", "signals"])
+@pytest.mark.parametrize("kind", ["images", "signals"])
 def test_batches_follow_one_another_and_all_are_in_the_pool(kind: str, normalized: Prepared) -> None:
-    prepared = normalized if kind == "pictures" else prepared_for(signal_network(), SIGNALS)
+    prepared = normalized if kind == "images" else prepared_for(signal_network(), SIGNALS)
     synthesis = begun(prepared, batch=6, iterations=3)
     space = synthesis.space
     begin = synthesis.pool()

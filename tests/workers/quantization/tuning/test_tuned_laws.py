@@ -13,7 +13,7 @@ from tests.workers.quantization.networks import Digits, Floats, request_for, ser
 from tests.workers.quantization.tuning.methods_at_work import (
     CLASSIFIER,
     CPU,
-    PICTURES,
+    IMAGES,
     SIGNALS,
     KilledError,
     Ran,
@@ -28,12 +28,12 @@ from tests.workers.quantization.tuning.methods_at_work import (
     signal_network,
     without_batch_norm,
 )
-from workers.budget import Budget
 from workers.quantization.prepared import Prepared
 from workers.quantization.simulate import SimulatedNetwork
 from workers.quantization.tuned import tune
 from workers.quantization.tuning.loop import NoHooks
 from workers.quantization.tuning.session import Session
+from workers.training.budget import Budget
 
 STEPS = 14
 FEW_BITS: dict[str, Any] = {"weight_bits": 2, "activation_bits": 3, "seed": 5}
@@ -181,7 +181,7 @@ def share_alike(answers: Floats, expected: Floats) -> float:
 def test_what_is_served_equals_the_simulated_network(
     method: QuantizationMethod, whole: dict[QuantizationMethod, Ran], digits: Digits
 ) -> None:
-    inputs = digits.pictures[:128]
+    inputs = digits.images[:128]
     for plan in (whole[method].tuned.plan, whole[method].trainer.student.plan()):
         simulated = SimulatedNetwork(plan).run({"image": inputs})
         [expected] = simulated.values()
@@ -194,7 +194,7 @@ def test_what_is_trained_is_what_is_served(
 ) -> None:
     """The network in the loop rounds what the served one rounds, biases included."""
     student = whole[method].trainer.student
-    inputs = digits.pictures[:128]
+    inputs = digits.images[:128]
     with torch.no_grad():
         [expected] = student(torch.from_numpy(inputs)).values()
     assert share_alike(served(student.plan(), inputs), expected.numpy()) > 0.9
@@ -235,8 +235,8 @@ def test_a_network_for_signals(method: QuantizationMethod) -> None:
 @without_batch_norm_too
 def test_a_network_with_several_outputs(method: QuantizationMethod) -> None:
     """One that gives boxes and a mask, and integers that nothing can be learned from."""
-    pictures = np.random.default_rng(0).normal(size=(24, 3, 16, 16)).astype(np.float32)
-    ran = run(method, prepared_for(two_headed(), PICTURES, pictures), 8, weight_bits=4, activation_bits=4)
+    images = np.random.default_rng(0).normal(size=(24, 3, 16, 16)).astype(np.float32)
+    ran = run(method, prepared_for(two_headed(), IMAGES, images), 8, weight_bits=4, activation_bits=4)
     assert ran.trainer.session.heads.others == ("boxes", "mask")
     assert ran.tuned.tuning.agreement is not None
     assert [value.name for value in ran.tuned.plan.model.graph.output] == ["boxes", "mask", "best"]

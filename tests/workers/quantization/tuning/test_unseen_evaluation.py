@@ -24,12 +24,12 @@ def test_evaluation_data_never_change_the_result(
     monkeypatch.setitem(tuned_methods, method, light(method))
     calibrated = method is QuantizationMethod.FT
     request = request_for(method=method, weight_bits=4, activation_bits=4, max_steps=10, seed=2)
-    with open_dataset(digits_zip(tmp_path, digits), DatasetKind.IMAGES, SETTINGS) as pictures:
+    with open_dataset(digits_zip(tmp_path, digits), DatasetKind.IMAGES, SETTINGS) as images:
         records = {name: record() for name in ("calibration_dataset", "evaluation_dataset")}
         hooks: list[Recording] = []
         made: list[Quantized] = []
-        for evaluation in (None, pictures):
-            data = Data(calibration=pictures if calibrated else None, evaluation=evaluation, records=records)
+        for evaluation in (None, images):
+            data = Data(calibration=images if calibrated else None, evaluation=evaluation, records=records)
             hooks.append(Recording())
             made.append(
                 quantize(digits.model.SerializeToString(), classifier(), request, data, SETTINGS, hooks=hooks[-1])

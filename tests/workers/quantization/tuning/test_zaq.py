@@ -13,13 +13,12 @@ from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import (
     CLASSIFIER,
     CPU,
-    PICTURES,
+    IMAGES,
     SIGNALS,
     prepared_for,
     signal_network,
     without_batch_norm,
 )
-from workers.precision import Precision
 from workers.quantization.prepared import Prepared
 from workers.quantization.tuning.session import Session
 from workers.quantization.zaq import (
@@ -29,6 +28,7 @@ from workers.quantization.zaq import (
     compared_layers,
     output_discrepancy,
 )
+from workers.training.precision import Precision
 
 
 def at_work(prepared: Prepared, bits: int = 4, **settings: object) -> AdversarialTrainer:
@@ -158,7 +158,7 @@ def test_what_is_shown_does_not_depend_on_when_it_is_looked_at(digits: Digits) -
 def test_any_network_and_any_outputs(kind: str, digits: Digits) -> None:
     model, metadata = {
         "classifier without BatchNorm": (without_batch_norm(digits.model), CLASSIFIER),
-        "two heads": (two_headed(), PICTURES),
+        "two heads": (two_headed(), IMAGES),
         "signals": (signal_network(), SIGNALS),
         "segmentation": (export_of(UNet), ModelMetadata()),
     }[kind]
@@ -173,7 +173,7 @@ def test_any_network_and_any_outputs(kind: str, digits: Digits) -> None:
 def test_layers_are_spread_over_the_depth(digits: Digits) -> None:
     trainer = at_work(prepared_for(digits.model))
     every = compared_layers(trainer.session, 100)
-    assert len(every) == 4, "each activation that enters a convolution, but for the picture"
+    assert len(every) == 4, "each activation that enters a convolution, but for the image"
     assert compared_layers(trainer.session, 3) == [every[0], every[2], every[3]]
     assert compared_layers(trainer.session, 2) == [every[0], every[3]]
 

@@ -6,7 +6,7 @@ from tests.workers.quantization.networks import Digits, request_for
 from tests.workers.quantization.tuning.methods_at_work import (
     CLASSIFIER,
     CPU,
-    PICTURES,
+    IMAGES,
     SIGNALS,
     prepared_for,
     signal_network,
@@ -112,5 +112,5 @@ def test_a_network_without_batch_norm_is_refused(digits: Digits) -> None:
 
 def test_networks_with_batch_norm_are_taken_whatever_they_are_for(digits: Digits) -> None:
     DistilledQuantization().check(prepared_for(digits.model, CLASSIFIER))
-    DistilledQuantization().check(prepared_for(digits.model, PICTURES))
+    DistilledQuantization().check(prepared_for(digits.model, IMAGES))
     DistilledQuantization().check(prepared_for(signal_network(), SIGNALS))

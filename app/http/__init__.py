@@ -1,0 +1,1 @@
+"""All that knows of HTTP: routes, middleware, problem documents, forms, the OpenAPI document."""

@@ -1,0 +1,1 @@
+"""What the API does, one folder per resource; nothing here knows of HTTP."""

@@ -1,0 +1,1 @@
+"""Evaluations of generated samples."""

@@ -1,0 +1,1 @@
+"""Jobs: the queue, and doing a job again."""

@@ -1,0 +1,1 @@
+"""Models: uploads, lists, graphs, deletion."""

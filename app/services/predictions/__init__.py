@@ -1,0 +1,1 @@
+"""Predictions: inputs, sessions, the inference pool."""

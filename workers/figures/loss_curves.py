@@ -1,0 +1,72 @@
+"""How the losses of a translator went, against steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from faceter.contracts.translators import LossPoint
+from workers.figures.figures import (
+    COLOURS,
+    legend_beside,
+    new_figure,
+    plain_numbers,
+    png,
+    say_empty,
+    set_title,
+    style,
+)
+
+_WIDTH, _HEIGHT = 8.0, 5.6
+
+
+def loss_curves_png(points: Sequence[LossPoint], title: str | None = None) -> bytes:
+    """Draw the losses of generators in one panel and those of discriminators in another.
+
+    Args:
+        points: In the order they were measured.
+        title: Set above everything.
+
+    Returns:
+        A PNG file.
+    """
+    names = list(dict.fromkeys(name for point in points for name in point.losses))
+    judged = [name for name in names if name.startswith("D_")]
+    panels = [[name for name in names if name not in judged], judged]
+    with style():
+        figure = new_figure(_WIDTH, _HEIGHT)
+        for axes, shown, label in zip(
+            figure.subplots(2, 1, sharex=True), panels, ("loss, generators", "loss, discriminators"), strict=True
+        ):
+            _draw(axes, points, shown)
+            axes.set_ylabel(label)
+        axes.set_xlabel("steps")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        set_title(figure, title)
+        return png(figure)
+
+
+def _draw(axes: Axes, points: Sequence[LossPoint], names: Sequence[str]) -> None:
+    drawn = 0
+    for number, name in enumerate(names):
+        there = [
+            (point.step, point.losses[name])
+            for point in points
+            if name in point.losses and math.isfinite(point.losses[name])
+        ]
+        if there:
+            steps, values = zip(*there, strict=True)
+            axes.plot(
+                steps, values, color=COLOURS[number % len(COLOURS)], label=name, marker="." if len(there) == 1 else None
+            )
+            drawn += 1
+    if not drawn:
+        say_empty(axes, "Nothing was measured yet.")
+        return
+    axes.set_ylim(bottom=0)
+    plain_numbers(axes)
+    legend_beside(axes)

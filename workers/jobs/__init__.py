@@ -1,0 +1,1 @@
+"""What every job is given: its context, scratch space, checkpoints, provenance."""

@@ -1,1 +1,0 @@
-"""Pictures that belong to results: PNG files, equal bytes for equal input on equal machines."""
