@@ -86,17 +86,17 @@ def unit_images(found: Explained, data: bytes, best: int) -> Iterator[bytes]:
     with np.load(io.BytesIO(data)) as arrays:
         signals = arrays["signals"]
     masks = found.masks.layers[0]
-    order = sorted(range(len(found.neurons)), key=lambda row: -found.neurons[row].score)[:best]
+    order = sorted(range(len(found.units)), key=lambda row: -found.units[row].score)[:best]
     for row in order:
-        neuron = found.neurons[row]
+        unit = found.units[row]
         samples = [
             SignalSample(
                 signals[index], f"signal {index}", masks.unit_masks[row, place], masks.formula_masks[row, place]
             )
             for place, index in enumerate(masks.strongest[row, :3].tolist())
         ]
-        subtitle = f"unit {neuron.unit} of {neuron.layer} · IoU {neuron.score:.2f} of at most {neuron.ceiling:.2f}"
-        yield unit_signals(neuron.formula or "", subtitle, samples, neuron.formula or "")
+        subtitle = f"unit {unit.unit} of {unit.layer} · IoU {unit.score:.2f} of at most {unit.ceiling:.2f}"
+        yield unit_signals(unit.formula or "", subtitle, samples, unit.formula or "")
 
 
 def main() -> None:
@@ -120,8 +120,8 @@ def main() -> None:
             f"ceiling {summary.mean_ceiling:.3f}, at the ceiling {summary.at_ceiling}"
         )
         print("| unit | formula | IoU | ceiling |\n|---|---|---|---|")
-        for neuron in sorted(found.neurons, key=lambda one: -one.score)[:10]:
-            print(f"| {neuron.unit} | {neuron.formula} | {neuron.score:.3f} | {neuron.ceiling:.3f} |")
+        for unit in sorted(found.units, key=lambda one: -one.score)[:10]:
+            print(f"| {unit.unit} | {unit.formula} | {unit.score:.3f} | {unit.ceiling:.3f} |")
         if given.image is not None and layer == given.layers[-1]:
             for number, image in enumerate(unit_images(found, content, 3)):
                 given.image.with_stem(f"{given.image.stem}-{number + 1}").write_bytes(image)

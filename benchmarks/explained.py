@@ -17,13 +17,13 @@ from benchmarks.fastestdet import DECODING
 from benchmarks.graded_sets import model_of
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
-from faceter.contracts.explanations import Explanation, ExplanationRequest, Neuron
+from faceter.contracts.explanations import Explanation, ExplanationRequest, Unit
 from faceter.contracts.jobs import ExplanationJob, JobResult, Training
 from faceter.contracts.models import ChannelOrder, Model, ModelMetadata, Preprocessing, Task
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_dataset
 from faceter.explanations.masks import MASKS, Masks, read_masks
-from faceter.explanations.neurons import read_neurons
+from faceter.explanations.units import read_units
 from faceter.store.blobs import StoredBlob
 from workers.explanation.counting import Counts, layer_thresholds, second_pass
 from workers.explanation.first_pass import FirstPass, FirstPassJob
@@ -173,7 +173,7 @@ class Explained:
 
     explanation: Explanation
     """Its record."""
-    neurons: list[Neuron]
+    units: list[Unit]
     """Its units."""
     masks: Masks
     """Where they fire."""
@@ -191,7 +191,7 @@ def explained(subject: Subject, **said: object) -> Explained:
         assert found is not None
         return Explained(
             found,
-            read_neurons(context.path(found.sha256)),
+            read_units(context.path(found.sha256)),
             read_masks(context.path(found.files[MASKS].sha256)),
             {file: context.path(stored.sha256).read_bytes() for file, stored in found.files.items()},
         )

@@ -27,7 +27,7 @@ from benchmarks.explained import (
 from benchmarks.graded_sets import model_of
 from benchmarks.post_training import print_table
 from faceter.contracts.analyses import CopyPasteRequest
-from faceter.contracts.explanations import ExplanationRequest, Neuron
+from faceter.contracts.explanations import ExplanationRequest, Unit
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.concepts import ConceptsDataset
@@ -46,14 +46,14 @@ _SHOWN = 6
 ALL_OPERATORS = ["or", "and", "and_not", "neighbors"]
 
 
-def best_first(neurons: Sequence[Neuron], count: int = _BEST) -> list[Neuron]:
+def best_first(units: Sequence[Unit], count: int = _BEST) -> list[Unit]:
     """Return the units with the highest IoU."""
-    return sorted(neurons, key=lambda neuron: -neuron.score)[:count]
+    return sorted(units, key=lambda unit: -unit.score)[:count]
 
 
-def image_of(subject: Subject, found: Explained, neuron: Neuron) -> bytes:
+def image_of(subject: Subject, found: Explained, unit: Unit) -> bytes:
     """Return the image of a unit, as the service draws it."""
-    row = found.neurons.index(neuron)
+    row = found.units.index(unit)
     (masks,) = found.masks.layers
     with open_dataset(subject.data, subject.kind, Settings(_env_file=None)) as data:
         assert isinstance(data, ConceptsDataset)
@@ -64,8 +64,8 @@ def image_of(subject: Subject, found: Explained, neuron: Neuron) -> bytes:
             for place, index in enumerate(masks.strongest[row, :_SHOWN].tolist())
             if index >= 0
         ]
-    said = f"unit {neuron.unit} of {neuron.layer} · IoU {neuron.score:.2f} of at most {neuron.ceiling:.2f}"
-    return unit_image(neuron.formula or "", said, samples)
+    said = f"unit {unit.unit} of {unit.layer} · IoU {unit.score:.2f} of at most {unit.ceiling:.2f}"
+    return unit_image(unit.formula or "", said, samples)
 
 
 def camvid(data: Path, images: Path | None) -> None:
@@ -77,7 +77,7 @@ def camvid(data: Path, images: Path | None) -> None:
             beam, best = (
                 explained(subject, layer=layer, quantile=quantile, search=search) for search in ("beam", "optimal")
             )
-            pairs = [(one.score, other.score) for one, other in zip(beam.neurons, best.neurons, strict=True)]
+            pairs = [(one.score, other.score) for one, other in zip(beam.units, best.units, strict=True)]
             missed = [other - one for one, other in pairs if other > one]
             summary = beam.explanation.layers[0]
             single, iou = summary.concept_iou, summary.iou
@@ -106,14 +106,14 @@ def camvid(data: Path, images: Path | None) -> None:
                         f"{one.ceiling:.3f}",
                         f"{one.firings:,}",
                     ]
-                    for one in best_first(beam.neurons)
+                    for one in best_first(beam.units)
                 ],
             )
             if images is not None and quantile > 0.01:
                 name = "middle" if layer == MIDDLE else "late"
                 (images / f"explained-{name}.png").write_bytes(beam.files["layers.png"])
-                for number, neuron in enumerate(best_first(beam.neurons, 2), 1):
-                    (images / f"unit-{name}-{number}.png").write_bytes(image_of(subject, beam, neuron))
+                for number, unit in enumerate(best_first(beam.units, 2), 1):
+                    (images / f"unit-{name}-{number}.png").write_bytes(image_of(subject, beam, unit))
     print()
     header = ["layer", "quantile", "explained", "concept IoU", "formula IoU", "ceiling", "at it", "beam not optimal"]
     print_table(header, rows)
@@ -136,14 +136,14 @@ def sentence_pairs(data: Path, images: Path | None) -> None:
                 ", ".join(f"{label.weight:.2f}" for label in one.classes if label.weight is not None),
                 ", ".join("–" if label.pmi is None else f"{label.pmi:.2f}" for label in one.classes),
             ]
-            for one in best_first([neuron for neuron in found.neurons if 100 <= neuron.firings <= 3000], 12)
+            for one in best_first([unit for unit in found.units if 100 <= unit.firings <= 3000], 12)
         ],
     )
     masks = found.masks
     assert masks.labels is not None
     assert masks.predicted is not None
     right = masks.labels == masks.predicted
-    result = interpretability(found.neurons, masks.layers[0].fires, right, 30)
+    result = interpretability(found.units, masks.layers[0].fires, right, 30)
     print(f"\naccuracy {result.overall:.3f}; {len(result.units)} units fire in 30 pairs or more\n")
     print_table(
         ["length", "r", "p", "mean IoU"],
@@ -152,14 +152,14 @@ def sentence_pairs(data: Path, images: Path | None) -> None:
                 str(one.length),
                 f"{one.r or 0:.3f}",
                 f"{one.p or 0:.3g}",
-                f"{np.mean([n.scores[one.length - 1] for n in found.neurons if n.scores]):.3f}",
+                f"{np.mean([n.scores[one.length - 1] for n in found.units if n.scores]):.3f}",
             ]
             for one in result.correlations
         ],
     )
     if images is not None:
         (images / "nli-interpretability.png").write_bytes(
-            scatter(found.neurons, result, "Accuracy of the NLI model where a unit fires")
+            scatter(found.units, result, "Accuracy of the NLI model where a unit fires")
         )
     rows = []
     with open_dataset(subject.data, subject.kind, Settings(_env_file=None)) as opened:
@@ -167,7 +167,7 @@ def sentence_pairs(data: Path, images: Path | None) -> None:
         model = PairClassifier(subject.content, subject.model, opened)
         for label in subject.model.metadata.labels or []:
             tried = copy_paste(
-                found.neurons,
+                found.units,
                 opened.pairs,
                 subject.model.metadata.labels or [],
                 model.probabilities,
@@ -218,7 +218,7 @@ def drift(data: Path) -> None:
                     two.counts.thresholds,
                     one.samples.grid,
                 )
-            found = model_drift("quantized", f"W{bits}A{bits}", before.neurons, after.neurons, ious)
+            found = model_drift("quantized", f"W{bits}A{bits}", before.units, after.units, ious)
             rows.append(
                 [
                     layer,

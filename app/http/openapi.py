@@ -30,7 +30,7 @@ images from one domain to another.
 6. `POST /v1/evaluations` with two datasets (`POST /v1/datasets`), real and generated, grades the generated one: how
    faithful its samples are, and how diverse. `GET /v1/evaluations/{id}` has the values, `…/samples` what is wrong.
 7. `POST /v1/models/{id}/explanations` with a dataset of labelled images, signals or sentences says what each unit of
-   a layer detects. `GET /v1/explanations/{id}/neurons` has the formulas, `…/neurons/{unit}/image` shows them.
+   a layer detects. `GET /v1/explanations/{id}/units` has the formulas, `…/units/{unit}/image` shows them.
 8. `POST /v1/explanations/{id}/analyses` says what to make of that: what kinds of formulas there are, whether they go
    with being right, whether they foretell what the model answers, what became of units in a quantized model.
 9. `POST /v1/translators` with a dataset of two domains (`A/`, `B/`) trains a translator; `…/samples` shows it while it

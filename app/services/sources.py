@@ -11,7 +11,7 @@ from faceter.contracts.base import check_name
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.evaluations import EvaluationRequest
-from faceter.contracts.explanations import Explanation, ExplanationRequest, Neuron
+from faceter.contracts.explanations import Explanation, ExplanationRequest, Unit
 from faceter.contracts.models import Model, Task
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
@@ -23,7 +23,7 @@ from faceter.datasets.kinds import InputDataset, open_dataset, open_inputs
 from faceter.datasets.signals import SignalsDataset
 from faceter.datasets.text_pairs import TextPairsDataset
 from faceter.explanations.masks import MASKS, read_masks
-from faceter.explanations.neurons import read_neurons
+from faceter.explanations.units import read_units
 from faceter.graphs.check import load_model
 from faceter.graphs.operators import unsupported
 from faceter.store.library import Library
@@ -164,9 +164,9 @@ class Sources:
         with self.opened(dataset, field) as opened:
             check_classes(opened, model.metadata.labels, _class_count(model))
 
-    def neurons(self, explanation: Explanation) -> list[Neuron]:
+    def units(self, explanation: Explanation) -> list[Unit]:
         """Return an explanation's units."""
-        return read_neurons(self._library.blobs.path(explanation.sha256))
+        return read_units(self._library.blobs.path(explanation.sha256))
 
     def knows_right(self, explanation: Explanation) -> bool:
         """Whether an explanation knows of each of its samples which class it is of, and which the model predicts."""

@@ -142,7 +142,7 @@ class ClassWeight(Contract):
     (p(F) p(class)); for text only, null where they never meet. High values mark a shallow heuristic."""
 
 
-class NeuronExample(Contract):
+class UnitExample(Contract):
     """A sample at which a unit is strongest."""
 
     index: int = Field(examples=[17])
@@ -159,7 +159,7 @@ class NeuronExample(Contract):
     """The class that the model predicts, if it is a classifier."""
 
 
-class NeuronSummary(Contract):
+class UnitSummary(Contract):
     """A unit and its formula, as lists show it."""
 
     layer: str = Field(examples=["relu_12"])
@@ -187,7 +187,7 @@ class NeuronSummary(Contract):
     """Why it was left unexplained, if it was."""
 
 
-class Neuron(NeuronSummary):
+class Unit(UnitSummary):
     """All that was found out about a unit."""
 
     tree: FormulaNode | None = None
@@ -202,22 +202,22 @@ class Neuron(NeuronSummary):
     """Where `optimal` is not true: no formula of at most that length has a higher IoU than this."""
     classes: list[ClassWeight] = Field(default_factory=list)
     """How it goes with each class, for a classifier."""
-    examples: list[NeuronExample] = Field(default_factory=list)
+    examples: list[UnitExample] = Field(default_factory=list)
     """Samples at which it is strongest, the strongest first."""
     links: dict[str, str] = Field(
-        default_factory=dict, examples=[{"image": "/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/neurons/17/image"}]
+        default_factory=dict, examples=[{"image": "/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/units/17/image"}]
     )
     """Where to go from here."""
 
 
-class NeuronPage(Page[NeuronSummary]):
+class UnitPage(Page[UnitSummary]):
     """Some of the units."""
 
     total: int = Field(examples=[192])
     """How many there are, of those asked for."""
 
 
-class FoundNeuron(NeuronSummary):
+class FoundUnit(UnitSummary):
     """A unit of a model, found over all its explanations."""
 
     explanation_id: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])

@@ -14,7 +14,7 @@ from faceter.contracts.explanations import ClassWeight, LayerSummary
 from faceter.contracts.models import DetectionDecoding, Task
 from faceter.explanations.masks import MASKS, Masks, masks_file
 from faceter.store.library import Library
-from tests.app.explained import add_explained, masks_of, neuron
+from tests.app.explained import add_explained, masks_of, unit
 from tests.app.shelf import Shelf, content_of
 from tests.workers.explanation import scenes
 
@@ -95,16 +95,16 @@ class Desk:
             said = model.metadata.model_copy(update=dict(metadata))
             self.library.models.replace(model.model_copy(update={"metadata": said}))
         with_classes = [ClassWeight(label=label, weight=0.5 if weights else None) for label in of.labels]
-        neurons = [
-            neuron(unit, *((of.concepts[unit],) if formulas else ()), layer=of.layer, classes=with_classes)
-            for unit in range(2)
+        units = [
+            unit(number, *((of.concepts[number],) if formulas else ()), layer=of.layer, classes=with_classes)
+            for number in range(2)
         ]
         classes = np.arange(SAMPLES) % 2 if (of.labelled if labelled is None else labelled) else None
         masks = Masks([masks_of(2, SAMPLES, 2, ())], classes, classes)
         layer = LayerSummary(layer=of.layer, shape=of.shape, units=2, explained=2 if formulas else 0)
         return add_explained(
             self.library,
-            neurons,
+            units,
             files={MASKS: masks_file(masks)},
             model_id=model.id,
             about=about,

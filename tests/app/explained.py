@@ -11,20 +11,20 @@ from faceter.contracts.explanations import (
     ExplanationRequest,
     FormulaNode,
     LayerSummary,
-    Neuron,
-    NeuronExample,
     Operator,
     Spread,
+    Unit,
+    UnitExample,
 )
 from faceter.explanations.masks import LayerMasks, Masks
-from faceter.explanations.neurons import neurons_file
+from faceter.explanations.units import units_file
 from faceter.store.library import Library
 from tests.app.graded import stored
 
 MODEL, DATASET = "mdl_explained", "dts_concepts"
 
 
-def neuron(unit: int, *concepts: str, layer: str = "relu", score: float = 0.3, **changes: Any) -> Neuron:
+def unit(unit: int, *concepts: str, layer: str = "relu", score: float = 0.3, **changes: Any) -> Unit:
     """Return a unit whose formula is an OR of some concepts; of none, one that was left unexplained."""
     found = bool(concepts)
     tree = FormulaNode(concept=concepts[0]) if found else None
@@ -45,16 +45,16 @@ def neuron(unit: int, *concepts: str, layer: str = "relu", score: float = 0.3, *
         "reason": None if found else "never fires",
         "tree": tree,
         "threshold": 1.375,
-        "examples": [NeuronExample(index=1, activation=7.3125, label="day")],
+        "examples": [UnitExample(index=1, activation=7.3125, label="day")],
     }
-    return Neuron(**{**made, **changes})
+    return Unit(**{**made, **changes})
 
 
-NEURONS = (
-    neuron(0, "car", "road", score=0.2),
-    neuron(1, "tree", score=0.5, ceiling=0.6, firings=70),
-    neuron(2),
-    neuron(3, "Car", score=0.2, concept_score=0.2, ceiling=0.9),
+UNITS = (
+    unit(0, "car", "road", score=0.2),
+    unit(1, "tree", score=0.5, ceiling=0.6, firings=70),
+    unit(2),
+    unit(3, "Car", score=0.2, concept_score=0.2, ceiling=0.9),
 )
 """Units of one layer."""
 
@@ -63,17 +63,17 @@ LAYERS = ("early", "late/relu:0")
 """Of an explanation of several, a unit of which is in both."""
 
 OF_LAYERS = (
-    neuron(5, "sky", layer=LAYERS[0], score=0.1),
-    neuron(1, "car", layer=LAYERS[0], score=0.3),
-    neuron(1, "road", layer=LAYERS[1], score=0.2),
+    unit(5, "sky", layer=LAYERS[0], score=0.1),
+    unit(1, "car", layer=LAYERS[0], score=0.3),
+    unit(1, "road", layer=LAYERS[1], score=0.2),
 )
 
 
 def explained(
-    neurons: Sequence[Neuron] = NEURONS, *, settings: Mapping[str, Any] | None = None, **changes: Any
+    units: Sequence[Unit] = UNITS, *, settings: Mapping[str, Any] | None = None, **changes: Any
 ) -> Explanation:
     """Return an explanation by these units; it is in no library."""
-    layers = list(dict.fromkeys(neuron.layer for neuron in neurons))
+    layers = list(dict.fromkeys(unit.layer for unit in units))
     layer = layers[0] if len(layers) == 1 else layers
     made: dict[str, Any] = {
         "id": new_id("exp"),
@@ -91,7 +91,7 @@ def explained(
         "concepts": {"object": ["car", "road", "tree"]},
         "concept_count": 3,
         "patterns": 4,
-        "layers": [_layer(name, [neuron for neuron in neurons if neuron.layer == name]) for name in layers],
+        "layers": [_layer(name, [unit for unit in units if unit.layer == name]) for name in layers],
         "seconds": 1.5,
     }
     return Explanation(**{**made, **changes})
@@ -99,14 +99,14 @@ def explained(
 
 def add_explained(
     library: Library,
-    neurons: Sequence[Neuron] = NEURONS,
+    units: Sequence[Unit] = UNITS,
     *,
     files: Mapping[str, bytes] | None = None,
     **changes: Any,
 ) -> Explanation:
     """Keep an explanation with its files, as a worker does."""
-    kept = stored(library, neurons_file(neurons), files or {})
-    return library.add(explained(neurons, **kept, **changes))
+    kept = stored(library, units_file(units), files or {})
+    return library.add(explained(units, **kept, **changes))
 
 
 def masks_of(units: int, samples: int, shown: int, grid: tuple[int, ...], seed: int = 0) -> LayerMasks:
@@ -127,13 +127,13 @@ def only(layer: LayerMasks) -> Masks:
     return Masks([layer], None, None)
 
 
-def _layer(name: str, neurons: Sequence[Neuron]) -> LayerSummary:
-    scores = [neuron.score for neuron in neurons if neuron.formula is not None]
+def _layer(name: str, units: Sequence[Unit]) -> LayerSummary:
+    scores = [unit.score for unit in units if unit.formula is not None]
     spread = dict.fromkeys(("minimum", "lower_quartile", "median", "upper_quartile", "maximum"), 0.1)
     return LayerSummary(
         layer=name,
         shape=[8, 2, 2],
-        units=len(neurons),
+        units=len(units),
         explained=len(scores),
         iou=Spread(**spread, mean=float(np.mean(scores))) if scores else None,
     )

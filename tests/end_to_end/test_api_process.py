@@ -163,11 +163,11 @@ def test_units_are_explained(api: httpx.Client, settings: Settings, tmp_path: Pa
     explanation = api.get(ended["links"]["result"]).json()
     assert explanation["id"] == ended["result"]["explanation_id"]
     assert api.get(explanation["links"]["layers.png"]).headers["content-type"] == "image/png"
-    best, *_ = api.get(explanation["links"]["neurons"], params={"sort": "-score"}).json()["items"]
+    best, *_ = api.get(explanation["links"]["units"], params={"sort": "-score"}).json()["items"]
     assert best["score"] > 0.5
-    unit = api.get(f"{explanation['links']['neurons']}/{best['unit']}").json()
+    unit = api.get(f"{explanation['links']['units']}/{best['unit']}").json()
     assert api.get(unit["links"]["image"]).content.startswith(b"\x89PNG")
-    found = api.get(model["links"]["neurons"], params={"concept": best["concept"]}).json()["items"]
+    found = api.get(model["links"]["units"], params={"concept": best["concept"]}).json()["items"]
     assert best["unit"] in [item["unit"] for item in found]
 
 
@@ -192,8 +192,8 @@ def test_an_explanation_is_analysed(api: httpx.Client, settings: Settings, tmp_p
         drift = done(analyses, {"kind": "drift", "models": [model["id"], small["id"]]})
 
     formulas = {unit["unit"]: unit["formula"] for unit in kinds["result"]["units"]}
-    neurons = api.get(explanation["links"]["neurons"]).json()["items"]
-    assert formulas == {unit["unit"]: unit["formula"] for unit in neurons if unit["formula"] is not None}
+    units = api.get(explanation["links"]["units"]).json()["items"]
+    assert formulas == {unit["unit"]: unit["formula"] for unit in units if unit["formula"] is not None}
     assert (kinds["result"]["by"], sum(kinds["result"]["shares"].values())) == ("taxonomy", pytest.approx(1))
     assert kinds["settings"]["taxonomy"] == taxonomy
     itself, quantized = drift["result"]["models"]

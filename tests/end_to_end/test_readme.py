@@ -92,7 +92,7 @@ def test_the_curl_tour_goes_as_told(url: str) -> None:
         slate, paper = (np.asarray(image.convert("L"))[:3, :3].mean() for image in (chalk, ink))
         assert slate < 70
         assert paper > 150
-    assert (digits / "neuron.png").read_bytes().startswith(b"\x89PNG")
+    assert (digits / "unit.png").read_bytes().startswith(b"\x89PNG")
     assert (digits / "map.png").read_bytes().startswith(b"\x89PNG")
     assert (digits / "small.onnx").stat().st_size < (digits / "model.onnx").stat().st_size
 

@@ -4,7 +4,7 @@ From the best single concepts on, every formula of the beam is joined with every
 best of old and new are kept, of equal ones those made first.
 
 References:
-    Mu, Andreas, "Compositional explanations of neurons", NeurIPS 2020, section 2.
+    Mu, Andreas, "Compositional explanations of units", NeurIPS 2020, section 2.
 """
 
 from __future__ import annotations

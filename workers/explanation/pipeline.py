@@ -17,19 +17,19 @@ from faceter.contracts.jobs import ExplanationJob, JobResult
 from faceter.contracts.models import Model
 from faceter.datasets.kinds import open_dataset
 from faceter.explanations.masks import MASKS, LayerMasks, Masks, masks_file, unpacked
-from faceter.explanations.neurons import neurons_file
+from faceter.explanations.units import units_file
 from faceter.vision.metadata import class_output
 from workers.explanation.context import Context
 from workers.explanation.counting import QUANTILE, TEXT_THRESHOLD
 from workers.explanation.first_pass import FirstPass, FirstPassJob, formula_masks
 from workers.explanation.kinds import samples_of
 from workers.explanation.layers import LayerResult, search_layer
-from workers.explanation.neurons import Classes, NeuronWriter
 from workers.explanation.patterns import Patterns, formula_mask
 from workers.explanation.samples import Integers, Samples
 from workers.explanation.search import FormulaSearch
 from workers.explanation.stream import Network
 from workers.explanation.summary import layer_summary, layers_image, listed_concepts, warnings
+from workers.explanation.units import Classes, UnitWriter
 from workers.files import stored
 from workers.jobs.journal import StoredJournal
 from workers.jobs.provenance import provenance_of
@@ -85,16 +85,14 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
         _check_any_fires(request, looked_at, samples.about)
         context.progress("writing what was found", _DONE)
         classes = Classes.of(model, content, samples, first)
-        writer = NeuronWriter(data, samples, first, patterns, classes)
-        neurons = [
-            neuron
-            for layer, found in zip(first.layers, looked_at, strict=True)
-            for neuron in writer.neurons(layer, found)
+        writer = UnitWriter(data, samples, first, patterns, classes)
+        units = [
+            unit for layer, found in zip(first.layers, looked_at, strict=True) for unit in writer.units(layer, found)
         ]
         masks = _masks(first, looked_at, patterns, samples)
-        blob = context.store_blob(neurons_file(neurons))
+        blob = context.store_blob(units_file(units))
         name = request.name or f"{', '.join(request.layers)[:80]} of {model.name[:50]}, {dataset.name[:50]}"
-        summaries = [layer_summary(layer, neurons, samples.concepts) for layer in first.layers]
+        summaries = [layer_summary(layer, units, samples.concepts) for layer in first.layers]
         return context.add_explanation(
             Explanation(
                 id=context.new_id("exp"),
@@ -113,13 +111,13 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
                 concept_count=len(samples.concepts),
                 patterns=len(patterns),
                 layers=summaries,
-                warnings=[*samples.notes, *warnings(request, patterns, neurons)],
+                warnings=[*samples.notes, *warnings(request, patterns, units)],
                 seconds=round(time.monotonic() - began, 2),
                 provenance=provenance_of(
                     settled.model_dump(mode="json"), {"model": model.sha256, "dataset": dataset.sha256}, request.seed
                 ),
                 files={
-                    LAYERS: stored(context, layers_image(summaries, neurons, name), "image/png"),
+                    LAYERS: stored(context, layers_image(summaries, units, name), "image/png"),
                     MASKS: stored(context, masks_file(masks), "application/octet-stream"),
                 },
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from faceter.contracts.explanations import ConceptUse, ExplanationRequest, LayerSummary, Neuron, Search, Spread
+from faceter.contracts.explanations import ConceptUse, ExplanationRequest, LayerSummary, Search, Spread, Unit
 from faceter.explanations.formulas import Concept, concepts_of
 from workers.explanation.first_pass import Layer
 from workers.explanation.patterns import Patterns
@@ -21,30 +21,30 @@ _MANY_BLANK = 0.5
 _PIXELS_PER_PATTERN = 2
 
 
-def layer_summary(layer: Layer, neurons: Sequence[Neuron], concepts: Sequence[Concept]) -> LayerSummary:
+def layer_summary(layer: Layer, units: Sequence[Unit], concepts: Sequence[Concept]) -> LayerSummary:
     """Return what is said of a layer.
 
     Args:
         layer: The layer.
-        neurons: All units of all layers.
+        units: All units of all layers.
         concepts: All concepts.
     """
-    units = [neuron for neuron in neurons if neuron.layer == layer.name]
-    explained = [neuron for neuron in units if neuron.formula is not None]
+    of_layer = [unit for unit in units if unit.layer == layer.name]
+    explained = [unit for unit in of_layer if unit.formula is not None]
     categories = {concept.name: concept.category for concept in concepts}
-    used = Counter(name for neuron in explained if neuron.tree for name in dict.fromkeys(concepts_of(neuron.tree)))
-    lengths = Counter(neuron.length for neuron in explained)
+    used = Counter(name for unit in explained if unit.tree for name in dict.fromkeys(concepts_of(unit.tree)))
+    lengths = Counter(unit.length for unit in explained)
     return LayerSummary(
         layer=layer.name,
         shape=list(layer.shape),
-        units=len(units),
+        units=len(of_layer),
         explained=len(explained),
-        iou=_spread([neuron.score for neuron in explained]),
-        concept_iou=_spread([neuron.concept_score for neuron in explained]),
-        gain=_mean([neuron.score - neuron.concept_score for neuron in explained]),
-        at_ceiling=sum(neuron.score >= _AT_CEILING * neuron.ceiling for neuron in explained),
-        mean_ceiling=_mean([neuron.ceiling for neuron in explained]),
-        proven=sum(neuron.optimal is True for neuron in explained),
+        iou=_spread([unit.score for unit in explained]),
+        concept_iou=_spread([unit.concept_score for unit in explained]),
+        gain=_mean([unit.score - unit.concept_score for unit in explained]),
+        at_ceiling=sum(unit.score >= _AT_CEILING * unit.ceiling for unit in explained),
+        mean_ceiling=_mean([unit.ceiling for unit in explained]),
+        proven=sum(unit.optimal is True for unit in explained),
         most_used=[
             ConceptUse(concept=name, category=categories[name], units=count)
             for name, count in sorted(used.items(), key=lambda item: (-item[1], item[0]))[:_MOST_USED]
@@ -53,16 +53,16 @@ def layer_summary(layer: Layer, neurons: Sequence[Neuron], concepts: Sequence[Co
     )
 
 
-def layers_image(summaries: Sequence[LayerSummary], neurons: Sequence[Neuron], title: str) -> bytes:
+def layers_image(summaries: Sequence[LayerSummary], units: Sequence[Unit], title: str) -> bytes:
     """Return the image of all layers, a PNG."""
 
     def of(summary: LayerSummary) -> LayerUnits:
-        units = [neuron for neuron in neurons if neuron.layer == summary.layer and neuron.formula is not None]
+        of_layer = [unit for unit in units if unit.layer == summary.layer and unit.formula is not None]
         return LayerUnits(
             summary=summary,
-            scores=np.array([neuron.score for neuron in units], np.float64),
-            concept_scores=np.array([neuron.concept_score for neuron in units], np.float64),
-            ceilings=np.array([neuron.ceiling for neuron in units], np.float64),
+            scores=np.array([unit.score for unit in of_layer], np.float64),
+            concept_scores=np.array([unit.concept_score for unit in of_layer], np.float64),
+            ceilings=np.array([unit.ceiling for unit in of_layer], np.float64),
         )
 
     return layers_png([of(summary) for summary in summaries], title)
@@ -78,7 +78,7 @@ def listed_concepts(concepts: Sequence[Concept], patterns: Patterns) -> dict[str
     return {category: names for category, names in listed.items() if names}
 
 
-def warnings(request: ExplanationRequest, patterns: Patterns, neurons: Sequence[Neuron]) -> list[str]:
+def warnings(request: ExplanationRequest, patterns: Patterns, units: Sequence[Unit]) -> list[str]:
     """Return what could mislead a reader."""
     said = []
     blank = int(patterns.weights[patterns.blank].sum())
@@ -87,14 +87,14 @@ def warnings(request: ExplanationRequest, patterns: Patterns, neurons: Sequence[
             f"{blank / patterns.pixels:.0%} of what is compared carries no concept at all, and no formula reaches "
             "there: ceilings are low for that reason."
         )
-    unexplained = sum(neuron.formula is None for neuron in neurons)
+    unexplained = sum(unit.formula is None for unit in units)
     if unexplained:
-        said.append(f"{unexplained} of {len(neurons)} units are left unexplained; `reason` of each says why.")
-    few = sum(neuron.formula is not None and neuron.firings < _FEW_FIRINGS for neuron in neurons)
+        said.append(f"{unexplained} of {len(units)} units are left unexplained; `reason` of each says why.")
+    few = sum(unit.formula is not None and unit.firings < _FEW_FIRINGS for unit in units)
     if few:
         said.append(f"{few} units fire at fewer than {_FEW_FIRINGS} places: their formulas may be chance.")
     if request.search is Search.OPTIMAL and (
-        unknown := sum(neuron.optimal is None and neuron.formula is not None for neuron in neurons)
+        unknown := sum(unit.optimal is None and unit.formula is not None for unit in units)
     ):
         said.append(
             f"For {unknown} units it is not known whether the formula is the best: there are too many concepts to look "

@@ -1,7 +1,7 @@
 """Pairs of sentences: which words and tags are on which side, and how many words they share.
 
 References:
-    Mu, Andreas, "Compositional explanations of neurons", NeurIPS 2020, section 4.
+    Mu, Andreas, "Compositional explanations of units", NeurIPS 2020, section 4.
 """
 
 from __future__ import annotations

@@ -131,8 +131,8 @@ async def add_evaluation(
     if both sets are drawn from one distribution, at this N, M and k: the value to reach, which is not always 1.
     *Precision* is the share of generated samples in any real ball and *recall* the share of real samples in any
     generated ball: a single outlier has a wide ball and raises them, so read them beside the first two. `fid` and `kid`
-    measure both at once, and 0 is best. `inception_score` needs a `classifier_id`. A list of `k` gives a `sweep` at next
-    to no cost, `bootstrap` an `interval` to each value.
+    measure both at once, and 0 is best. `inception_score` needs a `classifier_id`. A list of `k` gives a `sweep` at
+    next to no cost, `bootstrap` an `interval` to each value.
 
     **How many.** Values depend on the numbers of samples: take as many of both sets, best 10,000 or more, and compare
     evaluations of equal N, M and k only. `subsample` draws a part of large sets.

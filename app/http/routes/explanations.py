@@ -24,8 +24,8 @@ from app.http.parameters import (
 from app.http.problems import documented
 from app.http.stored_files import made_response
 from app.services.container import Parts
-from app.services.explanations.neurons import NeuronFilter, NeuronOrder
 from app.services.explanations.service import ExplanationFilter, with_links
+from app.services.explanations.units import UnitFilter, UnitOrder
 from app.services.jobs.rerun import with_links as job_with_links
 from faceter.contracts.base import Page
 from faceter.contracts.errors import ProblemKind
@@ -33,9 +33,9 @@ from faceter.contracts.explanations import (
     Explanation,
     ExplanationRequest,
     ExplanationSummary,
-    FoundNeuron,
-    Neuron,
-    NeuronPage,
+    FoundUnit,
+    Unit,
+    UnitPage,
 )
 from faceter.contracts.jobs import Job
 
@@ -99,11 +99,11 @@ class ExplanationQuery(ExplanationFilter, Paging):
     """Which explanations, and which page of them."""
 
 
-class NeuronsQuery(NeuronOrder, Paging):
+class UnitsQuery(UnitOrder, Paging):
     """Which units, in what order, and which page of them."""
 
 
-class ModelNeuronsQuery(NeuronFilter, Paging):
+class ModelUnitsQuery(UnitFilter, Paging):
     """Which units, and which page of them."""
 
 
@@ -187,7 +187,7 @@ def list_explanations(parts: Parts, query: Annotated[ExplanationQuery, Query()])
 def get_explanation(explanation_id: ExplanationId, parts: Parts) -> Response:
     """Get what was found layer by layer: how good formulas are, how much better than single concepts, which are used.
 
-    `…/neurons` has the units themselves, `files` an image of all layers.
+    `…/units` has the units themselves, `files` an image of all layers.
     """
     return answer(with_links(parts.explanations.get(explanation_id)))
 
@@ -215,7 +215,7 @@ def delete_explanation(explanation_id: ExplanationId, parts: Parts) -> Response:
     responses={**file_content(_JSON, what="All units."), **documented(*DOWNLOADING)},
 )
 def get_explanation_content(explanation_id: ExplanationId, request: Request, parts: Parts) -> Response:
-    """Download all that was found out about every unit, as a JSON list of what `…/neurons/{unit}` answers.
+    """Download all that was found out about every unit, as a JSON list of what `…/units/{unit}` answers.
 
     `Range` and `If-None-Match` work as for a model's file.
     """
@@ -237,40 +237,40 @@ def get_explanation_file(explanation_id: ExplanationId, name: FileName, request:
 
 
 @router.get(
-    "/v1/explanations/{explanation_id}/neurons",
-    response_model=NeuronPage,
+    "/v1/explanations/{explanation_id}/units",
+    response_model=UnitPage,
     summary="List units with their formulas",
     responses=documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE, ProblemKind.BLOB_MISSING),
 )
-def list_neurons(explanation_id: ExplanationId, parts: Parts, query: Annotated[NeuronsQuery, Query()]) -> Response:
+def list_units(explanation_id: ExplanationId, parts: Parts, query: Annotated[UnitsQuery, Query()]) -> Response:
     """List the units of an explanation with their formulas, layer by layer or sorted.
 
     `?sort=-score` puts those that are explained best first, `?sort=ceiling` those for which the concepts are too few,
     `?sort=-gain` those that a formula says more of than a single concept does. A cursor is good for one order and one
     choice of units.
 
-        curl 'http://localhost:8000/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/neurons?concept=car&sort=-score&limit=5'
+        curl 'http://localhost:8000/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/units?concept=car&sort=-score&limit=5'
     """
-    return answer(parts.explanations.neurons(explanation_id, query, query.limit, query.cursor))
+    return answer(parts.explanations.units(explanation_id, query, query.limit, query.cursor))
 
 
 @router.get(
-    "/v1/explanations/{explanation_id}/neurons/{unit}",
-    response_model=Neuron,
+    "/v1/explanations/{explanation_id}/units/{unit}",
+    response_model=Unit,
     summary="Get a unit",
     responses=documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE, ProblemKind.BLOB_MISSING),
 )
-def get_neuron(explanation_id: ExplanationId, unit: UnitNumber, parts: Parts, layer: LayerName = None) -> Response:
+def get_unit(explanation_id: ExplanationId, unit: UnitNumber, parts: Parts, layer: LayerName = None) -> Response:
     """Get all that was found out about a unit.
 
     Its formula as text and as a tree, the best one of every length, how it goes with each class of a classifier, and
     the samples at which it is strongest.
     """
-    return answer(parts.explanations.neuron(explanation_id, unit, layer))
+    return answer(parts.explanations.unit(explanation_id, unit, layer))
 
 
 @router.get(
-    "/v1/explanations/{explanation_id}/neurons/{unit}/image",
+    "/v1/explanations/{explanation_id}/units/{unit}/image",
     summary="See a unit",
     response_class=Response,
     responses={
@@ -289,7 +289,7 @@ def get_neuron(explanation_id: ExplanationId, unit: UnitNumber, parts: Parts, la
         ),
     },
 )
-def get_neuron_image(
+def get_unit_image(
     explanation_id: ExplanationId, unit: UnitNumber, request: Request, parts: Parts, layer: LayerName = None
 ) -> Response:
     """See the samples at which a unit is strongest: where it fires, and beside it where its formula is true.
@@ -297,23 +297,23 @@ def get_neuron_image(
     Images are shown twice, signals once, shaded where the unit fires and with a strip where the formula is true. It
     is drawn from the dataset, which must still be there. For text see `examples` of the unit.
 
-        curl -o unit.png http://localhost:8000/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/neurons/17/image
+        curl -o unit.png http://localhost:8000/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/units/17/image
     """
-    drawing = parts.explanations.neuron_image(explanation_id, unit, layer)
+    drawing = parts.explanations.unit_image(explanation_id, unit, layer)
     return made_response(request, drawing.draw, tag=drawing.tag, filename=drawing.name, media_type=_PNG)
 
 
 @router.get(
-    "/v1/models/{model_id}/neurons",
-    response_model=Page[FoundNeuron],
+    "/v1/models/{model_id}/units",
+    response_model=Page[FoundUnit],
     summary="Find units of a model",
     responses=documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE, ProblemKind.BLOB_MISSING),
 )
-def list_neurons_of_model(model_id: ModelId, parts: Parts, query: Annotated[ModelNeuronsQuery, Query()]) -> Response:
+def list_units_of_model(model_id: ModelId, parts: Parts, query: Annotated[ModelUnitsQuery, Query()]) -> Response:
     """List the units of a model that know about a concept, over all its explanations.
 
     The newest explanation comes first, and of each the unit that is explained best.
 
-        curl 'http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/neurons?concept=car&min_score=0.1'
+        curl 'http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/units?concept=car&min_score=0.1'
     """
     return answer(parts.explanations.of_model(model_id, query, query.limit, query.cursor))

@@ -146,11 +146,11 @@ async def add_translator(
     settings of their papers unless you say otherwise: 200 epochs at 256 × 256 and 64 channels, which is for a GPU. On a
     CPU take an `image_size` of 128, 32 `base_channels` and `max_minutes`.
 
-    **Uploaded generators** (`a2b_id`, `b2a_id` or both) answer 201 and the translator: ONNX models that take and return one
-    float image [N, 3, H, W] of the same size.
+    **Uploaded generators** (`a2b_id`, `b2a_id` or both) answer 201 and the translator: ONNX models that take and return
+    one float image [N, 3, H, W] of the same size.
 
         curl -H 'Content-Type: application/json' \
-             -d '{"method": "cyclegan", "dataset_id": "dts_4x8k2m9q0v7r3t6w1y5z", "image_size": 128, "max_minutes": 60}' \
+             -d '{"method": "cyclegan", "dataset_id": "dts_4x8k2m9q0v7r3t6w1y5z", "max_minutes": 60}' \
              http://localhost:8000/v1/translators
     """
 

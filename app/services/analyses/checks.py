@@ -234,9 +234,9 @@ def _check_copy_paste(explained: Explained, request: CopyPasteRequest, sources: 
         raise invalid(f"{model.id} has no label {request.label!r}. {hint}", "label")
     if about == "text" and not any(
         with_class.weight is not None
-        for neuron in sources.neurons(explained.explanation)
-        if neuron.formula is not None
-        for with_class in neuron.classes
+        for unit in sources.units(explained.explanation)
+        if unit.formula is not None
+        for with_class in unit.classes
     ):
         layers = first_few(explained.explanation.settings.layers)
         raise _not_applicable(

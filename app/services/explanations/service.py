@@ -12,9 +12,9 @@ from typing import Final
 from pydantic import Field, NonNegativeInt, TypeAdapter
 
 from app.services.explanations.checks import check_explanation
-from app.services.explanations.neuron_images import draw_unit
-from app.services.explanations.neurons import NeuronFiles, NeuronFilter, NeuronOrder, found_neuron, one_of, page_of
-from app.services.explanations.neurons import with_links as neuron_with_links
+from app.services.explanations.unit_images import draw_unit
+from app.services.explanations.units import UnitFiles, UnitFilter, UnitOrder, found_unit, one_of, page_of
+from app.services.explanations.units import with_links as unit_with_links
 from app.services.jobs.queue import JobQueue
 from app.services.locks import check_unused, holding, lent
 from app.services.paging import decode_cursor, encode_cursor, walked
@@ -27,9 +27,9 @@ from faceter.contracts.explanations import (
     Explanation,
     ExplanationRequest,
     ExplanationSummary,
-    FoundNeuron,
-    Neuron,
-    NeuronPage,
+    FoundUnit,
+    Unit,
+    UnitPage,
 )
 from faceter.contracts.jobs import ExplanationJob, Job
 from faceter.contracts.settings import Settings
@@ -91,7 +91,7 @@ class Explanations:
         self._queue = queue
         self._settings = settings
         self._sources = Sources(library, settings)
-        self._files = NeuronFiles(library.blobs)
+        self._files = UnitFiles(library.blobs)
 
     def request(self, model_id: str, request: ExplanationRequest) -> Job:
         """Check a request and queue the job.
@@ -142,7 +142,7 @@ class Explanations:
         page = self._library.explanations.page(limit, cursor, wanted.wants)
         return Page(items=[summary(explanation) for explanation in page.items], next_cursor=page.next_cursor)
 
-    def neurons(self, id: str, wanted: NeuronOrder, limit: int, cursor: str | None) -> NeuronPage:
+    def units(self, id: str, wanted: UnitOrder, limit: int, cursor: str | None) -> UnitPage:
         """Return one page of an explanation's units.
 
         Raises:
@@ -151,28 +151,28 @@ class Explanations:
         with self.using(id) as explanation:
             return page_of(self._files.read(explanation), explanation, wanted, limit, cursor)
 
-    def neuron(self, id: str, unit: int, layer: str | None) -> Neuron:
+    def unit(self, id: str, number: int, layer: str | None) -> Unit:
         """Return all that was found out about a unit.
 
         Raises:
             FaceterError: `NOT_FOUND` for the explanation or the unit; `INVALID_REQUEST` on field `layer`.
         """
-        explanation, neuron, _ = self._one(id, unit, layer)
-        return neuron_with_links(neuron, explanation)
+        explanation, unit, _ = self._one(id, number, layer)
+        return unit_with_links(unit, explanation)
 
-    def neuron_image(self, id: str, unit: int, layer: str | None) -> Drawing:
+    def unit_image(self, id: str, number: int, layer: str | None) -> Drawing:
         """Return the image of a unit: where it fires and where its formula holds, in its strongest samples.
 
         Raises:
             FaceterError: `NOT_FOUND`, also if the samples were deleted since; `INVALID_REQUEST` on field `layer`;
                 `NOT_ACCEPTABLE` for text.
         """
-        explanation, neuron, row = self._one(id, unit, layer)
+        explanation, unit, row = self._one(id, number, layer)
         if explanation.about == "text":
             raise FaceterError(
                 ProblemKind.NOT_ACCEPTABLE,
                 f"{id} is about text, of which there are no images. `examples` of GET "
-                f"/v1/explanations/{id}/neurons/{unit} are the sentences.",
+                f"/v1/explanations/{id}/units/{number} are the sentences.",
             )
         masks = file_of(explanation, MASKS)
         dataset = self._dataset_of(explanation, explanation.settings.dataset_id)
@@ -180,17 +180,17 @@ class Explanations:
             explanation.sha256,
             masks.sha256,
             dataset.sha256,
-            neuron.layer,
-            str(neuron.unit),
+            unit.layer,
+            str(unit.unit),
             version("faceter"),
         )
         return Drawing(
             tag=hashlib.sha256("\n".join(made_of).encode()).hexdigest(),
-            name=f"{explanation.name}-{neuron.layer}-{neuron.unit}.png",
-            draw=lambda: self._draw(explanation, neuron, row),
+            name=f"{explanation.name}-{unit.layer}-{unit.unit}.png",
+            draw=lambda: self._draw(explanation, unit, row),
         )
 
-    def of_model(self, model_id: str, wanted: NeuronFilter, limit: int, cursor: str | None) -> Page[FoundNeuron]:
+    def of_model(self, model_id: str, wanted: UnitFilter, limit: int, cursor: str | None) -> Page[FoundUnit]:
         """Return one page of a model's units, over all its explanations: the newest first, of each the best unit first.
 
         Raises:
@@ -204,7 +204,7 @@ class Explanations:
         found = list(islice(self._found(model_id, wanted, digest, place), limit + 1))
         items, more = found[:limit], len(found) > limit
         return Page(
-            items=[neuron for neuron, _ in items],
+            items=[unit for unit, _ in items],
             next_cursor=encode_cursor(_PLACE, items[-1][1]) if more else None,
         )
 
@@ -219,7 +219,7 @@ class Explanations:
             check_unused(self._queue, id)
             self._library.delete(self._library.explanations, id)
 
-    def _one(self, id: str, unit: int, layer: str | None) -> tuple[Explanation, Neuron, int]:
+    def _one(self, id: str, unit: int, layer: str | None) -> tuple[Explanation, Unit, int]:
         with self.using(id) as explanation:
             return explanation, *one_of(self._files.read(explanation), explanation, unit, layer)
 
@@ -234,28 +234,28 @@ class Explanations:
             )
         return dataset
 
-    def _draw(self, explanation: Explanation, neuron: Neuron, row: int) -> bytes:
+    def _draw(self, explanation: Explanation, unit: Unit, row: int) -> bytes:
         with self.using(explanation.id):
             path = self._library.blobs.path(explanation.files[MASKS].sha256)
-            masks = read_unit_masks(path, explanation.settings.layers.index(neuron.layer), row)
+            masks = read_unit_masks(path, explanation.settings.layers.index(unit.layer), row)
         with lent(partial(self._dataset_of, explanation), explanation.settings.dataset_id) as dataset:
             path = self._library.blobs.path(dataset.sha256)
             with open_dataset(path, dataset.kind, self._settings) as opened:
                 assert isinstance(opened, ConceptsDataset | SignalsDataset)
-                return draw_unit(neuron, masks, opened)
+                return draw_unit(unit, masks, opened)
 
     def _found(
-        self, model_id: str, wanted: NeuronFilter, digest: str, place: _Place | None
-    ) -> Iterator[tuple[FoundNeuron, _Place]]:
+        self, model_id: str, wanted: UnitFilter, digest: str, place: _Place | None
+    ) -> Iterator[tuple[FoundUnit, _Place]]:
         """Yield the units wanted from a place on, each with the place after it."""
         for explanation, start in self._explanations_from(model_id, wanted, place):
             after = self._library.explanations.cursor_after(explanation)
-            found = sorted(self._wanted_of(explanation, wanted), key=lambda neuron: -neuron.score)
-            for number, neuron in enumerate(found[start:], start + 1):
-                yield found_neuron(explanation, neuron), (digest, explanation.id, after, number)
+            found = sorted(self._wanted_of(explanation, wanted), key=lambda unit: -unit.score)
+            for number, unit in enumerate(found[start:], start + 1):
+                yield found_unit(explanation, unit), (digest, explanation.id, after, number)
 
     def _explanations_from(
-        self, model_id: str, wanted: NeuronFilter, place: _Place | None
+        self, model_id: str, wanted: UnitFilter, place: _Place | None
     ) -> Iterator[tuple[Explanation, int]]:
         """Yield a model's explanations from a place on, each with how many of its units were shown already."""
         after = None
@@ -271,16 +271,16 @@ class Explanations:
         for explanation in walked(self._library.explanations, of_model, after):
             yield explanation, 0
 
-    def _wanted_of(self, explanation: Explanation, wanted: NeuronFilter) -> list[Neuron]:
+    def _wanted_of(self, explanation: Explanation, wanted: UnitFilter) -> list[Unit]:
         """Return the units wanted of an explanation; none of one that was deleted meanwhile."""
         try:
             with self.using(explanation.id):
-                neurons = self._files.read(explanation)
+                units = self._files.read(explanation)
         except FaceterError as error:
             if error.kind is not ProblemKind.NOT_FOUND:
                 raise
             return []
-        return [neuron for neuron in neurons if wanted.wants(neuron)]
+        return [unit for unit in units if wanted.wants(unit)]
 
 
 def _said_once(request: ExplanationRequest) -> ExplanationRequest:
@@ -317,7 +317,7 @@ def with_links(explanation: Explanation) -> Explanation:
     links = {
         "self": here,
         "content": f"{here}/content",
-        "neurons": f"{here}/neurons",
+        "units": f"{here}/units",
         "analyses": f"{here}/analyses",
         "model": f"/v1/models/{explanation.model_id}",
         "dataset": f"/v1/datasets/{explanation.settings.dataset_id}",

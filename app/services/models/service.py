@@ -245,7 +245,7 @@ def with_links(model: Model) -> Model:
         "predict": f"{here}/predict",
         "quantizations": f"{here}/quantizations",
         "explanations": f"{here}/explanations",
-        "neurons": f"{here}/neurons",
+        "units": f"{here}/units",
         "jobs": f"/v1/jobs?model_id={model.id}",
     }
     if model.derived_from_id:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from app.services.analyses.checks import check_said as check_analysis_said
 from app.services.evaluations.checks import check_classifier_said
 from app.services.explanations.checks import check_said
-from app.services.explanations.neurons import SORTED_BY
+from app.services.explanations.units import SORTED_BY
 from app.services.quantizations.checks import check_said as check_quantization_said
 from app.services.quantizations.checks import check_settings
 from app.services.translators.checks import check_said as check_training_said
@@ -67,13 +67,13 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "GET /v1/evaluations/{evaluation_id}/samples",
         "GET /v1/evaluations/{evaluation_id}/comparison",
         "POST /v1/models/{model_id}/explanations",
-        "GET /v1/models/{model_id}/neurons",
+        "GET /v1/models/{model_id}/units",
         "GET /v1/explanations",
         "GET /v1/explanations/{explanation_id}",
         "DELETE /v1/explanations/{explanation_id}",
         "GET /v1/explanations/{explanation_id}/content",
         "GET /v1/explanations/{explanation_id}/files/{name}",
-        "GET /v1/explanations/{explanation_id}/neurons",
+        "GET /v1/explanations/{explanation_id}/units",
         "POST /v1/translators",
         "GET /v1/translators",
         "GET /v1/translators/{translator_id}",
@@ -84,8 +84,8 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "GET /v1/translators/{translator_id}/curves",
         "GET /v1/translators/{translator_id}/content",
         "GET /v1/translators/{translator_id}/files/{name}",
-        "GET /v1/explanations/{explanation_id}/neurons/{unit}",
-        "GET /v1/explanations/{explanation_id}/neurons/{unit}/image",
+        "GET /v1/explanations/{explanation_id}/units/{unit}",
+        "GET /v1/explanations/{explanation_id}/units/{unit}/image",
         "POST /v1/explanations/{explanation_id}/analyses",
         "GET /v1/explanations/{explanation_id}/analyses",
         "GET /v1/analyses",
@@ -265,10 +265,10 @@ def test_explanations_can_be_used_from_the_page_alone(document: dict[str, Any]) 
     described = document["paths"]["/v1/models/{model_id}/explanations"]["post"]["description"]
     for word in ("curl", "`concepts`", "`text_pairs`", "`derived_concepts`", "IoU", "`ceiling`", "`optimal`"):
         assert word in described
-    image = document["paths"]["/v1/explanations/{explanation_id}/neurons/{unit}/image"]["get"]
+    image = document["paths"]["/v1/explanations/{explanation_id}/units/{unit}/image"]["get"]
     assert list(image["responses"]["200"]["content"]) == ["image/png"]
-    neurons = document["paths"]["/v1/explanations/{explanation_id}/neurons"]["get"]
-    (sort,) = [parameter for parameter in neurons["parameters"] if parameter["name"] == "sort"]
+    units = document["paths"]["/v1/explanations/{explanation_id}/units"]["get"]
+    (sort,) = [parameter for parameter in units["parameters"] if parameter["name"] == "sort"]
     words = sort.get("description") or sort["schema"]["description"]
     assert all(f"`{name}`" in words for name in SORTED_BY)
 

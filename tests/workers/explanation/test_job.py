@@ -21,12 +21,12 @@ from faceter.contracts.analyses import (
 from faceter.contracts.base import new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.explanations import Explanation, ExplanationRequest, Neuron
+from faceter.contracts.explanations import Explanation, ExplanationRequest, Unit
 from faceter.contracts.jobs import AnalysisJob, ExplanationJob
 from faceter.contracts.models import Model, ModelMetadata
 from faceter.contracts.settings import Settings
 from faceter.explanations.masks import MASKS, read_masks
-from faceter.explanations.neurons import read_neurons
+from faceter.explanations.units import read_units
 from faceter.graphs.describe import input_specs, output_specs
 from faceter.store import job_records, job_steps
 from faceter.store.library import Library
@@ -81,14 +81,14 @@ class Shelf:
         assert execution is not None
         return JobContext(self.settings, self.library, self.redis, execution)
 
-    def explained(self, model: Model, dataset: Dataset, **said: object) -> tuple[Explanation, list[Neuron]]:
+    def explained(self, model: Model, dataset: Dataset, **said: object) -> tuple[Explanation, list[Unit]]:
         request = ExplanationRequest.model_validate({"dataset_id": dataset.id, **said})
         job = ExplanationJob(model_id=model.id, request=request)
         context = self.context(job)
         context.succeed(explain(context, job))
         context.discard()
         found = self.library.explanations.get(context.new_id("exp"))
-        return found, read_neurons(self.library.blobs.path(found.sha256))
+        return found, read_units(self.library.blobs.path(found.sha256))
 
     def analysed(self, explanation: Explanation, **said: object) -> Analysis:
         job = AnalysisJob.model_validate(
@@ -131,19 +131,19 @@ def pairs(shelf: Shelf) -> Dataset:
 
 
 def test_units_detect_what_they_were_made_for(shelf: Shelf, colors: Model, streets: Dataset) -> None:
-    found, neurons = shelf.explained(colors, streets, layer="colors", threshold=0.2, resolution=[48, 48])
-    assert [neuron.formula for neuron in neurons] == ["car", "tree AND day", "day AND sky", None]
-    assert neurons[0].score > 0.5
-    assert neurons[3].reason == "never fires"
-    assert neurons[3].examples == []
-    assert all(neuron.score <= neuron.ceiling <= 1 for neuron in neurons)
-    assert all(neuron.scores == sorted(neuron.scores) for neuron in neurons)
-    assert [weight.weight for weight in neurons[1].classes] == [0, 1, 0]
+    found, units = shelf.explained(colors, streets, layer="colors", threshold=0.2, resolution=[48, 48])
+    assert [unit.formula for unit in units] == ["car", "tree AND day", "day AND sky", None]
+    assert units[0].score > 0.5
+    assert units[3].reason == "never fires"
+    assert units[3].examples == []
+    assert all(unit.score <= unit.ceiling <= 1 for unit in units)
+    assert all(unit.scores == sorted(unit.scores) for unit in units)
+    assert [weight.weight for weight in units[1].classes] == [0, 1, 0]
     assert (found.about, found.samples, found.pixels) == ("images", 30, 30 * 48 * 48)
     assert found.concepts == {"object": ["car", "tree", "sky"], "scene": ["day", "night"]}
     (layer,) = found.layers
     assert (layer.units, layer.explained, layer.shape) == (4, 3, [4, 24, 24])
-    assert layer.proven == sum(neuron.optimal is True for neuron in neurons)
+    assert layer.proven == sum(unit.optimal is True for unit in units)
     assert found.settings.operators == ["or", "and", "and_not"]
     assert found.provenance is not None
     assert found.provenance.settings["resolution"] == [48, 48]
@@ -151,12 +151,12 @@ def test_units_detect_what_they_were_made_for(shelf: Shelf, colors: Model, stree
 
 
 def test_masks_are_kept_of_the_strongest_samples(shelf: Shelf, colors: Model, streets: Dataset) -> None:
-    found, neurons = shelf.explained(colors, streets, layer=["colors", "smooth"], threshold=0.2)
+    found, units = shelf.explained(colors, streets, layer=["colors", "smooth"], threshold=0.2)
     masks = read_masks(shelf.library.blobs.path(found.files[MASKS].sha256))
     first, _ = masks.layers
     assert first.unit_masks.shape == (4, 6, 112, 112)
     assert first.fires.shape == (4, 30)
-    assert [example.index for example in neurons[0].examples] == first.strongest[0].tolist()
+    assert [example.index for example in units[0].examples] == first.strongest[0].tolist()
     both = (first.unit_masks[0] & first.formula_masks[0]).sum() / (first.unit_masks[0] | first.formula_masks[0]).sum()
     assert both > 0.5
     assert not first.unit_masks[3].any()
@@ -166,8 +166,8 @@ def test_masks_are_kept_of_the_strongest_samples(shelf: Shelf, colors: Model, st
 def test_chosen_units_and_an_optimal_search(shelf: Shelf, colors: Model, streets: Dataset) -> None:
     _, beam = shelf.explained(colors, streets, layer="colors", threshold=0.2)
     _, best = shelf.explained(colors, streets, layer="colors", threshold=0.2, units=[2, 0, 2], search="optimal")
-    assert [neuron.unit for neuron in best] == [2, 0]
-    assert all(neuron.optimal for neuron in best)
+    assert [unit.unit for unit in best] == [2, 0]
+    assert all(unit.optimal for unit in best)
     assert best[0].score >= beam[2].score
     assert best[1].score >= beam[0].score
 
@@ -183,9 +183,9 @@ def test_derived_concepts(shelf: Shelf, colors: Model, streets: Dataset) -> None
 def test_a_network_of_signals(shelf: Shelf) -> None:
     model = shelf.model(scenes.peak_network(), ModelMetadata())
     data = shelf.dataset(scenes.beats(40), DatasetKind.SIGNALS)
-    found, neurons = shelf.explained(model, data, layer="peaks", threshold=0.5)
-    assert [neuron.formula for neuron in neurons] == ["wave", "dip"]
-    assert min(neuron.score for neuron in neurons) > 0.9
+    found, units = shelf.explained(model, data, layer="peaks", threshold=0.5)
+    assert [unit.formula for unit in units] == ["wave", "dip"]
+    assert min(unit.score for unit in units) > 0.9
     assert (found.about, found.pixels) == ("signals", 40 * 64)
 
 
@@ -199,16 +199,16 @@ def test_signals_too_large_to_hold_are_read_from_their_file(shelf: Shelf, monkey
 
 
 def test_a_network_of_sentence_pairs(shelf: Shelf, words: Model, pairs: Dataset) -> None:
-    found, neurons = shelf.explained(words, pairs, layer="hidden", operators=["or", "and", "and_not", "neighbors"])
-    assert [neuron.formula for neuron in neurons[:2]] == ["hyp:tok:nobody", "pre:tok:dog"]
-    assert [neuron.score for neuron in neurons[:2]] == [1, 1]
-    assert set((neurons[2].formula or "").split(" AND ")) == {"hyp:tok:nobody", "pre:tok:dog"}
-    contradiction = neurons[0].classes[2]
+    found, units = shelf.explained(words, pairs, layer="hidden", operators=["or", "and", "and_not", "neighbors"])
+    assert [unit.formula for unit in units[:2]] == ["hyp:tok:nobody", "pre:tok:dog"]
+    assert [unit.score for unit in units[:2]] == [1, 1]
+    assert set((units[2].formula or "").split(" AND ")) == {"hyp:tok:nobody", "pre:tok:dog"}
+    contradiction = units[0].classes[2]
     assert (contradiction.label, contradiction.weight) == ("contradiction", 4)
     assert contradiction.pmi is not None
     assert contradiction.pmi > 0.5
-    assert neurons[0].examples[0].texts is not None
-    assert "nobody" in neurons[0].examples[0].texts[1]
+    assert units[0].examples[0].texts is not None
+    assert "nobody" in units[0].examples[0].texts[1]
     assert (found.about, found.settings.threshold) == ("text", 0.0)
     assert any("not in the vocabulary" in warning for warning in found.warnings)
 
@@ -319,7 +319,7 @@ def test_copy_paste_brings_a_class_about_as_foretold(shelf: Shelf, words: Model,
 
 
 def test_drift_of_a_model_against_itself_is_none(shelf: Shelf, colors: Model, streets: Dataset) -> None:
-    found, neurons = shelf.explained(colors, streets, layer="colors", threshold=0.2)
+    found, units = shelf.explained(colors, streets, layer="colors", threshold=0.2)
     other = scenes.color_network()
     (weight,) = [tensor for tensor in other.graph.initializer if tensor.name == "weight"]
     changed = onnx.numpy_helper.to_array(weight).copy()
@@ -330,7 +330,7 @@ def test_drift_of_a_model_against_itself_is_none(shelf: Shelf, colors: Model, st
     assert isinstance(result, DriftResult)
     same, drifted = result.models
     assert (same.mean_iou, same.same_formula, same.score_change) == (1, 1, 0)
-    assert [unit.formula_before for unit in same.units] == [neuron.formula for neuron in neurons[:3]]
+    assert [drift.formula_before for drift in same.units] == [unit.formula for unit in units[:3]]
     assert drifted.units[0].iou < 0.2
     assert not drifted.units[0].same_formula
     assert [unit.iou for unit in drifted.units[1:3]] == [1, 1]
@@ -340,21 +340,19 @@ def test_the_detector_on_street_scenes(shelf: Shelf, shared_data: Path) -> None:
     subject = fastestdet_on_camvid(shared_data)
     model = shelf.model(onnx.load_model_from_string(subject.content), subject.model.metadata)
     data = shelf.dataset(subject.data.read_bytes(), DatasetKind.CONCEPTS)
-    found, neurons = shelf.explained(model, data, layer=MIDDLE)
+    found, units = shelf.explained(model, data, layer=MIDDLE)
     assert found.pixels == 123 * 112 * 112
     assert found.concept_count == 13
-    scores = np.array([neuron.score for neuron in neurons])
+    scores = np.array([unit.score for unit in units])
     assert scores.max() > 0.05
-    assert (scores <= [neuron.ceiling for neuron in neurons]).all()
+    assert (scores <= [unit.ceiling for unit in units]).all()
 
 
 def test_the_classifier_of_sentence_pairs(shelf: Shelf, shared_data: Path) -> None:
     subject = nli(shared_data)
     model = shelf.model(onnx.load_model_from_string(subject.content), subject.model.metadata)
     data = shelf.dataset(subject.data.read_bytes(), DatasetKind.TEXT_PAIRS)
-    found, neurons = shelf.explained(
-        model, data, layer="hidden", units=list(range(8)), max_length=2, cut_sentences=True
-    )
+    found, units = shelf.explained(model, data, layer="hidden", units=list(range(8)), max_length=2, cut_sentences=True)
     assert found.samples == 6000
-    assert max(neuron.score for neuron in neurons) > 0.1
-    assert all(len(neuron.classes) == 3 for neuron in neurons if neuron.formula)
+    assert max(unit.score for unit in units) > 0.1
+    assert all(len(unit.classes) == 3 for unit in units if unit.formula)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from faceter.contracts.explanations import ClassWeight, Neuron
+from faceter.contracts.explanations import ClassWeight, Unit
 from faceter.explanations.formulas import Concept, Formula
 
 
-def unit(
+def explained_unit(
     number: int,
     formula: Formula | None = None,
     concepts: Sequence[Concept] = (),
@@ -15,7 +15,7 @@ def unit(
     threshold: float = 0.0,
     scores: Sequence[float] = (),
     weights: dict[str, float] | None = None,
-) -> Neuron:
+) -> Unit:
     """Return a unit with what an analysis looks at.
 
     Args:
@@ -27,7 +27,7 @@ def unit(
         scores: IoU at each length.
         weights: To classes, by name.
     """
-    return Neuron(
+    return Unit(
         layer=layer,
         unit=number,
         formula=None if formula is None else formula.text(concepts),

@@ -1,7 +1,7 @@
 """What kinds of abstraction formulas are.
 
 References:
-    Mu, Andreas, "Compositional explanations of neurons", NeurIPS 2020, section 5.
+    Mu, Andreas, "Compositional explanations of units", NeurIPS 2020, section 5.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.analyses import Abstraction, AbstractionsRequest, AbstractionsResult, UnitAbstraction
-from faceter.contracts.explanations import FormulaNode, Neuron, Operator
+from faceter.contracts.explanations import FormulaNode, Operator, Unit
 from faceter.explanations.formulas import concepts_of
 
 Related = Callable[[str, str], bool]
@@ -22,7 +22,7 @@ Related = Callable[[str, str], bool]
 
 
 def abstractions(
-    neurons: Sequence[Neuron],
+    units: Sequence[Unit],
     request: AbstractionsRequest,
     vectors: dict[str, NDArray[np.float64]] | None,
     together: Related,
@@ -30,30 +30,30 @@ def abstractions(
     """Sort formulas by kind.
 
     Args:
-        neurons: All units.
+        units: All units.
         request: What tells relatedness.
         vectors: Of concepts, from the dataset; used if the request brings nothing.
         together: Whether two concepts are in the same samples more often than chance.
     """
-    explained = [neuron for neuron in neurons if neuron.tree is not None and neuron.formula is not None]
-    names = dict.fromkeys(name for neuron in explained if neuron.tree for name in concepts_of(neuron.tree))
+    explained = [unit for unit in units if unit.tree is not None and unit.formula is not None]
+    names = dict.fromkeys(name for unit in explained if unit.tree for name in concepts_of(unit.tree))
     by, related, known = _relatedness(request, vectors, together)
-    units = [
+    sorted_units = [
         UnitAbstraction(
-            layer=neuron.layer,
-            unit=neuron.unit,
-            formula=neuron.formula or "",
-            score=neuron.score,
-            kind=kind_of(neuron.tree, related, together),
+            layer=unit.layer,
+            unit=unit.unit,
+            formula=unit.formula or "",
+            score=unit.score,
+            kind=kind_of(unit.tree, related, together),
         )
-        for neuron in explained
-        if neuron.tree is not None
+        for unit in explained
+        if unit.tree is not None
     ]
-    count = max(1, len(units))
+    count = max(1, len(sorted_units))
     return AbstractionsResult(
         by=by,
-        shares={kind: sum(unit.kind is kind for unit in units) / count for kind in Abstraction},
-        units=units,
+        shares={kind: sum(item.kind is kind for item in sorted_units) / count for kind in Abstraction},
+        units=sorted_units,
         unknown=[] if known is None else sorted(name for name in names if name not in known),
     )
 

@@ -1,7 +1,7 @@
 """Change sentence pairs by what formulas say, and see whether predictions follow as foretold.
 
 References:
-    Mu, Andreas, "Compositional explanations of neurons", NeurIPS 2020, section 7.
+    Mu, Andreas, "Compositional explanations of units", NeurIPS 2020, section 7.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.analyses import CopyPasteRequest, CopyPasteResult, Edit, SuccessRate
-from faceter.contracts.explanations import FormulaNode, Neuron, Operator
+from faceter.contracts.explanations import FormulaNode, Operator, Unit
 from faceter.datasets.pair_lines import TextPair
 
 Probabilities = Callable[[Sequence[TextPair]], NDArray[np.float64]]
@@ -92,7 +92,7 @@ class Change:
         return pair
 
 
-def proposals(neurons: Sequence[Neuron], label: str, units: int) -> list[Change]:
+def proposals(units: Sequence[Unit], label: str, count: int) -> list[Change]:
     """Return the changes that formulas propose to bring a class about.
 
     Formulas of units with a high weight to the class are made true: of each alternative, what it asks for is put in
@@ -100,23 +100,19 @@ def proposals(neurons: Sequence[Neuron], label: str, units: int) -> list[Change]
     or one excluded is put in. Words only: tags and overlaps are not changed.
 
     Args:
-        neurons: All units, with their weights to classes.
+        units: All units, with their weights to classes.
         label: The class.
-        units: How many of the highest weight, and of the lowest.
+        count: How many of the highest weight, and of the lowest.
     """
     weighted = sorted(
-        (
-            (weight, neuron)
-            for neuron in neurons
-            if neuron.tree is not None and (weight := _weight(neuron, label)) is not None
-        ),
+        ((weight, unit) for unit in units if unit.tree is not None and (weight := _weight(unit, label)) is not None),
         key=lambda pair: (-pair[0], pair[1].layer, pair[1].unit),
     )
-    chosen = [(neuron, True) for weight, neuron in weighted[:units] if weight > 0]
-    chosen += [(neuron, False) for weight, neuron in reversed(weighted[-units:]) if weight < 0]
+    chosen = [(unit, True) for weight, unit in weighted[:count] if weight > 0]
+    chosen += [(unit, False) for weight, unit in reversed(weighted[-count:]) if weight < 0]
     changes: dict[tuple[WordEdit, ...], Change] = {}
-    for neuron, wanted in chosen:
-        for literals in alternatives(neuron.tree):
+    for unit, wanted in chosen:
+        for literals in alternatives(unit.tree):
             edits = [
                 WordEdit(asked is wanted, side, word)
                 for name, asked in literals
@@ -125,7 +121,7 @@ def proposals(neurons: Sequence[Neuron], label: str, units: int) -> list[Change]
             ]
             for part in [tuple(edits)] if wanted else [(edit,) for edit in edits]:
                 if part:
-                    changes.setdefault(part, Change(part, neuron.formula or "", neuron.unit))
+                    changes.setdefault(part, Change(part, unit.formula or "", unit.unit))
     return list(changes.values())
 
 
@@ -151,7 +147,7 @@ def alternatives(tree: FormulaNode | None) -> list[tuple[tuple[str, bool], ...]]
 
 
 def copy_paste(
-    neurons: Sequence[Neuron],
+    units: Sequence[Unit],
     pairs: Sequence[TextPair],
     labels: Sequence[str],
     probabilities: Probabilities,
@@ -160,7 +156,7 @@ def copy_paste(
     """Try changes that formulas propose beside changes with random words.
 
     Args:
-        neurons: All units.
+        units: All units.
         pairs: All samples.
         labels: Names of the classes.
         probabilities: The model.
@@ -168,7 +164,7 @@ def copy_paste(
     """
     rng = np.random.default_rng(request.seed)
     wanted = list(labels).index(request.label)
-    changes = proposals(neurons, request.label, request.units)
+    changes = proposals(units, request.label, request.units)
     before = probabilities(pairs)
     others = np.flatnonzero(before.argmax(axis=1) != wanted)
     words = {side: sorted({word for pair in pairs for word in _side(pair, side)}) for side in _SIDES}
@@ -257,8 +253,8 @@ def _examples(
     ]
 
 
-def _weight(neuron: Neuron, label: str) -> float | None:
-    return next((one.weight for one in neuron.classes if one.label == label), None)
+def _weight(unit: Unit, label: str) -> float | None:
+    return next((one.weight for one in unit.classes if one.label == label), None)
 
 
 def _side(pair: TextPair, side: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from faceter.contracts.analyses import ModelDrift, UnitDrift
-from faceter.contracts.explanations import Neuron
+from faceter.contracts.explanations import Unit
 from workers.explanation.first_pass import FirstPass, Layer
 from workers.explanation.sampling import Sampler
 
@@ -62,7 +62,7 @@ def overlaps(
 
 
 def model_drift(
-    model_id: str, bits: str | None, before: Sequence[Neuron], after: Sequence[Neuron], ious: Floats
+    model_id: str, bits: str | None, before: Sequence[Unit], after: Sequence[Unit], ious: Floats
 ) -> ModelDrift:
     """Return what became of units in one model.
 

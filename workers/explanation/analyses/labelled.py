@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.explanations import Neuron
+from faceter.contracts.explanations import Unit
 from faceter.contracts.models import Model, Preprocessing
 from faceter.datasets.detection import DetectionDataset, GroundTruth
 from faceter.datasets.images import ImagesDataset
@@ -44,7 +44,7 @@ class Rightness:
 
 
 def on_images(
-    content: bytes, model: Model, data: ImagesDataset, neurons: Sequence[Neuron], progress: Callable[[float], None]
+    content: bytes, model: Model, data: ImagesDataset, units: Sequence[Unit], progress: Callable[[float], None]
 ) -> Rightness:
     """Return in which images units fire, and which the model classifies rightly.
 
@@ -60,14 +60,14 @@ def on_images(
         )
     output = class_output(model.metadata, model.outputs).name
     fires, right = [], []
-    for outputs, indices, _ in _batches(content, model, data, neurons, [output], progress):
-        fires.append(_firing(outputs, neurons, len(indices)))
+    for outputs, indices, _ in _batches(content, model, data, units, [output], progress):
+        fires.append(_firing(outputs, units, len(indices)))
         right.append(outputs[output].reshape(len(indices), -1).argmax(axis=1) == labels[indices])
     return Rightness(np.concatenate(fires, axis=1), np.concatenate(right))
 
 
 def on_boxes(
-    content: bytes, model: Model, data: DetectionDataset, neurons: Sequence[Neuron], progress: Callable[[float], None]
+    content: bytes, model: Model, data: DetectionDataset, units: Sequence[Unit], progress: Callable[[float], None]
 ) -> Rightness:
     """Return in which annotated boxes units fire, and which of these the detector finds.
 
@@ -91,12 +91,12 @@ def on_boxes(
     )
     height, width = preprocessing.size
     fires, right = [], []
-    for outputs, indices, placements in _batches(content, model, data, neurons, names, progress):
+    for outputs, indices, placements in _batches(content, model, data, units, names, progress):
         found = decode_to_images(outputs, decoding, (height, width), placements, clip=False)
         for row, index in enumerate(indices.tolist()):
             truth = data.truths[index]
             right.append(_found(truth, numbers, found[row]))
-            fires.append(_firing_in_boxes(outputs, neurons, row, truth, preprocessing, placements[row]))
+            fires.append(_firing_in_boxes(outputs, units, row, truth, preprocessing, placements[row]))
     return Rightness(np.concatenate(fires, axis=1), np.concatenate(right))
 
 
@@ -104,13 +104,13 @@ def _batches(
     content: bytes,
     model: Model,
     data: ImagesDataset | DetectionDataset,
-    neurons: Sequence[Neuron],
+    units: Sequence[Unit],
     outputs: Sequence[str],
     progress: Callable[[float], None],
 ) -> Iterator[tuple[dict[str, NDArray[np.generic]], IntArray, list[Placement]]]:
     """Yield layers and outputs of the model for images, a batch at a time."""
     preprocessing, name = checked_image_input(model.metadata, model.inputs, "dataset_id")
-    wanted = list(dict.fromkeys([*(neuron.layer for neuron in neurons), *outputs]))
+    wanted = list(dict.fromkeys([*(unit.layer for unit in units), *outputs]))
     part = cut(unpack_weights(load_model(content, max_bytes=len(content))), wanted)
     loaded = OnnxRuntimeEngine().load(part.SerializeToString(), threads=processor_count())
     size, fixed = batch_of(model.inputs, int(np.prod(preprocessing.size)) * preprocessing.channels)
@@ -123,18 +123,18 @@ def _batches(
         progress(done / len(data))
 
 
-def _firing(outputs: dict[str, NDArray[np.generic]], neurons: Sequence[Neuron], count: int) -> Bits:
+def _firing(outputs: dict[str, NDArray[np.generic]], units: Sequence[Unit], count: int) -> Bits:
     """Return in which samples units fire anywhere, bool [U, B]."""
     peaks = {
         layer: np.asarray(outputs[layer], np.float32).reshape(count, outputs[layer].shape[1], -1).max(axis=2)
-        for layer in {neuron.layer for neuron in neurons}
+        for layer in {unit.layer for unit in units}
     }
-    return np.stack([peaks[neuron.layer][:, neuron.unit] > neuron.threshold for neuron in neurons])
+    return np.stack([peaks[unit.layer][:, unit.unit] > unit.threshold for unit in units])
 
 
 def _firing_in_boxes(
     outputs: dict[str, NDArray[np.generic]],
-    neurons: Sequence[Neuron],
+    units: Sequence[Unit],
     row: int,
     truth: GroundTruth,
     preprocessing: Preprocessing,
@@ -144,14 +144,14 @@ def _firing_in_boxes(
     frame = frame_of(placement, preprocessing)
     width, height = placement.image
     corners = truth.boxes / np.array([width, height, width, height]) * [*_GRID[::-1], *_GRID[::-1]]
-    found = np.zeros((len(neurons), len(truth.boxes)), np.bool_)
-    for layer in {neuron.layer for neuron in neurons}:
-        rows = [place for place, neuron in enumerate(neurons) if neuron.layer == layer]
-        units = [neurons[place].unit for place in rows]
-        maps = torch.from_numpy(np.asarray(outputs[layer][row], np.float32)[units])
-        maps = maps.reshape(len(units), *(maps.shape[1:] or (1, 1)))
-        brought = Sampler(_GRID, (maps.shape[1], maps.shape[2]), frame)(maps).numpy().reshape(len(units), *_GRID)
-        over = brought > np.array([neurons[place].threshold for place in rows], np.float32)[:, None, None]
+    found = np.zeros((len(units), len(truth.boxes)), np.bool_)
+    for layer in {unit.layer for unit in units}:
+        rows = [place for place, unit in enumerate(units) if unit.layer == layer]
+        numbers = [units[place].unit for place in rows]
+        maps = torch.from_numpy(np.asarray(outputs[layer][row], np.float32)[numbers])
+        maps = maps.reshape(len(numbers), *(maps.shape[1:] or (1, 1)))
+        brought = Sampler(_GRID, (maps.shape[1], maps.shape[2]), frame)(maps).numpy().reshape(len(numbers), *_GRID)
+        over = brought > np.array([units[place].threshold for place in rows], np.float32)[:, None, None]
         for box, (left, top, right, bottom) in enumerate(corners):
             across = slice(int(np.clip(left, 0, _GRID[1] - 1)), max(int(np.ceil(right)), int(left) + 1))
             down = slice(int(np.clip(top, 0, _GRID[0] - 1)), max(int(np.ceil(bottom)), int(top) + 1))

@@ -1,7 +1,7 @@
 """Paste into images what formulas ask for, and see whether the model finds the class then.
 
 References:
-    Mu, Andreas, "Compositional explanations of neurons", NeurIPS 2020, section 7.
+    Mu, Andreas, "Compositional explanations of units", NeurIPS 2020, section 7.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.ndimage import label as connected_parts  # type: ignore[attr-defined]
 
 from faceter.contracts.analyses import CopyPasteRequest, CopyPasteResult, Edit, SuccessRate
-from faceter.contracts.explanations import Neuron
+from faceter.contracts.explanations import Unit
 from faceter.datasets.concepts import ConceptsDataset
 from workers.explanation.analyses.class_scores import ClassScores
 from workers.explanation.analyses.copy_paste import alternatives, wilson
@@ -80,16 +80,16 @@ def _largest(concept: str, index: int, mask: NDArray[np.bool_]) -> Region | None
     return Region(concept, index, box, chosen[box[1] : box[3], box[0] : box[2]])
 
 
-def unit_weights(neurons: Sequence[Neuron], label: str, peaks: Floats, scores: Floats) -> Floats:
+def unit_weights(units: Sequence[Unit], label: str, peaks: Floats, scores: Floats) -> Floats:
     """Return how each unit goes with a class: its weight, or where there is none, the correlation with the score.
 
     Args:
-        neurons: All units.
+        units: All units.
         label: The class.
         peaks: Whether each fires in each sample, float64 [U, N].
         scores: The class's score in each sample, float64 [N].
     """
-    weights = [next((one.weight for one in neuron.classes if one.label == label), None) for neuron in neurons]
+    weights = [next((one.weight for one in unit.classes if one.label == label), None) for unit in units]
     if any(weight is not None for weight in weights):
         return np.array([0.0 if weight is None else weight for weight in weights])
     centred, apart = peaks - peaks.mean(axis=1, keepdims=True), scores - scores.mean()
@@ -97,20 +97,20 @@ def unit_weights(neurons: Sequence[Neuron], label: str, peaks: Floats, scores: F
     return np.asarray(centred @ apart / np.where(norms > 0, norms, 1.0))
 
 
-def asked_for(neurons: Sequence[Neuron], weights: Floats, units: int, known: Sequence[str]) -> dict[str, Neuron]:
+def asked_for(units: Sequence[Unit], weights: Floats, count: int, known: Sequence[str]) -> dict[str, Unit]:
     """Return what formulas of the units with the highest weights ask for and can be pasted, and who asks first."""
-    order = [row for row in np.argsort(-weights, kind="stable") if weights[row] > 0 and neurons[row].tree is not None]
-    found: dict[str, Neuron] = {}
-    for row in order[:units]:
-        for literals in alternatives(neurons[row].tree):
+    order = [row for row in np.argsort(-weights, kind="stable") if weights[row] > 0 and units[row].tree is not None]
+    found: dict[str, Unit] = {}
+    for row in order[:count]:
+        for literals in alternatives(units[row].tree):
             for name, asked in literals:
                 if asked and name in known:
-                    found.setdefault(name, neurons[row])
+                    found.setdefault(name, units[row])
     return found
 
 
 def paste(
-    neurons: Sequence[Neuron],
+    units: Sequence[Unit],
     data: ConceptsDataset,
     fires: NDArray[np.bool_],
     labels: Sequence[str],
@@ -120,7 +120,7 @@ def paste(
     """Paste what formulas ask for into images without the class, beside regions of concepts drawn at random.
 
     Args:
-        neurons: All units.
+        units: All units.
         data: The images.
         fires: In which images each unit fires, bool [U, N].
         labels: Names of the classes.
@@ -134,8 +134,8 @@ def paste(
     wanted = list(labels).index(request.label)
     before = np.concatenate([scores([data.image(i) for i in part]) for part in _parts(len(data))])
     regions = regions_of(data)
-    weights = unit_weights(neurons, request.label, fires.astype(np.float64), before[:, wanted])
-    asked = asked_for(neurons, weights, request.units, list(regions))
+    weights = unit_weights(units, request.label, fires.astype(np.float64), before[:, wanted])
+    asked = asked_for(units, weights, request.units, list(regions))
     others = [name for name in regions if name not in asked]
     without = np.flatnonzero(~_there(before, wanted, scores.decides_at))
     tries: list[tuple[int, Region, Region]] = []
@@ -176,7 +176,7 @@ def paste(
     return found, _sheet(data, [tries[row] for row in order], examples, request), None
 
 
-def _why_nothing(label: str, asked: dict[str, Neuron], others: Sequence[str], without: int) -> str:
+def _why_nothing(label: str, asked: dict[str, Unit], others: Sequence[str], without: int) -> str:
     if not without:
         return f"The model finds {label!r} in every image already, so there is none to bring it about in."
     if not asked:

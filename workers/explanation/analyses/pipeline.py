@@ -30,7 +30,7 @@ from faceter.contracts.analyses import (
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.explanations import Explanation, Neuron
+from faceter.contracts.explanations import Explanation, Unit
 from faceter.contracts.jobs import AnalysisJob, JobResult
 from faceter.contracts.models import Model
 from faceter.datasets.concepts import ConceptsDataset
@@ -39,7 +39,7 @@ from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import AnyDataset, open_dataset
 from faceter.datasets.text_pairs import TextPairsDataset
 from faceter.explanations.masks import MASKS, Masks, read_masks
-from faceter.explanations.neurons import read_neurons
+from faceter.explanations.units import read_units
 from workers.explanation.analyses.abstractions import abstractions, together_in
 from workers.explanation.analyses.class_scores import ClassScores
 from workers.explanation.analyses.copy_paste import copy_paste
@@ -52,11 +52,11 @@ from workers.explanation.context import Context
 from workers.explanation.first_pass import FirstPass, FirstPassJob
 from workers.explanation.kinds import samples_of
 from workers.explanation.layers import LayerResult, search_layer
-from workers.explanation.neurons import NeuronWriter
 from workers.explanation.pipeline import units_of
 from workers.explanation.samples import Samples
 from workers.explanation.search import FormulaSearch
 from workers.explanation.stream import Network
+from workers.explanation.units import UnitWriter
 from workers.files import stored
 from workers.jobs.journal import NoJournal
 from workers.jobs.provenance import provenance_of
@@ -111,7 +111,7 @@ class _Work:
         library = context.library
         self._explanation: Explanation = library.explanations.get(specification.explanation_id)
         self._model = library.models.get(self._explanation.model_id)
-        self._neurons = read_neurons(library.blobs.path(self._explanation.sha256))
+        self._units = read_units(library.blobs.path(self._explanation.sha256))
         self.inputs = {"explanation": self._explanation.sha256, "model": self._model.sha256}
         self.warnings: list[str] = []
 
@@ -122,7 +122,7 @@ class _Work:
                 return self._abstractions(request), {}
             case InterpretabilityRequest() as request:
                 found = self._interpretability(request)
-                return found, {SCATTER: scatter(self._neurons, found, self._explanation.name)}
+                return found, {SCATTER: scatter(self._units, found, self._explanation.name)}
             case CopyPasteRequest() as request:
                 return self._copy_paste(request)
             case DriftRequest() as request:
@@ -136,7 +136,7 @@ class _Work:
             names = [concept.name for concept in samples.concepts]
             together = together_in(self._presence(samples, names), names, request.together_from)
             vectors = _word_vectors(data, names) if isinstance(data, TextPairsDataset) else None
-        return abstractions(self._neurons, request, vectors, together)
+        return abstractions(self._units, request, vectors, together)
 
     def _presence(self, samples: Samples, names: Sequence[str]) -> Iterator[set[str]]:
         """Yield the concepts of each sample."""
@@ -154,10 +154,10 @@ class _Work:
         else:
             found, of = self._rightness_on(request.dataset_id)
         explained = interpretability(
-            self._neurons, found.fires, found.right, request.min_samples, "recall" if of == "recall" else "accuracy"
+            self._units, found.fires, found.right, request.min_samples, "recall" if of == "recall" else "accuracy"
         )
-        if len(explained.units) < len(self._neurons):
-            left = len(self._neurons) - len(explained.units)
+        if len(explained.units) < len(self._units):
+            left = len(self._units) - len(explained.units)
             self.warnings.append(f"{left} units are left out: they have no formula, or fire too seldom.")
         return explained
 
@@ -184,9 +184,9 @@ class _Work:
 
         with open_dataset(library.blobs.path(dataset.sha256), dataset.kind, self._context.settings) as data:
             if isinstance(data, DetectionDataset):
-                return on_boxes(content, self._model, data, self._neurons, told), "recall"
+                return on_boxes(content, self._model, data, self._units, told), "recall"
             if isinstance(data, ImagesDataset):
-                return on_images(content, self._model, data, self._neurons, told), "accuracy"
+                return on_images(content, self._model, data, self._units, told), "accuracy"
         raise FaceterError(
             ProblemKind.WRONG_DATASET_KIND,
             f"{id} is of kind {dataset.kind}; give one of kind images or detection.",
@@ -201,12 +201,12 @@ class _Work:
             if isinstance(data, TextPairsDataset):
                 model = PairClassifier(content, self._model, data)
                 self._context.progress("changing sentences", 0.1)
-                found = copy_paste(self._neurons, data.pairs, labels, model.probabilities, request)
+                found = copy_paste(self._units, data.pairs, labels, model.probabilities, request)
             elif isinstance(data, ConceptsDataset):
                 self._context.progress("changing images", 0.1)
                 fires = np.concatenate([layer.fires for layer in self._masks().layers])
                 scores = ClassScores(content, self._model)
-                found, images[EXAMPLES], nothing = paste(self._neurons, data, fires, labels, scores, request)
+                found, images[EXAMPLES], nothing = paste(self._units, data, fires, labels, scores, request)
                 if nothing is not None:
                     self.warnings.append(nothing)
             else:
@@ -261,13 +261,11 @@ class _Work:
         results = [
             search_layer(first, layer, samples, search, network.device, files, NoJournal()) for layer in first.layers
         ]
-        writer = NeuronWriter(data, samples, first, patterns, None)
-        neurons = [
-            neuron
-            for layer, result in zip(first.layers, results, strict=True)
-            for neuron in writer.neurons(layer, result)
+        writer = UnitWriter(data, samples, first, patterns, None)
+        units = [
+            unit for layer, result in zip(first.layers, results, strict=True) for unit in writer.units(layer, result)
         ]
-        return _Ran(samples, first, results, neurons)
+        return _Ran(samples, first, results, units)
 
     def _compared(self, one: _Ran, other: _Ran, model: Model) -> ModelDrift:
         ious = [
@@ -276,7 +274,7 @@ class _Work:
                 one.first.layers, one.results, other.first.layers, other.results, strict=True
             )
         ]
-        return model_drift(model.id, bits_of(model), one.neurons, other.neurons, np.concatenate(ious))
+        return model_drift(model.id, bits_of(model), one.units, other.units, np.concatenate(ious))
 
     @contextmanager
     def _opened(self) -> Iterator[AnyDataset]:
@@ -299,7 +297,7 @@ class _Ran:
     samples: Samples
     first: FirstPass
     results: list[LayerResult]
-    neurons: list[Neuron]
+    units: list[Unit]
 
 
 def bits_of(model: Model) -> str | None:

@@ -2,7 +2,7 @@
 
 References:
     Esser et al., "Learned Step Size Quantization", ICLR 2020, arXiv 1902.08153.
-    Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons", 2013, arXiv 1308.3432.
+    Bengio et al., "Estimating or Propagating Gradients Through Stochastic Units", 2013, arXiv 1308.3432.
 """
 
 from __future__ import annotations

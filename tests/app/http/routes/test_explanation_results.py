@@ -7,16 +7,16 @@ from typing import Any
 import httpx
 import pytest
 
-from app.services.explanations.neurons import NeuronFiles
+from app.services.explanations.units import UnitFiles
 from app.services.jobs.queue import JobQueue
 from faceter.contracts.analyses import AbstractionsRequest
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.explanations import Explanation, Neuron
+from faceter.contracts.explanations import Explanation, Unit
 from faceter.contracts.jobs import AnalysisJob
 from faceter.contracts.settings import Settings
-from faceter.explanations.neurons import neurons_file
+from faceter.explanations.units import units_file
 from faceter.store.library import Library
-from tests.app.explained import DATASET, LAYERS, MODEL, NEURONS, OF_LAYERS, add_explained, neuron
+from tests.app.explained import DATASET, LAYERS, MODEL, OF_LAYERS, UNITS, add_explained, unit
 from tests.app.http.test_problems import problem
 from tests.app.uploads import add_model, image
 
@@ -50,7 +50,7 @@ def test_get_and_links(api: httpx.Client, library: Library) -> None:
     assert found.pop("links") == {
         "self": here,
         "content": f"{here}/content",
-        "neurons": f"{here}/neurons",
+        "units": f"{here}/units",
         "analyses": f"{here}/analyses",
         "model": f"/v1/models/{MODEL}",
         "dataset": f"/v1/datasets/{DATASET}",
@@ -61,7 +61,7 @@ def test_get_and_links(api: httpx.Client, library: Library) -> None:
 
 def test_a_model_leads_to_its_explanations(api: httpx.Client) -> None:
     model = add_model(api)
-    assert api.get(model["links"]["neurons"]).json() == {"items": [], "next_cursor": None}
+    assert api.get(model["links"]["units"]).json() == {"items": [], "next_cursor": None}
     problem(api.post(model["links"]["explanations"], json={}), ProblemKind.INVALID_REQUEST)
 
 
@@ -69,7 +69,7 @@ def test_files_and_content(api: httpx.Client, library: Library) -> None:
     made = add_explained(library, files={"layers.png": PLOT}, name="naïve")
     here = f"/v1/explanations/{made.id}"
     for address, expected, media_type, filename in (
-        (f"{here}/content", neurons_file(NEURONS), "application/json", "na_ve.json"),
+        (f"{here}/content", units_file(UNITS), "application/json", "na_ve.json"),
         (f"{here}/files/layers.png", PLOT, "image/png", "na_ve-layers.png"),
     ):
         response = api.get(address)
@@ -78,7 +78,7 @@ def test_files_and_content(api: httpx.Client, library: Library) -> None:
         assert f'filename="{filename}"' in response.headers["content-disposition"]
         assert api.get(address, headers={"If-None-Match": response.headers["etag"]}).status_code == 304
     assert "It has layers.png." in problem(api.get(f"{here}/files/x.png"), ProblemKind.NOT_FOUND).detail
-    assert len(api.get(f"{here}/content").json()) == len(NEURONS)
+    assert len(api.get(f"{here}/content").json()) == len(UNITS)
 
 
 def test_delete(api: httpx.Client, library: Library, settings: Settings) -> None:
@@ -88,11 +88,11 @@ def test_delete(api: httpx.Client, library: Library, settings: Settings) -> None
         here,
         f"{here}/content",
         f"{here}/files/layers.png",
-        f"{here}/neurons",
-        f"{here}/neurons/1",
-        f"{here}/neurons/1/image",
+        f"{here}/units",
+        f"{here}/units/1",
+        f"{here}/units/1/image",
     )
-    api.get(f"{here}/neurons")
+    api.get(f"{here}/units")
     assert api.delete(here).status_code == 204
     for response in (api.delete(here), *(api.get(address) for address in addresses)):
         assert "no explanation" in problem(response, ProblemKind.NOT_FOUND).detail
@@ -133,13 +133,13 @@ def test_list_and_filters(api: httpx.Client, library: Library) -> None:
 
 
 def test_an_explanation_without_a_formula_has_no_mean(api: httpx.Client, library: Library) -> None:
-    add_explained(library, [neuron(0), neuron(1)])
+    add_explained(library, [unit(0), unit(1)])
     (item,) = api.get("/v1/explanations").json()["items"]
     assert (item["units"], item["mean_iou"]) == (2, None)
 
 
 def test_units_are_listed_by_layer_and_unit(api: httpx.Client, library: Library) -> None:
-    page = api.get(f"/v1/explanations/{add_explained(library, OF_LAYERS).id}/neurons").json()
+    page = api.get(f"/v1/explanations/{add_explained(library, OF_LAYERS).id}/units").json()
     assert [(item["layer"], item["unit"]) for item in page["items"]] == [("early", 1), ("early", 5), (LAYERS[1], 1)]
     assert (page["total"], page["next_cursor"]) == (3, None)
     one = OF_LAYERS[1]
@@ -176,7 +176,7 @@ def test_units_are_listed_by_layer_and_unit(api: httpx.Client, library: Library)
     ],
 )
 def test_filters_and_orders(api: httpx.Client, library: Library, query: str, expected: list[int]) -> None:
-    here = f"/v1/explanations/{add_explained(library).id}/neurons?{query}"
+    here = f"/v1/explanations/{add_explained(library).id}/units?{query}"
     page = api.get(here).json()
     assert units(page["items"]) == expected
     assert page["total"] == len(expected)
@@ -203,14 +203,14 @@ def test_what_units_cannot_be_listed_by(
     api: httpx.Client, library: Library, query: str, field: str, words: str
 ) -> None:
     document = problem(
-        api.get(f"/v1/explanations/{add_explained(library).id}/neurons?{query}"), ProblemKind.INVALID_REQUEST
+        api.get(f"/v1/explanations/{add_explained(library).id}/units?{query}"), ProblemKind.INVALID_REQUEST
     )
     assert [error.field for error in document.errors] == [field]
     assert words in document.detail
 
 
 def test_cursors_are_good_for_their_own_list(api: httpx.Client, library: Library) -> None:
-    one, other = (f"/v1/explanations/{add_explained(library).id}/neurons" for _ in range(2))
+    one, other = (f"/v1/explanations/{add_explained(library).id}/units" for _ in range(2))
     cursor = api.get(f"{one}?sort=score&limit=1").json()["next_cursor"]
     assert units(api.get(f"{one}?sort=score&limit=1&cursor={cursor}").json()["items"]) == [3]
     for address in (
@@ -218,7 +218,7 @@ def test_cursors_are_good_for_their_own_list(api: httpx.Client, library: Library
         f"{one}?sort=score&concept=car",
         f"{one}?sort=score&min_score=0.1",
         f"{other}?sort=score",
-        f"/v1/models/{add_model(api)['id']}/neurons?limit=1",
+        f"/v1/models/{add_model(api)['id']}/units?limit=1",
     ):
         document = problem(api.get(f"{address}&cursor={cursor}"), ProblemKind.INVALID_REQUEST)
         assert [error.field for error in document.errors] == ["cursor"]
@@ -227,20 +227,20 @@ def test_cursors_are_good_for_their_own_list(api: httpx.Client, library: Library
 def test_one_unit(api: httpx.Client, library: Library) -> None:
     made = add_explained(library)
     here = f"/v1/explanations/{made.id}"
-    found = api.get(f"{here}/neurons/0").json()
+    found = api.get(f"{here}/units/0").json()
     assert found.pop("links") == {
-        "self": f"{here}/neurons/0",
-        "image": f"{here}/neurons/0/image",
+        "self": f"{here}/units/0",
+        "image": f"{here}/units/0/image",
         "explanation": here,
         "model": f"/v1/models/{MODEL}",
     }
-    assert Neuron.model_validate_json(json.dumps(found)) == NEURONS[0]
+    assert Unit.model_validate_json(json.dumps(found)) == UNITS[0]
     text = add_explained(library, about="text")
-    assert "image" not in api.get(f"/v1/explanations/{text.id}/neurons/1").json()["links"]
+    assert "image" not in api.get(f"/v1/explanations/{text.id}/units/1").json()["links"]
 
 
 def test_units_that_are_not_there(api: httpx.Client, library: Library) -> None:
-    here = f"/v1/explanations/{add_explained(library).id}/neurons"
+    here = f"/v1/explanations/{add_explained(library).id}/units"
     beyond = problem(api.get(f"{here}/8"), ProblemKind.NOT_FOUND)
     assert beyond.detail == "'relu' has 8 units, 0 to 7: there is no unit 8."
     left_out = problem(api.get(f"{here}/7"), ProblemKind.NOT_FOUND)
@@ -252,7 +252,7 @@ def test_units_that_are_not_there(api: httpx.Client, library: Library) -> None:
 
 @pytest.mark.parametrize("end", ["", "/image"])
 def test_a_unit_of_several_layers_needs_its_layer(api: httpx.Client, library: Library, end: str) -> None:
-    here = f"/v1/explanations/{add_explained(library, OF_LAYERS).id}/neurons/1{end}"
+    here = f"/v1/explanations/{add_explained(library, OF_LAYERS).id}/units/1{end}"
     for query in ("", "?layer=relu"):
         document = problem(api.get(here + query), ProblemKind.INVALID_REQUEST)
         assert [error.field for error in document.errors] == ["layer"]
@@ -260,7 +260,7 @@ def test_a_unit_of_several_layers_needs_its_layer(api: httpx.Client, library: Li
 
 
 def test_units_of_several_layers(api: httpx.Client, library: Library) -> None:
-    here = f"/v1/explanations/{add_explained(library, OF_LAYERS).id}/neurons"
+    here = f"/v1/explanations/{add_explained(library, OF_LAYERS).id}/units"
     for one in OF_LAYERS:
         found = api.get(f"{here}/{one.unit}", params={"layer": one.layer}).json()
         assert (found["layer"], found["unit"], found["formula"]) == (one.layer, one.unit, one.formula)
@@ -277,7 +277,7 @@ def model(api: httpx.Client) -> str:
 
 
 def test_units_of_a_model_over_all_its_explanations(api: httpx.Client, library: Library, model: str) -> None:
-    here = f"/v1/models/{model}/neurons"
+    here = f"/v1/models/{model}/units"
     first = add_explained(library, model_id=model)
     add_explained(library)
     second = add_explained(library, OF_LAYERS, model_id=model, settings={"dataset_id": "dts_2"})
@@ -296,7 +296,7 @@ def test_units_of_a_model_over_all_its_explanations(api: httpx.Client, library: 
 
 
 def test_pages_of_a_models_units_stay_put(api: httpx.Client, library: Library, model: str) -> None:
-    here = f"/v1/models/{model}/neurons?limit=2"
+    here = f"/v1/models/{model}/units?limit=2"
     oldest, middle, newest = (add_explained(library, model_id=model) for _ in range(3))
     first = api.get(here).json()
     assert {item["explanation"] for item in first["items"]} == {newest.id}
@@ -315,50 +315,50 @@ def test_an_explanation_that_is_deleted_while_units_are_found_is_passed_over(
 ) -> None:
     kept = add_explained(library, model_id=model)
     gone = add_explained(library, OF_LAYERS, model_id=model)
-    read = NeuronFiles.read
+    read = UnitFiles.read
 
-    def deleting(files: NeuronFiles, explanation: Explanation) -> list[Neuron]:
+    def deleting(files: UnitFiles, explanation: Explanation) -> list[Unit]:
         if explanation.id == gone.id:
             library.delete(library.explanations, gone.id)
         return read(files, explanation)
 
-    monkeypatch.setattr(NeuronFiles, "read", deleting)
-    items = api.get(f"/v1/models/{model}/neurons").json()["items"]
+    monkeypatch.setattr(UnitFiles, "read", deleting)
+    items = api.get(f"/v1/models/{model}/units").json()["items"]
     assert {item["explanation"] for item in items} == {kept.id}
 
 
 def test_units_of_what_is_no_model(api: httpx.Client, library: Library, model: str) -> None:
     add_explained(library)
-    problem(api.get(f"/v1/models/{MODEL}/neurons"), ProblemKind.NOT_FOUND)
+    problem(api.get(f"/v1/models/{MODEL}/units"), ProblemKind.NOT_FOUND)
     for query, field in (("sort=-score", "sort"), ("cursor=x", "cursor"), ("min_score=-1", "min_score")):
-        document = problem(api.get(f"/v1/models/{model}/neurons?{query}"), ProblemKind.INVALID_REQUEST)
+        document = problem(api.get(f"/v1/models/{model}/units?{query}"), ProblemKind.INVALID_REQUEST)
         assert [error.field for error in document.errors] == [field]
 
 
 def test_a_file_that_is_lost(api: httpx.Client, library: Library, model: str) -> None:
     made = add_explained(library, model_id=model)
     library.blobs.delete(made.sha256)
-    for address in (f"/v1/explanations/{made.id}/neurons", f"/v1/models/{model}/neurons"):
+    for address in (f"/v1/explanations/{made.id}/units", f"/v1/models/{model}/units"):
         problem(api.get(address), ProblemKind.BLOB_MISSING)
 
 
 def test_files_that_were_read_are_kept_within_bounds(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = [add_explained(library, [neuron(number, "car")]) for number in range(3)]
+    made = [add_explained(library, [unit(number, "car")]) for number in range(3)]
     read: list[str] = []
 
-    def reading(path: Any) -> list[Neuron]:
+    def reading(path: Any) -> list[Unit]:
         read.append(path.name)
         return []
 
-    monkeypatch.setattr("app.services.explanations.neurons.read_neurons", reading)
-    monkeypatch.setattr("app.services.explanations.neurons._MOST_KEPT", 2)
-    files = NeuronFiles(library.blobs)
+    monkeypatch.setattr("app.services.explanations.units.read_units", reading)
+    monkeypatch.setattr("app.services.explanations.units._MOST_KEPT", 2)
+    files = UnitFiles(library.blobs)
     for number in (0, 1, 0, 2, 0, 1):
         files.read(made[number])
     assert [made[number].sha256 for number in (0, 1, 2, 1)] == read
-    monkeypatch.setattr("app.services.explanations.neurons._MOST_KEPT_BYTES", made[0].bytes - 1)
+    monkeypatch.setattr("app.services.explanations.units._MOST_KEPT_BYTES", made[0].bytes - 1)
     read.clear()
-    files = NeuronFiles(library.blobs)
+    files = UnitFiles(library.blobs)
     for _ in range(2):
         files.read(made[0])
     assert len(read) == 2

@@ -6,7 +6,7 @@ import pytest
 from faceter.contracts.analyses import Abstraction, AbstractionsRequest
 from faceter.contracts.explanations import Operator
 from faceter.explanations.formulas import Concept, Formula
-from tests.workers.explanation.units import unit
+from tests.workers.explanation.units import explained_unit
 from workers.explanation.analyses.abstractions import abstractions, kind_of, together_in
 
 NAMES = ["car", "bus", "road", "sky", "dusk"]
@@ -46,9 +46,9 @@ def test_the_kind_of_a_formula(made: Formula, expected: Abstraction) -> None:
 
 def test_what_is_brought_is_taken_first() -> None:
     units = [
-        unit(0, formula("car", (Operator.OR, "bus")), CONCEPTS),
-        unit(1, formula("car", (Operator.OR, "sky")), CONCEPTS),
-        unit(2),
+        explained_unit(0, formula("car", (Operator.OR, "bus")), CONCEPTS),
+        explained_unit(1, formula("car", (Operator.OR, "sky")), CONCEPTS),
+        explained_unit(2),
     ]
     by_taxonomy = abstractions(units, AbstractionsRequest(taxonomy=TAXONOMY), None, together)
     assert by_taxonomy.by == "taxonomy"

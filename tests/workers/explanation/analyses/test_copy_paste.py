@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 from faceter.contracts.analyses import CopyPasteRequest
-from faceter.contracts.explanations import Neuron, Operator
+from faceter.contracts.explanations import Operator, Unit
 from faceter.datasets.pair_lines import TextPair
 from faceter.explanations.formulas import Concept, Formula
-from tests.workers.explanation.units import unit
+from tests.workers.explanation.units import explained_unit
 from workers.explanation.analyses.copy_paste import Change, WordEdit, alternatives, copy_paste, proposals, wilson
 
 NAMES = ["pre:tok:dog", "hyp:tok:nobody", "hyp:tok:man", "hyp:tag:NN", "overlap-50"]
 CONCEPTS = [*(Concept(name, "words") for name in NAMES), Concept("NEIGHBORS(pre:tok:dog)", "words", "pre:tok:dog")]
 
 
-def neuron(number: int, weight: float, first: int, *rest: tuple[Operator, int]) -> Neuron:
-    return unit(number, Formula(first, rest), CONCEPTS, weights={"no": weight, "yes": -weight})
+def unit(number: int, weight: float, first: int, *rest: tuple[Operator, int]) -> Unit:
+    return explained_unit(number, Formula(first, rest), CONCEPTS, weights={"no": weight, "yes": -weight})
 
 
 def pair(premise: str, hypothesis: str) -> TextPair:
@@ -55,8 +55,8 @@ def test_the_ways_in_which_a_formula_is_true() -> None:
 
 
 def test_formulas_of_high_weight_are_made_true_and_those_of_low_weight_false() -> None:
-    high = neuron(0, 2.0, 1, (Operator.AND, 0), (Operator.AND_NOT, 2))
-    low = neuron(1, -1.0, 0, (Operator.AND_NOT, 1))
+    high = unit(0, 2.0, 1, (Operator.AND, 0), (Operator.AND_NOT, 2))
+    low = unit(1, -1.0, 0, (Operator.AND_NOT, 1))
     words = "insert 'nobody' into the hypothesis and insert 'dog' into the premise and remove 'man' from the hypothesis"
     assert texts(proposals([low, high], "no", 5)) == [
         words,
@@ -66,8 +66,8 @@ def test_formulas_of_high_weight_are_made_true_and_those_of_low_weight_false() -
 
 
 def test_tags_and_overlaps_propose_nothing() -> None:
-    assert proposals([neuron(0, 1.0, 3, (Operator.OR, 4))], "no", 5) == []
-    assert proposals([neuron(0, 1.0, 1)], "maybe", 5) == []
+    assert proposals([unit(0, 1.0, 3, (Operator.OR, 4))], "no", 5) == []
+    assert proposals([unit(0, 1.0, 1)], "maybe", 5) == []
 
 
 def says_no_to_nobody(pairs: Sequence[TextPair]) -> NDArray[np.float64]:
@@ -78,8 +78,8 @@ def says_no_to_nobody(pairs: Sequence[TextPair]) -> NDArray[np.float64]:
 def test_success_of_proposed_changes_beside_random_ones() -> None:
     pairs = [pair("a dog runs .", f"word{number} man sleeps .") for number in range(50)]
     request = CopyPasteRequest(label="no", tries=40, seed=3)
-    neurons = [neuron(0, 1.0, 1), neuron(1, 0.5, 0)]
-    result = copy_paste([neurons[0]], pairs, ["no", "yes"], says_no_to_nobody, request)
+    units = [unit(0, 1.0, 1), unit(1, 0.5, 0)]
+    result = copy_paste([units[0]], pairs, ["no", "yes"], says_no_to_nobody, request)
     assert (result.proposed.tries, result.proposed.rate, result.control.rate) == (40, 1.0, 0.0)
     assert result.proposed.probability_gain == pytest.approx(0.7)
     assert result.control.probability_gain == 0
@@ -89,7 +89,7 @@ def test_success_of_proposed_changes_beside_random_ones() -> None:
 
 def test_inputs_of_the_class_already_are_not_tried() -> None:
     pairs = [pair("a dog .", "nobody runs ."), pair("a dog .", "man runs .")]
-    result = copy_paste([neuron(0, 1.0, 1)], pairs, ["no", "yes"], says_no_to_nobody, CopyPasteRequest(label="no"))
+    result = copy_paste([unit(0, 1.0, 1)], pairs, ["no", "yes"], says_no_to_nobody, CopyPasteRequest(label="no"))
     assert result.proposed.tries == 1
     assert result.examples[0].index == 1
 

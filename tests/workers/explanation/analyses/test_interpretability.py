@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from tests.workers.explanation.units import unit
+from tests.workers.explanation.units import explained_unit
 from workers.explanation.analyses.interpretability import interpretability
 
 
 def test_each_unit_has_the_accuracy_of_the_samples_in_which_it_fires() -> None:
     rng = np.random.default_rng(0)
     fires, right = rng.random((6, 200)) < 0.4, rng.random(200) < 0.7
-    neurons = [unit(n, scores=[0.1 * n, 0.1 * n + 0.05 * (n % 2)]) for n in range(6)]
-    result = interpretability(neurons, fires, right, min_samples=5)
+    units = [explained_unit(n, scores=[0.1 * n, 0.1 * n + 0.05 * (n % 2)]) for n in range(6)]
+    result = interpretability(units, fires, right, min_samples=5)
     expected = [right[row].mean() for row in fires]
     assert [one.accuracy for one in result.units] == pytest.approx(expected)
     assert result.overall == right.mean()
     for length in (1, 2):
-        r, p = pearsonr([one.scores[length - 1] for one in neurons], expected)
+        r, p = pearsonr([one.scores[length - 1] for one in units], expected)
         assert result.correlations[length - 1].r == pytest.approx(float(r))
         assert result.correlations[length - 1].p == pytest.approx(float(p))
 
@@ -25,13 +25,18 @@ def test_each_unit_has_the_accuracy_of_the_samples_in_which_it_fires() -> None:
 def test_units_that_fire_seldom_or_are_not_explained_are_left_out() -> None:
     fires = np.array([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]], bool)
     result = interpretability(
-        [unit(0, scores=[0.1]), unit(1, scores=[0.2]), unit(2)], fires, np.ones(4, bool), min_samples=2
+        [explained_unit(0, scores=[0.1]), explained_unit(1, scores=[0.2]), explained_unit(2)],
+        fires,
+        np.ones(4, bool),
+        min_samples=2,
     )
     assert [one.unit for one in result.units] == [0]
 
 
 def test_there_is_no_correlation_with_what_does_not_vary() -> None:
     fires = np.ones((4, 10), bool)
-    result = interpretability([unit(n, scores=[0.1 * n]) for n in range(4)], fires, np.ones(10, bool), min_samples=2)
+    result = interpretability(
+        [explained_unit(n, scores=[0.1 * n]) for n in range(4)], fires, np.ones(10, bool), min_samples=2
+    )
     assert result.correlations[0].r is None
     assert interpretability([], np.zeros((0, 3), bool), np.ones(3, bool), 2).correlations == []

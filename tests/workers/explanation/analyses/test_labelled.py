@@ -17,7 +17,7 @@ from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import open_dataset
 from tests.workers.explanation import scenes
-from tests.workers.explanation.units import unit
+from tests.workers.explanation.units import explained_unit
 from workers.explanation.analyses.labelled import on_boxes, on_images
 
 
@@ -39,7 +39,7 @@ def painted(path: Path, folders: bool = True) -> ImagesDataset:
 def test_images_of_a_classifier(tmp_path: Path) -> None:
     content = scenes.color_network().SerializeToString()
     model = model_of(content, scenes.color_metadata())
-    units = [unit(n, layer="colors", threshold=0.2) for n in range(4)]
+    units = [explained_unit(n, layer="colors", threshold=0.2) for n in range(4)]
     said: list[float] = []
     with painted(tmp_path) as data:
         found = on_images(content, model, data, units, said.append)
@@ -55,16 +55,16 @@ def test_images_without_classes_are_refused(tmp_path: Path) -> None:
     content = scenes.color_network().SerializeToString()
     model = model_of(content, scenes.color_metadata())
     with painted(tmp_path, folders=False) as data, pytest.raises(FaceterError, match="class folders"):
-        on_images(content, model, data, [unit(0, layer="colors", threshold=0.2)], lambda _: None)
+        on_images(content, model, data, [explained_unit(0, layer="colors", threshold=0.2)], lambda _: None)
 
 
 def test_boxes_of_a_detector(shared_data: Path) -> None:
     subject = fastestdet_on_camvid(shared_data)
     coco = 80
     units = [
-        unit(0, layer=LATE, threshold=-1e9),
-        unit(1, layer=LATE, threshold=1e9),
-        unit(126, layer=LATE, threshold=0.1),
+        explained_unit(0, layer=LATE, threshold=-1e9),
+        explained_unit(1, layer=LATE, threshold=1e9),
+        explained_unit(126, layer=LATE, threshold=0.1),
     ]
     with open_dataset(
         shared_data / "detection" / "indoor.zip", DatasetKind.DETECTION, Settings(_env_file=None)

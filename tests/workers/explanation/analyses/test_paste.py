@@ -10,20 +10,22 @@ from PIL import Image
 
 from faceter.contracts.analyses import CopyPasteRequest
 from faceter.contracts.datasets import DatasetKind
-from faceter.contracts.explanations import Neuron, Operator
+from faceter.contracts.explanations import Operator, Unit
 from faceter.contracts.settings import Settings
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.kinds import open_dataset
 from faceter.explanations.formulas import Concept, Formula
 from tests.workers.explanation import scenes
-from tests.workers.explanation.units import unit
+from tests.workers.explanation.units import explained_unit
 from workers.explanation.analyses.paste import Region, asked_for, paste, regions_of, unit_weights
 
 CONCEPTS = [Concept(name, "object") for name in scenes.COLORS]
 
 
-def neuron(number: int, formula: Formula, *weights: float) -> Neuron:
-    return unit(number, formula, CONCEPTS, weights={f"{label}": weight for label, weight in enumerate(weights)})
+def unit(number: int, formula: Formula, *weights: float) -> Unit:
+    return explained_unit(
+        number, formula, CONCEPTS, weights={f"{label}": weight for label, weight in enumerate(weights)}
+    )
 
 
 @pytest.fixture
@@ -72,19 +74,19 @@ def test_a_region_is_scaled_to_the_image_it_is_pasted_into() -> None:
 
 
 def test_weights_are_those_of_the_model_or_else_correlations() -> None:
-    known = [neuron(0, Formula(0), 0.5, -1.0), neuron(1, Formula(1), 2.0, 0.0)]
+    known = [unit(0, Formula(0), 0.5, -1.0), unit(1, Formula(1), 2.0, 0.0)]
     peaks, scores = np.array([[1.0, 0, 1, 0], [0, 1, 0, 0]]), np.array([0.9, 0.1, 0.8, 0.2])
     assert unit_weights(known, "1", peaks, scores).tolist() == [-1.0, 0.0]
-    unknown = [neuron(0, Formula(0)), neuron(1, Formula(1))]
+    unknown = [unit(0, Formula(0)), unit(1, Formula(1))]
     expected = [np.corrcoef(row, scores)[0, 1] for row in peaks]
     assert unit_weights(unknown, "1", peaks, scores) == pytest.approx(expected)
 
 
 def test_only_what_is_asked_for_by_units_of_positive_weight_is_pasted() -> None:
     units = [
-        neuron(0, Formula(0, ((Operator.AND_NOT, 1),))),
-        neuron(1, Formula(2)),
-        neuron(2, Formula(1)),
+        unit(0, Formula(0, ((Operator.AND_NOT, 1),))),
+        unit(1, Formula(2)),
+        unit(2, Formula(1)),
     ]
     asked = asked_for(units, np.array([0.5, 0.9, -0.4]), 10, ["car", "tree", "sky"])
     assert list(asked) == ["sky", "car"]
@@ -92,7 +94,7 @@ def test_only_what_is_asked_for_by_units_of_positive_weight_is_pasted() -> None:
 
 
 def test_pasting_what_a_formula_asks_for_brings_the_class_about(streets: ConceptsDataset) -> None:
-    units = [neuron(0, Formula(0), 1.0, -1.0), neuron(1, Formula(2), -1.0, 1.0)]
+    units = [unit(0, Formula(0), 1.0, -1.0), unit(1, Formula(2), -1.0, 1.0)]
     fires = np.ones((2, 12), np.bool_)
     request = CopyPasteRequest(label="0", tries=30, seed=1)
     with streets:
@@ -111,13 +113,13 @@ def test_pasting_what_a_formula_asks_for_brings_the_class_about(streets: Concept
 @pytest.mark.parametrize(
     ("units", "label", "words"),
     [
-        ([neuron(0, Formula(0), -1.0, -1.0)], "0", "No formula of a unit that goes with '0'"),
-        ([neuron(0, Formula(0, ((Operator.OR, 1), (Operator.OR, 2))), 1.0, 0.0)], "0", "Take fewer `units`"),
-        ([neuron(0, Formula(0), 1.0, 1.0)], "1", "in every image already"),
+        ([unit(0, Formula(0), -1.0, -1.0)], "0", "No formula of a unit that goes with '0'"),
+        ([unit(0, Formula(0, ((Operator.OR, 1), (Operator.OR, 2))), 1.0, 0.0)], "0", "Take fewer `units`"),
+        ([unit(0, Formula(0), 1.0, 1.0)], "1", "in every image already"),
     ],
 )
 def test_where_there_is_nothing_to_change_it_says_why(
-    streets: ConceptsDataset, units: list[Neuron], label: str, words: str
+    streets: ConceptsDataset, units: list[Unit], label: str, words: str
 ) -> None:
     request = CopyPasteRequest(label=label, tries=10)
     with streets:

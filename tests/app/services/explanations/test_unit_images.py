@@ -7,7 +7,7 @@ import httpx
 from PIL import Image
 
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.explanations import Explanation, Neuron
+from faceter.contracts.explanations import Explanation, Unit
 from faceter.contracts.settings import Settings
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.kinds import open_dataset
@@ -15,25 +15,25 @@ from faceter.datasets.signals import SignalsDataset
 from faceter.explanations.drawing import ImageSample, SignalSample, unit_image, unit_signals
 from faceter.explanations.masks import MASKS, LayerMasks, Masks, masks_file
 from faceter.store.library import Library
-from tests.app.explained import NEURONS, OF_LAYERS, add_explained, masks_of, only
+from tests.app.explained import OF_LAYERS, UNITS, add_explained, masks_of, only
 from tests.app.http.test_problems import problem
 from tests.app.uploads import add_dataset
 from tests.workers.explanation import scenes
 
 
 def drawn_from(
-    api: httpx.Client, library: Library, content: bytes, kind: str, masks: Masks, neurons: Any = NEURONS, **said: Any
+    api: httpx.Client, library: Library, content: bytes, kind: str, masks: Masks, units: Any = UNITS, **said: Any
 ) -> Explanation:
     """Keep an explanation with masks, by a dataset that is there."""
     dataset = add_dataset(api, content, kind)["id"]
-    return add_explained(library, neurons, files={MASKS: masks_file(masks)}, settings={"dataset_id": dataset}, **said)
+    return add_explained(library, units, files={MASKS: masks_file(masks)}, settings={"dataset_id": dataset}, **said)
 
 
 def test_a_unit_of_images_drawn(api: httpx.Client, library: Library, settings: Settings) -> None:
     masks = masks_of(4, 5, 3, (7, 5))
     made = drawn_from(api, library, scenes.scenes(5), "concepts", only(masks), name="naïve")
-    for row, one in enumerate(NEURONS):
-        response = api.get(f"/v1/explanations/{made.id}/neurons/{one.unit}/image")
+    for row, one in enumerate(UNITS):
+        response = api.get(f"/v1/explanations/{made.id}/units/{one.unit}/image")
         assert response.status_code == 200, response.text
         assert response.headers["content-type"] == "image/png"
         assert f'filename="na_ve-relu-{one.unit}.png"' in response.headers["content-disposition"]
@@ -42,9 +42,7 @@ def test_a_unit_of_images_drawn(api: httpx.Client, library: Library, settings: S
         assert image.width >= 2 * 2 * 240
 
 
-def image_of(
-    made: Explanation, library: Library, settings: Settings, one: Neuron, row: int, masks: LayerMasks
-) -> bytes:
+def image_of(made: Explanation, library: Library, settings: Settings, one: Unit, row: int, masks: LayerMasks) -> bytes:
     """Return the image that a unit should have."""
     found = f"IoU {one.score:.2f} · ceiling {one.ceiling:.2f}" if one.formula else "never fires"
     subtitle = f"unit {one.unit} of relu · {found} · threshold 1.38"
@@ -62,7 +60,7 @@ def image_of(
 def test_a_unit_of_signals_drawn(api: httpx.Client, library: Library, settings: Settings) -> None:
     masks = masks_of(4, 6, 4, (64,))
     made = drawn_from(api, library, scenes.beats(6), "signals", only(masks), about="signals")
-    response = api.get(f"/v1/explanations/{made.id}/neurons/1/image")
+    response = api.get(f"/v1/explanations/{made.id}/units/1/image")
     path = library.blobs.path(library.datasets.get(made.settings.dataset_id).sha256)
     samples = []
     with open_dataset(path, library.datasets.get(made.settings.dataset_id).kind, settings) as opened:
@@ -81,7 +79,7 @@ def test_units_of_several_layers_are_drawn_each_from_its_own_masks(api: httpx.Cl
     made = drawn_from(api, library, scenes.scenes(5), "concepts", Masks(layers, None, None), OF_LAYERS)
     seen = set()
     for one in OF_LAYERS:
-        response = api.get(f"/v1/explanations/{made.id}/neurons/{one.unit}/image", params={"layer": one.layer})
+        response = api.get(f"/v1/explanations/{made.id}/units/{one.unit}/image", params={"layer": one.layer})
         assert response.status_code == 200, response.text
         seen.add((response.content, response.headers["etag"]))
     assert len(seen) == 3
@@ -89,11 +87,11 @@ def test_units_of_several_layers_are_drawn_each_from_its_own_masks(api: httpx.Cl
 
 def test_a_image_that_the_client_has_is_not_sent_again(api: httpx.Client, library: Library) -> None:
     made = drawn_from(api, library, scenes.scenes(5), "concepts", only(masks_of(4, 5, 3, (7, 5))))
-    address = f"/v1/explanations/{made.id}/neurons/0/image"
+    address = f"/v1/explanations/{made.id}/units/0/image"
     first = api.get(address)
     again = api.get(address, headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    other = api.get(f"/v1/explanations/{made.id}/neurons/1/image", headers={"If-None-Match": first.headers["etag"]})
+    other = api.get(f"/v1/explanations/{made.id}/units/1/image", headers={"If-None-Match": first.headers["etag"]})
     assert other.status_code == 200
     head = api.head(address)
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", first.headers["etag"])
@@ -101,15 +99,15 @@ def test_a_image_that_the_client_has_is_not_sent_again(api: httpx.Client, librar
 
 def test_what_cannot_be_drawn(api: httpx.Client, library: Library) -> None:
     text = add_explained(library, about="text")
-    document = problem(api.get(f"/v1/explanations/{text.id}/neurons/1/image"), ProblemKind.NOT_ACCEPTABLE)
-    assert f"`examples` of GET /v1/explanations/{text.id}/neurons/1" in document.detail
+    document = problem(api.get(f"/v1/explanations/{text.id}/units/1/image"), ProblemKind.NOT_ACCEPTABLE)
+    assert f"`examples` of GET /v1/explanations/{text.id}/units/1" in document.detail
     made = drawn_from(api, library, scenes.scenes(5), "concepts", only(masks_of(4, 5, 3, (7, 5))))
-    address = f"/v1/explanations/{made.id}/neurons/1/image"
+    address = f"/v1/explanations/{made.id}/units/1/image"
     assert api.delete(f"/v1/datasets/{made.settings.dataset_id}").status_code == 204
     gone = problem(api.get(address), ProblemKind.NOT_FOUND)
     assert f"the dataset {made.settings.dataset_id}, which has been deleted since" in gone.detail
     bare = add_explained(library)
     assert (
         "has no file 'masks.npz'"
-        in problem(api.get(f"/v1/explanations/{bare.id}/neurons/1/image"), ProblemKind.NOT_FOUND).detail
+        in problem(api.get(f"/v1/explanations/{bare.id}/units/1/image"), ProblemKind.NOT_FOUND).detail
     )

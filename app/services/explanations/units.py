@@ -13,10 +13,10 @@ from app.services.paging import decode_cursor, encode_cursor
 from app.services.sources import invalid
 from faceter.contracts.base import Contract
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.explanations import Explanation, FoundNeuron, Neuron, NeuronPage, NeuronSummary
+from faceter.contracts.explanations import Explanation, FoundUnit, Unit, UnitPage, UnitSummary
 from faceter.datasets.samples import first_few
 from faceter.explanations.formulas import concepts_of
-from faceter.explanations.neurons import read_neurons
+from faceter.explanations.units import read_units
 from faceter.store.blobs import BlobStore
 from faceter.store.newest_first import not_our_cursor
 
@@ -35,7 +35,7 @@ def _check_order(sort: str) -> str:
     return sort
 
 
-class NeuronFilter(Contract):
+class UnitFilter(Contract):
     """Which units to list."""
 
     layer: str | None = Field(default=None, examples=["relu_12"])
@@ -45,12 +45,12 @@ class NeuronFilter(Contract):
     min_score: float | None = Field(default=None, ge=0, le=1, examples=[0.1])
     """Only units whose formula has at least this IoU."""
 
-    def wants(self, neuron: Neuron) -> bool:
+    def wants(self, unit: Unit) -> bool:
         """Whether a unit is one of those."""
         return (
-            (self.layer is None or neuron.layer == self.layer)
-            and (self.min_score is None or neuron.score >= self.min_score)
-            and (self.concept is None or self.concept.casefold() in _concepts(neuron))
+            (self.layer is None or unit.layer == self.layer)
+            and (self.min_score is None or unit.score >= self.min_score)
+            and (self.concept is None or self.concept.casefold() in _concepts(unit))
         )
 
     def digest(self, of: str) -> str:
@@ -59,7 +59,7 @@ class NeuronFilter(Contract):
         return hashlib.sha256(f"{of} {said}".encode()).hexdigest()[:16]
 
 
-class NeuronOrder(NeuronFilter):
+class UnitOrder(UnitFilter):
     """Which units to list, and in what order."""
 
     sort: Annotated[str, AfterValidator(_check_order)] | None = Field(default=None, examples=["-score", "gain"])
@@ -68,7 +68,7 @@ class NeuronOrder(NeuronFilter):
     `firings` and `unit`. By layer and unit if not given."""
 
 
-class NeuronFiles:
+class UnitFiles:
     """Reads the units of explanations, and keeps those that were asked for last; safe to use from many threads.
 
     Args:
@@ -78,9 +78,9 @@ class NeuronFiles:
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[int, list[Neuron]]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, list[Unit]]] = OrderedDict()
 
-    def read(self, explanation: Explanation) -> list[Neuron]:
+    def read(self, explanation: Explanation) -> list[Unit]:
         """Return all units of an explanation, layer after layer, in the order asked for; not to be changed.
 
         Raises:
@@ -92,21 +92,21 @@ class NeuronFiles:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key][1]
-        neurons = read_neurons(path)
+        units = read_units(path)
         with self._lock:
-            self._kept[key] = (explanation.bytes, neurons)
+            self._kept[key] = (explanation.bytes, units)
             while len(self._kept) > _MOST_KEPT or sum(bytes for bytes, _ in self._kept.values()) > _MOST_KEPT_BYTES:
                 self._kept.popitem(last=False)
-        return neurons
+        return units
 
 
 def page_of(
-    neurons: Sequence[Neuron], explanation: Explanation, wanted: NeuronOrder, limit: int, cursor: str | None
-) -> NeuronPage:
+    units: Sequence[Unit], explanation: Explanation, wanted: UnitOrder, limit: int, cursor: str | None
+) -> UnitPage:
     """Return one page of the units wanted.
 
     Args:
-        neurons: All units of the explanation.
+        units: All units of the explanation.
         explanation: The explanation.
         wanted: Which, and in what order.
         limit: Most items of the page, at least 1.
@@ -121,22 +121,22 @@ def page_of(
     named, start = decode_cursor(_PLACE, cursor) if cursor else (digest, 0)
     if named != digest:
         raise not_our_cursor()
-    found = _ordered([neuron for neuron in neurons if wanted.wants(neuron)], explanation, wanted.sort)
+    found = _ordered([unit for unit in units if wanted.wants(unit)], explanation, wanted.sort)
     end = start + limit
-    return NeuronPage(
-        items=[summary(neuron) for neuron in found[start:end]],
+    return UnitPage(
+        items=[summary(unit) for unit in found[start:end]],
         next_cursor=encode_cursor(_PLACE, (digest, end)) if end < len(found) else None,
         total=len(found),
     )
 
 
-def one_of(neurons: Sequence[Neuron], explanation: Explanation, unit: int, layer: str | None) -> tuple[Neuron, int]:
+def one_of(units: Sequence[Unit], explanation: Explanation, number: int, layer: str | None) -> tuple[Unit, int]:
     """Return one unit, and its position among those of its layer.
 
     Args:
-        neurons: All units of the explanation.
+        units: All units of the explanation.
         explanation: The explanation.
-        unit: Which.
+        number: Which.
         layer: Of which layer; need not be given where there is but one.
 
     Raises:
@@ -152,11 +152,11 @@ def one_of(neurons: Sequence[Neuron], explanation: Explanation, unit: int, layer
             )
         layer = layers[0]
     check_layer(explanation, layer)
-    of_layer = [neuron for neuron in neurons if neuron.layer == layer]
-    for row, neuron in enumerate(of_layer):
-        if neuron.unit == unit:
-            return neuron, row
-    raise FaceterError(ProblemKind.NOT_FOUND, _no_such_unit(explanation, layer, unit, len(of_layer)))
+    of_layer = [unit for unit in units if unit.layer == layer]
+    for row, unit in enumerate(of_layer):
+        if unit.unit == number:
+            return unit, row
+    raise FaceterError(ProblemKind.NOT_FOUND, _no_such_unit(explanation, layer, number, len(of_layer)))
 
 
 def check_layer(explanation: Explanation, layer: str) -> None:
@@ -170,53 +170,53 @@ def check_layer(explanation: Explanation, layer: str) -> None:
         raise invalid(f"{explanation.id} is not about a layer {layer[:200]!r}, but {first_few(layers, 50)}.", "layer")
 
 
-def summary(neuron: Neuron) -> NeuronSummary:
+def summary(unit: Unit) -> UnitSummary:
     """Return a unit as lists show it."""
-    return NeuronSummary(**{name: getattr(neuron, name) for name in NeuronSummary.model_fields})
+    return UnitSummary(**{name: getattr(unit, name) for name in UnitSummary.model_fields})
 
 
-def found_neuron(explanation: Explanation, neuron: Neuron) -> FoundNeuron:
+def found_unit(explanation: Explanation, unit: Unit) -> FoundUnit:
     """Return a unit as lists over all explanations of a model show it."""
-    return FoundNeuron(
-        **{name: getattr(neuron, name) for name in NeuronSummary.model_fields},
+    return FoundUnit(
+        **{name: getattr(unit, name) for name in UnitSummary.model_fields},
         explanation_id=explanation.id,
         dataset_id=explanation.settings.dataset_id,
     )
 
 
-def with_links(neuron: Neuron, explanation: Explanation) -> Neuron:
+def with_links(unit: Unit, explanation: Explanation) -> Unit:
     """Return the unit with the addresses that belong to it."""
     here = f"/v1/explanations/{explanation.id}"
-    which = f"?layer={quote(neuron.layer, safe='')}" if len(explanation.settings.layers) > 1 else ""
+    which = f"?layer={quote(unit.layer, safe='')}" if len(explanation.settings.layers) > 1 else ""
     links = {
-        "self": f"{here}/neurons/{neuron.unit}{which}",
+        "self": f"{here}/units/{unit.unit}{which}",
         "explanation": here,
         "model": f"/v1/models/{explanation.model_id}",
     }
     if explanation.about != "text":
-        links["image"] = f"{here}/neurons/{neuron.unit}/image{which}"
-    return neuron.model_copy(update={"links": links})
+        links["image"] = f"{here}/units/{unit.unit}/image{which}"
+    return unit.model_copy(update={"links": links})
 
 
-def _concepts(neuron: Neuron) -> set[str]:
-    return set() if neuron.tree is None else {name.casefold() for name in concepts_of(neuron.tree)}
+def _concepts(unit: Unit) -> set[str]:
+    return set() if unit.tree is None else {name.casefold() for name in concepts_of(unit.tree)}
 
 
-def _ordered(neurons: list[Neuron], explanation: Explanation, sort: str | None) -> list[Neuron]:
+def _ordered(units: list[Unit], explanation: Explanation, sort: str | None) -> list[Unit]:
     """Return units sorted; ties, and all if nothing is said, by layer and unit."""
     place = {layer: number for number, layer in enumerate(explanation.settings.layers)}
     name, sign = (sort or "").removeprefix("-"), -1 if sort is not None and sort.startswith("-") else 1
 
-    def rank(neuron: Neuron) -> tuple[bool, float, int, int]:
-        last = name in _OF_FORMULAS and neuron.formula is None
-        value = sign * _value(neuron, name) if sort is not None and not last else 0.0
-        return last, value, place[neuron.layer], neuron.unit
+    def rank(unit: Unit) -> tuple[bool, float, int, int]:
+        last = name in _OF_FORMULAS and unit.formula is None
+        value = sign * _value(unit, name) if sort is not None and not last else 0.0
+        return last, value, place[unit.layer], unit.unit
 
-    return sorted(neurons, key=rank)
+    return sorted(units, key=rank)
 
 
-def _value(neuron: Neuron, name: str) -> float:
-    found: float = neuron.score - neuron.concept_score if name == "gain" else getattr(neuron, name)
+def _value(unit: Unit, name: str) -> float:
+    found: float = unit.score - unit.concept_score if name == "gain" else getattr(unit, name)
     return found
 
 
@@ -226,5 +226,5 @@ def _no_such_unit(explanation: Explanation, layer: str, unit: int, looked_at: in
         return f"{layer!r} has {count:,} units, 0 to {count - 1}: there is no unit {unit}."
     return (
         f"{explanation.id} is about {looked_at:,} of the {count:,} units of {layer!r}, and {unit} is none of them. GET "
-        f"/v1/explanations/{explanation.id}/neurons lists them."
+        f"/v1/explanations/{explanation.id}/units lists them."
     )

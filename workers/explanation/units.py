@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceter.contracts.explanations import ClassWeight, Neuron, NeuronExample
+from faceter.contracts.explanations import ClassWeight, Unit, UnitExample
 from faceter.contracts.models import Model
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.kinds import AnyDataset
@@ -63,7 +63,7 @@ def _joint(samples: Samples, first: FirstPass, classes: int) -> Floats | None:
     return joint
 
 
-class NeuronWriter:
+class UnitWriter:
     """Writes what was found as answers.
 
     Args:
@@ -79,16 +79,16 @@ class NeuronWriter:
     ) -> None:
         self._data, self._samples, self._first, self._patterns, self._classes = data, samples, first, patterns, classes
 
-    def neurons(self, layer: Layer, result: LayerResult) -> Iterator[Neuron]:
+    def units(self, layer: Layer, result: LayerResult) -> Iterator[Unit]:
         """Yield the units of a layer."""
         for row, unit in enumerate(layer.units.tolist()):
-            yield self._neuron(layer, result, row, unit)
+            yield self._unit(layer, result, row, unit)
 
-    def _neuron(self, layer: Layer, result: LayerResult, row: int, unit: int) -> Neuron:
+    def _unit(self, layer: Layer, result: LayerResult, row: int, unit: int) -> Unit:
         searched, concepts = result.searched[row], self._samples.concepts
         levels = [] if searched is None else searched.levels
         best, single = (levels[-1], levels[0]) if levels else (None, None)
-        return Neuron(
+        return Unit(
             layer=layer.name,
             unit=unit,
             formula=None if best is None else best.formula.text(concepts),
@@ -142,10 +142,10 @@ class NeuronWriter:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.log(together * joint.sum() / (together.sum() * joint.sum(axis=0))))
 
-    def _examples(self, layer: Layer, row: int, threshold: float) -> Iterator[NeuronExample]:
+    def _examples(self, layer: Layer, row: int, threshold: float) -> Iterator[UnitExample]:
         for sample, peak in zip(layer.strongest[row].tolist(), layer.peaks[row].tolist(), strict=True):
             if sample >= 0 and peak > threshold:
-                yield NeuronExample(
+                yield UnitExample(
                     index=sample,
                     name=self._data.names[sample] if isinstance(self._data, ConceptsDataset) else None,
                     activation=peak,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from faceter.contracts.explanations import Neuron, NeuronExample
+from faceter.contracts.explanations import Unit, UnitExample
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.signals import SignalsDataset
 from faceter.explanations.drawing import ImageSample, SignalSample, unit_image, unit_signals
@@ -14,51 +14,49 @@ _LARGEST: Final = 512
 """Pixels of the longer side of an image."""
 
 
-def draw_unit(neuron: Neuron, masks: UnitMasks, opened: ConceptsDataset | SignalsDataset) -> bytes:
+def draw_unit(unit: Unit, masks: UnitMasks, opened: ConceptsDataset | SignalsDataset) -> bytes:
     """Return a PNG of a unit.
 
     Args:
-        neuron: The unit.
+        unit: The unit.
         masks: Where it fires, and where its formula holds.
         opened: The samples.
     """
-    title = neuron.formula or "no formula"
+    title = unit.formula or "no formula"
     places = [place for place, index in enumerate(masks.strongest.tolist()) if index >= 0]
     if isinstance(opened, SignalsDataset):
-        signals = list(_signals(neuron, masks, places, opened))
-        return unit_signals(title, subtitle_of(neuron), signals, title)
-    return unit_image(title, subtitle_of(neuron), list(_images(neuron, masks, places, opened)))
+        signals = list(_signals(unit, masks, places, opened))
+        return unit_signals(title, subtitle_of(unit), signals, title)
+    return unit_image(title, subtitle_of(unit), list(_images(unit, masks, places, opened)))
 
 
-def subtitle_of(neuron: Neuron) -> str:
+def subtitle_of(unit: Unit) -> str:
     """Return the unit, how good its formula is, and from where on it fires."""
     found = (
-        neuron.reason or "unexplained"
-        if neuron.formula is None
-        else f"IoU {neuron.score:.2f} · ceiling {neuron.ceiling:.2f}"
+        unit.reason or "unexplained" if unit.formula is None else f"IoU {unit.score:.2f} · ceiling {unit.ceiling:.2f}"
     )
-    return f"unit {neuron.unit} of {neuron.layer} · {found} · threshold {neuron.threshold:.3g}"
+    return f"unit {unit.unit} of {unit.layer} · {found} · threshold {unit.threshold:.3g}"
 
 
-def _images(neuron: Neuron, masks: UnitMasks, places: Sequence[int], opened: ConceptsDataset) -> Iterator[ImageSample]:
+def _images(unit: Unit, masks: UnitMasks, places: Sequence[int], opened: ConceptsDataset) -> Iterator[ImageSample]:
     for place in places:
         index = int(masks.strongest[place])
         image = opened.image(index)
         image.thumbnail((_LARGEST, _LARGEST))
-        caption = _caption(neuron, index, PurePosixPath(opened.names[index]).name)
+        caption = _caption(unit, index, PurePosixPath(opened.names[index]).name)
         yield ImageSample(image, caption, masks.unit[place], masks.formula[place])
 
 
-def _signals(neuron: Neuron, masks: UnitMasks, places: Sequence[int], opened: SignalsDataset) -> Iterator[SignalSample]:
+def _signals(unit: Unit, masks: UnitMasks, places: Sequence[int], opened: SignalsDataset) -> Iterator[SignalSample]:
     indices = [int(masks.strongest[place]) for place in places]
     for batch in opened.batches(1, indices=indices):
         index, place = int(batch.indices[0]), places[indices.index(int(batch.indices[0]))]
-        caption = _caption(neuron, index, f"signal {index}")
+        caption = _caption(unit, index, f"signal {index}")
         yield SignalSample(batch.inputs[0], caption, masks.unit[place], masks.formula[place])
 
 
-def _caption(neuron: Neuron, index: int, name: str) -> str:
-    example: NeuronExample | None = next((found for found in neuron.examples if found.index == index), None)
+def _caption(unit: Unit, index: int, name: str) -> str:
+    example: UnitExample | None = next((found for found in unit.examples if found.index == index), None)
     if example is None:
         return name
     return " · ".join([name, f"activation {example.activation:.3g}", *([example.label] if example.label else [])])
