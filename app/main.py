@@ -1,30 +1,21 @@
-"""The API: `create_app` puts it together, `run_api` serves it."""
+"""The API: `create_app` builds the application, `run_api` serves it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
-from app.http import openapi, problems
+from app.http import openapi, problems, routes
 from app.http.middleware.body_limits import BodyLimit, limits_of
-from app.http.middleware.request_log import HeadAsGet, RequestLog
-from app.http.routes import (
-    analyses,
-    datasets,
-    evaluations,
-    explanations,
-    jobs,
-    models,
-    operations,
-    predict,
-    quantizations,
-    translators,
-)
-from app.http.routes import problems as problem_pages
-from app.services.container import Services
+from app.http.middleware.head import HeadAsGet
+from app.http.middleware.request_log import RequestLog
+from app.services.core import Core
+from app.services.maintenance import maintain
 from faceter.contracts.settings import Settings
 from faceter.processes.logs import set_up_logs
 
@@ -32,24 +23,24 @@ _SHUTDOWN_SECONDS = 10
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the API as an ASGI application; it starts even if Redis is away.
+    """Return the API as an ASGI application, which starts even if Redis is down.
 
     Args:
-        settings: Read from the environment if not given.
+        settings: Read from the environment by default.
     """
     settings = settings or Settings()
-    services = Services.of(settings)
+    core = Core.of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        house_keeping = asyncio.create_task(services.keep_house())
+        maintenance = asyncio.create_task(maintain(core))
         try:
             yield
         finally:
-            house_keeping.cancel()
+            maintenance.cancel()
             with suppress(asyncio.CancelledError):
-                await house_keeping
-            services.close()
+                await maintenance
+            core.close()
 
     app = FastAPI(
         title="Faceter",
@@ -62,26 +53,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         swagger_ui_parameters={"displayRequestDuration": True, "defaultModelsExpandDepth": 0, "tryItOutEnabled": True},
     )
-    app.state.services = services
+    app.state.core = core
     problems.install(app)
-    for room in (
-        models,
-        predict,
-        quantizations,
-        datasets,
-        evaluations,
-        explanations,
-        analyses,
-        translators,
-        jobs,
-        operations,
-        problem_pages,
-    ):
-        app.include_router(room.router)
+    for router in _routers():
+        app.include_router(router)
     openapi.install(app)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, limits=limits_of(settings), otherwise=settings.max_json_bytes)
-    app.add_middleware(RequestLog, observer=services.metrics)
+    app.add_middleware(RequestLog, observer=core.monitoring)
     return app
 
 
@@ -97,3 +76,10 @@ def run_api(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
+
+
+def _routers() -> Iterator[APIRouter]:
+    """Yield the router of every module in `app.http.routes`."""
+    for module in pkgutil.iter_modules(routes.__path__, f"{routes.__name__}."):
+        router: APIRouter = importlib.import_module(module.name).router
+        yield router

@@ -1,14 +1,14 @@
-"""Accuracy by method, bits and minutes: the tables of docs/quantization.md on tuning without data.
+"""Accuracy by method, bits and minutes: the tables of docs/how-it-works/measurements/quantization.md.
 
-Every row is a whole job without its queue: made, tuned, written, and graded by ONNX Runtime on the served file. The
-budget is wall-clock time of synthesis and tuning together, so run nothing beside it. Rows are kept in a file as they
-come, so that a run that was cut off goes on where it was:
+Every row is a whole job without the queue: synthesis, tuning, writing, and evaluation of the served file by ONNX
+Runtime. The budget is wall-clock time of synthesis and tuning together, so run nothing else on the host. Rows are
+appended to a file, and an interrupted run continues after the last one:
 
     python -m benchmarks.data_free run resnet20 --data ../shared/data
     python -m benchmarks.data_free run resnet20 --method auto --bits W4A4 --minutes 6 --seed 0
     python -m benchmarks.data_free table
 
-With ``--inputs`` some of the images that a row made are kept too, and ``sheet`` puts those of all methods side by
+With ``--inputs`` some of the synthetic images of each row are saved, and ``sheet`` draws those of all methods side by
 side:
 
     python -m benchmarks.data_free sheet resnet20 --bits W4A4 --inputs made --image docs/images/synthetic.png
@@ -37,32 +37,24 @@ from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing,
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs
+from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize
-from faceter.graphs.fold import fold_batch_norms
 from workers.figures.contact_sheet import image_sheet
 from workers.figures.pixels import to_pixels
 from workers.host import processor_count, processor_name
-from workers.quantization.data import Data
+from workers.quantization.datasets import JobDatasets
 from workers.quantization.pipeline import quantize
 
 RESULTS = Path(__file__).parent / "results" / "data_free.jsonl"
 ROUNDING = (QuantizationMethod.RQ, QuantizationMethod.DFQ, QuantizationMethod.ACIQ)
 DATA_FREE = (QuantizationMethod.ZEROQ, QuantizationMethod.GDFQ, QuantizationMethod.ZAQ, QuantizationMethod.AUTO)
-_ON_SHEET, _KEPT = 16, 2000
+_SHEET_IMAGES, _SAVED_IMAGES = 16, 2000
 BITS = ("W8A8", "W6A6", "W4A4", "W3A3", "W2A4", "W2A2")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One job to be done.
-
-    Args:
-        network: Which network.
-        method: Which method.
-        bits: Such as W4A4.
-        minutes: Budget; 0 for a method that is not tuned.
-        seed: Random seed.
-    """
+    """The settings of one job: bits such as W4A4; 0 minutes for methods without tuning."""
 
     network: str
     method: str
@@ -72,8 +64,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A network and what it is graded on."""
+class Workload:
+    """A network with its evaluation and calibration data."""
 
     content: bytes
     metadata: ModelMetadata
@@ -83,7 +75,7 @@ class Subject:
 
 
 def rows_of(network: str) -> Iterator[Row]:
-    """Yield the rows of a network's table, those that matter most first."""
+    """Yield the rows of a network's table, the most important first."""
     if network == "resnet20":
         for bits in BITS:
             for method in ROUNDING:
@@ -122,60 +114,60 @@ def rows_of(network: str) -> Iterator[Row]:
             yield Row(network, method, bits, 6 if network != "ecg" else 2, 0)
 
 
-def subject(network: str, data: Path, kept: Path) -> Subject:
-    """Return a network; those that are trained here are kept in ``kept``."""
+def workload(network: str, data: Path, trained_networks: Path) -> Workload:
+    """Return a network with its data; networks trained here are saved in ``trained_networks``."""
     cifar = data / "cifar10"
     if network in ("resnet20", "folded"):
         metadata = classifier((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
         content = (cifar / "resnet20.onnx").read_bytes()
         if network == "folded":
             content = fold_batch_norms(canonicalize(onnx.load_from_string(content))).model.SerializeToString()
-        return Subject(content, metadata, cifar / "test.zip", DatasetKind.IMAGES, cifar / "train.zip")
+        return Workload(content, metadata, cifar / "test.zip", DatasetKind.IMAGES, cifar / "train.zip")
     if network == "depthwise":
         from benchmarks.depthwise_network import MEAN, STD
 
-        content = export(trained(data, kept / "depthwise.pt"), [1, 3, 32, 32]).SerializeToString()
-        return Subject(content, classifier(MEAN, STD), cifar / "test.zip", DatasetKind.IMAGES, cifar / "train.zip")
+        content = export(trained(data, trained_networks / "depthwise.pt"), [1, 3, 32, 32]).SerializeToString()
+        return Workload(content, classifier(MEAN, STD), cifar / "test.zip", DatasetKind.IMAGES, cifar / "train.zip")
     if network == "ecg":
         from benchmarks import ecg_network as ecg
 
-        folder = kept / "ecg"
+        folder = trained_networks / "ecg"
         ecg.make(folder)
         content = (folder / ecg.MODEL).read_bytes()
-        return Subject(content, ecg.metadata(), folder / ecg.TEST, DatasetKind.SIGNALS, folder / ecg.TRAIN)
+        return Workload(content, ecg.metadata(), folder / ecg.TEST, DatasetKind.SIGNALS, folder / ecg.TRAIN)
     preprocessing = Preprocessing(size=[352, 352], channel_order=ChannelOrder.BGR)
     metadata = ModelMetadata(task=Task.OBJECT_DETECTION, preprocessing=preprocessing, detection=DECODING)
     photographs = data / "detection" / "indoor.zip"
     content = (data / "detection" / "fastestdet.onnx").read_bytes()
-    return Subject(content, metadata, photographs, DatasetKind.DETECTION, photographs)
+    return Workload(content, metadata, photographs, DatasetKind.DETECTION, photographs)
 
 
-def measured(row: Row, found: Subject, inputs: Path | None = None) -> dict[str, object]:
-    """Do a row's job and return it with its figures; keep some of the images it made in a folder, if there is one."""
+def measure(row: Row, job: Workload, inputs: Path | None = None) -> dict[str, object]:
+    """Run the job of a row and return its results; save some of its synthetic images to ``inputs``."""
     weight_bits, activation_bits = (int(text) for text in row.bits[1:].split("A"))
     method = QuantizationMethod(row.method)
     settings = Settings(_env_file=None)
-    wanted = {"evaluation_dataset": (found.evaluation, found.kind)}
+    datasets = {"evaluation_dataset": (job.evaluation, job.kind)}
     if method is QuantizationMethod.FT:
-        wanted["calibration_dataset"] = (found.calibration, found.kind)
+        datasets["calibration_dataset"] = (job.calibration, job.kind)
     request = QuantizationRequest(
         method=method,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         max_minutes=row.minutes or None,
         seed=row.seed,
-        **dict.fromkeys(wanted, "dts_benchmark"),
+        **dict.fromkeys((f"{role}_id" for role in datasets), "dts_benchmark"),
     )
-    opened = {role: open_inputs(path, kind, settings) for role, (path, kind) in wanted.items()}
-    records = {role: record_of(path, kind, len(opened[role])) for role, (path, kind) in wanted.items()}
-    data = Data(opened.get("calibration_dataset"), opened["evaluation_dataset"], records)
-    started = time.monotonic()
-    done = quantize(found.content, found.metadata, request, data, settings)
-    report, made = done.report, done.made.synthetic
-    took = time.monotonic() - started
-    if inputs is not None and made is not None and found.metadata.preprocessing is not None:
+    opened = {role: open_inputs(path, kind, settings) for role, (path, kind) in datasets.items()}
+    records = {role: record_of(path, kind, len(opened[role])) for role, (path, kind) in datasets.items()}
+    data = JobDatasets(opened.get("calibration_dataset"), opened["evaluation_dataset"], records)
+    start = time.monotonic()
+    done = quantize(job.content, job.metadata, request, data, settings)
+    report, made = done.report, done.optimized.synthetic
+    seconds = time.monotonic() - start
+    if inputs is not None and made is not None and job.metadata.preprocessing is not None:
         inputs.mkdir(parents=True, exist_ok=True)
-        pixels = to_pixels(_spread(made, _KEPT), found.metadata.preprocessing)
+        pixels = to_pixels(_evenly_spaced(made, _SAVED_IMAGES), job.metadata.preprocessing)
         np.save(inputs / _name(row.network, row.method, row.bits), pixels)
     for dataset in opened.values():
         dataset.close()
@@ -183,8 +175,8 @@ def measured(row: Row, found: Subject, inputs: Path | None = None) -> dict[str, 
         **asdict(row),
         "quality": {item.metric: [round(item.before, 4), round(item.after, 4)] for item in report.quality},
         "agreement": report.agreement.top1 if report.agreement.boxes is None else report.agreement.boxes,
-        "seconds": round(report.tuning.seconds if report.tuning else took, 1),
-        "whole_job_seconds": round(took, 1),
+        "seconds": round(report.tuning.seconds if report.tuning else seconds, 1),
+        "whole_job_seconds": round(seconds, 1),
         "steps": report.tuning.steps if report.tuning else 0,
         "precision": report.tuning.precision if report.tuning else None,
         "compiled": report.tuning.compiled if report.tuning else None,
@@ -192,58 +184,58 @@ def measured(row: Row, found: Subject, inputs: Path | None = None) -> dict[str, 
     }
 
 
-def kept_rows(path: Path) -> dict[Row, dict[str, object]]:
-    """Return the rows that were measured, the last of each."""
+def saved_rows(path: Path) -> dict[Row, dict[str, object]]:
+    """Return the saved results by row; the last one if a row was measured repeatedly."""
     if not path.exists():
         return {}
-    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    return {Row(*(item[name] for name in Row.__dataclass_fields__)): item for item in found}
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return {Row(*(item[name] for name in Row.__dataclass_fields__)): item for item in lines}
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure the rows asked for that are not there yet."""
+    """Measure the selected rows that are not saved yet."""
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    found = subject(options.network, options.data, options.kept)
+    job = workload(options.network, options.data, options.kept)
     for row in dict.fromkeys(rows_of(options.network)):
-        if not _wanted(row, options) or (row in kept_rows(options.results) and not options.again):
+        if not _selected(row, options) or (row in saved_rows(options.results) and not options.again):
             continue
-        line = measured(row, found, options.inputs)
+        line = measure(row, job, options.inputs)
         with options.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)
 
 
-def _wanted(row: Row, options: argparse.Namespace) -> bool:
-    asked = {"method": options.method, "bits": options.bits, "minutes": options.minutes, "seed": options.seed}
-    return all(not values or getattr(row, name) in values for name, values in asked.items())
+def _selected(row: Row, options: argparse.Namespace) -> bool:
+    filters = {"method": options.method, "bits": options.bits, "minutes": options.minutes, "seed": options.seed}
+    return all(not values or getattr(row, name) in values for name, values in filters.items())
 
 
 def table(options: argparse.Namespace) -> None:
-    """Print what was measured: one table for each network and score."""
-    rows = kept_rows(options.results)
+    """Print one table per network and metric."""
+    rows = saved_rows(options.results)
     for network in dict.fromkeys(row.network for row in rows):
-        mine = {row: item for row, item in rows.items() if row.network == network}
-        for metric in dict.fromkeys(name for item in mine.values() for name in _scores(item)):
-            print(f"\n{network}, {metric}, float {_float(mine.values(), metric):.4g}\n")
-            widths = [bits for bits in BITS if any(row.bits == bits for row in mine)]
-            lines = dict.fromkeys((row.method, row.minutes) for row in mine)
+        of_network = {row: item for row, item in rows.items() if row.network == network}
+        for metric in dict.fromkeys(name for item in of_network.values() for name in _scores(item)):
+            print(f"\n{network}, {metric}, float {_float(of_network.values(), metric):.4g}\n")
+            widths = [bits for bits in BITS if any(row.bits == bits for row in of_network)]
+            lines = dict.fromkeys((row.method, row.minutes) for row in of_network)
             print_table(
                 ["method", "minutes", *widths],
                 (
-                    [method, f"{minutes:g}", *(_cell(mine, metric, method, minutes, b) for b in widths)]
+                    [method, f"{minutes:g}", *(_cell(of_network, metric, method, minutes, b) for b in widths)]
                     for method, minutes in lines
                 ),
             )
 
 
 def sheet(options: argparse.Namespace) -> None:
-    """Draw what each method made for one network and width, side by side."""
+    """Draw the synthetic images of each method for one network and bit width, side by side."""
     (bits,) = options.bits
     pages = []
     for method in DATA_FREE:
         path = options.inputs / _name(options.network, method, bits)
         if path.exists():
-            images = _spread(np.load(path), _ON_SHEET)
+            images = _evenly_spaced(np.load(path), _SHEET_IMAGES)
             pages.append(Image.open(io.BytesIO(image_sheet(images, title=f"{method}, {bits}"))))
     whole = Image.new("RGB", (sum(page.width for page in pages), max(page.height for page in pages)), "white")
     for index, page in enumerate(pages):
@@ -252,9 +244,9 @@ def sheet(options: argparse.Namespace) -> None:
     whole.save(options.image)
 
 
-def _spread(made: NDArray[Any], most: int) -> NDArray[Any]:
-    """Return at most so many of what was made, spread over all."""
-    chosen: NDArray[Any] = made[np.linspace(0, len(made) - 1, min(most, len(made))).astype(int)]
+def _evenly_spaced(images: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return at most ``count`` images, evenly spaced."""
+    chosen: NDArray[Any] = images[np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)]
     return chosen
 
 
@@ -263,7 +255,7 @@ def _name(network: str, method: str, bits: str) -> str:
 
 
 def _scores(item: dict[str, object]) -> dict[str, list[float]]:
-    """Return each score before and after, and the agreement with the float network, which is 1 before."""
+    """Return each metric before and after, and the agreement with the float network (1 before)."""
     quality, agreement = item["quality"], item["agreement"]
     assert isinstance(quality, dict)
     assert isinstance(agreement, float)
@@ -276,15 +268,15 @@ def _float(items: Iterable[dict[str, object]], metric: str) -> float:
 
 
 def _cell(rows: dict[Row, dict[str, object]], metric: str, method: str, minutes: float, bits: str) -> str:
-    """Return the score, or its mean ± deviation over seeds."""
-    found = [
+    """Return the score, or mean ± standard deviation over seeds."""
+    values = [
         100 * _scores(item)[metric][1]
         for row, item in rows.items()
         if (row.method, row.minutes, row.bits) == (method, minutes, bits)
     ]
-    if len(found) > 1:
-        return f"{mean(found):.2f} ± {stdev(found):.2f}"
-    return f"{found[0]:.2f}" if found else ""
+    if len(values) > 1:
+        return f"{mean(values):.2f} ± {stdev(values):.2f}"
+    return f"{values[0]:.2f}" if values else ""
 
 
 def main() -> None:
@@ -296,20 +288,20 @@ def main() -> None:
         nargs="?",
         choices=["resnet20", "folded", "fastestdet", "depthwise", "ecg"],
         default="resnet20",
-        help="folded is resnet20 without its BatchNorm, as most exporters write it",
+        help="folded is resnet20 with folded BatchNorm, as most exporters write it",
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and datasets")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where rows are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file of results")
     parser.add_argument(
-        "--kept", type=Path, default=Path("benchmarks-kept"), help="where networks trained here are kept"
+        "--kept", type=Path, default=Path("benchmarks-kept"), help="folder of networks that are trained here"
     )
     parser.add_argument("--method", nargs="*", help="only these methods")
     parser.add_argument("--bits", nargs="*", help="only these widths, such as W4A4")
     parser.add_argument("--minutes", nargs="*", type=float, help="only these budgets")
     parser.add_argument("--seed", nargs="*", type=int, help="only these seeds")
-    parser.add_argument("--inputs", type=Path, help="folder for some of the images that were made")
-    parser.add_argument("--image", type=Path, default=Path("synthetic.png"), help="what sheet draws")
-    parser.add_argument("--again", action="store_true", help="measure rows that are there already once more")
+    parser.add_argument("--inputs", type=Path, help="folder for synthetic images")
+    parser.add_argument("--image", type=Path, default=Path("synthetic.png"), help="output of sheet")
+    parser.add_argument("--again", action="store_true", help="also measure saved rows")
     options = parser.parse_args()
     {"run": run, "table": table, "sheet": sheet}[options.action](options)
 

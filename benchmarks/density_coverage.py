@@ -1,6 +1,6 @@
-"""Density and coverage against the authors' package `prdc`, and against the matrix products they cannot do without.
+"""Density and coverage against the authors' package `prdc`, and against the matrix products that are their lower bound.
 
-All in one run, each in a process of its own, so that memory is its own too:
+Each runs in a process of its own, so that its memory is measured separately:
 
     python -m benchmarks.density_coverage
     python -m benchmarks.density_coverage --samples 5000 10000 20000 50000 --image docs/images/distances-growth.png
@@ -28,7 +28,7 @@ _BLOCK = 1000
 def samples(count: int, width: int) -> tuple[Rows, Rows]:
     """Return real and generated samples of slightly different normal distributions, float32 [count, width], in files.
 
-    So they lie in an evaluation's job, too.
+    An evaluation job has them memory-mapped as well.
     """
     rng = np.random.default_rng(0)
     return _in_file(count, width, rng, 1.0), _in_file(count, width, rng, 1.02)
@@ -57,7 +57,7 @@ def by_prdc(real: Rows, generated: Rows, k: int) -> dict[str, float]:
 
 
 def products(real: Rows, generated: Rows, k: int) -> dict[str, float]:
-    """Do all matrix products that distances take, in float32: half of those within each set, and all between."""
+    """Compute all matrix products that distances need, in float32: half of those within each set, and all between."""
     import torch
 
     step = 1024
@@ -69,7 +69,7 @@ def products(real: Rows, generated: Rows, k: int) -> dict[str, float]:
     return {}
 
 
-WAYS: dict[str, Callable[[Rows, Rows, int], dict[str, float]]] = {
+IMPLEMENTATIONS: dict[str, Callable[[Rows, Rows, int], dict[str, float]]] = {
     "faceter": by_faceter,
     "prdc": by_prdc,
     "products": products,
@@ -77,13 +77,13 @@ WAYS: dict[str, Callable[[Rows, Rows, int], dict[str, float]]] = {
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a way took; None if there was not enough memory for it.
+class Measurement:
+    """Time and memory of an implementation.
 
     Args:
-        seconds: By the clock.
-        memory: The most it had at any time, MiB.
-        values: What it came to.
+        seconds: Wall time.
+        memory: Peak resident memory, MiB.
+        values: The metrics.
     """
 
     seconds: float
@@ -91,14 +91,14 @@ class Measured:
     values: dict[str, float]
 
 
-def measured(name: str, count: int, options: argparse.Namespace) -> Measured | None:
-    """Return what one way takes in a process of its own, which may take so much memory and no more.
+def measure(name: str, count: int, options: argparse.Namespace) -> Measurement | None:
+    """Return the measurement of one implementation in a process of limited memory; None if that is not enough.
 
-    One that has not enough may hang, since its threads cannot start, and so is waited for only so long.
+    A process without enough memory may hang, since its threads cannot start, so it has a timeout.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
-            future = pool.submit(_measure, name, count, options.width, options.k, options.most_gib)
+            future = pool.submit(_measure_here, name, count, options.width, options.k, options.most_gib)
             return future.result(options.most_seconds)
         except (MemoryError, TimeoutError, BrokenProcessPool):
             for child in multiprocessing.active_children():
@@ -106,18 +106,18 @@ def measured(name: str, count: int, options: argparse.Namespace) -> Measured | N
             return None
 
 
-def _measure(name: str, count: int, width: int, k: int, most_gib: int) -> Measured:
+def _measure_here(name: str, count: int, width: int, k: int, most_gib: int) -> Measurement:
     resource.setrlimit(resource.RLIMIT_AS, (most_gib * 2**30, most_gib * 2**30))
     real, generated = samples(count, width)
-    WAYS[name](np.array(real[:100]), np.array(generated[:100]), k)
-    began = time.monotonic()
-    values = WAYS[name](real, generated, k)
-    return Measured(time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, values)
+    IMPLEMENTATIONS[name](np.array(real[:100]), np.array(generated[:100]), k)
+    started = time.monotonic()
+    values = IMPLEMENTATIONS[name](real, generated, k)
+    return Measurement(time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, values)
 
 
-def draw(found: dict[tuple[str, int], Measured | None], path: Path) -> None:
+def draw(found: dict[tuple[str, int], Measurement | None], path: Path) -> None:
     """Draw seconds against the number of pairs, on logarithmic axes."""
-    from workers.figures.figures import new_figure, png, style
+    from workers.figures.figure_style import new_figure, png, style
 
     with style():
         figure = new_figure(6.4, 4.2)
@@ -132,22 +132,24 @@ def draw(found: dict[tuple[str, int], Measured | None], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure all ways at each size once and print what each took."""
+    """Measure all implementations at each size once and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, nargs="+", default=[10_000], help="samples of each set")
     parser.add_argument("--width", type=int, default=2048, help="features of each")
     parser.add_argument("--k", type=int, default=5, help="which neighbour's distance is the radius")
-    parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS), help="what to measure")
+    parser.add_argument(
+        "--only", nargs="*", default=list(IMPLEMENTATIONS), choices=list(IMPLEMENTATIONS), help="what to measure"
+    )
     parser.add_argument("--most-gib", type=int, default=20, help="address space of each process")
     parser.add_argument("--most-seconds", type=float, default=600, help="how long to wait for one")
     parser.add_argument("--image", type=Path, help="where seconds against pairs are drawn")
     options = parser.parse_args()
     from benchmarks.post_training import print_table  # it loads torch, whose memory prdc is not to be charged with
 
-    found: dict[tuple[str, int], Measured | None] = {}
+    found: dict[tuple[str, int], Measurement | None] = {}
     for count in options.samples:
         for name in options.only:
-            found[name, count] = measured(name, count, options)
+            found[name, count] = measure(name, count, options)
             print(name, count, found[name, count], flush=True)
     names = ("density", "coverage", "precision", "recall")
     print_table(
@@ -163,7 +165,7 @@ def main() -> None:
         draw(found, options.image)
 
 
-def _row(name: str, count: int, item: Measured | None, metrics: Sequence[str]) -> list[str]:
+def _row(name: str, count: int, item: Measurement | None, metrics: Sequence[str]) -> list[str]:
     if item is None:
         return [name, f"{count:,}", "not enough memory, or time", "", *("" for _ in metrics)]
     values = (f"{item.values[metric]:.6f}" if item.values else "" for metric in metrics)

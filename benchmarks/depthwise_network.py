@@ -1,7 +1,7 @@
-"""A small MobileNetV2 for 32 × 32 images, trained here in minutes: inverted residuals, depthwise layers, ReLU6.
+"""A small MobileNetV2 for 32 × 32 images, trained in minutes: inverted residuals, depthwise layers, ReLU6.
 
 ``python -m benchmarks.post_training depthwise`` trains it on the `images` dataset of CIFAR-10 and quantizes it.
-Seeded; equal machines make equal networks.
+Reproducible on the same hardware.
 """
 
 import copy
@@ -35,7 +35,7 @@ def layer(
 
 
 class InvertedResidual(nn.Module):
-    """1×1 expansion, 3×3 depthwise, linear 1×1 projection, with a shortcut where shapes allow it."""
+    """1×1 expansion, 3×3 depthwise, linear 1×1 projection, with a shortcut if shapes are equal."""
 
     def __init__(self, inputs: int, expansion: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class InvertedResidual(nn.Module):
 
 
 class DepthwiseNetwork(nn.Module):
-    """MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) with 7 blocks and a stride of 8 in all."""
+    """MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) with 7 blocks and a total stride of 8."""
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images shifted by up to 4 pixels and mirrored at random, each for itself."""
+    """Return images with independent random shifts by up to 4 pixels and random flips."""
     count = len(images)
     padded = functional.pad(images, (4, 4, 4, 4), mode="reflect")
     rows, columns = (torch.randint(0, 9, (count,), generator=generator) for _ in range(2))
@@ -102,7 +102,7 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
 def train(images: Tensor, classes: Tensor, *, epochs: int, seed: int = 0, bfloat16: bool = False) -> DepthwiseNetwork:
     """Train for ``epochs`` with SGD, Nesterov momentum, weight decay and one cycle of the learning rate.
 
-    ``bfloat16`` runs products in that type, which is many times as fast on processors with AMX and slow on others.
+    ``bfloat16`` uses autocast, which is much faster on processors with AMX and slow on others.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -114,7 +114,7 @@ def train(images: Tensor, classes: Tensor, *, epochs: int, seed: int = 0, bfloat
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=epochs * steps, pct_start=0.25)
     for epoch in range(epochs):
         network.train()
-        started, losses = time.monotonic(), 0.0
+        start, losses = time.monotonic(), 0.0
         order = torch.randperm(len(images), generator=generator)
         for step in range(steps):
             chosen = order[step * batch : (step + 1) * batch]
@@ -126,13 +126,13 @@ def train(images: Tensor, classes: Tensor, *, epochs: int, seed: int = 0, bfloat
             optimizer.step()
             schedule.step()
             losses += loss.item()
-        print(f"epoch {epoch + 1}/{epochs}: loss {losses / steps:.3f}, {time.monotonic() - started:.0f} s", flush=True)
+        print(f"epoch {epoch + 1}/{epochs}: loss {losses / steps:.3f}, {time.monotonic() - start:.0f} s", flush=True)
     network.eval()
     return network
 
 
 def with_relu(network: DepthwiseNetwork) -> DepthwiseNetwork:
-    """Return a copy with ReLU for ReLU6, as DFQ has it; activations above 6 are rare after training."""
+    """Return a copy with ReLU instead of ReLU6, as in DFQ; activations above 6 are rare after training."""
     changed = copy.deepcopy(network)
     for part in changed.modules():
         if isinstance(part, nn.Sequential):
@@ -143,12 +143,12 @@ def with_relu(network: DepthwiseNetwork) -> DepthwiseNetwork:
 
 
 @torch.no_grad()
-def scaled_badly(network: DepthwiseNetwork, spread: float, seed: int = 0) -> DepthwiseNetwork:
-    """Return the same function with channels around depthwise layers scaled by factors e^−spread to e^spread.
+def badly_scaled(network: DepthwiseNetwork, spread: float, seed: int = 0) -> DepthwiseNetwork:
+    """Return an equivalent network with channels around depthwise layers scaled by e^−spread to e^spread.
 
-    BatchNorm's scale and shift are multiplied, the next layer's weights divided. Trained MobileNetV2s come like this
-    (figure 2 of the DFQ paper: ranges of the channels of one layer differ by two orders of magnitude); networks
-    trained for minutes do not yet. Takes a network with ReLU, which such a factor passes unchanged.
+    BatchNorm's scale and shift are multiplied, the next layer's weights divided. Pretrained MobileNetV2s have such
+    ranges (figure 2 of the DFQ paper: channels of one layer differ by two orders of magnitude); networks trained for
+    minutes do not. The network must have ReLU, which is positively homogeneous.
     """
     changed = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(seed)

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.ecg_network import LENGTH, METADATA, MODEL, RATE, RHYTHMS, recording, worn
-from benchmarks.explained import Explained, Subject, explained
+from benchmarks.ecg_network import LENGTH, METADATA, MODEL, RATE, RHYTHMS, recording, with_artifacts
+from benchmarks.explained import Explained, ProbedModel, explained
 from benchmarks.graded_sets import model_of
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import ModelMetadata
-from faceter.explanations.drawing import SignalSample, unit_signals
+from faceter.explanations.drawing.signals import SignalSample, draw_unit_on_signals
 
 CONCEPTS = ["P wave", "QRS", "T wave", "noise"]
 RECORDINGS = 24
@@ -55,7 +55,7 @@ def labelled_signals(recordings: int = RECORDINGS, seed: int = 77) -> bytes:
         minute = recording(list(RHYTHMS.values())[number], rng)
         wave = waves(minute)
         for start in range(0, len(minute) - LENGTH + 1, LENGTH):
-            signal = worn(minute[None, start : start + LENGTH], rng)[0]
+            signal = with_artifacts(minute[None, start : start + LENGTH], rng)[0]
             noisy = np.zeros(LENGTH, np.int64)
             begin = int(rng.integers(0, LENGTH - 100))
             noisy[begin : begin + int(rng.integers(60, 200))] = CONCEPTS.index("noise") + 1
@@ -74,11 +74,11 @@ def labelled_signals(recordings: int = RECORDINGS, seed: int = 77) -> bytes:
     return buffer.getvalue()
 
 
-def subject(kept: Path, data: Path) -> Subject:
+def subject(kept: Path, data: Path) -> ProbedModel:
     """Return the network of ``benchmarks.ecg_network`` and a dataset's file."""
     content = (kept / "ecg" / MODEL).read_bytes()
     metadata = ModelMetadata.model_validate_json((kept / "ecg" / METADATA).read_bytes())
-    return Subject(content, model_of(content, metadata), data, DatasetKind.SIGNALS)
+    return ProbedModel(content, model_of(content, metadata), data, DatasetKind.SIGNALS)
 
 
 def unit_images(found: Explained, data: bytes, best: int) -> Iterator[bytes]:
@@ -96,7 +96,7 @@ def unit_images(found: Explained, data: bytes, best: int) -> Iterator[bytes]:
             for place, index in enumerate(masks.strongest[row, :3].tolist())
         ]
         subtitle = f"unit {unit.unit} of {unit.layer} · IoU {unit.score:.2f} of at most {unit.ceiling:.2f}"
-        yield unit_signals(unit.formula or "", subtitle, samples, unit.formula or "")
+        yield draw_unit_on_signals(unit.formula or "", subtitle, samples, unit.formula or "")
 
 
 def main() -> None:

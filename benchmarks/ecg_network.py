@@ -1,9 +1,9 @@
-"""A small 1-D residual network that tells rhythms in a simulated ECG, and the signals it is trained and tested on.
+"""A small 1-D residual network that classifies rhythms of a simulated ECG, with its training and test signals.
 
-``python -m benchmarks.ecg_network FOLDER`` makes ``ecg.onnx``, ``metadata.json``, ``train.npz`` and ``test.npz``
-(datasets of kind `signals`) there in a few minutes, and prints what the methods without tuning keep of the network.
-Recordings come from ``ecg_simulate`` of neurokit2 (``pip install neurokit2``), which solves the equations of McSharry
-et al. 2003 (doi 10.1109/TBME.2003.808805). Seeded; equal machines make equal files.
+``python -m benchmarks.ecg_network FOLDER`` writes ``ecg.onnx``, ``metadata.json``, ``train.npz`` and ``test.npz``
+(datasets of kind `signals`) in a few minutes, and prints the accuracy of the methods without tuning. Recordings come
+from ``ecg_simulate`` of neurokit2 (``pip install neurokit2``), which solves the equations of McSharry et al. 2003
+(doi 10.1109/TBME.2003.808805). Reproducible on the same hardware.
 """
 
 import argparse
@@ -37,14 +37,14 @@ METHODS = (QuantizationMethod.RQ, QuantizationMethod.DFQ, QuantizationMethod.ACI
 TRAIN_RECORDINGS, TEST_RECORDINGS = 160, 120
 EPOCHS = 30
 _SECONDS = 60
-_PATIENCE = 15.0
-"""A recording takes less than 1 s, but ecg_simulate of neurokit2 0.2.13 never ends for about one in 500, in which a
-beat falls on the very last of its internal samples; another one is made instead."""
+_TIMEOUT_SECONDS = 15.0
+"""A recording takes less than 1 s, but ecg_simulate of neurokit2 0.2.13 does not return for about one in 500, where a
+beat is at the last internal sample; then another recording is made."""
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """How fast a heart beats, in beats a minute, and by what share of that its rate varies."""
+    """Range of the heart rate in beats per minute, and of its relative standard deviation."""
 
     rate: tuple[float, float]
     variation: tuple[float, float]
@@ -56,7 +56,7 @@ RHYTHMS = {
     "fast": Rhythm((100, 150), (0.01, 0.04)),
     "irregular": Rhythm((55, 110), (0.10, 0.20)),
 }
-"""The classes. Five seconds of an irregular heart may look regular, so that no network is right every time."""
+"""The classes. Five seconds of an irregular rhythm may look regular, so 100 % accuracy is not possible."""
 
 Floats = NDArray[np.float32]
 Classes = NDArray[np.int64]
@@ -64,7 +64,7 @@ Classes = NDArray[np.int64]
 
 @contextmanager
 def cpu_seconds(limit: float) -> Iterator[None]:
-    """Raise TimeoutError once this process has computed for ``limit`` seconds in the block."""
+    """Raise TimeoutError after ``limit`` seconds of CPU time in the block."""
 
     def stop(number: int, frame: object) -> None:
         raise TimeoutError
@@ -79,12 +79,12 @@ def cpu_seconds(limit: float) -> Iterator[None]:
 
 
 def recording(rhythm: Rhythm, rng: np.random.Generator) -> Floats:
-    """Return a minute of ECG at 100 Hz, float32 [6000], in which a beat is about 1 high."""
+    """Return a minute of ECG at 100 Hz, float32 [6000], with an R peak of about 1."""
     from neurokit2 import ecg_simulate
 
     while True:
         rate, variation = rng.uniform(*rhythm.rate), rng.uniform(*rhythm.variation)
-        with suppress(TimeoutError), cpu_seconds(_PATIENCE):
+        with suppress(TimeoutError), cpu_seconds(_TIMEOUT_SECONDS):
             minute = ecg_simulate(
                 duration=_SECONDS + 1,
                 sampling_rate=RATE,
@@ -96,8 +96,8 @@ def recording(rhythm: Rhythm, rng: np.random.Generator) -> Floats:
             return np.asarray(minute, np.float32)[: _SECONDS * RATE]
 
 
-def worn(windows: Floats, rng: np.random.Generator) -> Floats:
-    """Return windows [N, LENGTH] as an electrode on a moving person gives them: with gain, drift, hum and noise."""
+def with_artifacts(windows: Floats, rng: np.random.Generator) -> Floats:
+    """Return windows [N, LENGTH] with random gain, baseline drift, hum and noise."""
     count = len(windows)
     seconds = np.arange(LENGTH) / RATE
 
@@ -118,7 +118,7 @@ def make_signals(recordings: int, seed: int, stride: int = LENGTH) -> tuple[Floa
         number = index % len(RHYTHMS)
         minute = recording(list(RHYTHMS.values())[number], rng)
         windows = np.lib.stride_tricks.sliding_window_view(minute, LENGTH)[::stride]
-        signals.append(worn(windows, rng)[:, None])
+        signals.append(with_artifacts(windows, rng)[:, None])
         classes += [number] * len(windows)
     return np.concatenate(signals), np.array(classes, np.int64)
 
@@ -160,7 +160,7 @@ class EcgNetwork(nn.Module):
 
 
 def train(signals: Floats, classes: Classes, *, epochs: int = EPOCHS, seed: int = 0) -> EcgNetwork:
-    """Train for ``epochs`` with AdamW and one cycle of the learning rate, on signals with gain and noise at random."""
+    """Train for ``epochs`` with AdamW and one cycle of the learning rate, with random gain and noise."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     network = EcgNetwork()
@@ -185,17 +185,17 @@ def train(signals: Floats, classes: Classes, *, epochs: int = EPOCHS, seed: int 
 
 
 def exported(network: EcgNetwork) -> onnx.ModelProto:
-    """Return the network as ONNX, BatchNorm kept; its input is ``signal`` [batch, 1, LENGTH]."""
+    """Return the network as ONNX with BatchNorm; its input is ``signal`` [batch, 1, LENGTH]."""
     return export(network, [1, 1, LENGTH], input_name=INPUT)
 
 
 def metadata() -> ModelMetadata:
-    """Return what is said about the network on upload."""
+    """Return the metadata for the upload of the network."""
     return ModelMetadata(task=Task.SIGNAL_CLASSIFICATION, labels=list(RHYTHMS))
 
 
 def make(folder: Path, *, seed: int = 0) -> None:
-    """Make the network and its datasets in a folder, but for files that are there already."""
+    """Write the network and its datasets to a folder; existing files are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / TRAIN).exists():
         signals, classes = make_signals(TRAIN_RECORDINGS, seed, LENGTH // 2)
@@ -212,16 +212,16 @@ def make(folder: Path, *, seed: int = 0) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="where the network and its datasets are made, or are already")
+    parser.add_argument("folder", type=Path, help="folder of the network and its datasets")
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
-    started = time.monotonic()
+    start = time.monotonic()
     make(folder)
-    print(f"made in {time.monotonic() - started:.0f} s\n")
+    print(f"written in {time.monotonic() - start:.0f} s\n")
     content = (folder / MODEL).read_bytes()
 
     def rows() -> list[list[str]]:
-        found = []
+        lines = []
         for bits in (8, 4):
             for method in METHODS:
                 report = report_on(
@@ -235,7 +235,7 @@ def main() -> None:
                 )
                 (quality,) = report.quality
                 agreement = report.agreement.top1 or 0.0
-                found.append(
+                lines.append(
                     [
                         f"W{bits}A{bits}",
                         method.value,
@@ -244,7 +244,7 @@ def main() -> None:
                         f"{100 * agreement:.1f}",
                     ]
                 )
-        return found
+        return lines
 
     print_table(["bits", "method", "float accuracy %", "accuracy %", "agreement %"], rows())
 

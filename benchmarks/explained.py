@@ -1,4 +1,4 @@
-"""Real models, datasets with concepts, and explanations of the one by the other without a service."""
+"""Explanations of real models by real probe datasets, without a service."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from benchmarks.fastestdet import DECODING
 from benchmarks.graded_sets import model_of
-from faceter.contracts.base import utc_now
+from faceter.contracts.base import StoredRecord, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
-from faceter.contracts.explanations import Explanation, ExplanationRequest, Unit
+from faceter.contracts.explanations import Explanation, ExplanationRequest
 from faceter.contracts.jobs import ExplanationJob, JobResult, Training
 from faceter.contracts.models import ChannelOrder, Model, ModelMetadata, Preprocessing, Task
 from faceter.contracts.settings import Settings
+from faceter.contracts.units import Unit
 from faceter.datasets.kinds import open_dataset
-from faceter.explanations.masks import MASKS, Masks, read_masks
+from faceter.explanations.masks import MASKS, ExplanationMasks, read_masks
 from faceter.explanations.units import read_units
 from faceter.store.blobs import StoredBlob
-from workers.explanation.counting import Counts, layer_thresholds, second_pass
-from workers.explanation.first_pass import FirstPass, FirstPassJob
-from workers.explanation.kinds import samples_of
-from workers.explanation.patterns import Floats, Patterns
+from workers.explanation.activation_recorder import ActivationRecorder
+from workers.explanation.activation_thresholds import activation_thresholds
+from workers.explanation.activations import OnnxActivationExtractor
+from workers.explanation.firing_counts import FiringCounts, count_firings
 from workers.explanation.pipeline import explain
-from workers.explanation.samples import Integers, Samples
-from workers.explanation.stream import Network
+from workers.explanation.probe.build import build_probe_dataset
+from workers.explanation.probe.dataset import Integers, ProbeDataset
+from workers.explanation.recorded_activations import RecordedActivations
+from workers.explanation.search.patterns import Floats, Patterns
+from workers.jobs.context import JobContext
 from workers.jobs.scratch import ScratchFiles
 
 MIDDLE, LATE = "input.376", "input.504"
@@ -39,8 +43,8 @@ MIDDLE, LATE = "input.376", "input.504"
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model and a dataset."""
+class ProbedModel:
+    """A model and a probe dataset."""
 
     content: bytes
     """The model's file."""
@@ -49,75 +53,69 @@ class Subject:
     data: Path
     """The dataset's file."""
     kind: DatasetKind
-    """What it holds."""
+    """Its kind."""
 
 
-def fastestdet_on_camvid(data: Path) -> Subject:
-    """Return the detector and the street scenes."""
+def fastestdet_on_camvid(data: Path) -> ProbedModel:
+    """Return FastestDet and CamVid."""
     content = (data / "detection" / "fastestdet.onnx").read_bytes()
     metadata = ModelMetadata(
         task=Task.OBJECT_DETECTION,
         preprocessing=Preprocessing(size=[352, 352], channel_order=ChannelOrder.BGR),
         detection=DECODING,
     )
-    return Subject(content, model_of(content, metadata), data / "camvid" / "train.zip", DatasetKind.CONCEPTS)
+    return ProbedModel(content, model_of(content, metadata), data / "camvid" / "train.zip", DatasetKind.CONCEPTS)
 
 
-def nli(data: Path) -> Subject:
-    """Return the classifier of sentence pairs and the pairs."""
+def nli(data: Path) -> ProbedModel:
+    """Return the NLI classifier and SNLI."""
     content = (data / "nli" / "snli_mlp.onnx").read_bytes()
     metadata = ModelMetadata(
         task=Task.TEXT_PAIR_CLASSIFICATION, labels=["entailment", "neutral", "contradiction"], output="logits"
     )
-    return Subject(content, model_of(content, metadata), data / "nli" / "snli.zip", DatasetKind.TEXT_PAIRS)
+    return ProbedModel(content, model_of(content, metadata), data / "nli" / "snli.zip", DatasetKind.TEXT_PAIRS)
 
 
 @dataclass(frozen=True)
 class Counted:
-    """One layer up to where the search begins."""
+    """Firing counts of one layer."""
 
-    samples: Samples
-    first: FirstPass
+    probe: ProbeDataset
+    recorded: RecordedActivations
     patterns: Patterns
-    counts: Counts
+    counts: FiringCounts
     fires: Floats
     """u, float64 [U, P]."""
 
 
 @contextmanager
-def counted(subject: Subject, request: ExplanationRequest) -> Iterator[Counted]:
-    """Run a model over a dataset and count where all units of the one layer fire."""
+def counted(subject: ProbedModel, request: ExplanationRequest) -> Iterator[Counted]:
+    """Run a model on a dataset and count where the units of the one layer fire."""
     settings = Settings(_env_file=None)
     with (
         open_dataset(subject.data, subject.kind, settings) as data,
         tempfile.TemporaryDirectory() as folder,
         ScratchFiles(Path(folder)) as files,
     ):
-        samples = samples_of(data, subject.kind, subject.model, request)
-        network = Network(subject.content, request.layers, subject.model.inputs, None)
-        first = FirstPassJob(network, samples, request, _all, files).run()
-        (layer,) = first.layers
-        over = layer_thresholds(layer, request, about=samples.about)
-        counts = second_pass(first, layer, over, samples, network.device, files)
-        yield Counted(samples, first, first.table.patterns(), counts, counts.buckets.counts(0))
+        probe = build_probe_dataset(data, subject.kind, subject.model, request)
+        extractor = OnnxActivationExtractor(subject.content, request.layers, subject.model.inputs, None)
+        recorded = ActivationRecorder(extractor, probe, request, _all_units, files).record()
+        (layer,) = recorded.layers
+        thresholds = activation_thresholds(layer, request, about=probe.about)
+        counts = count_firings(recorded, layer, thresholds, probe, extractor.device, files)
+        yield Counted(probe, recorded, recorded.table.patterns(), counts, counts.pattern_counts.counts(0))
 
 
-def _all(_: str, count: int) -> Integers:
+def _all_units(_: str, count: int) -> Integers:
     return np.arange(count)
 
 
-class LocalContext:
-    """A job without a queue: files lie in a folder, and records are kept in memory.
+class LocalContext(JobContext):
+    """A job without a store: files lie in a folder, and the explanation is kept in memory."""
 
-    Args:
-        folder: Where everything lies.
-        subject: A model and a dataset.
-    """
-
-    job_id = "job_local"
-
-    def __init__(self, folder: Path, subject: Subject) -> None:
+    def __init__(self, folder: Path, subject: ProbedModel) -> None:
         self.settings = Settings(_env_file=None, data_dir=folder)
+        self.job_id = "job_local"
         self.folder = folder
         self.explanation: Explanation | None = None
         dataset = Dataset(
@@ -134,64 +132,58 @@ class LocalContext:
         )
 
     def path(self, sha256: str) -> Path:
-        """Return where a file lies."""
+        """Return the path of a stored file."""
         return self.folder / sha256
 
-    def new_id(self, prefix: str) -> str:
-        """Return an id."""
-        return f"{prefix}_local"
-
     def progress(self, step: str, fraction: float, training: Training | None = None) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
-    def save_checkpoint(self, content: bytes) -> None:
-        """Keep nothing."""
+    def save_checkpoint(self, content: BinaryIO | bytes) -> None:
+        """Do nothing."""
 
     def load_checkpoint(self) -> bytes | None:
-        """Return nothing."""
+        """Return None."""
         return None
 
-    def store_blob(self, source: bytes) -> StoredBlob:
-        """Write a file."""
-        sha256 = hashlib.sha256(source).hexdigest()
-        self.path(sha256).write_bytes(source)
-        return StoredBlob(sha256=sha256, bytes=len(source))
+    def store_blob(self, source: BinaryIO | bytes) -> StoredBlob:
+        """Write a file to the folder."""
+        content = source if isinstance(source, bytes) else source.read()
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.path(sha256).write_bytes(content)
+        return StoredBlob(sha256=sha256, bytes=len(content))
 
-    def add_explanation(self, explanation: Explanation) -> JobResult:
-        """Keep it."""
-        self.explanation = explanation
-        return JobResult(explanation_id=explanation.id, url="")
-
-    def add_analysis(self, analysis: object) -> JobResult:
-        """Do nothing."""
-        raise NotImplementedError
+    def result(self, record: StoredRecord, *by_products: StoredRecord) -> JobResult:
+        """Keep the explanation."""
+        assert isinstance(record, Explanation)
+        self.explanation = record
+        return JobResult(resource="explanations", id=record.id)
 
 
 @dataclass(frozen=True)
 class Explained:
-    """An explanation that was made without a service."""
+    """An explanation with its files."""
 
     explanation: Explanation
     """Its record."""
     units: list[Unit]
     """Its units."""
-    masks: Masks
-    """Where they fire."""
+    masks: ExplanationMasks
+    """Their masks."""
     files: dict[str, bytes]
     """Its further files."""
 
 
-def explained(subject: Subject, **said: object) -> Explained:
-    """Explain a model without a service."""
+def explained(subject: ProbedModel, **options: object) -> Explained:
+    """Explain a model."""
     with tempfile.TemporaryDirectory() as name:
         context = LocalContext(Path(name), subject)
-        request = ExplanationRequest.model_validate({"dataset_id": "dts_local", **said})
+        request = ExplanationRequest.model_validate({"dataset_id": "dts_local", **options})
         explain(context, ExplanationJob(model_id="mdl_local", request=request))
-        found = context.explanation
-        assert found is not None
+        explanation = context.explanation
+        assert explanation is not None
         return Explained(
-            found,
-            read_units(context.path(found.sha256)),
-            read_masks(context.path(found.files[MASKS].sha256)),
-            {file: context.path(stored.sha256).read_bytes() for file, stored in found.files.items()},
+            explanation,
+            read_units(context.path(explanation.sha256)),
+            read_masks(context.path(explanation.files[MASKS].sha256)),
+            {file: context.path(stored.sha256).read_bytes() for file, stored in explanation.files.items()},
         )

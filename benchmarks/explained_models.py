@@ -1,4 +1,4 @@
-"""What units of real models detect, and what follows: the tables and images of docs/explanations.md.
+"""Units of real models: the tables and images of docs/explanations.md.
 
 python -m benchmarks.explained_models camvid --images docs/images
 python -m benchmarks.explained_models nli --images docs/images
@@ -18,7 +18,7 @@ from benchmarks.explained import (
     LATE,
     MIDDLE,
     Explained,
-    Subject,
+    ProbedModel,
     counted,
     explained,
     fastestdet_on_camvid,
@@ -27,18 +27,19 @@ from benchmarks.explained import (
 from benchmarks.graded_sets import model_of
 from benchmarks.post_training import print_table
 from faceter.contracts.analyses import CopyPasteRequest
-from faceter.contracts.explanations import ExplanationRequest, Unit
+from faceter.contracts.explanations import ExplanationRequest
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.contracts.settings import Settings
+from faceter.contracts.units import Unit
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.kinds import open_dataset
 from faceter.datasets.text_pairs import TextPairsDataset
-from faceter.explanations.drawing import ImageSample, unit_image
-from workers.explanation.analyses.copy_paste import copy_paste
-from workers.explanation.analyses.drift import model_drift, overlaps
-from workers.explanation.analyses.interpretability import interpretability, scatter
+from faceter.explanations.drawing.images import ImageSample, draw_unit_on_images
+from workers.explanation.analyses.drift import firing_iou, model_drift
+from workers.explanation.analyses.interpretability import interpretability, plot_interpretability
 from workers.explanation.analyses.pair_classifier import PairClassifier
-from workers.quantization.data import Data
+from workers.explanation.analyses.text_copy_paste import copy_paste_pairs
+from workers.quantization.datasets import JobDatasets
 from workers.quantization.pipeline import quantize
 
 _BEST = 10
@@ -51,8 +52,8 @@ def best_first(units: Sequence[Unit], count: int = _BEST) -> list[Unit]:
     return sorted(units, key=lambda unit: -unit.score)[:count]
 
 
-def image_of(subject: Subject, found: Explained, unit: Unit) -> bytes:
-    """Return the image of a unit, as the service draws it."""
+def image_of(subject: ProbedModel, found: Explained, unit: Unit) -> bytes:
+    """Draw a unit as the service does."""
     row = found.units.index(unit)
     (masks,) = found.masks.layers
     with open_dataset(subject.data, subject.kind, Settings(_env_file=None)) as data:
@@ -64,8 +65,8 @@ def image_of(subject: Subject, found: Explained, unit: Unit) -> bytes:
             for place, index in enumerate(masks.strongest[row, :_SHOWN].tolist())
             if index >= 0
         ]
-    said = f"unit {unit.unit} of {unit.layer} · IoU {unit.score:.2f} of at most {unit.ceiling:.2f}"
-    return unit_image(unit.formula or "", said, samples)
+    subtitle = f"unit {unit.unit} of {unit.layer} · IoU {unit.score:.2f} of at most {unit.ceiling:.2f}"
+    return draw_unit_on_images(unit.formula or "", subtitle, samples)
 
 
 def camvid(data: Path, images: Path | None) -> None:
@@ -120,7 +121,7 @@ def camvid(data: Path, images: Path | None) -> None:
 
 
 def sentence_pairs(data: Path, images: Path | None) -> None:
-    """Explain the hidden layer of the NLI classifier at lengths 1 to 5, and what follows from it."""
+    """Explain the hidden layer of the NLI classifier at lengths 1 to 5, and analyse the explanation."""
     subject = nli(data)
     began = time.perf_counter()
     found = explained(subject, layer="hidden", max_length=5, operators=ALL_OPERATORS, cut_sentences=True)
@@ -142,8 +143,8 @@ def sentence_pairs(data: Path, images: Path | None) -> None:
     masks = found.masks
     assert masks.labels is not None
     assert masks.predicted is not None
-    right = masks.labels == masks.predicted
-    result = interpretability(found.units, masks.layers[0].fires, right, 30)
+    correct = masks.labels == masks.predicted
+    result = interpretability(found.units, masks.layers[0].fires, correct, 30)
     print(f"\naccuracy {result.overall:.3f}; {len(result.units)} units fire in 30 pairs or more\n")
     print_table(
         ["length", "r", "p", "mean IoU"],
@@ -159,14 +160,14 @@ def sentence_pairs(data: Path, images: Path | None) -> None:
     )
     if images is not None:
         (images / "nli-interpretability.png").write_bytes(
-            scatter(found.units, result, "Accuracy of the NLI model where a unit fires")
+            plot_interpretability(found.units, result, "Accuracy of the NLI model where a unit fires")
         )
     rows = []
     with open_dataset(subject.data, subject.kind, Settings(_env_file=None)) as opened:
         assert isinstance(opened, TextPairsDataset)
         model = PairClassifier(subject.content, subject.model, opened)
         for label in subject.model.metadata.labels or []:
-            tried = copy_paste(
+            tried = copy_paste_pairs(
                 found.units,
                 opened.pairs,
                 subject.model.metadata.labels or [],
@@ -187,11 +188,11 @@ def sentence_pairs(data: Path, images: Path | None) -> None:
                     f"{edit.predicted_after} ({edit.probability_before:.2f} → {edit.probability_after:.2f})"
                 )
     print()
-    print_table(["class", "changes", "proposed by formulas", "random words", "tries"], rows)
+    print_table(["class", "edits", "proposed by formulas", "random words", "tries"], rows)
 
 
 def drift(data: Path) -> None:
-    """Quantize FastestDet without tuning and see what becomes of its units."""
+    """Quantize FastestDet without tuning and measure the drift of its units."""
     subject = fastestdet_on_camvid(data)
     settings = Settings(_env_file=None)
     rows = []
@@ -203,20 +204,21 @@ def drift(data: Path) -> None:
                 subject.content,
                 subject.model.metadata,
                 QuantizationRequest(method=QuantizationMethod.DFQ, weight_bits=bits, activation_bits=bits),
-                Data(),
+                JobDatasets(),
                 settings,
             )
-            other = Subject(made.content, model_of(made.content, subject.model.metadata), subject.data, subject.kind)
+            content = made.exported.content
+            other = ProbedModel(content, model_of(content, subject.model.metadata), subject.data, subject.kind)
             after = explained(other, layer=layer, quantile=0.05)
             with counted(subject, request) as one, counted(other, request) as two:
-                ious = overlaps(
-                    one.first,
-                    one.first.layers[0],
+                ious = firing_iou(
+                    one.recorded,
+                    one.recorded.layers[0],
                     one.counts.thresholds,
-                    two.first,
-                    two.first.layers[0],
+                    two.recorded,
+                    two.recorded.layers[0],
                     two.counts.thresholds,
-                    one.samples.grid,
+                    one.probe.grid,
                 )
             found = model_drift("quantized", f"W{bits}A{bits}", before.units, after.units, ious)
             rows.append(

@@ -1,6 +1,6 @@
-"""How FastestDet's one output is read."""
+"""Decoding of FastestDet's output."""
 
-from faceter.contracts.models import Activation, DetectionDecoding
+from faceter.contracts.detection import Activation, DetectionDecoding
 
 DECODING = DetectionDecoding(
     head="grid",

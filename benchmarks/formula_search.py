@@ -1,8 +1,7 @@
 # mypy: disable-error-code="no-untyped-call"
-"""The search by patterns against the published way: one run-length mask per concept, masks combined per candidate.
+"""Beam search over patterns against the published implementation: run-length masks, combined per candidate.
 
-Same inputs, same procedure, one run; formulas and scores must be identical on every unit. A second peer combines dense
-masks of bits.
+Formulas and scores must be identical on every unit. A second baseline combines dense masks.
 
     python -m benchmarks.formula_search --data ../shared/data
     python -m benchmarks.formula_search --units 20
@@ -25,25 +24,25 @@ from pycocotools import mask as run_lengths
 from benchmarks.explained import MIDDLE, Counted, counted, fastestdet_on_camvid
 from faceter.contracts.explanations import ExplanationRequest, Operator
 from faceter.explanations.formulas import Formula
-from workers.explanation.beam import BeamSettings, Found, beam_search
-from workers.explanation.sampling import Sampler
+from workers.explanation.search.beam import BeamSettings, ScoredFormula, beam_search
+from workers.explanation.upsampling import Upsampler
 
 Bits = NDArray[np.bool_]
 M = TypeVar("M")
 
 
 @dataclass(frozen=True)
-class Masks(Generic[M]):
-    """A way to hold and combine masks of all pixels."""
+class MaskOperations(Generic[M]):
+    """Operations on one representation of pixel masks."""
 
-    of: Callable[[Bits], M]
+    encode: Callable[[Bits], M]
     """Returns bits as a mask."""
     joined: Callable[[Operator, M, M, M], M]
-    """Returns a formula's mask joined with a concept's, whose complement is given too."""
+    """Returns the mask of a formula joined with a concept, given the concept and its complement."""
     both: Callable[[M, M], int]
-    """Returns how many pixels two have in common."""
+    """Returns the number of pixels in both."""
     area: Callable[[M], int]
-    """Returns how many one has."""
+    """Returns the number of pixels."""
 
 
 def _run_length(bits: Bits) -> Any:
@@ -62,13 +61,13 @@ def _combine(operator: Operator, formula: Bits, concept: Bits, without: Bits) ->
     return formula & (concept if operator is Operator.AND else without)
 
 
-RUN_LENGTHS: Masks[Any] = Masks(
+RUN_LENGTHS: MaskOperations[Any] = MaskOperations(
     _run_length,
     _merge,
     lambda one, other: int(run_lengths.area(run_lengths.merge([one, other], intersect=True))),
     lambda mask: int(run_lengths.area(mask)),
 )
-DENSE: Masks[Bits] = Masks(
+DENSE: MaskOperations[Bits] = MaskOperations(
     lambda bits: bits,
     _combine,
     lambda one, other: int(np.count_nonzero(one & other)),
@@ -76,7 +75,9 @@ DENSE: Masks[Bits] = Masks(
 )
 
 
-def search(kind: Masks[M], unit: M, concepts: Sequence[M], others: Sequence[M], candidates: Sequence[int]) -> Found:
+def search(
+    kind: MaskOperations[M], unit: M, concepts: Sequence[M], others: Sequence[M], candidates: Sequence[int]
+) -> ScoredFormula:
     """Return the best formula by the published procedure (Mu & Andreas 2020), beam 5, length 3."""
     firings = kind.area(unit)
 
@@ -94,7 +95,7 @@ def search(kind: Masks[M], unit: M, concepts: Sequence[M], others: Sequence[M], 
             for operator in (Operator.OR, Operator.AND, Operator.AND_NOT)
         ]
         beam = _best([*beam, *new])
-    return Found(beam[0][1], beam[0][0])
+    return ScoredFormula(beam[0][1], beam[0][0])
 
 
 def _best(formulas: list[tuple[float, Formula, M]]) -> list[tuple[float, Formula, M]]:
@@ -103,18 +104,18 @@ def _best(formulas: list[tuple[float, Formula, M]]) -> list[tuple[float, Formula
 
 def concept_bits(found: Counted) -> Iterator[Bits]:
     """Yield the mask of each concept over all pixels of all samples."""
-    ids = found.first.ids.rows(0, len(found.samples)).reshape(-1)
+    ids = found.recorded.pattern_ids.rows(0, len(found.probe)).reshape(-1)
     for concept in range(found.patterns.concept_count):
-        yield found.patterns.masks(np.array([concept]))[0][ids]
+        yield found.patterns.concept_vectors(np.array([concept]))[0][ids]
 
 
 def unit_bits(found: Counted, unit: int) -> Bits:
     """Return the mask of a unit over all pixels of all samples."""
-    (layer,) = found.first.layers
-    sampler = Sampler(found.samples.grid, layer.shape[1:])
-    over = float(found.counts.thresholds[unit])
-    maps = torch.from_numpy(layer.maps.rows(0, len(found.samples))[:, unit].copy())
-    return np.asarray((sampler(maps) > over).numpy().reshape(-1))
+    (layer,) = found.recorded.layers
+    upsampler = Upsampler(found.probe.grid, layer.shape[1:])
+    threshold = float(found.counts.thresholds[unit])
+    maps = torch.from_numpy(layer.maps.rows(0, len(found.probe))[:, unit].copy())
+    return np.asarray((upsampler(maps) > threshold).numpy().reshape(-1))
 
 
 def main() -> None:
@@ -128,18 +129,18 @@ def main() -> None:
         total = len(found.fires) if given.units is None else given.units
         fires, candidates = found.fires[:total], found.counts.candidates[:total]
         began = time.perf_counter()
-        ours = [levels[-1] for levels in beam_search(found.patterns, fires, candidates, BeamSettings())]
+        ours = [by_length[-1] for by_length in beam_search(found.patterns, fires, candidates, BeamSettings())]
         seconds = {"patterns": (time.perf_counter() - began) / total}
         print(
             f"{total} units, {found.patterns.pixels:,} pixels, {found.patterns.concept_count} concepts, "
             f"{len(found.patterns)} patterns"
         )
         for name, kind in (("run-length masks", RUN_LENGTHS), ("dense masks", DENSE)):
-            concepts = [kind.of(bits) for bits in concept_bits(found)]
-            others = [kind.of(~bits) for bits in concept_bits(found)]
+            concepts = [kind.encode(bits) for bits in concept_bits(found)]
+            others = [kind.encode(~bits) for bits in concept_bits(found)]
             took, same = 0.0, 0
             for unit in range(total):
-                mask = kind.of(unit_bits(found, unit))
+                mask = kind.encode(unit_bits(found, unit))
                 began = time.perf_counter()
                 best = search(kind, mask, concepts, others, np.flatnonzero(candidates[unit]).tolist())
                 took += time.perf_counter() - began

@@ -1,11 +1,11 @@
-"""Every metric on real images and signals: do they react as they should? The tables of docs/metrics.md.
+"""How every metric reacts on real images and signals: the tables of docs/how-it-works/measurements/evaluation.md.
 
     python -m benchmarks.graded_sets cifar10 --data ../shared/data --synthetic made
     python -m benchmarks.graded_sets camvid
     python -m benchmarks.graded_sets ecg --kept /tmp
 
-``--synthetic`` is a folder of images that quantizations made without data, as ``benchmarks.data_free run … --inputs``
-leaves them there.
+``--synthetic`` is a folder of images synthesized by data-free quantization, as ``benchmarks.data_free run … --inputs``
+writes them.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from PIL import Image, ImageFilter
 from benchmarks.post_training import classifier, print_table
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import DatasetKind
-from faceter.contracts.evaluations import EvaluationRequest, Metric
+from faceter.contracts.evaluations import EvaluationRequest
+from faceter.contracts.metrics import Metric
 from faceter.contracts.models import ChannelOrder, Model, ModelMetadata, Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs
 from faceter.datasets.signals import signals_file
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs, output_specs
-from workers.evaluation.embedding import features
+from workers.evaluation.feature_extraction import extract_features
 from workers.evaluation.feature_sets import FeatureSet
-from workers.evaluation.grading import grade
+from workers.evaluation.metrics import compute_metrics
 
 SHOWN = (
     Metric.DENSITY,
@@ -77,7 +78,9 @@ def embed(content: bytes, metadata: ModelMetadata, tensor: str, file: bytes, kin
         path.write(file)
         path.flush()
         with open_inputs(Path(path.name), kind, Settings(_env_file=None)) as data:
-            rows = np.concatenate(list(features(content, model_of(content, metadata), data, tensor, "reference")))
+            rows = np.concatenate(
+                list(extract_features(content, model_of(content, metadata), data, tensor, "reference"))
+            )
             labels = data.sample_labels(None)
             named = None if labels is None else np.array(data.classes, np.str_)[labels]
     return FeatureSet(rows, np.arange(len(rows)), named)
@@ -95,7 +98,7 @@ def archive(images: Labelled) -> bytes:
 
 
 def cifar10(options: argparse.Namespace) -> Sets:
-    """Two halves of the training images, the second made worse in several ways, by ResNet-20's last features."""
+    """Two halves of the training images, the second degraded in several ways, in ResNet-20's last feature space."""
     folder = options.data / "cifar10"
     content = (folder / "resnet20.onnx").read_bytes()
     metadata = classifier((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -104,31 +107,31 @@ def cifar10(options: argparse.Namespace) -> Sets:
     half = len(images) // 2
     first, second = ([images[index] for index in part] for part in (order[:half], order[half:]))
 
-    def embedded(chosen: Labelled) -> FeatureSet:
+    def features_of(chosen: Labelled) -> FeatureSet:
         return embed(content, metadata, "mean", archive(chosen), DatasetKind.IMAGES)
 
-    real, other = embedded(first), embedded(second)
+    real, other = features_of(first), features_of(second)
     yield "the other half", real, other
-    yield "blurred, σ = 0.7", real, embedded(_changed(second, _blurred))
-    yield "noise, σ = 15 of 255", real, embedded(_changed(second, _noisy))
+    yield "blurred, σ = 0.7", real, features_of(_changed(second, _blurred))
+    yield "noise, σ = 15 of 255", real, features_of(_changed(second, _noisy))
     for count in (2, 5):
         classes = sorted({label for label, _ in second})[count:]
         kept = [image for image in second if image[0] in classes]
         again = [kept[index % len(kept)] for index in range(half)]
-        yield f"{count} classes of 10 missing", real, embedded(again)
-    yield "half of it copies of real ones", real, _joined(_some(other, half // 2), _some(real, half // 2))
+        yield f"{count} classes of 10 missing", real, features_of(again)
+    yield "half of it copies of real ones", real, _joined(_subset(other, half // 2), _subset(real, half // 2))
     yield "all copies", real, real
     one = [image for image in second if image[0] == "cat"]
-    yield "one class only", real, embedded([one[index % len(one)] for index in range(half)])
+    yield "one class only", real, features_of([one[index % len(one)] for index in range(half)])
     if options.synthetic is not None:
         for path in sorted(options.synthetic.glob("resnet20-*.npy")):
-            made = [("", Image.fromarray(image.transpose(1, 2, 0))) for image in np.load(path)]
-            found = embedded(made)
-            yield f"made by {path.stem.removeprefix('resnet20-')}", _some(real, len(found)), found
+            synthetic = [("", Image.fromarray(image.transpose(1, 2, 0))) for image in np.load(path)]
+            generated = features_of(synthetic)
+            yield f"synthesized by {path.stem.removeprefix('resnet20-')}", _subset(real, len(generated)), generated
 
 
 def camvid(options: argparse.Namespace) -> Sets:
-    """Street scenes by day against others by day and by dusk, by a late map of FastestDet."""
+    """Street scenes by day against others by day and at dusk, in a late feature space of FastestDet."""
     content = (options.data / "detection" / "fastestdet.onnx").read_bytes()
     preprocessing = Preprocessing(size=[352, 352], channel_order=ChannelOrder.BGR)
     metadata = ModelMetadata(preprocessing=preprocessing)
@@ -139,17 +142,17 @@ def camvid(options: argparse.Namespace) -> Sets:
     day = [scenes["B"][index] for index in np.random.default_rng(0).permutation(len(scenes["B"]))]
     half = len(day) // 2
 
-    def embedded(chosen: Sequence[Image.Image]) -> FeatureSet:
+    def features_of(chosen: Sequence[Image.Image]) -> FeatureSet:
         images = [("", image) for image in chosen]
         return embed(content, metadata, "input.568", archive(images), DatasetKind.IMAGES)
 
-    real = embedded(day[:half])
-    yield f"day, others ({len(day) - half})", real, embedded(day[half:])
-    yield f"dusk ({len(scenes['A'])})", real, embedded(scenes["A"])
+    real = features_of(day[:half])
+    yield f"day, others ({len(day) - half})", real, features_of(day[half:])
+    yield f"dusk ({len(scenes['A'])})", real, features_of(scenes["A"])
 
 
 def ecg(options: argparse.Namespace) -> Sets:
-    """Signals of several rhythms, the second half without one of them, by the last features of a 1-D network."""
+    """Signals of several rhythms, the second half without one of them, in the last feature space of a 1-D network."""
     from benchmarks import ecg_network
 
     folder = options.kept / "ecg"
@@ -161,16 +164,16 @@ def ecg(options: argparse.Namespace) -> Sets:
     half = len(signals) // 2
     tensor = _before_classes(content)
 
-    def embedded(chosen: NDArray[np.int64]) -> FeatureSet:
+    def features_of(chosen: NDArray[np.int64]) -> FeatureSet:
         file = signals_file(signals[chosen], labels[chosen], classes)
         return embed(content, ecg_network.metadata(), tensor, file, DatasetKind.SIGNALS)
 
     first, second = order[:half], order[half:]
-    real = embedded(first)
-    yield "the other half", real, embedded(second)
+    real = features_of(first)
+    yield "the other half", real, features_of(second)
     for number, rhythm in enumerate(classes):
         kept = second[labels[second] != number]
-        yield f"without {rhythm}", real, embedded(np.resize(kept, half))
+        yield f"without {rhythm}", real, features_of(np.resize(kept, half))
 
 
 def _before_classes(content: bytes) -> str:
@@ -199,8 +202,8 @@ def _noisy(image: Image.Image, index: int) -> Image.Image:
     return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))
 
 
-def _some(features: FeatureSet, count: int) -> FeatureSet:
-    """Return so many samples, drawn at random: they lie class by class."""
+def _subset(features: FeatureSet, count: int) -> FeatureSet:
+    """Return a random subset of samples."""
     chosen = np.random.default_rng(1).choice(len(features), min(count, len(features)), replace=False)
     return FeatureSet(features.rows[chosen], features.indices[chosen])
 
@@ -211,7 +214,7 @@ def _joined(one: FeatureSet, other: FeatureSet) -> FeatureSet:
 
 
 def main() -> None:
-    """Grade all sets and print a table."""
+    """Evaluate all sets and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_set", choices=["cifar10", "camvid", "ecg"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and datasets")
@@ -221,11 +224,11 @@ def main() -> None:
     request = EvaluationRequest(reference_id="dts_benchmark", generated_id="dts_benchmark")
     lines, expected = [], ""
     for name, real, generated in {"cifar10": cifar10, "camvid": camvid, "ecg": ecg}[options.data_set](options):
-        found = grade(real, generated, request).metrics
-        coverage = found[Metric.COVERAGE]
+        computed = compute_metrics(real, generated, request).metrics
+        coverage = computed[Metric.COVERAGE]
         expected = expected or f"expected density 1, coverage {coverage.expected:.3f}"
         size = f"{len(real):,} / {len(generated):,}"
-        lines.append([name, size, *(f"{found[metric].value:.3g}" for metric in SHOWN)])
+        lines.append([name, size, *(f"{computed[metric].value:.3g}" for metric in SHOWN)])
     print_table(["generated", "N / M", *(metric.value for metric in SHOWN)], lines)
     print(expected)
 

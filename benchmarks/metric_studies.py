@@ -1,8 +1,8 @@
-"""The toy studies of the papers on density and coverage: their curves, and their figure for docs/metrics.md.
+"""The toy studies of the papers on density and coverage: their curves and their figure for the documentation.
 
     python -m benchmarks.metric_studies --image docs/images/metric-studies.png
 
-`tests/workers/evaluation/test_studies.py` holds what each is to show, on fewer samples.
+`tests/workers/evaluation/test_studies.py` tests their results on fewer samples.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from workers.evaluation.comparison import compare
 from workers.evaluation.density_coverage import expected_coverage
-from workers.figures.figures import COLOURS, FAINT, new_figure, png, style
+from workers.figures.figure_style import COLOURS, FAINT, new_figure, png, style
 
 Floats = NDArray[np.float64]
 Sets = tuple[Floats, Floats]
@@ -32,10 +32,10 @@ _OUTLIER = 3.0
 
 @dataclass(frozen=True)
 class Curve:
-    """Values along a study.
+    """Metrics along the parameter of a study.
 
     Args:
-        at: What is changed, [P].
+        at: Values of the parameter that is varied, [P].
         values: By metric, [P].
     """
 
@@ -43,7 +43,7 @@ class Curve:
     values: dict[str, list[float]]
 
 
-def follow(at: Sequence[float], sets: Callable[[float], Sets], k: int = K) -> Curve:
+def evaluate_study(at: Sequence[float], sets: Callable[[float], Sets], k: int = K) -> Curve:
     """Return every metric at each point.
 
     Args:
@@ -69,10 +69,10 @@ def shifted(count: int, seed: int = 0, outlier: str | None = None) -> Callable[[
         real[0] = _OUTLIER
 
     def sets(shift: float) -> Sets:
-        made = noise + shift
+        generated = noise + shift
         if outlier == "generated":
-            made[0] = _OUTLIER
-        return real, made
+            generated[0] = _OUTLIER
+        return real, generated
 
     return sets
 
@@ -117,22 +117,22 @@ def replaced(count: int, seed: int = 0) -> Callable[[float], Sets]:
     order = rng.permutation(count)
 
     def sets(share: float) -> Sets:
-        made = good.copy()
+        generated = good.copy()
         chosen = order[: round(share * count)]
-        made[chosen] = bad[chosen]
-        return real, made
+        generated[chosen] = bad[chosen]
+        return real, generated
 
     return sets
 
 
-def off_the_line(curve: Curve, metric: str) -> float:
-    """Return how far a metric is from falling in proportion to what is changed, from its first value to 0, at most."""
+def deviation_from_line(curve: Curve, metric: str) -> float:
+    """Return the largest deviation of a metric from the line from its first value to 0."""
     values = np.array(curve.values[metric]) / curve.values[metric][0]
     return float(np.abs(values - (1 - np.array(curve.at))).max())
 
 
 def main() -> None:
-    """Follow all studies and draw them."""
+    """Evaluate all studies and draw them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=5000, help="N and M")
     parser.add_argument("--seed", type=int, default=0)
@@ -148,13 +148,13 @@ def main() -> None:
             ("no outlier", "a real outlier at +3", "a generated outlier at +3"),
             strict=True,
         ):
-            curve = follow(shifts, shifted(options.count, options.seed, outlier))
+            curve = evaluate_study(shifts, shifted(options.count, options.seed, outlier))
             _draw(axes, curve, four, f"Shift, {title}", "shift μ of the generated samples")
         shares = np.linspace(0, 1, 11).tolist()
-        dropped = follow(shares, modes_dropped(options.count, options.seed))
+        dropped = evaluate_study(shares, modes_dropped(options.count, options.seed))
         _draw(panels[1, 0], dropped, four, "Nine of ten modes dropped together", "share of their samples that is gone")
         panels[1, 0].axline((0, 1), (1, 1 / MODES), color=FAINT, linestyle=":")
-        curve = follow(shares, replaced(options.count, options.seed))
+        curve = evaluate_study(shares, replaced(options.count, options.seed))
         for axes, names in (
             (panels[1, 1], ("density", "clipped_density")),
             (panels[1, 2], ("coverage", "clipped_coverage")),
@@ -166,7 +166,7 @@ def main() -> None:
     expected = expected_coverage(options.count, options.count, K)
     print(f"N = M = {options.count}, k = {K}; expected coverage {expected:.4f}")
     for name in ("density", "clipped_density", "coverage", "clipped_coverage"):
-        print(f"{name}: at most {100 * off_the_line(curve, name):.1f} % off the line from its first value to 0")
+        print(f"{name}: at most {100 * deviation_from_line(curve, name):.1f} % off the line from its first value to 0")
 
 
 def _draw(axes: Axes, curve: Curve, names: Sequence[str], title: str, label: str) -> None:

@@ -1,4 +1,4 @@
-"""Write ``docs/operators.md``: each operator of the torch interpreter, and how ONNX's own test cases of it go.
+"""Write ``docs/reference/operators.md``: each operator of the torch interpreter, and the results of ONNX's test cases.
 
 Run ``python -m benchmarks.operator_coverage`` from the project's root.
 """
@@ -12,24 +12,32 @@ import onnx
 from tests.workers.operators.node_cases import EXCEPTIONS, SEVERAL, Outcome, run_all
 from workers.operators import OPERATORS
 
-PAGE = Path(__file__).parents[1] / "docs" / "operators.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "operators.md"
 
 _HEAD = """\
-# Operators of the torch interpreter
+# Operators
 
-What `workers/network.py` runs: {operators} operators of the standard domain, by family in `workers/operators/`. A model
-with another one is still served by ONNX Runtime, but cannot be quantized or otherwise worked on; the answer names the
-operator and the node.
+The {operators} operators of standard ONNX that jobs can run. `workers/onnx_module.py` runs them with
+torch; each family is a file in `workers/operators/`. A model with another operator is still served
+by ONNX Runtime, but jobs refuse it with `unsupported-operator` and name the operator and the node.
 
-Beside each operator stand the cases of it that `onnx` {version} ships (`onnx.backend.test`; they are written in the
-newest opset) and how many give the expected values: **{passed} of {cases}** in all. Expected means the same type and
-shape, integers equal, and floats to 1e-4 relative (float16: 2e-3; bfloat16: 2^-6; 8-bit floats: equal; four cases
-whose values are written to four decimals: 1e-4 absolute). Older opsets are compared with ONNX Runtime in
-`tests/workers/operators/test_opsets.py`.
+The table has the test cases that `onnx` {version} ships for each operator (`onnx.backend.test`,
+written in the newest opset) and how many give the expected values: **{passed} of {cases}** in all.
 
-This page is written by `python -m benchmarks.operator_coverage`; a test holds it to be true.
+| compared | tolerance |
+|---|---|
+| type and shape | equal |
+| integers, 8-bit floats | equal |
+| floats | 1e-4 relative |
+| float16 | 2e-3 relative |
+| bfloat16 | 2^-6 relative |
+| four cases whose values are written to four decimals | 1e-4 absolute |
 
-| operator | family | cases | passed | what fails, and why |
+Older opsets are compared with ONNX Runtime in `tests/workers/operators/test_opsets.py`.
+
+This page is written by `python -m benchmarks.operator_coverage`; a test checks that it is current.
+
+| operator | family | cases | passed | failing cases, and why |
 |---|---|---:|---:|---|
 """
 

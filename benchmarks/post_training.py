@@ -1,10 +1,8 @@
-"""The tables of docs/quantization.md: what RQ, DFQ and ACIQ keep of real models, by the same code as the service's.
+"""Accuracy of RQ, DFQ and ACIQ on real models, measured by ONNX Runtime on the packed, served graph.
 
-Every figure is measured by ONNX Runtime on the packed, served graph.
-
-    python -m benchmarks.post_training resnet20 --data ../shared/data
-    python -m benchmarks.post_training fastestdet --data ../shared/data
-    python -m benchmarks.post_training depthwise --data ../shared/data --network depthwise.pt
+python -m benchmarks.post_training resnet20 --data ../shared/data
+python -m benchmarks.post_training fastestdet --data ../shared/data
+python -m benchmarks.post_training depthwise --data ../shared/data --network depthwise.pt
 """
 
 import argparse
@@ -18,8 +16,8 @@ from benchmarks.depthwise_network import (
     MEAN,
     STD,
     DepthwiseNetwork,
+    badly_scaled,
     load,
-    scaled_badly,
     train,
     with_relu,
 )
@@ -31,7 +29,7 @@ from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing,
 from faceter.contracts.quantizations import Granularity, QuantizationMethod, QuantizationReport, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs
-from workers.quantization.data import Data
+from workers.quantization.datasets import JobDatasets
 from workers.quantization.pipeline import quantize
 
 METHODS = tuple(method for method in QuantizationMethod if not method.tuned)
@@ -51,7 +49,7 @@ def report_on(
     bits: int,
     granularity: Granularity,
 ) -> QuantizationReport:
-    """Quantize a model and evaluate it on a dataset, as a job does."""
+    """Quantize and evaluate a model as a job does."""
     request = QuantizationRequest(
         method=method,
         weight_bits=bits,
@@ -62,14 +60,14 @@ def report_on(
     settings = Settings(_env_file=None)
     with open_inputs(dataset, kind, settings) as data:
         record = record_of(dataset, kind, len(data))
-        made = quantize(
-            content, metadata, request, Data(evaluation=data, records={"evaluation_dataset": record}), settings
+        result = quantize(
+            content, metadata, request, JobDatasets(evaluation=data, records={"evaluation_dataset": record}), settings
         )
-    return made.report
+    return result.report
 
 
 def record_of(path: Path, kind: DatasetKind, samples: int) -> Dataset:
-    """Return the record of a dataset that is in no library."""
+    """Return the record of a dataset that is not in a library."""
     return Dataset(
         id="dts_benchmark",
         name=path.name,
@@ -82,7 +80,7 @@ def record_of(path: Path, kind: DatasetKind, samples: int) -> Dataset:
 
 
 def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a Markdown table, row by row as they come."""
+    """Print a Markdown table row by row."""
     titles = list(header)
     print("| " + " | ".join(titles) + " |")
     print("|" + "---|" * len(titles), flush=True)
@@ -91,7 +89,7 @@ def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 
 
 def classifier(mean: Iterable[float], std: Iterable[float]) -> ModelMetadata:
-    """Describe a CIFAR-10 classifier."""
+    """Return the metadata of a CIFAR-10 classifier."""
     return ModelMetadata(
         task=Task.IMAGE_CLASSIFICATION,
         preprocessing=Preprocessing(size=[32, 32], mean=list(mean), std=list(std)),
@@ -100,7 +98,7 @@ def classifier(mean: Iterable[float], std: Iterable[float]) -> ModelMetadata:
 
 
 def resnet20(data: Path) -> None:
-    """Print accuracy of ResNet-20 on CIFAR-10 for three methods, three widths and both granularities."""
+    """Print accuracy of ResNet-20 on CIFAR-10 for three methods, three bit widths and both granularities."""
     content = (data / "cifar10" / "resnet20.onnx").read_bytes()
     metadata = classifier((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -127,7 +125,7 @@ def resnet20(data: Path) -> None:
 
 
 def fastestdet(data: Path) -> None:
-    """Print mAP of FastestDet on indoor.zip for three methods at W8A8 beside float, and the agreement of boxes."""
+    """Print mAP of FastestDet on indoor.zip at W8A8 for three methods and float, and the agreement of boxes."""
     content = (data / "detection" / "fastestdet.onnx").read_bytes()
     dataset = data / "detection" / "indoor.zip"
     preprocessing = Preprocessing(size=[352, 352], channel_order=ChannelOrder.BGR)
@@ -139,23 +137,23 @@ def fastestdet(data: Path) -> None:
                 report = report_on(
                     content, metadata, dataset, DatasetKind.DETECTION, method=method, bits=8, granularity=granularity
                 )
-                at_50, over_all = report.quality
+                map_50, map_50_95 = report.quality
                 if method is METHODS[0] and granularity is Granularity.TENSOR:
-                    yield ["float", "", f"{at_50.before:.3f}", f"{over_all.before:.3f}", "1.000"]
+                    yield ["float", "", f"{map_50.before:.3f}", f"{map_50_95.before:.3f}", "1.000"]
                 boxes = f"{report.agreement.boxes:.3f}"
-                yield [method.value, granularity.value, f"{at_50.after:.3f}", f"{over_all.after:.3f}", boxes]
+                yield [method.value, granularity.value, f"{map_50.after:.3f}", f"{map_50_95.after:.3f}", boxes]
 
     print_table(["method", "scales per", "mAP@0.5", "mAP@[.5:.95]", "boxes, F1 against float"], rows())
 
 
 def depthwise(data: Path, saved: Path) -> None:
-    """Print accuracy of a MobileNetV2-style network at W8A8, its channels as trained and scaled badly."""
+    """Print accuracy of a MobileNetV2-style network at W8A8, with channels as trained and badly scaled."""
     network = with_relu(trained(data, saved))
     metadata = classifier(MEAN, STD)
 
     def rows() -> Iterable[list[str]]:
         for spread in (0.0, 2.0, 3.0):
-            content = export(scaled_badly(network, spread), [1, 3, 32, 32]).SerializeToString()
+            content = export(badly_scaled(network, spread), [1, 3, 32, 32]).SerializeToString()
             for granularity in Granularity:
                 scores = []
                 before = 0.0
@@ -173,7 +171,7 @@ def depthwise(data: Path, saved: Path) -> None:
 
 
 def trained(data: Path, saved: Path) -> DepthwiseNetwork:
-    """Return the network in ``saved``, trained first if it is not there."""
+    """Return the network in the file ``saved``, after training it if the file does not exist."""
     network = DepthwiseNetwork()
     if not saved.exists():
         torch.set_num_threads(1)
@@ -195,17 +193,17 @@ def main() -> None:
     parser.add_argument("table", choices=["resnet20", "fastestdet", "depthwise"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and datasets")
     parser.add_argument(
-        "--network", type=Path, default=Path("depthwise.pt"), help="where the trained depthwise network is kept"
+        "--network", type=Path, default=Path("depthwise.pt"), help="file of the trained depthwise network"
     )
     arguments = parser.parse_args()
-    started = time.monotonic()
+    start = time.monotonic()
     if arguments.table == "depthwise":
         depthwise(arguments.data, arguments.network)
     elif arguments.table == "fastestdet":
         fastestdet(arguments.data)
     else:
         resnet20(arguments.data)
-    print(f"\n{time.monotonic() - started:.0f} s")
+    print(f"\n{time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":

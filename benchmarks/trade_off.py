@@ -1,7 +1,7 @@
-"""The trade-off curve of one run with a target, on the shared ResNet-20: bytes against accuracy, and the point chosen.
+"""The trade-off curve of a mixed-precision run on ResNet-20: size against accuracy, and the selected point.
 
-Bits are chosen for each weight so that accuracy on the shared test images falls by no more than was asked for; the
-network is tuned without data. It prints the points that were measured and draws all of them:
+Bits are allocated per weight so that accuracy on the test images drops by at most the target; the network is tuned
+without data. Prints the measured points and draws all points:
 
     python -m benchmarks.trade_off --data ../shared/data --max-drop 1 --minutes 6 --image trade-off.png
 """
@@ -15,14 +15,14 @@ from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationReport, QuantizationRequest, Target
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import open_dataset
+from faceter.datasets.images import ImagesDataset
 from workers.figures.trade_off import trade_off_png
-from workers.quantization.data import Data
+from workers.quantization.datasets import JobDatasets
 from workers.quantization.pipeline import quantize
 
 
-def measured(options: argparse.Namespace) -> QuantizationReport:
-    """Quantize with the target asked for and return the report."""
+def measure(options: argparse.Namespace) -> QuantizationReport:
+    """Quantize with a target and return the report."""
     settings = Settings(_env_file=None)
     target = Target(max_bytes=options.max_bytes) if options.max_bytes else Target(max_drop=options.max_drop)
     request = QuantizationRequest(
@@ -33,7 +33,7 @@ def measured(options: argparse.Namespace) -> QuantizationReport:
         evaluation_dataset_id="dts_benchmark",
     )
     cifar = options.data / "cifar10"
-    evaluation = open_dataset(cifar / "test.zip", DatasetKind.IMAGES, settings)
+    evaluation = ImagesDataset.open(cifar / "test.zip", settings)
     record = Dataset(
         id="dts_benchmark",
         name="test",
@@ -46,25 +46,25 @@ def measured(options: argparse.Namespace) -> QuantizationReport:
     metadata = classifier((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     content = (cifar / "resnet20.onnx").read_bytes()
     try:
-        data = Data(evaluation=evaluation, records={"evaluation_dataset": record})
+        data = JobDatasets(evaluation=evaluation, records={"evaluation_dataset": record})
         return quantize(content, metadata, request, data, settings).report
     finally:
         evaluation.close()
 
 
 def main() -> None:
-    """Run once, print what was measured, and draw the curve."""
+    """Run once, print the measured points, and draw the curve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and datasets")
     parser.add_argument("--method", default="auto", help="auto, zeroq, gdfq or zaq")
-    parser.add_argument("--max-drop", type=float, default=1.0, help="points of accuracy that may be lost")
-    parser.add_argument("--max-bytes", type=int, help="bytes that weights may take, instead")
-    parser.add_argument("--minutes", type=float, default=6.0, help="budget of making inputs, choosing and tuning")
+    parser.add_argument("--max-drop", type=float, default=1.0, help="largest drop of accuracy, in points")
+    parser.add_argument("--max-bytes", type=int, help="largest size of the weights, instead of --max-drop")
+    parser.add_argument("--minutes", type=float, default=6.0, help="budget of synthesis, bit allocation and tuning")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--image", type=Path, default=Path("trade-off.png"), help="where the image is written")
+    parser.add_argument("--image", type=Path, default=Path("trade-off.png"), help="output file")
     options = parser.parse_args()
-    began = time.monotonic()
-    report = measured(options)
+    start = time.monotonic()
+    report = measure(options)
     trade_off = report.trade_off
     assert trade_off is not None
     options.image.write_bytes(trade_off_png(trade_off, f"ResNet-20, {options.method}"))
@@ -77,18 +77,19 @@ def main() -> None:
                 f"{100 * point.measured:.2f}",
                 "tuning" if point.tuned else "rounding",
                 f"{min(point.bits.values())} to {max(point.bits.values())}",
-                f"{8 * point.weight_bytes / (report.size.weights_before / 4):.2f}" + (" ← chosen" if chosen else ""),
+                f"{8 * point.weight_bytes / (report.size.weights_before / 4):.2f}"
+                + (" ← selected" if selected else ""),
             ]
             for index, point in enumerate(trade_off.points)
             if point.measured is not None
-            for chosen in [index == trade_off.chosen]
+            for selected in [index == trade_off.chosen]
         ),
     )
     print(f"\nfloat {100 * trade_off.original:.2f} in {report.size.weights_before / 1024:.1f} KiB of weights")
     print(*(f"- {note}" for note in report.warnings), sep="\n")
     if report.tuning is not None:
         spent = ", ".join(f"{phase.name} {phase.seconds:.0f} s" for phase in report.tuning.phases)
-        print(f"\n{spent}; the whole job {time.monotonic() - began:.0f} s")
+        print(f"\n{spent}; the whole job {time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":

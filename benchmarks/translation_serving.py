@@ -1,16 +1,16 @@
-"""How a generator is served: ONNX Runtime against torch eager, W8A8 against float, and the memory of a large image.
+"""Serving of a generator: ONNX Runtime against torch eager, W8A8 against float, and the memory of a large image.
 
-``python -m benchmarks.translation_serving speed`` runs CycleGAN's generator at 256², 512² and 1024² by ONNX Runtime, as
-it is served, and by torch eager, in turns, in one process, with equal threads. Claim: no slower at any size.
+``python -m benchmarks.translation_serving speed`` runs CycleGAN's generator at 256², 512² and 1024² with ONNX Runtime,
+as it is served, and with torch eager, alternating in one process with equal threads. Claim: no slower at any size.
 
 ``… quantized`` quantizes the same generator to W8A8 by this project's own method, calibrated on real images, and
-measures it beside float: speed, and how far its output is from float's. Claim: faster than float.
+compares it with float: speed, and the error of its output. Claim: faster than float.
 
 ``… memory`` translates an image of 4000 × 3000 in a process of its own, `benchmarks.large_translation`, and prints its
 peak resident memory. Claim: under 1.5 GiB.
 
-The generator has the weights that training begins with, from a seed; for the last two ``--model`` may name a trained
-one (ONNX). Images are real ones, repeated by reflection, where there are any.
+The generator has initial weights from a seed; for the last two ``--model`` may name a trained one (ONNX). Images are
+real ones, padded by reflection, if the archive exists.
 """
 
 import argparse
@@ -33,17 +33,17 @@ from faceter.contracts.models import ModelMetadata
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
+from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.describe import input_specs
-from faceter.graphs.fold import fold_batch_norms
 from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
-from faceter.translation.pixels import USUAL, PaddedImage
+from faceter.translation.pixels import DEFAULT_PREPROCESSING, PaddedImage
 from faceter.vision.decoded_image import Pixels
 from workers.quantization import layouts
 from workers.quantization.methods import methods
-from workers.quantization.prepared import Prepared
-from workers.quantization.statistics import Source
+from workers.quantization.prepare import PreparedNetwork
+from workers.quantization.statistics import StatisticsSource
 from workers.translation.networks import ResnetGenerator, initialize
 from workers.translation.onnx_writer import write_generator
 
@@ -54,28 +54,28 @@ Array = NDArray[Any]
 
 
 def network(channels: int, blocks: int) -> ResnetGenerator:
-    """Return CycleGAN's generator with the weights that training begins with."""
+    """Return CycleGAN's generator with initial weights."""
     module = ResnetGenerator(channels, blocks)
     initialize(module, torch.Generator().manual_seed(0))
     return module.eval()
 
 
 def values(colour: Pixels) -> Array:
-    """Return an image as a generator takes it, float32 [1, 3, H, W]."""
-    return PaddedImage(colour, USUAL).read((0, colour.shape[0]), (0, colour.shape[1]))[None]
+    """Return an image as a generator's input, float32 [1, 3, H, W]."""
+    return PaddedImage(colour, DEFAULT_PREPROCESSING).read((0, colour.shape[0]), (0, colour.shape[1]))[None]
 
 
 def in_turns(calls: Sequence[Callable[[], object]], seconds: float) -> list[float]:
-    """Return the median seconds of each call, taken in turns; at least three of each after one that does not count."""
+    """Return the median seconds of each call, alternating; at least three runs each, after a warm-up."""
     times: list[list[float]] = [[] for _ in calls]
     for call in calls:
         call()
     started = time.perf_counter()
     while len(times[0]) < 3 or time.perf_counter() - started < seconds:
         for call, taken in zip(calls, times, strict=True):
-            begun = time.perf_counter()
+            began = time.perf_counter()
             call()
-            taken.append(time.perf_counter() - begun)
+            taken.append(time.perf_counter() - began)
     return [statistics.median(taken) for taken in times]
 
 
@@ -85,7 +85,7 @@ def speed(options: argparse.Namespace) -> bool:
     content = write_generator(module).SerializeToString()
     torch.set_num_threads(options.threads)
     loaded = OnnxRuntimeEngine().load(content, threads=options.threads)
-    print(f"{options.threads} thread(s) each, medians of calls taken in turns\n")
+    print(f"{options.threads} thread(s) each, medians of alternating calls\n")
     print(f"  {'size':>6} {'torch ms':>10} {'ORT ms':>10} {'ratio':>7} {'largest difference':>20}")
     held = True
     for side in options.sides:
@@ -104,30 +104,30 @@ def speed(options: argparse.Namespace) -> bool:
 
 
 def quantized(options: argparse.Namespace) -> bool:
-    """Print W8A8 beside float; return whether the claim holds."""
+    """Print W8A8 against float; return whether the claim holds."""
     content = model_of(options)
     model = canonicalize(onnx.load_model_from_string(content))
     folded = fold_batch_norms(model)
     side = options.sides[0]
-    shown = [values(colour) for colour in images(options.data, CALIBRATION_IMAGES + 1, side, side)]
-    *calibration, image = shown
+    inputs = [values(colour) for colour in images(options.data, CALIBRATION_IMAGES + 1, side, side)]
+    *calibration, image = inputs
     specs = input_specs(model)
     name = specs[0].name
-    prepared = Prepared(
+    prepared = PreparedNetwork(
         original=model,
         model=folded.model,
         statistics=folded.statistics,
         inputs=specs,
-        metadata=ModelMetadata(preprocessing=USUAL),
+        metadata=ModelMetadata(preprocessing=DEFAULT_PREPROCESSING),
         batches=[{name: item} for item in calibration],
-        source=Source.CALIBRATION,
+        source=StatisticsSource.CALIBRATION,
     )
     request = QuantizationRequest(method=QuantizationMethod.RQ)
     file = pack_weights(write_qdq(methods[request.method](prepared, request).plan)).SerializeToString()
     engine = OnnxRuntimeEngine()
     chosen = layouts.choose(file, engine, {name: image}, threads=options.threads, saturates=sums_saturate(engine))
     before, after = engine.load(content, threads=options.threads), chosen.loaded
-    print(f"{options.threads} thread(s), {side} × {side}, layout {chosen.layout}, medians of calls taken in turns\n")
+    print(f"{options.threads} thread(s), {side} × {side}, layout {chosen.layout}, medians of alternating calls\n")
     slow, fast = in_turns([lambda: before.run({name: image}), lambda: after.run({name: image})], options.seconds)
     exact, rounded = (next(iter(item.run({name: image}).values())) for item in (before, after))
     error = (rounded - exact) / 2
@@ -140,7 +140,7 @@ def quantized(options: argparse.Namespace) -> bool:
 
 
 def memory(options: argparse.Namespace) -> bool:
-    """Translate a large image in a process without torch, which serves; return whether the claim holds."""
+    """Translate a large image in a process without torch, as in serving; return whether the claim holds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "generator.onnx"
         path.write_bytes(model_of(options))
@@ -150,27 +150,29 @@ def memory(options: argparse.Namespace) -> bool:
 
 
 def model_of(options: argparse.Namespace) -> bytes:
-    """Return the generator's ONNX file: the one named, else one with the weights that training begins with."""
+    """Return the generator's ONNX file: the one named, else one with initial weights."""
     if options.model is not None:
         return bytes(options.model.read_bytes())
     return bytes(write_generator(network(options.channels, options.blocks)).SerializeToString())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a part of the benchmark; return 0 if its claim holds, else 1."""
+    """Run a benchmark; return 0 if its claim holds, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"speed": speed, "quantized": quantized, "memory": memory}
-    parser.add_argument("part", choices=parts, help="what to measure")
+    benchmarks = {"speed": speed, "quantized": quantized, "memory": memory}
+    parser.add_argument("benchmark", choices=benchmarks, help="what to measure")
     parser.add_argument("--model", type=Path, help="a trained generator, ONNX")
     parser.add_argument("--channels", type=int, default=64, help="base channels of the untrained generator")
     parser.add_argument("--blocks", type=int, default=9, help="its residual blocks")
     parser.add_argument("--threads", type=int, default=1, help="threads of each side")
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="sizes; `quantized` takes the first")
     parser.add_argument("--size", type=int, nargs=2, default=LARGE, help="height and width of the large image")
-    parser.add_argument("--seconds", type=float, default=20.0, help="about how long to measure at each size")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="approximate duration of the measurement at each size"
+    )
     parser.add_argument("--data", type=Path, default=SHARED, help="an archive of images")
     options = parser.parse_args(arguments)
-    held = parts[options.part](options)
+    held = benchmarks[options.benchmark](options)
     print("The claim holds." if held else "The claim does NOT hold on this host, in this run.")
     return 0 if held else 1
 

@@ -1,11 +1,11 @@
-"""Translators of real images, trained by a running service: the tables and images of docs/translation.md.
+"""Translators of real images, trained by a running service: tables and images of the documentation.
 
     .venv/bin/faceter up
     python -m benchmarks.translation_study dusk2day --data ../shared/data --minutes 60 --images docs/images
     python -m benchmarks.translation_study pix2pix cyclegan --data ../shared/data --minutes 20 --images docs/images
 
-Each study uploads its datasets and the network whose features density, coverage and FID are worked out from (the
-shared ResNet-20), trains on the training part, and prints what the translator says of itself on the held-out part.
+Each study uploads its datasets and the feature extractor for density, coverage and FID (the shared ResNet-20), trains
+on the training part, and prints the translator's evaluation on the held-out part.
 """
 
 import argparse
@@ -25,12 +25,12 @@ _TENSOR = "mean"
 
 @dataclass(frozen=True)
 class Study:
-    """What to train on, and how.
+    """A dataset and the settings of a training.
 
     Args:
-        folder: Of the datasets.
-        paired: Whether images belong together.
-        request: Settings of the translator, besides its datasets and its time.
+        folder: Folder of the datasets.
+        paired: Whether images are pairs.
+        request: Settings of the translator, without datasets and duration.
     """
 
     folder: str
@@ -45,7 +45,7 @@ STUDIES = {
     "pix2pix": Study("labels2photo", True, {"method": "pix2pix", "image_size": 128, "base_channels": 32}),
     "cyclegan": Study("labels2photo", True, {"method": "cyclegan", **_SMALL, "identity": 0}),
 }
-"""CycleGAN takes no notice of pairs; on paired data its pixel error is measured all the same."""
+"""CycleGAN ignores pairs; on paired data its pixel error is measured too."""
 
 
 def run(client: httpx.Client, name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -53,7 +53,10 @@ def run(client: httpx.Client, name: str, options: argparse.Namespace) -> dict[st
     study = STUDIES[name]
     folder = options.data / study.folder
     ids = {part: _upload(client, folder / f"{part}.zip", paired=study.paired) for part in ("train", "test")}
-    features = {"model": _describer(client, options.data / "cifar10" / "resnet20.onnx"), "tensor": options.tensor}
+    features = {
+        "model_id": _feature_extractor(client, options.data / "cifar10" / "resnet20.onnx"),
+        "tensor": options.tensor,
+    }
     request = {
         **study.request,
         "dataset_id": ids["train"],
@@ -73,81 +76,91 @@ def run(client: httpx.Client, name: str, options: argparse.Namespace) -> dict[st
     options.images.mkdir(parents=True, exist_ok=True)
     for file in ("samples.png", "curves.png"):
         (options.images / f"translation-{name}-{file}").write_bytes(client.get(f"{here}/files/{file}").content)
-    found = _checked(client.get(here))
-    (options.images / f"translation-{name}.json").write_text(json.dumps(found), encoding="utf-8")
-    return found
+    translator = _checked(client.get(here))
+    (options.images / f"translation-{name}.json").write_text(json.dumps(translator), encoding="utf-8")
+    return translator
 
 
-def report(found: dict[str, Any]) -> None:
-    """Print how a translator was trained and how good it is."""
-    training = found["training"]
+def report(translator: dict[str, Any]) -> None:
+    """Print the training record and the evaluation of a translator."""
+    training = translator["training"]
     print(
-        f"\n{found['name']}: {training['steps']:,} steps, {training['epochs']:.1f} epochs in "
+        f"\n{translator['name']}: {training['steps']:,} steps, {training['epochs']:.1f} epochs in "
         f"{training['seconds'] / 60:.1f} minutes ({training['steps_per_second']:.2f} a second, {training['precision']}"
         f"{', compiled' if training['compiled'] else ''}; waited {training['waited_seconds']:.1f} s for images), "
-        f"{found['provenance']['host']}\n"
+        f"{translator['provenance']['host']}\n"
     )
     rows = []
-    for direction, graded in found["evaluation"].items():
-        bright = graded["brightness"]
+    for direction, evaluation in translator["evaluation"].items():
+        brightness = evaluation["brightness"]
         rows.append(
             [
                 direction,
-                " → ".join(f"{bright[of]:.3f}" for of in ("source", "translated")) + f" ({bright['target']:.3f})",
-                *(_pair(graded, metric) for metric in ("density", "coverage", "fid")),
-                _shown(graded["reconstruction_error"]),
-                _shown(graded["pixel_error"]),
-                _shown(graded["mean_image_error"]),
+                " → ".join(f"{brightness[of]:.3f}" for of in ("source", "translated"))
+                + f" ({brightness['target']:.3f})",
+                *(_pair(evaluation, metric) for metric in ("density", "coverage", "fid")),
+                _text(evaluation["reconstruction_error"]),
+                _text(evaluation["pixel_error"]),
+                _text(evaluation["mean_image_error"]),
             ]
         )
     print_table(
-        ["direction", "brightness (target)", "density", "coverage", "FID", "back again", "pixel error", "mean image"],
+        [
+            "direction",
+            "brightness (target)",
+            "density",
+            "coverage",
+            "FID",
+            "reconstruction",
+            "pixel error",
+            "mean image",
+        ],
         rows,
     )
 
 
-def _pair(graded: dict[str, Any], metric: str) -> str:
-    if metric not in graded["metrics"]:
+def _pair(evaluation: dict[str, Any], metric: str) -> str:
+    if metric not in evaluation["metrics"]:
         return ""
-    return f"{graded['untranslated'][metric]:.3f} → {graded['metrics'][metric]:.3f}"
+    return f"{evaluation['untranslated'][metric]:.3f} → {evaluation['metrics'][metric]:.3f}"
 
 
-def _shown(value: float | None) -> str:
+def _text(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
 def _upload(client: httpx.Client, path: Path, *, paired: bool) -> str:
     fields = {"kind": "domains", "name": f"{path.parent.name}-{path.stem}", "paired": str(paired).lower()}
     with path.open("rb") as file:
-        made = _checked(client.post("/v1/datasets", data=fields, files={"file": file}))
-    return str(made["id"])
+        dataset = _checked(client.post("/v1/datasets", data=fields, files={"file": file}))
+    return str(dataset["id"])
 
 
-def _describer(client: httpx.Client, path: Path) -> str:
+def _feature_extractor(client: httpx.Client, path: Path) -> str:
     metadata = classifier((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).model_dump_json()
     with path.open("rb") as file:
-        made = _checked(
+        model = _checked(
             client.post("/v1/models", data={"name": "resnet20", "metadata": metadata}, files={"file": file})
         )
-    return str(made["id"])
+    return str(model["id"])
 
 
 def _checked(response: httpx.Response) -> dict[str, Any]:
-    found: dict[str, Any] = response.json()
+    body: dict[str, Any] = response.json()
     if response.is_error:
-        raise RuntimeError(found["detail"])
-    return found
+        raise RuntimeError(body["detail"])
+    return body
 
 
 def main() -> None:
-    """Train the translators that are named, one after the other."""
+    """Train the named translators, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="+", choices=STUDIES)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models and datasets")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the service")
-    parser.add_argument("--minutes", type=float, default=60.0, help="how long each is trained")
+    parser.add_argument("--minutes", type=float, default=60.0, help="duration of each training")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tensor", default=_TENSOR, help="which tensor of the ResNet-20 describes images")
+    parser.add_argument("--tensor", default=_TENSOR, help="the ResNet-20's feature tensor")
     parser.add_argument("--images", type=Path, default=Path("images"), help="folder for samples and curves")
     options = parser.parse_args()
     with httpx.Client(base_url=options.url, timeout=60) as client:

@@ -1,1 +1,1 @@
-"""Worked examples: a network on handwritten digits, and the quickstart that takes it through the service."""
+"""Examples: a network for handwritten digits, and the quickstart."""

@@ -1,9 +1,9 @@
-"""A small BatchNorm convnet on scikit-learn's handwritten digits: real data that comes with a package.
+"""A small convolutional network with BatchNorm for scikit-learn's handwritten digits, and datasets for Faceter.
 
-``faceter export-torch examples.digits:trained --input-shape 1,1,8,8`` makes an ONNX file of it, and
-``python -m examples.digits FOLDER`` writes what goes with it: ``metadata.json`` (labels and preprocessing),
-``held-out.zip`` (images to measure on), ``labelled.zip`` (the same with concepts of their pixels), ``digit.png`` (one
-of them), and ``chalk-and-ink.zip`` with ``chalk.png``: digits as with chalk on slate, and others as with ink on paper.
+``faceter export-torch examples.digits:trained --input-shape 1,1,8,8`` exports it to ONNX.
+``python -m examples.digits FOLDER`` writes ``metadata.json`` (labels and preprocessing), ``held-out.zip`` (evaluation
+images), ``labelled.zip`` (the same images with concept masks), ``digit.png`` (one image), ``chalk-and-ink.zip`` (two
+image domains: digits in chalk on slate and in ink on paper) and ``chalk.png`` (one image of the first).
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import io
 import json
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,28 +27,28 @@ LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 MEAN, STD = 0.305, 0.376
 HELD_OUT = 597
 INK = 96
-"""Pixels brighter than this are ink, of 0 to 255."""
+"""Threshold of ink pixels, 0 to 255."""
 SLATE, CHALK = (38, 52, 48), (235, 238, 228)
 PAPER, BLUE_INK = (247, 236, 206), (28, 42, 118)
 _DRAWN = 400
 _SIDE = 32
 _BATCH = 64
-SHOWN = 8
-"""The held-out digit that stands for all of them: a two."""
+EXAMPLE = 8
+"""Index of a held-out digit for predictions: a two."""
 
 METADATA: dict[str, Any] = {
     "task": "image_classification",
     "labels": LABELS,
     "preprocessing": {"size": [8, 8], "channel_order": "gray", "scale": 1 / 255, "mean": [MEAN], "std": [STD]},
 }
-"""What to say about the network on upload."""
+"""Metadata for the upload of the network."""
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Digits:
-    """Images of digits, 8 × 8 grey values, and what they show."""
+    """Images of digits, 8 × 8 grey values, and their labels."""
 
     images: Pixels
     """[N, 8, 8], 0 to 255."""
@@ -56,7 +56,7 @@ class Digits:
     """[N], 0 to 9."""
 
     def inputs(self) -> torch.Tensor:
-        """Return the images as the network takes them: float32 [N, 1, 8, 8]."""
+        """Return the images as normalized network inputs, float32 [N, 1, 8, 8]."""
         return (torch.from_numpy(self.images).float()[:, None] / 255 - MEAN) / STD
 
     def png(self, index: int) -> bytes:
@@ -66,7 +66,7 @@ class Digits:
         return file.getvalue()
 
     def archive(self) -> bytes:
-        """Return all images as a zip of PNG files in class folders, a dataset of kind ``images``."""
+        """Return a dataset of kind ``images``: a zip of PNG files in class folders."""
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w") as archive:
             for index, target in enumerate(self.targets):
@@ -74,7 +74,7 @@ class Digits:
         return file.getvalue()
 
     def labelled(self) -> bytes:
-        """Return all images with concepts, a dataset of kind ``concepts``: ink, paper, and which digit it is."""
+        """Return a dataset of kind ``concepts``: masks of ink and paper, and the digit as an image label."""
         file = io.BytesIO()
         rows = ["image,category,concept"]
         with zipfile.ZipFile(file, "w") as archive:
@@ -90,26 +90,26 @@ class Digits:
         return file.getvalue()
 
     def drawn(self, index: int, ground: tuple[int, int, int], stroke: tuple[int, int, int]) -> bytes:
-        """Return one image enlarged to 32 × 32 and in two colours, as a PNG file."""
+        """Return one image as a PNG file, enlarged to 32 × 32 and in two colors."""
         grey = Image.fromarray(self.images[index]).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-        share = np.asarray(grey, np.float32)[..., None] / 255
-        colours = np.array(ground, np.float32) * (1 - share) + np.array(stroke, np.float32) * share
+        coverage = np.asarray(grey, np.float32)[..., None] / 255
+        colors = np.array(ground, np.float32) * (1 - coverage) + np.array(stroke, np.float32) * coverage
         file = io.BytesIO()
-        Image.fromarray(np.rint(colours).astype(np.uint8)).save(file, format="PNG")
+        Image.fromarray(np.rint(colors).astype(np.uint8)).save(file, format="PNG")
         return file.getvalue()
 
     def chalk_and_ink(self) -> bytes:
-        """Return a dataset of kind ``domains``: digits as with chalk on slate, and others as with ink on paper."""
+        """Return a dataset of kind ``domains``: A is chalk on slate, B is ink on paper, with different digits."""
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w") as archive:
             for index in range(_DRAWN):
-                name, look = ("B", (PAPER, BLUE_INK)) if index % 2 else ("A", (SLATE, CHALK))
-                archive.writestr(zipfile.ZipInfo(f"{name}/{index:04d}.png"), self.drawn(index, *look))
+                name, style = ("B", (PAPER, BLUE_INK)) if index % 2 else ("A", (SLATE, CHALK))
+                archive.writestr(zipfile.ZipInfo(f"{name}/{index:04d}.png"), self.drawn(index, *style))
         return file.getvalue()
 
 
 def load() -> tuple[Digits, Digits]:
-    """Return the digits to learn from and, held out, those to measure on; they were written by different people."""
+    """Return training and held-out digits, which were written by different people."""
     raw = load_digits()
     images = np.rint(raw.images * (255 / 16)).astype(np.uint8)
     targets = raw.target.astype(np.int64)
@@ -143,17 +143,8 @@ def _block(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequentia
     return nn.Sequential(convolution, nn.BatchNorm2d(channels_out), nn.ReLU())
 
 
-def train(
-    digits: Digits, *, epochs: int = 8, seed: int = 0, report: Callable[[int, float], None] | None = None
-) -> DigitNetwork:
-    """Train the network from scratch, some seconds on a processor; equal seeds give equal weights on equal machines.
-
-    Args:
-        digits: What to learn from.
-        epochs: Passes over it.
-        seed: Of the weights and of the order.
-        report: Called after each pass with its number, from 1, and the mean cross-entropy.
-    """
+def train(digits: Digits, *, epochs: int = 8, seed: int = 0) -> DigitNetwork:
+    """Train the network from scratch, which takes seconds on a CPU; reproducible on the same hardware."""
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(seed)
         network = DigitNetwork().train()
@@ -161,23 +152,19 @@ def train(
         steps = epochs * -(-len(targets) // _BATCH)
         optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=8e-3, total_steps=steps)
-        for epoch in range(1, epochs + 1):
-            losses = []
+        for _ in range(epochs):
             for chosen in torch.randperm(len(targets)).split(_BATCH):  # type: ignore[no-untyped-call]
                 loss = nn.functional.cross_entropy(network(inputs[chosen]), targets[chosen], label_smoothing=0.05)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
-                losses.append(loss.item())
-            if report is not None:
-                report(epoch, float(np.mean(losses)))
     return network.eval()
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let torch use one thread, which is fastest for a network this small and gives the same sums everywhere."""
+    """Use one thread, which is fastest for a small network and makes sums reproducible."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -187,27 +174,27 @@ def _one_thread() -> Iterator[None]:
 
 
 def accuracy(network: nn.Module, digits: Digits) -> float:
-    """Return the share of ``digits`` that ``network`` names rightly."""
+    """Return the top-1 accuracy of ``network`` on ``digits``."""
     with torch.no_grad():
-        guesses = network(digits.inputs()).argmax(dim=1)
-    return float((guesses == torch.from_numpy(digits.targets)).float().mean())
+        predictions = network(digits.inputs()).argmax(dim=1)
+    return float((predictions == torch.from_numpy(digits.targets)).float().mean())
 
 
 def trained() -> DigitNetwork:
-    """Return the network trained on the digits that are not held out."""
+    """Return the network trained on the training digits."""
     return train(load()[0])
 
 
 def main(folder: Path) -> None:
-    """Write into ``folder``, made if missing, what goes with the network on its way to the service."""
-    learned, held_out = load()
+    """Write metadata and datasets to ``folder``, which is created if missing."""
+    training, held_out = load()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metadata.json").write_text(json.dumps(METADATA), encoding="utf-8")
     (folder / "held-out.zip").write_bytes(held_out.archive())
     (folder / "labelled.zip").write_bytes(held_out.labelled())
-    (folder / "digit.png").write_bytes(held_out.png(SHOWN))
-    (folder / "chalk-and-ink.zip").write_bytes(learned.chalk_and_ink())
-    (folder / "chalk.png").write_bytes(held_out.drawn(SHOWN, SLATE, CHALK))
+    (folder / "digit.png").write_bytes(held_out.png(EXAMPLE))
+    (folder / "chalk-and-ink.zip").write_bytes(training.chalk_and_ink())
+    (folder / "chalk.png").write_bytes(held_out.drawn(EXAMPLE, SLATE, CHALK))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The whole way in one go: bring the service up, train a digit network, upload it, quantize it, serve the result.
+"""Start the service, train a digit classifier, upload it, quantize it without data, and run one prediction.
 
-Run it by ``bash scripts/quickstart``. Everything after the export goes over HTTP, as any client in any language would.
+Run ``bash scripts/quickstart``. After the export everything is HTTP, as from any other client.
 """
 
 import argparse
@@ -17,92 +17,76 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 
 from examples import digits
 from faceter.cli.export_torch import export
-from faceter.processes import tether
+from faceter.processes import parent_death
 
 DATA_DIR = Path(os.environ.get("FACETER_DATA_DIR") or "faceter-data") / "quickstart"
 RUNS = (("rq", 8), ("rq", 4), ("rq", 2), ("auto", 2))
 TUNING_MINUTES = 0.5
-SHEET = "synthetic-digits.png"
+CONTACT_SHEET = "synthetic-digits.png"
 _STARTUP_SECONDS = 90.0
-_SHADES = " .:-=+*#%@"
+
+
+class QuickstartError(RuntimeError):
+    """A step failed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the quickstart; returns the exit status."""
+    """Run the quickstart and return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/quickstart", description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave the service up afterwards, until Ctrl-C")
+    parser.add_argument("--keep", action="store_true", help="keep the service running afterwards, until Ctrl-C")
     parser.add_argument("--port", type=int, default=0, help="port of the API; a free one if not given")
     options = parser.parse_args(arguments)
-    began = time.monotonic()
+    start = time.monotonic()
     try:
         with service(options.port) as (url, process), httpx.Client(base_url=url, timeout=60) as client:
-            walk(client, url)
-            _say(f"Done after {time.monotonic() - began:.0f} s.")
+            run_steps(client)
+            _print(f"Finished in {time.monotonic() - start:.0f} s")
             if options.keep:
-                _say(f"The service stays up at {url}/docs until Ctrl-C.")
+                _print(f"The service runs until Ctrl-C. API documentation: {url}/docs")
                 process.wait()
-            else:
-                _say("Stopping the service; with --keep it stays up.")
     except KeyboardInterrupt:
         return 130 if not options.keep else 0
     except QuickstartError as error:
-        print(f"\nquickstart: {error}", file=sys.stderr)
+        print(f"quickstart: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-class QuickstartError(RuntimeError):
-    """Something did not go as it must; the message says what."""
+def run_steps(client: httpx.Client) -> None:
+    """Train, upload, quantize and predict; print the results."""
+    training, held_out = digits.load()
+    network = digits.train(training)
+    _print(f"Trained: {digits.accuracy(network, held_out):.1%} accuracy on {len(held_out.targets)} held-out digits")
 
-
-def walk(client: httpx.Client, url: str) -> None:
-    """Train, upload, quantize, predict and print what came of it."""
-    _say("\n1. Train a small BatchNorm network on handwritten digits")
-    learning, held_out = digits.load()
-    network = digits.train(learning, report=_epoch)
-    _say(f"   right on {digits.accuracy(network, held_out):.1%} of {len(held_out.targets)} digits by other writers")
-
-    _say("2. Export it to ONNX, BatchNorm kept, and upload it with its labels and preprocessing")
-    model = _checked(
+    model = _json(
         client.post(
             "/v1/models",
             files={"file": ("digits.onnx", export(network, (1, 1, 8, 8)).SerializeToString())},
             data={"name": "digits", "metadata": json.dumps(digits.METADATA)},
         )
     )
-    _say(f"   {url}/v1/models/{model['id']}   {model['parameters']:,} parameters, {model['bytes']:,} bytes")
-
-    _say("3. Upload the held-out digits, to measure on")
-    dataset = _checked(
+    _print(f"Uploaded model {model['id']}: {model['parameters']:,} parameters, {model['bytes']:,} bytes")
+    dataset = _json(
         client.post(
             "/v1/datasets",
             files={"file": ("digits.zip", held_out.archive())},
             data={"name": "digits-held-out", "kind": "images"},
         )
     )
-    _say(f"   {url}/v1/datasets/{dataset['id']}   {dataset['samples']} images in {len(dataset['classes'])} classes")
+    _print(f"Uploaded dataset {dataset['id']}: {dataset['samples']} images, {len(dataset['classes'])} classes")
 
-    _say("4. Quantize it without any training data: rounded, and at 2 bits tuned too, on images made from the model")
     quantized = [quantize(client, model["id"], dataset["id"], method, bits) for method, bits in RUNS]
-    sheet = keep_sheet(client, quantized[-1])
+    _print(f"\n{table(model, quantized)}\n")
 
-    _say("5. Ask the smallest one about a digit it has never seen")
-    smallest = min(quantized, key=lambda made: int(made["quantization"]["size"]["packed"]))
-    predict(client, smallest, held_out, digits.SHOWN)
-
-    _say("\n" + table(model, quantized))
-    _say(f"\nDocs, to try every call in the browser: {url}/docs")
-    for made in [model, *quantized]:
-        _say(f"  {made['name']:<16} {url}/v1/models/{made['id']}   (download: …/content)")
-    _say(f"The images it was tuned on, made from the model alone: {sheet}")
+    predict(client, quantized[-1], held_out, digits.EXAMPLE)
+    _print(f"Synthetic inputs of the tuning: {save_contact_sheet(client, quantized[-1])}")
 
 
 def quantize(client: httpx.Client, model_id: str, dataset_id: str, method: str, bits: int) -> dict[str, Any]:
-    """Have a model quantized, showing how far it is, and return the new model."""
+    """Quantize a model, print the progress, and return the new model."""
     name = f"digits-{method}-w{bits}a{bits}"
     request = {
         "method": method,
@@ -113,39 +97,38 @@ def quantize(client: httpx.Client, model_id: str, dataset_id: str, method: str, 
     }
     if method == "auto":
         request["max_minutes"] = TUNING_MINUTES
-    job = _checked(client.post(f"/v1/models/{model_id}/quantizations", json=request))
-    began = time.monotonic()
+    job = _json(client.post(f"/v1/models/{model_id}/quantizations", json=request))
+    start = time.monotonic()
     end: dict[str, Any] = {}
-    step = ""
     for event, document in events(client, f"/v1/jobs/{job['id']}/events"):
-        if event == "progress" and (sys.stdout.isatty() or document["step"] != step):
-            step = document["step"]
-            _progress(name, document["fraction"], step)
+        if event == "progress" and sys.stdout.isatty():
+            print(f"\r\033[K{name}: {document['fraction']:.0%}, {document['step']}", end="", flush=True)
         elif event == "end":
             end = document
     if end.get("status") != "succeeded":
-        raise QuickstartError(f"job {job['id']} did not succeed: {json.dumps(end.get('error'))}")
-    _progress(name, 1.0, f"done in {time.monotonic() - began:.1f} s", last=True)
-    return _checked(client.get(end["result"]["url"]))
+        raise QuickstartError(f"job {job['id']} failed: {json.dumps(end.get('error'))}")
+    clear = "\r\033[K" if sys.stdout.isatty() else ""
+    _print(f"{clear}Quantized {name}: {time.monotonic() - start:.1f} s")
+    result = end["result"]
+    return _json(client.get(f"/v1/{result['resource']}/{result['id']}"))
 
 
-def keep_sheet(client: httpx.Client, tuned: dict[str, Any]) -> Path:
-    """Keep the contact sheet of the inputs a model was tuned on; return where."""
+def save_contact_sheet(client: httpx.Client, tuned: dict[str, Any]) -> Path:
+    """Save the contact sheet of the synthetic inputs of a tuned model; return its path."""
     dataset = tuned["quantization"]["tuning"]["synthetic_dataset_id"]
-    answer = client.get(f"/v1/datasets/{dataset}/files/contact-sheet.png")
-    if answer.is_error:
-        _checked(answer)
-    path = DATA_DIR / SHEET
-    path.write_bytes(answer.content)
+    response = client.get(f"/v1/datasets/{dataset}/files/contact-sheet.png")
+    _check(response)
+    path = DATA_DIR / CONTACT_SHEET
+    path.write_bytes(response.content)
     return path
 
 
 def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the server-sent events at ``path`` that carry a document: their names and the documents."""
+    """Yield name and document of each server-sent event at ``path``."""
     with client.stream("GET", path, headers={"Accept": "text/event-stream"}) as stream:
-        if stream.status_code != httpx.codes.OK:
+        if stream.is_error:
             stream.read()
-            _checked(stream)
+        _check(stream)
         name, data = "message", ""
         for line in stream.iter_lines():
             field, _, value = line.partition(":")
@@ -160,39 +143,25 @@ def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any
 
 
 def predict(client: httpx.Client, model: dict[str, Any], held_out: digits.Digits, index: int) -> None:
-    """Send one image and show it beside the answer."""
-    answer = _checked(
-        client.post(f"/v1/models/{model['id']}/predict", files={"file": ("digit.png", held_out.png(index))})
-    )
-    guess = answer["predictions"][0]
-    said = [
-        "",
-        f"{model['name']} says: {guess['label']} ({guess['score']:.1%})",
-        *(f"  then {other['label']} ({other['score']:.1%})" for other in guess["top"][1:3]),
-        f"it is: {digits.LABELS[held_out.targets[index]]}",
-    ]
-    for row, image in enumerate(drawing(held_out.images[index])):
-        _say(f"   {image}   {said[row] if row < len(said) else ''}")
-
-
-def drawing(image: digits.Pixels) -> list[str]:
-    """Return a grey image [H, W], 0 to 255, as lines of text, two characters to a pixel."""
-    shades = np.asarray(image, np.int64) * (len(_SHADES) - 1) // 255
-    return ["".join(_SHADES[shade] * 2 for shade in row) for row in shades]
+    """Send one image and print the three most likely classes."""
+    image = {"file": ("digit.png", held_out.png(index))}
+    prediction = _json(client.post(f"/v1/models/{model['id']}/predict", files=image))["predictions"][0]
+    top = ", ".join(f"{item['label']} {item['score']:.1%}" for item in prediction["top"][:3])
+    _print(f"Prediction of {model['name']} for the digit {digits.LABELS[held_out.targets[index]]!r}: {top}")
 
 
 def table(model: dict[str, Any], quantized: Sequence[dict[str, Any]]) -> str:
-    """Return what was gained and lost, a line for each model; the first is the original.
+    """Return a table of accuracy, size and latency, one row per model, the original first.
 
-    Times are medians of one call; how many times as fast as the float model, measured in turns with it, stands beside.
+    Latency is the median of one call; the speedup over the float model is from interleaved measurements.
     """
     first = quantized[0]["quantization"]
     batches = sorted(int(latency["batch"]) for latency in first["latency"])
     head = ("method", "bits", "accuracy", "size", *(f"latency, batch of {batch}" for batch in batches))
     rows: list[tuple[str, ...]] = [head, ("float", "32", f"{_top1(first)['before']:.1%}", f"{model['bytes']:,} B")]
     rows[1] += tuple(f"{_latency(first, batch)['before_ms']:.3f} ms" for batch in batches)
-    for made in quantized:
-        report, settings = made["quantization"], made["quantization"]["settings"]
+    for item in quantized:
+        report, settings = item["quantization"], item["quantization"]["settings"]
         bits = f"W{settings['weight_bits']}A{settings['activation_bits']}"
         row = (settings["method"], bits, f"{_top1(report)['after']:.1%}", f"{report['size']['packed']:,} B")
         rows.append(row + tuple(_timing(_latency(report, batch)) for batch in batches))
@@ -203,18 +172,17 @@ def table(model: dict[str, Any], quantized: Sequence[dict[str, Any]]) -> str:
 
 @contextlib.contextmanager
 def service(port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Have ``faceter up`` running for as long as the block lasts; gives its address and its process."""
+    """Run ``faceter up`` during the block; yield its URL and process."""
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}"
     DATA_DIR.mkdir(parents=True, exist_ok=True)
     log = DATA_DIR / "service.log"
-    _say(f"Starting the service (API, worker, embedded Valkey) at {url}; what it says goes to {log}")
     command = [sys.executable, "-m", "faceter", "up", "--port", str(port), "--data-dir", str(DATA_DIR)]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with log.open("wb") as output:
-        # A session of its own: Ctrl-C comes to us, and we stop it in order.
+        # In its own session, so that Ctrl-C reaches only this process, which then stops the service.
         process = subprocess.Popen(
-            tether.command(command, signal.SIGTERM),
+            parent_death.wrapped_command(command, signal.SIGTERM),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -229,13 +197,13 @@ def service(port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    began = time.monotonic()
-    while time.monotonic() - began < _STARTUP_SECONDS:
+    start = time.monotonic()
+    while time.monotonic() - start < _STARTUP_SECONDS:
         if process.poll() is not None:
-            raise QuickstartError(f"the service did not come up. It said:\n{log.read_text(errors='replace')[-3000:]}")
+            raise QuickstartError(f"the service did not start. Its log:\n{log.read_text(errors='replace')[-3000:]}")
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK:
-                _say(f"   ready after {time.monotonic() - began:.1f} s")
+                _print(f"Service ready at {url}/docs after {time.monotonic() - start:.1f} s, log: {log}")
                 return
         time.sleep(0.2)
     raise QuickstartError(f"the service was not ready after {_STARTUP_SECONDS:.0f} s; see {log}")
@@ -247,9 +215,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _checked(response: httpx.Response) -> dict[str, Any]:
+def _check(response: httpx.Response) -> None:
     if response.is_error:
-        raise QuickstartError(f"{response.request.url} answered {response.status_code}: {response.text}")
+        raise QuickstartError(f"{response.request.url} returned {response.status_code}: {response.text}")
+
+
+def _json(response: httpx.Response) -> dict[str, Any]:
+    _check(response)
     document: dict[str, Any] = response.json()
     return document
 
@@ -263,23 +235,10 @@ def _latency(report: dict[str, Any], batch: int) -> dict[str, Any]:
 
 
 def _timing(latency: dict[str, Any]) -> str:
-    return f"{latency['after_ms']:.3f} ms ({latency['before_ms'] / latency['after_ms']:.2f}× as fast)"
+    return f"{latency['after_ms']:.3f} ms ({latency['before_ms'] / latency['after_ms']:.2f}×)"
 
 
-def _epoch(number: int, loss: float) -> None:
-    _say(f"   epoch {number}: loss {loss:.3f}")
-
-
-def _progress(name: str, fraction: float, step: str, *, last: bool = False) -> None:
-    bar = ("#" * round(24 * fraction)).ljust(24, ".")
-    line = f"   {name:<16} [{bar}] {fraction:4.0%} {step}"
-    if sys.stdout.isatty():
-        print(f"\r\033[K{line}", end="\n" if last else "", flush=True)
-    else:
-        _say(line)
-
-
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 

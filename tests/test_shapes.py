@@ -13,12 +13,13 @@ from jaxtyping import Float32, Float64, Int8, Int64, TypeCheckError, UInt8, jaxt
 from PIL import Image
 
 from faceter.contracts.models import ChannelOrder, Preprocessing, ResizeRule
-from faceter.graphs.quantizer import Quantizer, asymmetric, symmetric
+from faceter.graphs.quantizer import Quantizer, asymmetric
 from faceter.vision.boxes import iou_matrix, non_maximum_suppression
 from faceter.vision.classification import probabilities
 from faceter.vision.preprocess import preprocess
 from tests.graphs.builders import residual_net
-from workers.network import OnnxModule
+from tests.graphs.quantizers import symmetric
+from workers.onnx_module import OnnxModule
 
 F = TypeVar("F", bound=Callable[..., Any])
 Array = np.ndarray[Any, Any]

@@ -1,4 +1,4 @@
-"""Files that a job leaves beside its result."""
+"""Files that a job stores with its result."""
 
 from typing import Protocol
 
@@ -6,20 +6,14 @@ from faceter.contracts.base import StoredFile
 from faceter.store.blobs import StoredBlob
 
 
-class Storing(Protocol):
-    """What can keep a file the job made; ``workers.jobs.context.JobContext`` is one."""
+class BlobWriter(Protocol):
+    """The part of `workers.jobs.context.JobContext` that stores files."""
 
     def store_blob(self, source: bytes) -> StoredBlob:
-        """Keep it."""
+        """Store content; return its hash and size."""
 
 
-def stored(context: Storing, content: bytes, media_type: str) -> StoredFile:
-    """Keep a file and return what a record says of it.
-
-    Args:
-        context: The job.
-        content: The file.
-        media_type: What it is.
-    """
+def store_file(context: BlobWriter, content: bytes, media_type: str) -> StoredFile:
+    """Store a file and return its entry for a record."""
     blob = context.store_blob(content)
     return StoredFile(sha256=blob.sha256, bytes=blob.bytes, media_type=media_type)

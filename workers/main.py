@@ -1,4 +1,4 @@
-"""The worker: takes jobs off the queue and has each done by a child process of its own."""
+"""The worker: takes jobs off the queue and runs each in a child process."""
 
 import importlib
 import logging
@@ -26,12 +26,12 @@ from faceter.contracts.base import new_id
 from faceter.contracts.errors import FaceterError
 from faceter.contracts.jobs import JobResult
 from faceter.contracts.settings import Settings
-from faceter.processes import tether
+from faceter.processes import parent_death
 from faceter.store import blob_references, job_reaper, job_steps
-from faceter.store.connection import UNREACHABLE, connect, wait_for_ever
+from faceter.store.connection import UNREACHABLE, connect, retry_forever
 from faceter.store.job_records import active_ids, rq_queue
 from faceter.store.library import Library
-from workers.jobs import context as progress
+from workers.jobs import context as job_context
 from workers.jobs import failures
 from workers.jobs.scratch import drop_job_folders
 
@@ -43,9 +43,9 @@ _DEQUEUE_SECONDS: Final = 1
 _WATCH_SECONDS: Final = 0.1
 _RENEW_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 3600.0
-_FAREWELL_SECONDS: Final = 10.0
-_OVERTIME_SECONDS: Final = 30.0
-_FIRST_TO_GO: Final = "500"
+_STOP_GRACE_SECONDS: Final = 10.0
+_TIMEOUT_GRACE_SECONDS: Final = 30.0
+_OOM_SCORE: Final = "500"
 
 
 def run_worker(settings: Settings) -> None:
@@ -53,13 +53,11 @@ def run_worker(settings: Settings) -> None:
 
     While Redis is away it waits, and goes on when Redis is back. The main thread of the process must call this.
 
-    Args:
-        settings: The service's.
     """
-    # Read when torch loads. Threads that wait spin for so many turns and then sleep: without spinning, two threads tune
-    # no faster than one; with it they lose more beside a busy neighbour (decision 0010).
+    # Read when torch loads. Waiting threads spin for this many turns and then sleep: without spinning, two threads are
+    # no faster than one; with it they lose more beside a busy process (decision 0010).
     os.environ.setdefault("GOMP_SPINCOUNT", "100000")
-    # Imported here once, so that no child pays for it; nothing of it may run before the fork.
+    # Imported once here, so that children do not import it again; none of it may run before the fork.
     importlib.import_module("torch")
     importlib.import_module("workers.tasks")
     JobWorker(settings).run()
@@ -68,13 +66,9 @@ def run_worker(settings: Settings) -> None:
 class JobWorker(Worker):
     """An RQ worker whose jobs are leased: see `faceter.store.job_steps`.
 
-    The parent process holds the lease and renews it every second; the child does the job and records its end. A
-    lease that is gone (the job was canceled, or the worker was thought dead) makes the parent kill the child;
-    a parent that dies takes the child with it; a child that dies gives the job back to the queue, or fails it
-    once it has had its attempts.
-
-    Args:
-        settings: The service's.
+    The parent process holds the lease and renews it every second; the child runs the job and records its end. When the
+    lease is lost (the job was canceled, or the worker was considered dead) the parent kills the child; when the parent
+    dies the child is killed with it; when the child dies the job returns to the queue, or fails after its last attempt.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -94,24 +88,24 @@ class JobWorker(Worker):
 
     @property
     def dequeue_timeout(self) -> int:
-        """How long to wait for a job before looking round again, seconds."""
+        """Seconds to wait for a job before other duties."""
         return _DEQUEUE_SECONDS
 
     @property
     def connection_timeout(self) -> int:
-        """How long one command may take, seconds."""
+        """Seconds that one command may take."""
         return _DEQUEUE_SECONDS + 4
 
     def run(self) -> None:
-        """Take jobs one after another until a signal says stop."""
+        """Take jobs one after another until a signal stops it."""
         signal.signal(signal.SIGINT, self.request_stop)
         signal.signal(signal.SIGTERM, self.request_stop)
-        self._until_reachable(self.heartbeat)
+        self._retry_until_reachable(self.heartbeat)
         _log.info("worker %s takes jobs", self.name)
         while not self._stop_requested:
             try:
                 self._maintain()
-                self._take_one()
+                self._dequeue_and_execute()
             except UNREACHABLE as error:
                 self._wait_for_store(error)
         with suppress(*UNREACHABLE):
@@ -120,10 +114,10 @@ class JobWorker(Worker):
         _log.info("worker %s stopped", self.name)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Note that the worker is to stop; the loops see it within a second."""
+        """Request the worker to stop; the loops check it within a second."""
         self._stop_requested = True
 
-    def _take_one(self) -> None:
+    def _dequeue_and_execute(self) -> None:
         try:
             taken = Queue.dequeue_any(
                 self.queues, _DEQUEUE_SECONDS, self.connection, job_class=RQJob, serializer=JSONSerializer
@@ -134,14 +128,14 @@ class JobWorker(Worker):
             self.execute_job(*taken)
 
     def execute_job(self, job: RQJob, queue: Queue) -> None:
-        """Claim a job, have a child do it, and see to its end."""
+        """Claim a job, run it in a child, and make sure that its end is recorded."""
         execution = job_steps.claim(self.connection, job, self.name, self.settings.worker_lost_seconds)
         if execution is None:
-            _log.info("job %s is no longer to be done", job.id)
+            _log.info("job %s is no longer queued", job.id)
             return
         self.executions[execution.id] = execution
         self._kills_before = failures.memory_kills()
-        _log.info("job %s taken up", job.id)
+        _log.info("job %s started", job.id)
         self.fork_work_horse(job, queue)
         try:
             self.monitor_work_horse(job, queue, execution)
@@ -154,47 +148,47 @@ class JobWorker(Worker):
         parent = os.getpid()
         child = os.fork()
         if child == 0:
-            self._be_the_horse(job, parent)
+            self._run_child(job, parent)
         with suppress(ProcessLookupError, PermissionError):
             os.setpgid(child, child)
         self._horse_pid = child
 
     def monitor_work_horse(self, job: RQJob, queue: Queue, execution: Execution) -> None:
-        """Keep the lease while the child works, and settle the job's fate if the child cannot."""
+        """Renew the lease while the child runs, and record the job's end if the child cannot."""
         started = time.monotonic()
-        deadline = started + self.settings.job_timeout_seconds + _OVERTIME_SECONDS
+        deadline = started + self.settings.job_timeout_seconds + _TIMEOUT_GRACE_SECONDS
         renewed = started
-        self._tell_state(WorkerStatus.BUSY)
+        self._record_state(WorkerStatus.BUSY)
         while (status := self._horse_status()) is None:
             now = time.monotonic()
             if self._stop_requested:
                 self.kill_horse()
-                if self._settle(lambda: job_steps.hand_back(self.connection, execution)):
+                if self._record_end(lambda: job_steps.return_to_queue(self.connection, execution)):
                     _log.warning("job %s handed back to the queue, since this worker stops", job.id)
                 return
             if now > deadline:
                 self.kill_horse()
-                self._settle(lambda: self._fail(execution, failures.timed_out(self.settings)))
+                self._record_end(lambda: self._fail(execution, failures.timed_out(self.settings)))
                 return
             if now - renewed >= _RENEW_SECONDS:
                 renewed = now
                 if not self._renew(execution):
                     if self._has_ended(execution):
-                        deadline = min(deadline, now + _FAREWELL_SECONDS)
+                        deadline = min(deadline, now + _STOP_GRACE_SECONDS)
                         time.sleep(_WATCH_SECONDS)
                         continue
                     _log.warning("job %s stopped: it was canceled or given to another worker", job.id)
                     self.kill_horse()
                     return
             time.sleep(_WATCH_SECONDS)
-        self._tell_state(WorkerStatus.IDLE)
+        self._record_state(WorkerStatus.IDLE)
         if status != 0:
             error = failures.error_of_death(status, failures.memory_kills() > self._kills_before)
-            if self._settle(lambda: job_steps.lose(self.connection, self.settings, execution, error)):
-                _log.error("job %s: %s It is taken up again if it has attempts left.", job.id, error)
+            if self._record_end(lambda: job_steps.requeue_or_fail(self.connection, self.settings, execution, error)):
+                _log.error("job %s: %s It is started again if it has attempts left.", job.id, error)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
-        """Kill the child with all it started, and wait until it is gone."""
+        """Kill the child and its process group, and wait for it."""
         for kill in (os.killpg, os.kill):
             with suppress(ProcessLookupError, PermissionError):
                 kill(self._horse_pid, sig)
@@ -215,7 +209,7 @@ class JobWorker(Worker):
             return True
 
     def _has_ended(self, execution: Execution) -> bool:
-        """Whether the child did the job to its end, which took the lease, and has only not gone yet."""
+        """Whether the child has recorded the job's end, which removed the lease, and is about to exit."""
         try:
             return job_steps.has_ended(self.connection, execution)
         except UNREACHABLE:
@@ -223,17 +217,17 @@ class JobWorker(Worker):
 
     def _fail(self, execution: Execution, error: FaceterError) -> None:
         with suppress(job_steps.LeaseLostError):
-            job_steps.fail(self.connection, execution, error.problem(f"/v1/jobs/{execution.job_id}"))
+            job_steps.fail(self.connection, execution, error.problem())
 
     def heartbeat(self, timeout: int | None = None, pipeline: object = None) -> None:
-        """Say that this worker is alive; it counts as dead once it was silent for `worker_lost_seconds`."""
+        """Record that this worker is alive; it counts as dead after `worker_lost_seconds` without a heartbeat."""
         if not self.connection.hexists(self.key, "birth"):
             self.connection.delete(self.key)
             self.register_birth()  # type: ignore[no-untyped-call]
         super().heartbeat(self.settings.worker_lost_seconds)
 
     def _maintain(self) -> None:
-        """Look after dead workers' jobs and forgotten files, now and then."""
+        """Reap jobs of dead workers and delete files that nothing refers to, when due."""
         now = time.monotonic()
         if now - self._reaped_at >= self.settings.worker_lost_seconds / 4:
             self._reaped_at = now
@@ -253,16 +247,16 @@ class JobWorker(Worker):
             with Library(self.settings) as library:
                 swept = sweep(library)
         except FaceterError as error:
-            _log.warning("files that nothing refers to are left to the next sweep: %s", error)
+            _log.warning("files without references are left to the next sweep: %s", error)
             return
         if swept:
-            _log.info("%d files that nothing refers to deleted", swept)
+            _log.info("%d files without references deleted", swept)
 
-    def _tell_state(self, state: WorkerStatus) -> None:
+    def _record_state(self, state: WorkerStatus) -> None:
         with suppress(*UNREACHABLE):
             self.set_state(state)
 
-    def _until_reachable(self, act: Callable[[], object]) -> None:
+    def _retry_until_reachable(self, act: Callable[[], object]) -> None:
         while not self._stop_requested:
             try:
                 act()
@@ -271,18 +265,18 @@ class JobWorker(Worker):
             else:
                 return
 
-    def _settle(self, act: Callable[[], T]) -> T | None:
-        """Do what decides a job's fate, waiting for Redis if need be; when stopping, the reaper must do without us."""
-        farewell: float | None = None
+    def _record_end(self, act: Callable[[], T]) -> T | None:
+        """Record a job's end, waiting for Redis if need be; not for long when stopping: then the reaper does it."""
+        give_up_at: float | None = None
         while True:
             try:
                 return act()
             except UNREACHABLE as error:
                 now = time.monotonic()
                 if self._stop_requested:
-                    farewell = farewell or now + _FAREWELL_SECONDS
-                    if now > farewell:
-                        _log.error("Redis is still away; the job is taken up again when its lease has run out")
+                    give_up_at = give_up_at or now + _STOP_GRACE_SECONDS
+                    if now > give_up_at:
+                        _log.error("Redis cannot be reached; the job is started again when its lease expires")
                         return None
                 self._wait_for_store(error)
 
@@ -292,43 +286,43 @@ class JobWorker(Worker):
         while time.monotonic() < until and not self._stop_requested:
             time.sleep(_WATCH_SECONDS)
 
-    def _be_the_horse(self, job: RQJob, parent: int) -> NoReturn:
-        """Do the job, in the child; never returns."""
+    def _run_child(self, job: RQJob, parent: int) -> NoReturn:
+        """Run the job, in the child; never returns."""
         code = 1
         try:
             os.setpgid(0, 0)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            tether.die_with_parent(signal.SIGKILL, parent)
-            _prefer_to_die()
+            parent_death.die_with_parent(signal.SIGKILL, parent)
+            _raise_oom_score()
             random.seed()
             self._is_horse = True
-            wait_for_ever(self.connection)
-            self._do(job, next(iter(self.executions.values())))
+            retry_forever(self.connection)
+            self._perform(job, next(iter(self.executions.values())))
             code = 0
         except job_steps.LeaseLostError:
             code = 0
         except UNREACHABLE as error:
-            _log.error("job %s cannot be recorded, and is given up for now: %s", job.id, error)
+            _log.error("the end of job %s cannot be recorded, so this attempt ends: %s", job.id, error)
         except BaseException:
-            _log.exception("job %s: the process doing it broke down", job.id)
+            _log.exception("job %s: its process failed", job.id)
         finally:
             logging.shutdown()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
 
-    def _do(self, job: RQJob, execution: Execution) -> None:
+    def _perform(self, job: RQJob, execution: Execution) -> None:
         with Library(self.settings) as library:
-            wait_for_ever(library.redis)
-            context = progress.JobContext(self.settings, library, self.connection, execution)
-            progress.enter(context)
+            retry_forever(library.redis)
+            context = job_context.JobContext(self.settings, library, self.connection, execution)
+            job_context.enter(context)
             try:
                 with self.death_penalty_class(job.timeout, JobTimeoutException, job_id=job.id):
                     result = JobResult.model_validate(job.perform())
                 context.succeed(result)
             except job_steps.LeaseLostError:
-                _tidy(context)
+                _discard_files(context)
                 raise
             except UNREACHABLE:
                 raise
@@ -339,22 +333,22 @@ class JobWorker(Worker):
                 else:
                     _log.info("job %s failed: %s", job.id, error)
                 trace = "".join(traceback.format_exception(exception))
-                job_steps.fail(self.connection, execution, error.problem(f"/v1/jobs/{job.id}"), trace)
-                _tidy(context)
+                job_steps.fail(self.connection, execution, error.problem(), trace)
+                _discard_files(context)
             else:
                 _log.info("job %s succeeded", job.id)
-                _tidy(context)
+                _discard_files(context)
 
 
-def _tidy(context: progress.JobContext) -> None:
-    """Delete the files of an ended job that are nobody's now."""
+def _discard_files(context: job_context.JobContext) -> None:
+    """Delete the files of an ended job that no record has."""
     try:
         context.discard()
     except FaceterError as error:
         _log.warning("the files of job %s are left to the next sweep: %s", context.job_id, error)
 
 
-def _prefer_to_die() -> None:
+def _raise_oom_score() -> None:
     """Let the kernel end this process before its parent when memory runs out."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write(_FIRST_TO_GO)
+        file.write(_OOM_SCORE)

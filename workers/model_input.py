@@ -1,4 +1,4 @@
-"""Datasets as the input of one model."""
+"""Datasets as batches of a model's input."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from faceter.vision.metadata import image_input
 Batch = dict[str, NDArray[np.generic]]
 """Arrays by input name, batch first."""
 
-_BATCH_BYTES = 16 * 2**20
-_MOST_IN_BATCH = 64
+_MAX_BATCH_BYTES = 16 * 2**20
+_MAX_BATCH_SIZE = 64
 
 
-class InputData(Protocol):
-    """A dataset as one model's input."""
+class ModelInput(Protocol):
+    """A dataset in the form of a model's input."""
 
     @property
     def name(self) -> str:
@@ -32,27 +32,27 @@ class InputData(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one input, the batch left out."""
+        """Shape of one sample, without the batch axis."""
 
     def __len__(self) -> int: ...
 
     def batches(self, size: int, indices: Sequence[int]) -> Iterator[DatasetBatch]:
-        """Yield ``size`` inputs at a time, as the dtype that the model takes; labels are left out."""
+        """Yield batches of ``size`` samples in the model's dtype, without labels."""
 
 
 class ImageBatches(Protocol):
-    """Images that come as a model's input, from a dataset or from elsewhere."""
+    """A source of preprocessed images: a dataset, or a model that generates them."""
 
     def __len__(self) -> int: ...
 
     def batches(
         self, preprocessing: Preprocessing, batch: int, *, indices: Sequence[int] | None = None
     ) -> Iterator[DatasetBatch]:
-        """Yield images as a model's input, ``batch`` at a time; all in order if no ``indices`` are given."""
+        """Yield batches of preprocessed images; all in order if ``indices`` is None."""
 
 
 @dataclass(frozen=True)
-class _Images:
+class _ImageInput:
     data: ImageBatches
     preprocessing: Preprocessing
     name: str
@@ -69,7 +69,7 @@ class _Images:
 
 
 @dataclass(frozen=True)
-class _Signals:
+class _SignalInput:
     data: SignalsDataset
     spec: TensorSpec
 
@@ -89,58 +89,54 @@ class _Signals:
             yield replace(batch, inputs=batch.inputs.astype(self.spec.dtype, copy=False))
 
 
-def as_input(
+def as_model_input(
     data: InputDataset | ImageBatches, metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str
-) -> InputData:
+) -> ModelInput:
     """Return a dataset as the input of a model.
 
     Args:
-        data: The dataset.
-        metadata: The model's.
-        inputs: What the model takes.
-        field: The field of the request that names the dataset.
+        field: The field of the request with the dataset, for the error.
 
     Raises:
-        FaceterError: ``DATASET_MISMATCH`` if the model takes something else.
+        FaceterError: ``DATASET_MISMATCH`` if the model has other inputs.
     """
     if not isinstance(data, SignalsDataset):
-        return _Images(data, *checked_image_input(metadata, inputs, field))
+        return _ImageInput(data, *require_image_input(metadata, inputs, field))
     try:
-        return _Signals(data, data.input_of(inputs))
+        return _SignalInput(data, data.matching_input(inputs))
     except FaceterError as error:
         raise error.at(field) from error
 
 
-def batch_of(inputs: Sequence[TensorSpec], values: int) -> tuple[int, bool]:
-    """Return how many inputs to run at a time, and whether the model fixes that number.
+def inference_batch_size(inputs: Sequence[TensorSpec], values: int) -> tuple[int, bool]:
+    """Return the batch size for inference, and whether the model fixes it.
 
     Args:
-        inputs: What the model takes.
-        values: How many values one input has, all together.
+        values: Number of values of one sample, over all inputs.
     """
     for spec in inputs:
         if spec.shape and isinstance(spec.shape[0], int):
             return spec.shape[0], True
-    return int(np.clip(_BATCH_BYTES // max(values * 4, 1), 1, _MOST_IN_BATCH)), False
+    return int(np.clip(_MAX_BATCH_BYTES // max(values * 4, 1), 1, _MAX_BATCH_SIZE)), False
 
 
-def checked_image_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> tuple[Preprocessing, str]:
-    """Return how images become the model's input, and that input's name.
+def require_image_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> tuple[Preprocessing, str]:
+    """Return the model's preprocessing of images and the name of its input.
 
     Raises:
-        FaceterError: ``DATASET_MISMATCH`` if the model does not take images alone.
+        FaceterError: ``DATASET_MISMATCH`` if images are not its only input.
     """
     if metadata.preprocessing is None or len(inputs) != 1:
         reason = "has no preprocessing" if metadata.preprocessing is None else f"takes {len(inputs)} inputs"
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
-            f"The model {reason}, so a dataset of images cannot be made its input. Leave {field} out, or upload the "
+            f"The model {reason}, so a dataset of images cannot be its input. Leave {field} out, or upload the "
             "model with its preprocessing.",
             field=field,
         )
     return metadata.preprocessing, image_input(metadata.preprocessing, inputs).name
 
 
-def filled(batch: Batch, size: int) -> Batch:
-    """Return a batch filled up to ``size`` rows by repeating its own."""
+def pad_batch(batch: Batch, size: int) -> Batch:
+    """Pad a batch to ``size`` rows by repeating its own rows."""
     return {name: np.resize(values, (size, *values.shape[1:])) for name, values in batch.items()}

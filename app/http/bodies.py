@@ -1,4 +1,4 @@
-"""Request and response bodies that FastAPI cannot see for itself, for the OpenAPI page."""
+"""OpenAPI descriptions of request and response bodies that FastAPI cannot derive."""
 
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ _NAME: Final = {
     "type": "string",
     "minLength": 1,
     "maxLength": 200,
-    "description": "What to call it; the file's name without its ending if not given.",
+    "description": "Name of the resource; the file name without extension by default.",
     "examples": ["resnet20"],
 }
 
@@ -58,8 +58,8 @@ MODEL_UPLOAD: Final[dict[str, Any]] = {
                         "name": _NAME,
                         "metadata": {
                             "allOf": [{"$ref": "#/components/schemas/ModelMetadata"}],
-                            "description": "What the model is for and how images become its input, as JSON. An "
-                            "unknown field is an error. Without it the model answers raw outputs to JSON inputs.",
+                            "description": "Task and preprocessing of the model, as JSON. An unknown field is an "
+                            "error. Without metadata the model returns raw outputs for JSON inputs.",
                             "examples": [METADATA_EXAMPLE, DETECTION_EXAMPLE],
                             "example": METADATA_EXAMPLE,
                         },
@@ -80,13 +80,13 @@ DATASET_UPLOAD: Final[dict[str, Any]] = {
                     "type": "object",
                     "required": ["file", "kind"],
                     "properties": {
-                        "file": {**_BINARY, "description": "The dataset's one file; what is in it depends on `kind`."},
+                        "file": {**_BINARY, "description": "The dataset's file; its content depends on `kind`."},
                         "kind": {
                             "allOf": [{"$ref": "#/components/schemas/DatasetKind"}],
                             "description": "`images`: a zip of images, class folders optional (folder name = class). "
                             "`detection`: a zip with `images/` and `annotations.json` in COCO format. "
                             "`signals`: an `.npz` as `numpy.savez` writes it, with `signals` [N, channels, length] of "
-                            "floats, and where there are any: `labels` [N] of whole numbers from 0, `classes` [K] of "
+                            "floats, and optionally: `labels` [N] of whole numbers from 0, `classes` [K] of "
                             "text that names them (without names they mean the model's outputs), and `concepts` [N, "
                             "length] (or [N, M, length], up to M at once) of whole numbers, 0 for nothing and k for "
                             "the k-th of `concept_names` [J]. "
@@ -162,23 +162,23 @@ PREDICT_BODY: Final[dict[str, Any]] = {
 
 
 def file_content(*media_types: str, what: str) -> dict[int | str, dict[str, Any]]:
-    """Return the documented answers of a file download.
+    """Return the documented responses of a file download.
 
     Args:
-        *media_types: Those the file may have.
-        what: What the file is.
+        *media_types: Possible media types of the file.
+        what: Description of the file.
     """
     headers = {
         "ETag": {"description": "The SHA-256 of the file, in quotes.", "schema": {"type": "string"}},
-        "Content-Disposition": {"description": "A name to save it as.", "schema": {"type": "string"}},
+        "Content-Disposition": {"description": "Suggested file name.", "schema": {"type": "string"}},
     }
     content = {media_type: {"schema": _BINARY} for media_type in media_types}
     return {
         200: {"description": what, "content": content, "headers": headers},
         206: {
-            "description": "The bytes asked for with `Range`.",
+            "description": "The bytes requested with `Range`.",
             "content": content,
             "headers": {**headers, "Content-Range": {"description": "Which bytes.", "schema": {"type": "string"}}},
         },
-        304: {"description": "It is what `If-None-Match` names; there is no body."},
+        304: {"description": "The file matches `If-None-Match`; there is no body."},
     }

@@ -1,4 +1,4 @@
-"""Reading multipart forms, with an error for everything that can be wrong with one."""
+"""Parsing of multipart forms, with specific errors."""
 
 import errno
 import hashlib
@@ -18,68 +18,68 @@ from faceter.contracts.settings import Settings
 
 MEDIA_TYPE: Final = "multipart/form-data"
 
-_MOST_FIELDS: Final = 20
+_MAX_FIELDS: Final = 20
 _READ_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Form:
-    """The parts of a form: files by name in the order sent, and text fields."""
+    """A parsed form: lists of files by name, and text fields."""
 
     files: dict[str, list[UploadFile]]
     fields: dict[str, str]
 
     def file(self, name: str) -> UploadFile:
-        """Return the one file of that name.
+        """Return the single file of a name.
 
         Raises:
             FaceterError: `INVALID_REQUEST` if there is none or more than one.
         """
         files = self.files.get(name, [])
         if len(files) != 1:
-            what = "There is no file" if not files else f"There are {len(files)} files"
+            count = "There is no file" if not files else f"There are {len(files)} files"
             raise FaceterError(
                 ProblemKind.INVALID_REQUEST,
-                f"{what} in the form's part {name!r}; send exactly one (curl: -F {name}=@PATH).",
+                f"{count} in the form's part {name!r}; send exactly one (curl: -F {name}=@PATH).",
                 field=name,
             )
         return files[0]
 
 
 class _Parser(MultiPartParser):
-    """Starlette's parser, which passes over a last part that was cut off, made to tell of it."""
+    """Starlette's parser, extended to detect a truncated last part."""
 
     complete = False
 
     def on_end(self) -> None:
-        """Note that the closing boundary was there."""
+        """Record that the closing boundary was read."""
         self.complete = True
         super().on_end()
 
     def close_files(self) -> None:
-        """Close the file of the part that was cut off, which is in no form."""
+        """Close the file of a truncated part, which is not in the form."""
         for file in self._files_to_close_on_error:
             file.close()
 
 
 @asynccontextmanager
 async def read_form(
-    request: Request, settings: Settings, *, files: Collection[str], fields: Collection[str], most_files: int = 1
+    request: Request, settings: Settings, *, files: Collection[str], fields: Collection[str], max_files: int = 1
 ) -> AsyncIterator[Form]:
-    """Read a multipart body; large files wait on disk, and are gone after the block.
+    """Parse a multipart body; large files are stored on disk and deleted after the block.
 
     A text field may also be sent as a file, as `curl -F metadata=@metadata.json` does.
 
     Args:
         request: Its body has not been read.
         settings: `max_json_bytes` limits each text field.
-        files: Names that parts with files may have.
-        fields: Names that text fields may have.
-        most_files: Most files in all.
+        files: Allowed names of files.
+        fields: Allowed names of text fields.
+        max_files: Maximum number of files.
 
     Raises:
-        FaceterError: `UNSUPPORTED_MEDIA_TYPE`, `MALFORMED_BODY`, `INVALID_REQUEST` for a part nobody asked for or one
-            that is there twice, `STORAGE_FULL`.
+        FaceterError: `UNSUPPORTED_MEDIA_TYPE`, `MALFORMED_BODY`, `INVALID_REQUEST` for an unknown or duplicate
+            part, `STORAGE_FULL`.
     """
     content_type = request.headers.get("content-type", "")
     if content_type.split(";")[0].strip().lower() != MEDIA_TYPE:
@@ -91,8 +91,8 @@ async def read_form(
     parser = _Parser(
         request.headers,
         request.stream(),
-        max_files=most_files + len(fields),
-        max_fields=_MOST_FIELDS,
+        max_files=max_files + len(fields),
+        max_fields=_MAX_FIELDS,
         max_part_size=settings.max_json_bytes,
     )
     async with AsyncExitStack() as stack:
@@ -101,14 +101,14 @@ async def read_form(
         except MultiPartException as error:
             if error.message.startswith("Too many files"):
                 raise FaceterError(
-                    ProblemKind.INVALID_REQUEST, f"The form has more than {most_files} files.", field="file"
+                    ProblemKind.INVALID_REQUEST, f"The form has more than {max_files} files.", field="file"
                 ) from error
             raise FaceterError(
                 ProblemKind.MALFORMED_BODY, f"The form cannot be read: {error.message.rstrip('.')}."
             ) from error
         except KeyError as error:
             raise FaceterError(
-                ProblemKind.MALFORMED_BODY, "The form cannot be read: its Content-Type names no boundary."
+                ProblemKind.MALFORMED_BODY, "The form cannot be read: its Content-Type has no boundary."
             ) from error
         except OSError as error:
             if error.errno != errno.ENOSPC:
@@ -121,13 +121,13 @@ async def read_form(
             parser.close_files()
             raise FaceterError(
                 ProblemKind.MALFORMED_BODY,
-                "The form ends before its closing boundary: a part of it was lost.",
+                "The form ends before its closing boundary, so it is incomplete.",
             )
         yield await _sort(data.multi_items(), files, fields, settings.max_json_bytes)
 
 
 async def _sort(
-    parts: list[tuple[str, UploadFile | str]], files: Collection[str], fields: Collection[str], most_bytes: int
+    parts: list[tuple[str, UploadFile | str]], files: Collection[str], fields: Collection[str], max_bytes: int
 ) -> Form:
     form = Form({}, {})
     for name, part in parts:
@@ -141,8 +141,8 @@ async def _sort(
             form.files.setdefault(name, []).append(part)
         elif name in fields:
             if name in form.fields:
-                raise FaceterError(ProblemKind.INVALID_REQUEST, f"The field {name!r} is there twice.", field=name)
-            form.fields[name] = part if isinstance(part, str) else await _text(name, part, most_bytes)
+                raise FaceterError(ProblemKind.INVALID_REQUEST, f"The field {name!r} is given twice.", field=name)
+            form.fields[name] = part if isinstance(part, str) else await _text(name, part, max_bytes)
         else:
             known = ", ".join((*files, *fields))
             raise FaceterError(
@@ -153,8 +153,8 @@ async def _sort(
     return form
 
 
-async def _text(name: str, part: UploadFile, most_bytes: int) -> str:
-    if (part.size or 0) > most_bytes:
+async def _text(name: str, part: UploadFile, max_bytes: int) -> str:
+    if (part.size or 0) > max_bytes:
         raise FaceterError(ProblemKind.INVALID_REQUEST, f"The field {name!r} is too long.", field=name)
     try:
         return (await part.read()).decode()
@@ -177,7 +177,7 @@ async def sha256_of(file: UploadFile) -> str:
 
 
 def name_of(form: Form, file: UploadFile) -> str:
-    """Return the form's `name`, or else the file's own name without folders and ending.
+    """Return the form's `name`, or else the file name without folders and extension.
 
     Raises:
         FaceterError: `INVALID_REQUEST` if it is empty, longer than 200 characters or not printable.
@@ -189,5 +189,5 @@ def name_of(form: Form, file: UploadFile) -> str:
     try:
         return check_name(name)
     except ValueError as error:
-        whose = "The name" if "name" in form.fields else "There is no `name`, and the file's own does not do: it"
-        raise FaceterError(ProblemKind.INVALID_REQUEST, f"{whose} {error}.", field="name") from error
+        subject = "The name" if "name" in form.fields else "There is no `name`, and the file name cannot be used: it"
+        raise FaceterError(ProblemKind.INVALID_REQUEST, f"{subject} {error}.", field="name") from error

@@ -1,4 +1,4 @@
-"""Idempotency keys: the same request sent twice is carried out once, and answered twice alike."""
+"""Idempotency keys: a repeated request is executed once, and gets the same response."""
 
 import asyncio
 import base64
@@ -7,13 +7,16 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final, cast
+from typing import Annotated, Final, cast
 
 import structlog
+from fastapi import Depends, Header, Request
+from pydantic import BaseModel
 from redis import Redis
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from app.http.dependencies import core_of
 from faceter.contracts.base import new_id
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.store.connection import store_errors
@@ -22,10 +25,10 @@ HEADER: Final = "Idempotency-Key"
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
 
 _LOCK_SECONDS: Final = 30
-_KEPT_HEADERS: Final = ("content-type", "location")
+_STORED_HEADERS: Final = ("content-type", "location")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
-_REPLACE_IF_MINE: Final = """
+_REPLACE_IF_OWNED: Final = """
 local held = redis.call('GET', KEYS[1])
 if held and cjson.decode(held)['token'] == ARGV[1] then
     if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
@@ -38,26 +41,26 @@ _log = structlog.get_logger("app.http.idempotency")
 
 
 def fingerprint(method: str, path: str, parts: Mapping[str, str | None]) -> str:
-    """Return what tells one request from another: where it was sent and what it said.
+    """Return a digest that identifies a request by address and content.
 
     Args:
-        method: POST.
-        path: The path it was sent to.
-        parts: Its fields; a file by the SHA-256 of its bytes.
+        method: HTTP method.
+        path: Path of the request.
+        parts: Its fields; files by their SHA-256.
     """
     return hashlib.sha256(json.dumps([method, path, dict(parts)], sort_keys=True).encode()).hexdigest()
 
 
 class Idempotency:
-    """Remembers answers by key in Redis.
+    """Stores responses by idempotency key in Redis.
 
-    A key is locked while its first request is carried out. The lock runs out by itself half a minute after the
-    process that holds it has died. Only successes are remembered: after an error the same key may be used again.
+    A key is locked while its first request is executed. The lock expires half a minute after the process that holds it
+    has died. Only successes are stored: after an error the same key can be used again.
 
     Args:
-        redis: Where they are remembered.
-        seconds: For how long.
-        lock_seconds: How long the lock of a dead process stands in the way.
+        redis: The store.
+        seconds: Retention of responses.
+        lock_seconds: Time until the lock of a dead process expires.
     """
 
     def __init__(self, redis: Redis, *, seconds: int, lock_seconds: int = _LOCK_SECONDS) -> None:
@@ -65,21 +68,21 @@ class Idempotency:
         self._seconds = seconds
         self._lock_seconds = lock_seconds
 
-    async def once(self, key: str | None, request: str, work: Callable[[], Awaitable[Response]]) -> Response:
-        """Return the answer of ``work``, or the one given to the same request before.
+    async def once(self, key: str | None, request: str, handler: Callable[[], Awaitable[Response]]) -> Response:
+        """Return the response of ``handler``, or the stored one of the same request.
 
         Args:
-            key: The `Idempotency-Key`; without one the work is simply done.
-            request: Its `fingerprint`.
-            work: Does it and makes the answer.
+            key: The `Idempotency-Key`; without one the handler is always called.
+            request: `fingerprint` of the request.
+            handler: Executes the request and returns its response.
 
         Raises:
-            FaceterError: `PRECONDITION_REQUIRED` for a key that is not 1 to 255 visible ASCII characters,
+            FaceterError: `IDEMPOTENCY_KEY_INVALID` for a key that is not 1 to 255 visible ASCII characters,
                 `IDEMPOTENCY_MISMATCH` if the key was used for another request, `IDEMPOTENCY_IN_PROGRESS` if the first
-                request has not been answered yet; and whatever ``work`` raises.
+                request has not been answered yet; and the errors of ``handler``.
         """
         if key is None:
-            return await work()
+            return await handler()
         if not _KEY.fullmatch(key):
             raise FaceterError(
                 ProblemKind.IDEMPOTENCY_KEY_INVALID,
@@ -88,12 +91,12 @@ class Idempotency:
             )
         name = "faceter:idempotency:" + hashlib.sha256(key.encode()).hexdigest()
         token = new_id("try")
-        remembered = await run_in_threadpool(self._claim, name, request, token)
-        if remembered is not None:
-            return remembered
+        stored = await run_in_threadpool(self._claim, name, request, token)
+        if stored is not None:
+            return stored
         renewal = asyncio.create_task(self._renew(name, request, token))
         try:
-            response = await work()
+            response = await handler()
         except BaseException:
             await asyncio.shield(run_in_threadpool(self._release, name, token))
             raise
@@ -102,14 +105,14 @@ class Idempotency:
             with suppress(asyncio.CancelledError):
                 await renewal
         if response.status_code < 400:
-            await run_in_threadpool(self._remember, name, request, token, response)
+            await run_in_threadpool(self._store, name, request, token, response)
         else:
             await run_in_threadpool(self._release, name, token)
         return response
 
     @store_errors()
     def _claim(self, name: str, request: str, token: str) -> Response | None:
-        """Lock the key, or return the answer that is remembered for it."""
+        """Lock the key, or return its stored response."""
         held: bytes | None = None
         for _ in range(3):
             if self._redis.set(name, _state(request, token), nx=True, ex=self._lock_seconds):
@@ -123,7 +126,7 @@ class Idempotency:
         if state["request"] != request:
             raise FaceterError(
                 ProblemKind.IDEMPOTENCY_MISMATCH,
-                f"This {HEADER} was used for a request with other content. Use a new key for a new request.",
+                f"This {HEADER} was used for a different request. Use a new key for a new request.",
                 field=HEADER,
             )
         if state["answer"] is None:
@@ -133,32 +136,76 @@ class Idempotency:
             base64.b64decode(answer["body"]), answer["status"], {**answer["headers"], REPLAYED_HEADER: "true"}
         )
 
-    def _remember(self, name: str, request: str, token: str, response: Response) -> None:
-        """Keep the answer. What was made is made: if Redis fails now the client is still told so."""
+    def _store(self, name: str, request: str, token: str, response: Response) -> None:
+        """Store the response; failures of Redis are only logged, because the request was already executed."""
         answer = {
             "status": response.status_code,
-            "headers": {header: response.headers[header] for header in _KEPT_HEADERS if header in response.headers},
+            "headers": {header: response.headers[header] for header in _STORED_HEADERS if header in response.headers},
             "body": base64.b64encode(bytes(response.body)).decode(),
         }
         self._replace(name, token, _state(request, token, answer), self._seconds)
 
     def _release(self, name: str, token: str) -> None:
-        """Unlock the key; if that cannot be told to Redis the lock runs out by itself."""
+        """Unlock the key; if Redis fails, the lock expires."""
         self._replace(name, token, "", 0)
 
     def _replace(self, name: str, token: str, state: str, seconds: int) -> None:
-        """Put ``state`` in the place of the lock if it is still ours, or remove the lock if it is empty."""
+        """Replace the lock by ``state`` if this process still holds it; an empty state deletes the lock."""
         try:
             with store_errors():
-                self._redis.eval(_REPLACE_IF_MINE, 1, name, token, state, str(seconds))
+                self._redis.eval(_REPLACE_IF_OWNED, 1, name, token, state, str(seconds))
         except FaceterError as error:
-            _log.warning("idempotency key not settled", reason=error.detail)
+            _log.warning("idempotency key not updated", reason=error.detail)
 
     async def _renew(self, name: str, request: str, token: str) -> None:
-        """Keep the lock while the work goes on."""
+        """Renew the lock until canceled."""
         while True:
             await asyncio.sleep(self._lock_seconds / 3)
             await run_in_threadpool(self._replace, name, token, _state(request, token), self._lock_seconds)
+
+
+class OnceOnly:
+    """Dependency of every POST route that creates resources: executes each `Idempotency-Key` once.
+
+    Args:
+        request: The request.
+        idempotency_key: Its header.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                alias=HEADER,
+                description="Any unique text, such as a UUID. If the same request is sent again, the server returns "
+                "the first response (with `Idempotency-Replayed: true`) and does not execute the request twice.",
+                examples=["0b1e7d9c-4f0a-4b8e-9a53-2f6d1f0c7c11"],
+            ),
+        ] = None,
+    ) -> None:
+        self._path = request.url.path
+        self._key = idempotency_key
+        self._core = core_of(request)
+
+    async def __call__(
+        self, parts: BaseModel | Mapping[str, str | None], handler: Callable[[], Awaitable[Response]]
+    ) -> Response:
+        """Return the response of ``handler``, or the stored one of the same request; see `Idempotency.once`.
+
+        Args:
+            parts: Content of the request: its body, or the fields of its form with files by their SHA-256.
+            handler: Executes the request and returns its response.
+        """
+        fields = {"body": parts.model_dump_json()} if isinstance(parts, BaseModel) else parts
+        settings = self._core.settings
+        idempotency = Idempotency(self._core.library.redis, seconds=settings.idempotency_seconds)
+        return await idempotency.once(self._key, fingerprint("POST", self._path, fields), handler)
+
+
+Once = Annotated[OnceOnly, Depends()]
+"""Annotation of the dependency in routes."""
 
 
 def _state(request: str, token: str, answer: dict[str, object] | None = None) -> str:

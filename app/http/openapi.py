@@ -1,5 +1,7 @@
-"""The OpenAPI document and the page that shows it, with nothing fetched from elsewhere."""
+"""The OpenAPI document and its page, which loads nothing from other hosts."""
 
+import json
+import re
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -12,57 +14,65 @@ from faceter.contracts.predictions import TensorInputs
 
 _SCHEMAS: Final = "#/components/schemas/{model}"
 _NAMED_ELSEWHERE: Final = (Problem, FieldProblem, ModelMetadata, TensorInputs)
+_PAGE_SCHEMA: Final = re.compile(r"\bPage_(\w+?)_(?=\W)")
 _FASTAPIS_OWN: Final = ("HTTPValidationError", "ValidationError")
 
 DESCRIPTION: Final = """
-Faceter cuts, inspects and grades neural networks. Upload a trained ONNX model, quantize it without its training data,
-serve either over REST, grade what generative models produce, learn what units of a network detect, and translate
-images from one domain to another.
+Faceter is a REST service for neural networks in ONNX format. It quantizes models without training data and serves
+them, explains the units of a network as formulas over concepts, grades the samples of generative models, and
+translates images between two domains.
 
-**A first tour**
+**Typical requests**
 
-1. `POST /v1/models` with the ONNX file and, as `metadata`, how images become its input and the names of its classes.
+1. `POST /v1/models` with the ONNX file and `metadata`: the preprocessing of images and the names of the classes.
 2. `POST /v1/models/{id}/predict` with an image.
-3. `POST /v1/models/{id}/quantizations` with bits and minutes, or a target; it answers `202` and a job.
-4. `GET /v1/jobs/{id}` (or `/events`, live) until the job has succeeded; `result.model_id` is the quantized model, whose
-   `quantization` says what it lost and gained.
-5. `GET /v1/models/{id}/content` downloads it; `predict` serves it.
-6. `POST /v1/evaluations` with two datasets (`POST /v1/datasets`), real and generated, grades the generated one: how
-   faithful its samples are, and how diverse. `GET /v1/evaluations/{id}` has the values, `…/samples` what is wrong.
-7. `POST /v1/models/{id}/explanations` with a dataset of labelled images, signals or sentences says what each unit of
-   a layer detects. `GET /v1/explanations/{id}/units` has the formulas, `…/units/{unit}/image` shows them.
-8. `POST /v1/explanations/{id}/analyses` says what to make of that: what kinds of formulas there are, whether they go
-   with being right, whether they foretell what the model answers, what became of units in a quantized model.
-9. `POST /v1/translators` with a dataset of two domains (`A/`, `B/`) trains a translator; `…/samples` shows it while it
-   learns. `POST /v1/translators/{id}/translate` with an image answers that image in the other domain.
+3. `POST /v1/models/{id}/quantizations` with bits and minutes, or with a target. The response is `202` and a job.
+4. `GET /v1/jobs/{id}` (or `/events`, live) until the job has succeeded. `links.result` is the quantized model; its
+   `quantization` is the report on quality, size, energy and latency.
+5. `GET /v1/models/{id}/content` downloads the quantized model; `predict` runs it.
+6. `POST /v1/evaluations` with two datasets (`POST /v1/datasets`), real and generated, measures fidelity and diversity
+   of the generated samples. `GET /v1/evaluations/{id}` has the values, `…/samples` the samples to inspect.
+7. `POST /v1/models/{id}/explanations` with a dataset of labelled images, signals or sentence pairs explains the units
+   of a layer. `GET /v1/explanations/{id}/units` has the formulas, `…/units/{unit}/image` shows them.
+8. `POST /v1/explanations/{id}/analyses` analyses these formulas: kinds of abstraction, correlation with accuracy,
+   copy-paste edits that change predictions, drift of units in quantized models.
+9. `POST /v1/translators` with a dataset of two domains (`A/`, `B/`) trains a translator; `…/samples` shows progress.
+   `POST /v1/translators/{id}/translate` with an image returns the image in the other domain.
 
 **Conventions**
 
-- Lists answer `{"items": […], "next_cursor": …}`, newest first; pass `next_cursor` as `?cursor=`.
-- Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents, `application/problem+json`: `type` is
-  stable and leads to a page, `detail` says what to do, `errors` names the fields at fault. [All kinds](/problems).
-- `Idempotency-Key` on a POST that creates makes it safe to send again.
-- Times are RFC 3339 in UTC. Every answer has an `X-Request-ID`, which the logs know too.
-- `503` comes with `Retry-After`.
+- Lists are `{"items": […], "next_cursor": …}`, newest first; pass `next_cursor` as `?cursor=`.
+- Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents, `application/problem+json`: `type`
+  is stable and links to a page, `detail` says how to fix the error, `errors` lists the invalid fields.
+  [All kinds](/problems).
+- With an `Idempotency-Key`, a POST that creates a resource can be repeated safely.
+- Times are RFC 3339 in UTC. Every response has an `X-Request-ID`, which is also in the logs.
+- `503` responses have a `Retry-After` header.
 """
 
 TAGS: Final[list[dict[str, Any]]] = [
-    {"name": "models", "description": "ONNX models: upload, list, look into, download, delete."},
+    {"name": "models", "description": "ONNX models: upload, list, inspect, download, delete."},
     {"name": "predict", "description": "Run a model on images or tensors."},
-    {"name": "quantizations", "description": "Make a smaller, faster model of a model, without its training data."},
-    {"name": "datasets", "description": "Datasets to calibrate and to evaluate with, and those made without data."},
-    {"name": "evaluations", "description": "Grade what generative models produce, look at samples, compare runs."},
-    {"name": "explanations", "description": "Say what units of a network detect, as formulas over concepts."},
-    {"name": "analyses", "description": "Say what formulas of units are worth: kinds, accuracy, use, drift."},
-    {"name": "translators", "description": "Train translators of images between two domains, and translate."},
-    {"name": "jobs", "description": "Long work: follow, cancel, do again."},
-    {"name": "operations", "description": "For those who keep the service running."},
-    {"name": "problems", "description": "What each error means."},
+    {"name": "quantizations", "description": "Quantize models without training data."},
+    {
+        "name": "datasets",
+        "description": "Datasets for calibration, evaluation, explanation and training; synthetic inputs.",
+    },
+    {"name": "evaluations", "description": "Grade samples of generative models, inspect samples, compare evaluations."},
+    {"name": "explanations", "description": "Explain the units of a network as formulas over concepts."},
+    {
+        "name": "analyses",
+        "description": "Analyse explanations: abstractions, interpretability, copy-paste edits, drift.",
+    },
+    {"name": "translators", "description": "Train translators between two image domains, and translate images."},
+    {"name": "jobs", "description": "Long-running work: follow, cancel, finish early, run again."},
+    {"name": "operations", "description": "Health, readiness and monitoring."},
+    {"name": "problems", "description": "Kinds of errors and their meaning."},
 ]
 
 
 def install(app: FastAPI) -> None:
-    """Give ``app`` its OpenAPI document and serve the page's own scripts."""
+    """Set the OpenAPI document of ``app`` and serve the scripts of its page."""
     StandaloneDocs(app=app)
 
     def openapi() -> dict[str, Any]:
@@ -85,7 +95,8 @@ def install(app: FastAPI) -> None:
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with the schemas that are named by hand, and without those nobody answers with."""
+    """Return the document with the schemas that routes reference by hand, and without FastAPI's unused ones."""
+    document = _with_public_names(document)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for contract in _NAMED_ELSEWHERE:
         schema = contract.model_json_schema(ref_template=_SCHEMAS)
@@ -97,12 +108,24 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     for methods in document["paths"].values():
         for operation in methods.values():
             operation["responses"] = {
-                status: answer for status, answer in operation["responses"].items() if not _is_fastapis_own(answer)
+                status: response
+                for status, response in operation["responses"].items()
+                if not _is_fastapis_own(response)
             }
     return document
 
 
-def _is_fastapis_own(answer: dict[str, Any]) -> bool:
-    """Whether this is the 422 FastAPI adds to every operation with a parameter, in a form that is never answered."""
-    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with pages named after their items: `ModelPage` instead of `Page_ModelSummary_`."""
+    text = json.dumps(document)
+    named: dict[str, Any] = json.loads(_PAGE_SCHEMA.sub(lambda match: f"{match[1].removesuffix('Summary')}Page", text))
+    for name, schema in named["components"]["schemas"].items():
+        if name.endswith("Page"):
+            schema["title"] = name
+    return named
+
+
+def _is_fastapis_own(response: dict[str, Any]) -> bool:
+    """Return whether this is the 422 that FastAPI adds to operations with parameters but never sends."""
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
     return str(schema.get("$ref", "")).endswith(_FASTAPIS_OWN)

@@ -1,4 +1,4 @@
-"""Every error as an RFC 9457 problem document, and how the OpenAPI page lists them."""
+"""Error responses as RFC 9457 problem documents, and their OpenAPI description."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,8 +29,8 @@ _MESSAGES: Final = {
     "string_unicode": "Should be text without half characters",
 }
 
-_OF_KIND: Final = ("union_tag_invalid", "union_tag_not_found")
-"""What pydantic calls it if a body does not say which of several kinds it is."""
+_UNION_ERRORS: Final = ("union_tag_invalid", "union_tag_not_found")
+"""Pydantic's error types for a missing or invalid discriminator."""
 
 _MOST_ECHOED: Final = 200
 
@@ -58,89 +58,89 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
 
 
 def error_response(error: FaceterError, path: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the response for an error that happened at ``path``, with `Retry-After` where trying again makes sense."""
+    """Return the response for an error at ``path``, with `Retry-After` if the error has it."""
     retry = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
     return problem_response(error.problem(path), {**retry, **(headers or {})})
 
 
 def internal_error() -> FaceterError:
-    """Return the error for something nobody foresaw; it says nothing of its cause."""
+    """Return the error for an unhandled exception; it does not reveal the cause."""
     return FaceterError(
         ProblemKind.INTERNAL_ERROR,
-        "This is a defect of the server, not of your request. It was logged with the X-Request-ID of this answer; "
-        "tell the operator that id.",
+        "This is an error of the server, not of your request. It was logged with the X-Request-ID of this response; "
+        "report that id to the operator.",
     )
 
 
 def field_problems(errors: Sequence[Mapping[str, Any]], prefix: str = "") -> list[FieldProblem]:
-    """Return pydantic's errors as fields and messages, each field by its path as in the request.
+    """Return pydantic's errors as field paths and messages.
 
     Args:
         errors: From `ValidationError.errors()`.
-        prefix: The path of what was validated.
+        prefix: Path of the validated object in the request.
     """
     problems = []
     for error in errors:
         path = ".".join(str(part) for part in (prefix, *error["loc"]) if part != "")
-        problems.append(FieldProblem(field=path[:_MOST_ECHOED], message=_words(error)))
+        problems.append(FieldProblem(field=path[:_MOST_ECHOED], message=_message(error)))
     return problems
 
 
-def _words(error: Mapping[str, Any]) -> str:
-    """Return pydantic's message, in the words of a request where it speaks of Python."""
+def _message(error: Mapping[str, Any]) -> str:
+    """Return pydantic's message, with JSON terms instead of Python ones."""
     if error["type"] == "union_tag_invalid":
         return f"Should be one of {error['ctx']['expected_tags']}"
     return _MESSAGES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
 
 
 def invalid_request(errors: list[FieldProblem], kind: ProblemKind = ProblemKind.INVALID_REQUEST) -> FaceterError:
-    """Return one error that names every field at fault in its sentence too."""
-    words = "; ".join(f"{error.field}: {error.message}" for error in errors[:3])
+    """Return one error with all invalid fields; its detail names the first three."""
+    messages = "; ".join(f"{error.field}: {error.message}" for error in errors[:3])
     more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
-    return FaceterError(kind, f"{words}{more}.", errors=errors)
+    return FaceterError(kind, f"{messages}{more}.", errors=errors)
 
 
-def of_validation(error: RequestValidationError, content_type: str | None) -> FaceterError:
-    """Return what FastAPI's validation found, as one of our errors.
+def from_validation_error(error: RequestValidationError, content_type: str | None) -> FaceterError:
+    """Convert FastAPI's validation error to a `FaceterError`.
 
     Args:
-        error: What was raised.
-        content_type: The request's, since a body of another type than JSON fails validation as a whole.
+        error: The validation error.
+        content_type: Content type of the request, because a body that is not JSON fails validation as a whole.
     """
     errors = error.errors()
-    for found in errors:
-        if found["type"] == "missing" and tuple(found["loc"]) == ("body",):
+    for item in errors:
+        if item["type"] == "missing" and tuple(item["loc"]) == ("body",):
             return FaceterError(ProblemKind.INVALID_REQUEST, "There is no body; send a JSON object.", field="body")
-        if found["type"] == "json_invalid":
-            position = found["loc"][-1]
-            reason = found.get("ctx", {}).get("error", "not JSON")
+        if item["type"] == "json_invalid":
+            position = item["loc"][-1]
+            reason = item.get("ctx", {}).get("error", "not JSON")
             return FaceterError(
                 ProblemKind.MALFORMED_BODY, f"The body is not JSON: {reason} at character {position}.", field="body"
             )
-        of_body = found["loc"][0] == "body" and (len(found["loc"]) == 1 or not isinstance(error.body, dict))
-        if of_body and found["type"] != "missing" and not _is_json(content_type):
+        is_body_error = item["loc"][0] == "body" and (len(item["loc"]) == 1 or not isinstance(error.body, dict))
+        if is_body_error and item["type"] != "missing" and not _is_json(content_type):
             return FaceterError(
                 ProblemKind.UNSUPPORTED_MEDIA_TYPE,
                 f"The body must be JSON with Content-Type: application/json, not {content_type or 'without a type'}.",
             )
-    return invalid_request(field_problems([{**found, "loc": _place(found, error.body)} for found in errors]))
+    return invalid_request(field_problems([{**item, "loc": _field_path(item, error.body)} for item in errors]))
 
 
-def _place(found: Mapping[str, Any], body: object) -> tuple[int | str, ...]:
-    """Return where in a request something is wrong.
+def _field_path(item: Mapping[str, Any], body: object) -> tuple[int | str, ...]:
+    """Return the path of an invalid field in the request.
 
-    Pydantic puts the kind of a body of several kinds before its fields, which is no field of the request.
+    For discriminated unions, pydantic's path contains the discriminator value, which is not a field of the request.
     """
-    where = tuple(found["loc"])
-    if found["type"] in _OF_KIND:
-        return (*where[1:], str(found["ctx"]["discriminator"]).strip("'"))
-    if len(where) == 1:
-        return where
-    if where[0] == "body" and not isinstance(body, dict):
-        return where[:1]
-    nested = where[0] == "body" and len(where) > 2
-    of_kind = nested and isinstance(body, dict) and (body.get("kind") == where[1] or where[1] not in body)
-    return where[2:] if of_kind else where[1:]
+    path = tuple(item["loc"])
+    if item["type"] in _UNION_ERRORS:
+        return (*path[1:], str(item["ctx"]["discriminator"]).strip("'"))
+    if len(path) == 1:
+        return path
+    if path[0] == "body" and not isinstance(body, dict):
+        return path[:1]
+    nested = path[0] == "body" and len(path) > 2
+    has_kind_prefix = nested and isinstance(body, dict) and (body.get("kind") == path[1] or path[1] not in body)
+    return path[2:] if has_kind_prefix else path[1:]
 
 
 def _is_json(content_type: str | None) -> bool:
@@ -148,14 +148,14 @@ def _is_json(content_type: str | None) -> bool:
     return subtype == "application/json" or subtype.endswith("+json")
 
 
-def of_http(error: HTTPException, method: str, path: str, allowed: str = "") -> Problem:
-    """Return what Starlette or FastAPI refused, as a problem document.
+def from_http_exception(error: HTTPException, method: str, path: str, allowed: str = "") -> Problem:
+    """Convert an HTTP exception of Starlette or FastAPI to a problem document.
 
     Args:
-        error: What was raised.
-        method: The request's.
-        path: The request's.
-        allowed: The methods that the address takes, for a method it does not.
+        error: The exception.
+        method: Method of the request.
+        path: Path of the request.
+        allowed: Methods of the address, for an error of the method.
     """
     kind = _KIND_BY_STATUS.get(error.status_code)
     if kind is None:
@@ -168,48 +168,55 @@ def of_http(error: HTTPException, method: str, path: str, allowed: str = "") -> 
         if kind is ProblemKind.NOT_FOUND:
             detail = f"There is nothing at {path}. /docs lists every address."
         elif kind is ProblemKind.METHOD_NOT_ALLOWED:
-            detail = f"{path} does not take {method}, only {allowed}."
+            detail = f"{path} does not allow {method}, only {allowed}."
     return FaceterError(kind, detail).problem(path)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of ``app``'s routes with a problem document."""
+    """Install exception handlers that respond with problem documents."""
 
     @app.exception_handler(FaceterError)
     async def faceter_error(request: Request, error: FaceterError) -> Response:
-        return error_response(error, request.url.path)
+        return error_response(_with_list(error), request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def validation_error(request: Request, error: RequestValidationError) -> Response:
-        return error_response(of_validation(error, request.headers.get("content-type")), request.url.path)
+        return error_response(from_validation_error(error, request.headers.get("content-type")), request.url.path)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         path, headers = request.url.path, dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(_methods_of(app.openapi()["paths"], path))
-        return problem_response(of_http(error, request.method, path, headers.get("Allow", "")), headers)
+        return problem_response(from_http_exception(error, request.method, path, headers.get("Allow", "")), headers)
+
+
+def _with_list(error: FaceterError) -> FaceterError:
+    """Return an error for a missing resource with the address of the list of resources."""
+    resource = error.extra.get("resource")
+    if error.kind is not ProblemKind.NOT_FOUND or resource is None:
+        return error
+    return FaceterError(error.kind, f"{error.detail} GET /v1/{resource} lists the existing ones.", **error.extra)
 
 
 def _methods_of(templates: Mapping[str, Iterable[str]], path: str) -> list[str]:
-    """Return the methods an address takes, as the OpenAPI document has them.
+    """Return the methods of an address, from the OpenAPI document.
 
-    The router that refused a method knows only the first of the routes at that address.
+    The exception of the router contains only the methods of the first route at that address.
     """
     methods = {
         method.upper()
-        for template, known in templates.items()
+        for template, operations in templates.items()
         if compile_path(template)[0].match(path)
-        for method in known
+        for method in operations
     }
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def documented(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
-    """Return FastAPI's `responses` for an operation that can fail in these ways, an example of each.
+    """Return FastAPI's `responses` for the problem kinds of an operation, with an example of each.
 
-    The kinds every operation shares (`INTERNAL_ERROR`, and `STORE_UNAVAILABLE` where Redis is asked) are for the
-    caller to name too: what is listed is what can happen.
+    Common kinds (`INTERNAL_ERROR`, and `STORE_UNAVAILABLE` for operations that use Redis) must be given too.
     """
     by_status: dict[int, list[ProblemKind]] = {}
     for kind in kinds:
@@ -236,5 +243,5 @@ def documented(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
 
 
 def example(kind: ProblemKind) -> dict[str, Any]:
-    """Return an example document of a kind."""
+    """Return an example problem document of a kind."""
     return FaceterError(kind, f"{kind.title}.").problem("/v1/models").model_dump(mode="json")

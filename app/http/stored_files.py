@@ -1,4 +1,4 @@
-"""A stored file as an HTTP response: ETag, conditional requests, ranges, HEAD."""
+"""HTTP responses with stored files: ETag, conditional requests, ranges, HEAD."""
 
 import re
 from collections.abc import Callable
@@ -26,9 +26,9 @@ class FileContent(Response):
         path: The file.
         start: First byte.
         length: Number of bytes.
-        status_code: 200, or 206 for a part.
-        headers: Sent as they are.
-        media_type: Of the file.
+        status_code: 200, or 206 for a range.
+        headers: Further headers.
+        media_type: Media type of the file.
     """
 
     def __init__(
@@ -44,47 +44,48 @@ class FileContent(Response):
         self.init_headers({**headers, "Content-Length": str(length)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; nothing of the file to HEAD (see `app.http.middleware.request_log.HeadAsGet`)."""
+        """Send the response, without content for HEAD (see `app.http.middleware.head.HeadAsGet`)."""
         head = scope.get("head", False)
         async with await anyio.open_file(self._path, "rb") as file:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            left = 0 if head else self._length
+            remaining = 0 if head else self._length
             await file.seek(self._start)
-            while left:
-                chunk = await file.read(min(left, _CHUNK_BYTES))
+            while remaining:
+                chunk = await file.read(min(remaining, _CHUNK_BYTES))
                 if not chunk:
-                    raise RuntimeError(f"the file {self._path} is shorter than it was")
-                left -= len(chunk)
+                    raise RuntimeError(f"the file {self._path} was truncated")
+                remaining -= len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
 
 def content_response(request: Request, path: Path, *, sha256: str, filename: str, media_type: str) -> Response:
-    """Return the response to a GET or HEAD for a stored file.
+    """Return the response to GET or HEAD for a stored file.
 
-    One byte range is served, or 416 answered if it begins after the file's end; of several, or of one that cannot be
-    understood, the whole file is sent instead, as HTTP allows.
+    A single byte range is supported; 416 is returned if it begins after the end of the file. For several or invalid
+    ranges the whole file is sent, as HTTP allows.
 
     Args:
-        request: Its `If-None-Match`, `Range` and `If-Range` are heeded.
+        request: With the headers `If-None-Match`, `Range` and `If-Range`.
         path: The file.
-        sha256: Of its bytes; the ETag.
-        filename: What a browser should save it as.
-        media_type: Of the file.
+        sha256: SHA-256 of the file; the ETag.
+        filename: Suggested file name.
+        media_type: Media type of the file.
     """
     etag = f'"{sha256}"'
     size = path.stat().st_size
-    common = {**_cached(etag), "Accept-Ranges": "bytes"}
+    common = {**_cache_headers(etag), "Accept-Ranges": "bytes"}
     if _matches(request.headers, etag):
         return Response(status_code=304, headers=common)
     headers = {**common, "Content-Disposition": _disposition(filename)}
     start, length = 0, size
-    wanted = _wanted_range(request.headers, etag, size)
-    if wanted is not None:
-        start, end = wanted
+    byte_range = _requested_range(request.headers, etag, size)
+    if byte_range is not None:
+        start, end = byte_range
         if start >= size:
             error = FaceterError(
-                ProblemKind.RANGE_NOT_SATISFIABLE, f"The file has {size} bytes, and none of those asked for."
+                ProblemKind.RANGE_NOT_SATISFIABLE,
+                f"The file has {size} bytes, none of which is in the requested range.",
             )
             return error_response(error, request.url.path, {"Content-Range": f"bytes */{size}"})
         length = min(end, size - 1) - start + 1
@@ -93,47 +94,49 @@ def content_response(request: Request, path: Path, *, sha256: str, filename: str
         path,
         start=start,
         length=length,
-        status_code=200 if wanted is None else 206,
+        status_code=200 if byte_range is None else 206,
         headers=headers,
         media_type=media_type,
     )
 
 
-def made_response(request: Request, make: Callable[[], bytes], *, tag: str, filename: str, media_type: str) -> Response:
-    """Return the response to a GET for what is made on demand; nothing is made if the client has it.
+def generated_response(
+    request: Request, generate: Callable[[], bytes], *, tag: str, filename: str, media_type: str
+) -> Response:
+    """Return the response to GET for content generated on demand, unless the client has the current version.
 
     Args:
-        request: Its `If-None-Match` is heeded.
-        make: Makes it.
-        tag: Names all it is made of; the ETag.
-        filename: What a browser should save it as.
-        media_type: Of what is made.
+        request: With the header `If-None-Match`.
+        generate: Returns the content.
+        tag: Digest of everything the content depends on; the ETag.
+        filename: Suggested file name.
+        media_type: Media type of the content.
     """
-    common = _cached(f'"{tag}"')
+    common = _cache_headers(f'"{tag}"')
     if _matches(request.headers, common["ETag"]):
         return Response(status_code=304, headers=common)
     headers = {**common, "Content-Disposition": _disposition(filename)}
-    return Response(make(), headers=headers, media_type=media_type)
+    return Response(generate(), headers=headers, media_type=media_type)
 
 
-def _cached(etag: str) -> dict[str, str]:
+def _cache_headers(etag: str) -> dict[str, str]:
     return {"ETag": etag, "Cache-Control": "private, no-cache"}
 
 
 def _matches(headers: Headers, etag: str) -> bool:
-    given = headers.get("if-none-match")
-    if given is None:
+    if_none_match = headers.get("if-none-match")
+    if if_none_match is None:
         return False
-    tags = [tag.strip().removeprefix("W/") for tag in given.split(",")]
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return "*" in tags or etag in tags
 
 
-def _wanted_range(headers: Headers, etag: str, size: int) -> tuple[int, int] | None:
-    """Return the first and last byte asked for, or None for the whole file."""
-    asked = _ONE_RANGE.fullmatch(headers.get("range", "").strip())
-    if asked is None or headers.get("if-range", etag) != etag:
+def _requested_range(headers: Headers, etag: str, size: int) -> tuple[int, int] | None:
+    """Return the first and last byte of the requested range, or None for the whole file."""
+    match = _ONE_RANGE.fullmatch(headers.get("range", "").strip())
+    if match is None or headers.get("if-range", etag) != etag:
         return None
-    first, last = asked[1], asked[2]
+    first, last = match[1], match[2]
     if not first and not last:
         return None
     if not first:

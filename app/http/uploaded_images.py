@@ -1,32 +1,19 @@
-"""Images that come with a request: as a form's files, or as the body itself."""
-
-from dataclasses import dataclass
+"""Uploaded images: files of a form, or the body itself."""
 
 from fastapi import Request
 
 from app.http.forms import MEDIA_TYPE as FORM
 from app.http.forms import read_form
+from app.services.images import UploadedImage
 from faceter.contracts.settings import Settings
 
 
-@dataclass(frozen=True)
-class UploadedImage:
-    """An image file that was sent."""
-
-    name: str
-    """What to call it in an error."""
-    content: bytes
-    """The file."""
-    field: str | None = None
-    """Where it is in the request."""
-
-
 async def uploaded_images(request: Request, settings: Settings) -> list[UploadedImage] | None:
-    """Return the images of a request; None if its body is neither a form nor an image by its type.
+    """Return the images of a request; None if its media type is neither a form nor an image.
 
     Args:
         request: Its body has not been read.
-        settings: `max_batch` limits the files of a form.
+        settings: `max_batch` is the maximum number of files.
 
     Raises:
         FaceterError: See `read_form`.
@@ -36,7 +23,7 @@ async def uploaded_images(request: Request, settings: Settings) -> list[Uploaded
         return [UploadedImage("the body", await request.body())]
     if content_type != FORM:
         return None
-    async with read_form(request, settings, files=("file",), fields=(), most_files=settings.max_batch) as form:
+    async with read_form(request, settings, files=("file",), fields=(), max_files=settings.max_batch) as form:
         files = form.files.get("file", [])
         return [
             UploadedImage(
@@ -49,5 +36,5 @@ async def uploaded_images(request: Request, settings: Settings) -> list[Uploaded
 
 
 def media_type_of(request: Request) -> str:
-    """Return the media type of a request's body, in lower case, without parameters."""
+    """Return the media type of a request's body in lower case, without parameters."""
     return request.headers.get("content-type", "").split(";")[0].strip().lower()

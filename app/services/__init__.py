@@ -1,1 +1,1 @@
-"""What the API does, one folder per resource; nothing here knows of HTTP."""
+"""The service layer of the API, one folder per resource; independent of HTTP."""

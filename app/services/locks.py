@@ -1,4 +1,4 @@
-"""Sees to resources while they are used: held while a job that reads them is made, lent while their files are read."""
+"""Locks on resources, and reads of files that may be deleted concurrently."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 
 @contextmanager
-def holding(redis: Redis, ids: Iterable[str]) -> Iterator[None]:
-    """Hold models and datasets still for the length of the block, against every other process that does the same.
+def locked(redis: Redis, ids: Iterable[str]) -> Iterator[None]:
+    """Lock resources during the block, across all processes.
 
     Args:
-        redis: Where the locks are.
-        ids: What to hold; locked in one order everywhere, so that nobody waits in a circle.
+        redis: The store.
+        ids: The resources; always locked in the same order, to avoid deadlocks.
 
     Raises:
-        FaceterError: `OVERLOADED`, with `retry_after`, if someone else holds one of them too long.
+        FaceterError: `OVERLOADED`, with `retry_after`, if another process holds one of the locks too long.
     """
     with ExitStack() as stack:
         for id in sorted(set(ids)):
@@ -45,15 +45,14 @@ def holding(redis: Redis, ids: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def lent(get: Callable[[str], T], id: str) -> Iterator[T]:
-    """Lend a record for work on its files.
+def reading(get: Callable[[str], T], id: str) -> Iterator[T]:
+    """Get a record whose files are read in the block.
 
     Args:
         get: Returns the record of an id, or raises `NOT_FOUND`.
-        id: Which.
 
     Raises:
-        FaceterError: `NOT_FOUND`, also if a file is gone in the block because the record was deleted meanwhile.
+        FaceterError: `NOT_FOUND`, also if a file is missing because the record was deleted meanwhile.
     """
     record = get(id)
     try:
@@ -69,22 +68,22 @@ def _release(lock: Lock) -> None:
         with store_errors():
             lock.release()
     except LockError:
-        # It ran out while it was held; whoever holds it now is not to be disturbed.
+        # The lock expired while it was held; another process may hold it now.
         return
 
 
 def check_unused(queue: JobQueue, id: str) -> None:
-    """Raise if a queued or running job reads this model or dataset.
+    """Raise if a queued or running job reads this resource.
 
     Raises:
-        FaceterError: `RESOURCE_IN_USE`, with the ids of the jobs.
+        FaceterError: `RESOURCE_IN_USE`, with the ids of the jobs as `job_ids`.
     """
     jobs = queue.jobs_using(id)
     if jobs:
-        named = ", ".join(jobs[:_MOST_NAMED]) + (f" and {len(jobs) - _MOST_NAMED} more" * (len(jobs) > _MOST_NAMED))
+        job_names = ", ".join(jobs[:_MOST_NAMED]) + (f" and {len(jobs) - _MOST_NAMED} more" * (len(jobs) > _MOST_NAMED))
         them = "it" if len(jobs) == 1 else "them"
         raise FaceterError(
             ProblemKind.RESOURCE_IN_USE,
-            f"{id} is used by {named}. Wait for {them} to end, or cancel {them} with DELETE /v1/jobs/ID.",
-            jobs=jobs,
+            f"{id} is used by {job_names}. Wait for {them} to end, or cancel {them}.",
+            job_ids=jobs,
         )

@@ -1,55 +1,33 @@
-"""Lists that are more than pages newest first: cursors of their own, records one by one, pages sorted by some value."""
+"""Iteration over all records of a collection, and pages sorted by a value."""
 
-import base64
-import binascii
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
-from pydantic import FiniteFloat, TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter
 
-from faceter.contracts.base import Page
-from faceter.store.newest_first import not_our_cursor
-from faceter.store.records import Record, Records
+from faceter.contracts.base import Page, StoredRecord
+from faceter.store.cursors import decode_cursor, encode_cursor, foreign_cursor
+from faceter.store.records import Records
 
 T = TypeVar("T")
-C = TypeVar("C")
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=StoredRecord)
 
-_AT_A_TIME: Final = 100
+_PAGE_SIZE: Final = 100
 
 _Rank = tuple[bool, FiniteFloat, str]
 _SORTED: Final[TypeAdapter[tuple[str, _Rank]]] = TypeAdapter(tuple[str, _Rank])
 
 
-def encode_cursor(adapter: TypeAdapter[C], place: C) -> str:
-    """Return a place in a list as an opaque cursor."""
-    return base64.urlsafe_b64encode(adapter.dump_json(place)).decode().rstrip("=")
-
-
-def decode_cursor(adapter: TypeAdapter[C], cursor: str) -> C:
-    """Return the place a cursor stands for.
-
-    Raises:
-        FaceterError: `INVALID_REQUEST` on field `cursor`, if no such list handed it out.
-    """
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return adapter.validate_json(text, strict=False)
-    except (binascii.Error, ValueError, ValidationError) as error:
-        raise not_our_cursor() from error
-
-
-def walked(records: Records[R], where: Callable[[R], bool], cursor: str | None = None) -> Iterator[R]:
-    """Yield records newest first, some read at a time.
+def iterate_records(records: Records[R], where: Callable[[R], bool], cursor: str | None = None) -> Iterator[R]:
+    """Yield records newest first, reading them in pages.
 
     Args:
-        records: The collection.
-        where: Keeps only those it is true for.
-        cursor: Where to begin.
+        where: Only records for which it is true are yielded.
+        cursor: Start after this position.
     """
     while True:
-        page = records.page(_AT_A_TIME, cursor, where)
+        page = records.page(_PAGE_SIZE, cursor, where)
         yield from page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -65,31 +43,31 @@ def sorted_page(
     value: Callable[[T], float | None],
     id: Callable[[T], str],
 ) -> Page[T]:
-    """Return one page of records sorted by a value, those that have none last, ties by id.
+    """Return one page of records sorted by a value; records without one are last, ties are ordered by id.
 
-    Pages neither repeat nor skip what stays there and keeps its value while others come and go. No more records than
-    the page has are held at a time.
+    Pages neither repeat nor skip records that exist with an unchanged value during paging. Memory is bounded by the
+    size of the page.
 
     Args:
-        records: All of them, in any order.
-        order: What they are sorted by; a cursor is good for one order only.
-        limit: Most items of the page, at least 1.
-        cursor: `next_cursor` of the page before.
-        value: What they are sorted by, the smallest first.
-        id: Tells records apart.
+        records: All records, in any order.
+        order: Name of the order; a cursor is valid for one order only.
+        limit: Maximum number of items, at least 1.
+        cursor: `next_cursor` of the previous page.
+        value: Sort key, ascending; None if the record has no value.
+        id: Returns the id of a record.
 
     Raises:
-        FaceterError: `INVALID_REQUEST` on field `cursor` if it is not of a list in this order.
+        FaceterError: `INVALID_REQUEST` on field `cursor` if it belongs to another order.
     """
     after: _Rank | None = None
     if cursor:
-        named, after = decode_cursor(_SORTED, cursor)
-        if named != order:
-            raise not_our_cursor()
+        cursor_order, after = decode_cursor(_SORTED, cursor)
+        if cursor_order != order:
+            raise foreign_cursor()
 
     def rank(record: T) -> _Rank:
-        found = value(record)
-        return found is None, found or 0.0, id(record)
+        number = value(record)
+        return number is None, number or 0.0, id(record)
 
     ranked = ((rank(record), record) for record in records)
     rest = (pair for pair in ranked if after is None or pair[0] > after)

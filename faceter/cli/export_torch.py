@@ -1,8 +1,8 @@
-"""A torch module to ONNX with its BatchNorm layers kept, on the user's own machine.
+"""Exports a torch module to ONNX with its BatchNorm layers kept, on the user's own machine.
 
-The service takes ONNX alone, because reading a pickled model runs the code in it. Data-free methods live on the
-statistics that BatchNorm layers carry, and torch's exporter folds these layers away when it optimizes; so it is kept
-from optimizing, and only constants are folded afterwards.
+The service accepts only ONNX, because unpickling a model runs arbitrary code. Data-free methods need the statistics of
+BatchNorm layers, which torch's exporter folds away when it optimizes; so its optimizer is switched off, and only
+constants are folded afterwards.
 """
 
 import importlib
@@ -24,7 +24,7 @@ _SEED = 0
 
 
 class ExportError(RuntimeError):
-    """The module cannot be exported; the message says why and what to do."""
+    """The module cannot be exported; the message gives the reason and the remedy."""
 
 
 def export_file(
@@ -36,10 +36,10 @@ def export_file(
     input_name: str = "image",
     dynamic_batch: bool = True,
 ) -> str:
-    """Export what ``target`` names to the file ``output``, whole or not at all.
+    """Export a module to the file ``output``, which is written atomically.
 
     Args:
-        target: ``MODULE:CALLABLE``; imported with the current folder first on the path.
+        target: ``MODULE:CALLABLE``, imported with the current folder first on the path.
         input_shape: Shape of the float32 input, batch first.
         output: The file to write.
         opset: Version of the standard operator set.
@@ -47,10 +47,10 @@ def export_file(
         dynamic_batch: Whether the batch size may vary.
 
     Returns:
-        A sentence on what was written.
+        A summary of the model.
 
     Raises:
-        ExportError: If there is no such module, it cannot be exported faithfully, or the file cannot be written.
+        ExportError: If there is no such module, its outputs change on export, or the file cannot be written.
     """
     model = export(load(target), input_shape, opset=opset, input_name=input_name, dynamic_batch=dynamic_batch)
     content = model.SerializeToString()
@@ -69,10 +69,10 @@ def export_file(
 
 
 def load(target: str) -> "torch.nn.Module":
-    """Return the torch module that ``MODULE:CALLABLE`` names or makes.
+    """Return the torch module that ``MODULE:CALLABLE`` names or returns.
 
     Raises:
-        ExportError: If the name leads nowhere, or to something else.
+        ExportError: If it cannot be imported or is no module.
     """
     import torch
 
@@ -84,23 +84,23 @@ def load(target: str) -> "torch.nn.Module":
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        made: Any = importlib.import_module(module_name)
+        module: Any = importlib.import_module(module_name)
     except ImportError as error:
         raise ExportError(f"Module {module_name!r} cannot be imported: {error}.") from error
     try:
         for name in attribute.split("."):
-            made = getattr(made, name)
+            module = getattr(module, name)
     except AttributeError as error:
         raise ExportError(f"Module {module_name!r} has no {attribute!r}.") from error
-    if not isinstance(made, torch.nn.Module):
-        if not callable(made):
+    if not isinstance(module, torch.nn.Module):
+        if not callable(module):
             raise ExportError(
-                f"{target} is a {type(made).__name__}, neither a torch module nor something that makes one."
+                f"{target} is a {type(module).__name__}, neither a torch module nor a callable that returns one."
             )
-        made = made()
-    if not isinstance(made, torch.nn.Module):
-        raise ExportError(f"{target} gave a {type(made).__name__}, not a torch.nn.Module.")
-    return made
+        module = module()
+    if not isinstance(module, torch.nn.Module):
+        raise ExportError(f"{target} returned a {type(module).__name__}, not a torch.nn.Module.")
+    return module
 
 
 def export(
@@ -114,7 +114,7 @@ def export(
     """Return ``module`` as an ONNX model with every BatchNorm layer kept, checked against torch by ONNX Runtime.
 
     Args:
-        module: Takes one float32 tensor, gives a tensor or several. It is moved to the CPU, into evaluation mode.
+        module: Takes one float32 tensor, returns one or several. It is moved to the CPU and set to evaluation mode.
         input_shape: Shape of the input, batch first.
         opset: Version of the standard operator set.
         input_name: Name of the input in the graph.
@@ -129,7 +129,7 @@ def export(
     from onnxscript import optimizer
 
     module = module.cpu().eval()
-    # torch.export takes a batch of one for a constant, so a batch that may vary is shown as two.
+    # torch.export treats a batch size of one as constant, so a dynamic batch is traced with two.
     batch = max(2, input_shape[0]) if dynamic_batch else input_shape[0]
     example = _example(batch, input_shape)
     outputs, norms = _run(module, example)
@@ -155,7 +155,7 @@ def export(
         hint = " If only one batch size works, add --static-batch." if dynamic_batch else ""
         raise ExportError(f"torch cannot export the module: {_innermost(error)}.{hint}") from error
     for node in model.graph.node:
-        del node.metadata_props[:]  # the exporter's stack traces, with paths of this machine
+        del node.metadata_props[:]  # the exporter's stack traces, which contain local paths
     _check(model, module, norms, input_name, [batch, batch + 1] if dynamic_batch else [batch], input_shape)
     return model
 
@@ -168,7 +168,7 @@ def _example(batch: int, input_shape: Sequence[int]) -> "torch.Tensor":
 
 
 def _run(module: "torch.nn.Module", example: "torch.Tensor") -> tuple[list["torch.Tensor"], int]:
-    """Return the outputs of ``module`` and how many BatchNorm layers were called on the way."""
+    """Return the outputs of ``module`` and the number of BatchNorm calls."""
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -191,7 +191,7 @@ def _run(module: "torch.nn.Module", example: "torch.Tensor") -> tuple[list["torc
             hook.remove()
     outputs = [result] if isinstance(result, torch.Tensor) else list(result) if isinstance(result, list | tuple) else []
     if not outputs or not all(isinstance(output, torch.Tensor) for output in outputs):
-        raise ExportError(f"The module must give a tensor or a tuple of tensors, not a {type(result).__name__}.")
+        raise ExportError(f"The module must return a tensor or a tuple of tensors, not a {type(result).__name__}.")
     return outputs, len(calls)
 
 
@@ -209,16 +209,18 @@ def _check(
 
     kept = _count(model, "BatchNormalization")
     if kept != norms:
-        raise ExportError(f"The module calls {norms} BatchNorm layers, but {kept} came through the export.")
+        raise ExportError(f"The module calls {norms} BatchNorm layers, but {kept} remain after the export.")
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for batch in batches:
         example = _example(batch, input_shape)
         expected, _ = _run(module, example)
         actual = session.run(None, {input_name: example.numpy()})
-        for name, ours, theirs in zip((output.name for output in model.graph.output), actual, expected, strict=True):
-            reference = theirs.numpy()
-            difference = float(np.max(np.abs(ours - reference), initial=0.0))
+        for name, output, reference_output in zip(
+            (output.name for output in model.graph.output), actual, expected, strict=True
+        ):
+            reference = reference_output.numpy()
+            difference = float(np.max(np.abs(output - reference), initial=0.0))
             if not difference <= _TOLERANCE * max(1.0, float(np.max(np.abs(reference), initial=0.0))):
                 raise ExportError(f"ONNX Runtime's {name!r} differs from torch's by up to {difference:.3g}.")
 
@@ -235,7 +237,7 @@ def _innermost(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about its own insides from the user's screen."""
+    """Suppress the exporter's internal warnings."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The ``faceter`` command: brings the service up, or one part of it, and exports models from torch."""
+"""The ``faceter`` command: starts the service or one of its processes, and exports models from torch."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from faceter.contracts.settings import Settings
 
 application = typer.Typer(
     name="faceter",
-    help="Cuts, inspects and grades neural networks, over REST.",
+    help="Quantizes, explains and evaluates neural networks, over REST.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -28,7 +28,7 @@ Port = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder for everything kept here.", show_default="FACETER_DATA_DIR or faceter-data"),
+    typer.Option(help="Folder of all data.", show_default="FACETER_DATA_DIR or faceter-data"),
 ]
 
 
@@ -37,8 +37,8 @@ def main() -> None:
     application()
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"faceter {version('faceter')}")
@@ -48,7 +48,7 @@ def _version(wanted: bool) -> None:
 @application.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     pass
@@ -58,14 +58,15 @@ def _options(
 def up(
     port: Port = None,
     host: Host = None,
-    workers: Annotated[int, typer.Option(help="Worker processes, each doing one job at a time.", min=0)] = 1,
+    workers: Annotated[int, typer.Option(help="Worker processes, each running one job at a time.", min=0)] = 1,
     data_dir: DataDir = None,
 ) -> None:
-    """Bring everything up: the API, workers and, unless FACETER_REDIS_URL is set, an embedded Valkey."""
+    """Start everything: the API, workers and, unless FACETER_REDIS_URL is set, an embedded Valkey."""
     from importlib.metadata import version
 
     from faceter.processes.embedded_store import EmbeddedValkeyError
-    from faceter.processes.supervisor import Supervisor, SupervisorError
+    from faceter.processes.errors import SupervisorError
+    from faceter.processes.supervisor import Supervisor
 
     settings = _settings(port=port, host=host, data_dir=data_dir)
     typer.echo(f"Faceter {version('faceter')}, process {os.getpid()}, data in {settings.data_dir.absolute()}")
@@ -83,6 +84,7 @@ def api(port: Port = None, host: Host = None, data_dir: DataDir = None) -> None:
 
     from app.main import run_api
 
+    _check_data(settings)
     run_api(settings)
 
 
@@ -95,18 +97,34 @@ def worker(data_dir: DataDir = None) -> None:
     from workers.main import run_worker
 
     set_up_logs(settings)
+    _check_data(settings)
     run_worker(settings)
+
+
+def _check_data(settings: Settings) -> None:
+    """Leave with a message if the data is of another version; a store that is away is waited for later."""
+    from faceter.contracts.errors import FaceterError
+    from faceter.store.connection import connect
+    from faceter.store.schema import SchemaVersionError, check_schema
+
+    with connect(settings) as redis:
+        try:
+            check_schema(redis)
+        except SchemaVersionError as error:
+            _fail(str(error))
+        except FaceterError:
+            return
 
 
 @application.command()
 def health(port: Port = None, host: Host = None) -> None:
-    """Say whether the API of this machine is alive; the exit status is 0 if so, else 1."""
-    from faceter.processes.supervisor import answers, local_url
+    """Check whether the API of this machine responds; the exit status is 0 if so, else 1."""
+    from faceter.processes.addresses import local_url, responds
 
     settings = _settings(port=port, host=host)
     url = local_url(settings.host, settings.port)
-    alive = answers(f"{url}/healthz")
-    typer.echo(f"{url} {'is alive' if alive else 'does not answer'}")
+    alive = responds(f"{url}/healthz")
+    typer.echo(f"{url} {'is alive' if alive else 'does not respond'}")
     raise typer.Exit(0 if alive else 1)
 
 
@@ -114,8 +132,8 @@ def health(port: Port = None, host: Host = None) -> None:
 def show_settings(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print every setting, its value and where it came from; passwords in addresses are masked."""
-    rows = _described(_settings())
+    """Print every setting with its value and source; passwords in URLs are masked."""
+    rows = _rows(_settings())
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -125,9 +143,19 @@ def show_settings(
         typer.echo("  ".join(str(cell).ljust(width) for cell, width in cells) + f"  {row['description']}")
 
 
+@application.command("openapi")
+def show_openapi() -> None:
+    """Print the API's OpenAPI document, JSON."""
+    from app.main import create_app
+
+    typer.echo(json.dumps(create_app(_settings()).openapi(), indent=1, ensure_ascii=False, sort_keys=True))
+
+
 @application.command("export-torch")
 def export_torch(
-    target: Annotated[str, typer.Argument(metavar="MODULE:CALLABLE", help="Called without arguments, gives a module.")],
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE:CALLABLE", help="Called without arguments; returns a module.")
+    ],
     input_shape: Annotated[str, typer.Option(help="Shape of the input, such as 1,3,32,32.")],
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("model.onnx"),
     opset: Annotated[int, typer.Option(help="Version of the standard operators.", min=18, max=21)] = 18,
@@ -136,9 +164,9 @@ def export_torch(
 ) -> None:
     """Export a torch module to ONNX with its BatchNorm layers kept, on your own machine.
 
-    This is the safe way in: the service takes no pickled model, since reading one runs the code in it.
+    The service accepts no pickled models, because unpickling runs arbitrary code.
     MODULE is imported from the current folder or the environment; CALLABLE is a class or function that
-    gives the trained module (or the module itself). The result is compared with torch before it is written.
+    returns the trained module (or the module itself). The result is compared with torch before it is written.
     """
     from faceter.cli.export_torch import ExportError, export_file
 
@@ -162,7 +190,7 @@ def _shape(text: str) -> tuple[int, ...]:
     except ValueError:
         sizes = ()
     if not sizes or min(sizes) < 1:
-        _fail(f"--input-shape takes positive whole numbers with commas between, such as 1,3,32,32, not {text!r}.")
+        _fail(f"--input-shape takes positive integers separated by commas, such as 1,3,32,32, not {text!r}.")
     return sizes
 
 
@@ -177,8 +205,8 @@ def _settings(**options: Any) -> Settings:
         _fail("The settings cannot be used.\n" + "\n".join(problems))
 
 
-def _described(settings: Settings) -> list[dict[str, Any]]:
-    from faceter.processes.supervisor import masked
+def _rows(settings: Settings) -> list[dict[str, Any]]:
+    from faceter.processes.addresses import mask_password
 
     environment, env_file = EnvSettingsSource(Settings)(), DotEnvSettingsSource(Settings)()
     rows = []
@@ -188,7 +216,7 @@ def _described(settings: Settings) -> list[dict[str, Any]]:
         row = {
             "name": name,
             "variable": f"FACETER_{name.upper()}",
-            "value": masked(shown) if isinstance(shown, str) and "://" in shown else shown,
+            "value": mask_password(shown) if isinstance(shown, str) and "://" in shown else shown,
             "source": "environment" if name in environment else ".env file" if name in env_file else "default",
             "description": about.description,
         }

@@ -1,1 +1,1 @@
-"""What both sides agree on: settings, errors, resources, job specifications, results. Pydantic only."""
+"""Data types shared by the API and the workers: settings, errors, resources, jobs, results. Pydantic only."""

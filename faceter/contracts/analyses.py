@@ -1,331 +1,363 @@
-"""Analyses of an explanation: kinds of formulas, whether they matter, how to use them, how they drift."""
+"""Analyses of an explanation: abstractions, interpretability, copy-paste edits, drift."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 
-from faceter.contracts.base import Contract, Provenance, Sha256, StoredFile, Timestamp
+from faceter.contracts.base import Contract, Provenance, Sha256, StoredFile, StoredRecord, Timestamp
 
 AnalysisKind = Literal["abstractions", "interpretability", "copy_paste", "drift"]
-"""What can be analysed."""
+"""Kind of an analysis."""
 
 
 class AbstractionsRequest(Contract):
-    """Sort formulas by what kind of abstraction they are."""
+    """Request to classify formulas by kind of abstraction."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     kind: Literal["abstractions"] = "abstractions"
-    """What is analysed."""
+    """Kind of the analysis."""
     taxonomy: dict[str, list[str]] | None = Field(
         default=None, examples=[{"vehicle": ["car", "bicyclist"], "ground": ["road", "pavement"]}]
     )
-    """Names of concepts by group, as formulas write them (`car`, `hyp:tok:dog`): those of one group are related."""
+    """Groups of related concepts, by name of the group; concepts are named as in formulas (`car`, `hyp:tok:dog`)."""
     embedding: dict[str, list[float]] | None = Field(default=None, examples=[{"car": [0.1, 0.9], "road": [0.2, 0.8]}])
-    """A vector for each concept: those whose cosine is at least `related_from` are related. For text pairs the vectors
-    of the dataset are taken if there are any and neither this nor `taxonomy` is given."""
+    """A vector for each concept: concepts with a cosine similarity of at least `related_from` are related. Without
+    this and without `taxonomy`, text pairs use the vectors of the dataset, if it has any."""
     related_from: float = Field(default=0.4, ge=-1, le=1)
-    """The least cosine of related concepts."""
+    """Minimum cosine similarity of related concepts."""
     together_from: float = Field(default=0.0, examples=[0.0])
-    """Concepts go together if they are in the same samples more often than chance, or in every sample: if their
-    pointwise mutual information over samples, in nats, is at least this."""
+    """Minimum pointwise mutual information over samples, in nats, of concepts that count as co-occurring. At 0 they
+    occur in the same samples at least as often as by chance."""
 
 
 class InterpretabilityRequest(Contract):
-    """See whether units that are explained well are those with which the model is right."""
+    """Request to correlate the IoU of formulas with the accuracy of the model where units fire."""
 
     kind: Literal["interpretability"] = "interpretability"
-    """What is analysed."""
+    """Kind of the analysis."""
     dataset_id: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of a labelled dataset to count on: `images` for a classifier of images, `detection` for a detector, whose
-    recall of boxes is then taken. The explanation's own if not given, which must be labelled."""
+    """Id of a labelled dataset: `images` for an image classifier, `detection` for a detector, for which recall of boxes
+    is used instead of accuracy. By default the probe dataset, which must then be labelled."""
     min_samples: int = Field(default=10, ge=2)
-    """Units that fire in fewer samples (boxes) are left out."""
+    """Units that fire in fewer samples (boxes) are excluded."""
 
 
 class CopyPasteRequest(Contract):
-    """Change inputs by what formulas say, and see whether predictions follow."""
+    """Request to edit inputs as formulas propose and measure the change of predictions."""
 
     kind: Literal["copy_paste"] = "copy_paste"
-    """What is analysed."""
+    """Kind of the analysis."""
     label: str = Field(min_length=1, max_length=200, examples=["contradiction"])
-    """The class to bring about."""
+    """Name of the target class."""
     units: int = Field(default=10, ge=1, le=100)
-    """How many units of the highest weight to the class, and of the lowest, to read formulas of. Where there are no
-    weights (detectors), units go with a class by the correlation of their firing with its score. Images are only
-    added to: units of the lowest weight are for text."""
+    """Number of units with the highest weight to the target class, and with the lowest, whose formulas propose edits.
+    Without weights (detectors), units are ranked by the correlation of their firing with the score of the class.
+    Regions are only added to images, so units with the lowest weight are used for text only."""
     tries: int = Field(default=200, ge=10, le=10_000)
-    """How many inputs to change, and as many with random concepts beside them."""
+    """Number of inputs to edit; the same number of control edits use random concepts."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Random seed; equal seeds give equal results."""
 
 
 class DriftRequest(Contract):
-    """See what became of each unit in models made from this one."""
+    """Request to compare units between models of one origin."""
 
     kind: Literal["drift"] = "drift"
-    """What is analysed."""
+    """Kind of the analysis."""
     model_ids: Annotated[list[str], Field(min_length=1, max_length=16)] = Field(examples=[["mdl_7c1m5w9q3v0r8t2x6y4z"]])
-    """Ids of the models: of one origin with the explained one, such as its quantized ones, and with layers of the same
-    names."""
+    """Ids of models of the same origin as the explained model, such as its quantized models, with equal layer names."""
 
 
 AnalysisRequest = Annotated[
     AbstractionsRequest | InterpretabilityRequest | CopyPasteRequest | DriftRequest, Field(discriminator="kind")
 ]
-"""What to analyse."""
+"""Request for an analysis."""
 
 
 class Abstraction(StrEnum):
-    """What kind of abstraction a formula is (Mu & Andreas 2020, section 5)."""
+    """Kind of abstraction of a formula (Mu & Andreas 2020, section 5)."""
 
     SINGLE = "single"
-    """One concept."""
+    """A single concept."""
     COHERENT = "lexically_coherent"
-    """Either of several things that are related in meaning: `car OR bus`."""
+    """Disjunction of concepts related in meaning: `car OR bus`."""
     INCOHERENT = "lexically_incoherent"
-    """Either of several things that are not related in meaning but go together in the data, and so may look alike to
-    the model: `road OR car`."""
+    """Disjunction of concepts that are unrelated in meaning but co-occur in the data, so the model may confuse
+    them: `road OR car`."""
     SPECIALIZED = "specialized"
-    """Something narrowed down by AND or AND NOT: `road AND NOT dusk`."""
+    """A concept narrowed by AND or AND NOT: `road AND NOT dusk`."""
     POLYSEMANTIC = "polysemantic"
-    """Either of several things that have nothing to do with each other."""
+    """Disjunction of concepts that are unrelated in meaning and do not co-occur."""
 
 
 class UnitAbstraction(Contract):
-    """What kind of abstraction a unit's formula is."""
+    """Kind of abstraction of the formula of a unit."""
 
     layer: str = Field(examples=["relu_12"])
-    """The tensor."""
+    """Name of the tensor."""
     unit: int = Field(examples=[17])
-    """The unit."""
+    """Index of the unit."""
     formula: str = Field(examples=["(car OR road) AND NOT dusk"])
-    """Its formula."""
+    """Formula of the unit."""
     score: float = Field(examples=[0.31])
-    """Its IoU."""
+    """IoU of the formula."""
     kind: Abstraction
-    """The kind."""
+    """Kind of abstraction."""
 
 
 class AbstractionsResult(Contract):
-    """Formulas by kind."""
+    """Formulas by kind of abstraction."""
 
     kind: Literal["abstractions"] = "abstractions"
-    """What was analysed."""
+    """Kind of the analysis."""
     by: Literal["taxonomy", "embedding", "vectors", "cooccurrence"]
-    """What relatedness was told by; by `cooccurrence` alone nothing is told of meaning, so that what goes together
-    counts as lexically coherent."""
+    """Source of relatedness. With `cooccurrence` nothing is known about meaning: disjunctions of co-occurring concepts
+    count as lexically coherent."""
     shares: dict[Abstraction, float] = Field(examples=[{"specialized": 0.7, "polysemantic": 0.1}])
     """Share of formulas of each kind."""
     units: list[UnitAbstraction]
-    """Every explained unit."""
+    """All explained units."""
     unknown: list[str] = Field(default_factory=list, examples=[["dusk"]])
-    """Concepts that the taxonomy or embedding does not have; they are related to nothing."""
+    """Concepts that are missing in the taxonomy or embedding; they count as unrelated to all others."""
 
 
 class Correlation(Contract):
-    """Accuracy against IoU over units, at one maximum length of formulas."""
+    """Correlation of accuracy and IoU over units, at one maximum length of formulas."""
 
     length: int = Field(examples=[3])
-    """Most concepts of a formula."""
+    """Maximum number of concepts in a formula."""
     units: int = Field(examples=[187])
-    """How many units."""
+    """Number of units."""
     r: float | None = Field(examples=[-0.18])
-    """Pearson's correlation; null where one of the two does not vary."""
+    """Pearson correlation; null if one of the two is constant."""
     p: float | None = Field(examples=[0.012])
-    """Its two-sided p-value, if there were no correlation."""
+    """Two-sided p-value under the hypothesis of no correlation; null without `r`."""
 
 
 class UnitAccuracy(Contract):
-    """How right the model is where a unit fires."""
+    """Accuracy of the model where a unit fires."""
 
     layer: str = Field(examples=["relu_12"])
-    """The tensor."""
+    """Name of the tensor."""
     unit: int = Field(examples=[17])
-    """The unit."""
+    """Index of the unit."""
     samples: int = Field(examples=[412])
-    """In how many labelled samples (boxes) it fires."""
+    """Number of labelled samples (boxes) in which the unit fires."""
     accuracy: float = Field(examples=[0.83])
-    """Share of these that the model gets right: accuracy of a classifier, recall of a detector."""
+    """Share of these that are predicted correctly: accuracy of a classifier, recall of a detector."""
     score: float = Field(examples=[0.31])
-    """IoU of its formula."""
+    """IoU of the formula."""
 
 
 class InterpretabilityResult(Contract):
-    """Whether interpretable units are the ones with which the model is right."""
+    """Correlation of the IoU of formulas with the accuracy where units fire."""
 
     kind: Literal["interpretability"] = "interpretability"
-    """What was analysed."""
+    """Kind of the analysis."""
     of: Literal["accuracy", "recall"]
-    """What is told of each unit."""
+    """Measure in `accuracy` of each unit."""
     overall: float = Field(examples=[0.79])
-    """The same of all samples (boxes)."""
+    """Accuracy or recall over all samples (boxes)."""
     correlations: list[Correlation]
-    """At each maximum length."""
+    """Correlation for each maximum length of formulas."""
     units: list[UnitAccuracy]
-    """Every unit that fires often enough."""
+    """Units that fire in at least `min_samples` samples (boxes)."""
 
 
 class Edit(Contract):
-    """A change that was tried."""
+    """An edit of an input and its effect."""
 
     index: int = Field(examples=[1204])
     """Position of the sample in the dataset."""
     change: str = Field(examples=["insert 'nobody' into the hypothesis"])
-    """What was done, read from a formula."""
+    """Description of the edit."""
     formula: str = Field(examples=["hyp:tok:nobody AND NOT overlap-75"])
-    """The formula."""
+    """Formula that proposes the edit."""
     unit: int = Field(examples=[17])
-    """Its unit."""
+    """Index of the unit with this formula."""
     before: list[str] = Field(examples=[["a dog runs .", "a dog sleeps ."]])
-    """Text before: premise and hypothesis; name of the image for images."""
+    """Premise and hypothesis before the edit; for images, the name of the image."""
     after: list[str] = Field(examples=[["a dog runs .", "nobody sleeps ."]])
-    """Text after."""
+    """The same after the edit."""
     predicted_before: str = Field(examples=["neutral"])
-    """What the model said before; of a detector whether it found the class."""
+    """Predicted class before the edit; for a detector, whether the class was detected."""
     predicted_after: str = Field(examples=["contradiction"])
-    """What it said after."""
+    """The same after the edit."""
     probability_before: float = Field(examples=[0.12])
-    """Of the class to bring about; of a detector the score of its best box of that class."""
+    """Probability of the target class before the edit; for a detector, score of its best box of that class."""
     probability_after: float = Field(examples=[0.97])
-    """Of the class to bring about; of a detector the score of its best box of that class."""
+    """The same after the edit."""
 
 
 class SuccessRate(Contract):
-    """How often changes brought the class about."""
+    """Success rate of edits: share that change the prediction to the target class."""
 
     tries: int = Field(examples=[200])
-    """Inputs changed, of another predicted class before; of a detector, images in which it found none of the
-    class."""
+    """Number of edited inputs, with another predicted class before; for a detector, images without a detected object of
+    the class."""
     successes: int = Field(examples=[154])
-    """Of these, how many were predicted as the class after, or had a box of it over the detector's
+    """Number of these predicted as the target class after the edit; for a detector, with a box of it above
     `score_threshold`."""
     rate: float = Field(examples=[0.77])
-    """Their share."""
+    """successes / tries."""
     interval: Annotated[list[float], Field(min_length=2, max_length=2)] = Field(examples=[[0.707, 0.823]])
-    """95 % confidence interval of the share (Wilson's)."""
+    """95 % Wilson confidence interval of the rate."""
     probability_gain: float = Field(examples=[0.58])
-    """Mean of what the class's probability gained."""
+    """Mean increase of the probability of the target class."""
 
 
 class CopyPasteResult(Contract):
-    """Whether formulas foretell what changes do."""
+    """Success rates of edits proposed by formulas and of random edits."""
 
     kind: Literal["copy_paste"] = "copy_paste"
-    """What was analysed."""
+    """Kind of the analysis."""
     label: str = Field(examples=["contradiction"])
-    """The class to bring about."""
+    """Name of the target class."""
     proposed: SuccessRate
-    """Changes that formulas proposed."""
+    """Edits proposed by formulas."""
     control: SuccessRate
-    """As many changes of the same sort with concepts drawn at random, on the same inputs."""
+    """Control: the same number and type of edits with random concepts, on the same inputs."""
     changes: list[str] = Field(examples=[["insert 'nobody' into the hypothesis"]])
-    """The changes that were proposed, those of the highest weight first."""
+    """Proposed edits, those of the units with the highest weight first."""
     examples: list[Edit]
-    """The most convincing of the proposed ones."""
+    """Proposed edits with the largest effect."""
 
 
 class UnitDrift(Contract):
-    """What became of a unit."""
+    """Drift of a unit."""
 
     layer: str = Field(examples=["relu_12"])
-    """The tensor."""
+    """Name of the tensor."""
     unit: int = Field(examples=[17])
-    """The unit."""
+    """Index of the unit."""
     iou: float = Field(examples=[0.84])
-    """IoU of where it fires in the one model and in the other."""
+    """IoU of the regions where the unit fires in the two models."""
     formula_before: str | None = Field(examples=["car OR road"])
-    """Its formula in the explained model."""
+    """Formula in the explained model."""
     formula_after: str | None = Field(examples=["car"])
-    """Its formula in the other."""
+    """Formula in the other model."""
     same_formula: bool
-    """Whether the two are the same."""
+    """Whether both formulas are equal."""
     score_before: float = Field(examples=[0.31])
-    """IoU of the one formula."""
+    """IoU of `formula_before`."""
     score_after: float = Field(examples=[0.27])
-    """IoU of the other."""
+    """IoU of `formula_after`."""
 
 
 class ModelDrift(Contract):
-    """What became of all units in one model."""
+    """Drift of all units in one model."""
 
     model_id: str = Field(examples=["mdl_7c1m5w9q3v0r8t2x6y4z"])
-    """The model."""
+    """Id of the model."""
     bits: str | None = Field(examples=["W4A4"])
-    """Bits of its weights and activations, if it was quantized here."""
+    """Bits of weights and activations; null if the model was not quantized by this service."""
     mean_iou: float = Field(examples=[0.84])
-    """Mean of the units' IoU."""
+    """Mean IoU of the units."""
     explained: int = Field(default=0, examples=[187])
-    """How many of them have a formula in either model."""
+    """Number of units with a formula in at least one of the two models."""
     same_formula: float = Field(examples=[0.61])
-    """Share of these whose formula stayed."""
+    """Share of these units whose formula is unchanged."""
     score_change: float = Field(examples=[-0.02])
-    """Mean change of these formulas' IoU; a unit without a formula counts as 0."""
+    """Mean change of the IoU of these formulas; a unit without a formula counts as 0."""
     units: list[UnitDrift]
-    """Every unit that fires in either model."""
+    """All units that fire in at least one of the two models."""
 
 
 class DriftResult(Contract):
-    """What became of units in models of one origin."""
+    """Drift of units between models of one origin."""
 
     kind: Literal["drift"] = "drift"
-    """What was analysed."""
+    """Kind of the analysis."""
     models: list[ModelDrift]
-    """Model after model, in the order asked for."""
+    """Drift per model, in the order of the request."""
 
 
 AnalysisResult = Annotated[
     AbstractionsResult | InterpretabilityResult | CopyPasteResult | DriftResult, Field(discriminator="kind")
 ]
-"""What an analysis found."""
+"""Result of an analysis."""
 
 
-class Analysis(Contract):
+class Analysis(StoredRecord):
     """An analysis of an explanation."""
 
     id: str = Field(examples=["anl_4x8k2m9q0v7r3t6w1y5z"])
     """Opaque id."""
     explanation_id: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
-    """The explanation analysed."""
+    """Id of the analysed explanation."""
     created_at: Timestamp
-    """When it was made."""
+    """Time of creation."""
     sha256: Sha256
     """SHA-256 of `…/content`: the result as JSON."""
     bytes: int = Field(examples=[81234])
-    """Size of that file."""
+    """Size of `…/content` in bytes."""
     settings: AnalysisRequest
-    """The request, defaults filled in."""
+    """Settings of the request, including defaults."""
     result: AnalysisResult
-    """What was found."""
+    """Result."""
     warnings: list[str] = Field(
         default_factory=list, examples=[["3 units are left out: they have no formula, or fire too seldom."]]
     )
-    """What could mislead a reader."""
+    """What a reader should know."""
     seconds: float = Field(examples=[4.2])
-    """How long the job worked on it."""
+    """Run time of the job."""
     provenance: Provenance | None = None
-    """Everything needed to make it again."""
+    """Everything needed to reproduce it."""
     files: dict[str, StoredFile] = Field(default_factory=dict)
-    """Plots by name; `…/files/{name}` downloads one."""
+    """Plots by name; download one from `…/files/{name}`."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/analyses/anl_4x8k2m9q0v7r3t6w1y5z"}])
-    """Where to go from here."""
+    """URLs to GET."""
 
 
 class AnalysisSummary(Contract):
-    """An analysis as lists show it; `links.self` leads to all of it."""
+    """Analysis as an item of a list; `links.self` is the full record."""
 
     id: str = Field(examples=["anl_4x8k2m9q0v7r3t6w1y5z"])
     """Opaque id."""
     explanation_id: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
-    """The explanation analysed."""
+    """Id of the analysed explanation."""
     created_at: Timestamp
-    """When it was made."""
+    """Time of creation."""
     kind: AnalysisKind = Field(examples=["drift"])
-    """What was analysed."""
+    """Kind of the analysis."""
     warnings: list[str] = Field(default_factory=list, examples=[["3 units are left out: they have no formula."]])
-    """What could mislead a reader."""
+    """What a reader should know."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/analyses/anl_4x8k2m9q0v7r3t6w1y5z"}])
-    """Where to go from here."""
+    """URLs to GET."""
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> Self:
+        """Return the summary of an analysis."""
+        return cls(
+            id=analysis.id,
+            explanation_id=analysis.explanation_id,
+            created_at=analysis.created_at,
+            kind=analysis.settings.kind,
+            warnings=analysis.warnings,
+        )
+
+
+class AnalysisKindFilter(Contract):
+    """Filter of the list of analyses of an explanation."""
+
+    kind: AnalysisKind | None = Field(default=None, examples=["drift"])
+    """Only analyses of this kind."""
+
+    def matches(self, analysis: Analysis) -> bool:
+        """Return whether an analysis matches the filter."""
+        return self.kind is None or analysis.settings.kind == self.kind
+
+
+class AnalysisFilter(AnalysisKindFilter):
+    """Filter of the list of analyses."""
+
+    explanation_id: str | None = Field(default=None, examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
+    """Only analyses of this explanation, even if it has been deleted."""
+
+    def matches(self, analysis: Analysis) -> bool:
+        """Return whether an analysis matches the filter."""
+        return super().matches(analysis) and self.explanation_id in (None, analysis.explanation_id)

@@ -1,69 +1,131 @@
-"""Datasets: one file each, checked on arrival."""
+"""Datasets: one file each, validated on upload."""
 
 from enum import StrEnum
+from typing import Self
 
 from pydantic import Field
 
-from faceter.contracts.base import Contract, Provenance, Sha256, StoredFile, Timestamp
+from faceter.contracts.base import Contract, Provenance, Sha256, StoredFile, StoredRecord, Timestamp, name_contains
 
 
 class DatasetKind(StrEnum):
-    """What a dataset holds, and so what its file looks like."""
+    """Kind of samples in a dataset; it determines the file format."""
 
     IMAGES = "images"
-    """A zip of images; class folders optional, the folder's name being the class."""
+    """A zip of images, optionally in one folder per class, with the name of the class."""
     DETECTION = "detection"
     """A zip with `images/` and `annotations.json` in COCO format."""
     SIGNALS = "signals"
-    """An `.npz` with `signals` [N, channels, length], optional `labels` [N], `concepts` [N, length] (or [N, M, length],
-    up to M at once) and their names."""
+    """An `.npz` with `signals` [N, channels, length], optional `labels` [N], `concepts` [N, length] (or [N, M, length]
+    for up to M concepts at the same time) and their names."""
     CONCEPTS = "concepts"
-    """A zip with `images/`, `labels/CATEGORY/` (a PNG for each image, of the numbers of concepts) and `concepts.json`,
-    their names; optional `image_labels.csv` for concepts of whole images."""
+    """A zip with `images/`, `labels/CATEGORY/` (a label PNG for each image, pixel values are concept numbers) and
+    `concepts.json` (their names); optional `image_labels.csv` for concepts of whole images."""
     TEXT_PAIRS = "text_pairs"
     """A zip with `pairs.jsonl`, `vocab.txt` and optional `vectors.txt`."""
     FEATURES = "features"
-    """An `.npz` with `features` [N, D], a row for each sample, and optional `labels` [N]."""
+    """An `.npz` with `features` [N, D], one row per sample, and optional `labels` [N]."""
     DOMAINS = "domains"
-    """A zip with `A/` and `B/`, the images of two domains between which a model is to translate; optionally in pairs
-    of the same name."""
+    """A zip with `A/` and `B/`, images of the two domains of a translator; optionally in pairs with equal names."""
 
 
-class Dataset(Contract):
-    """A dataset the service keeps."""
+class Dataset(StoredRecord):
+    """A stored dataset."""
 
     id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
     """Opaque id."""
     name: str = Field(examples=["cifar10-test"])
-    """The name it was given."""
+    """Name."""
     kind: DatasetKind
-    """What it holds."""
+    """Kind of samples."""
     created_at: Timestamp
-    """When it was added."""
+    """Time of creation."""
     sha256: Sha256
-    """SHA-256 of its file; equal files are stored once."""
+    """SHA-256 of the file; equal files are stored once."""
     bytes: int = Field(examples=[5126003])
-    """Size of its file."""
+    """Size of the file in bytes."""
     samples: int = Field(examples=[5000])
-    """How many samples it holds."""
+    """Number of samples."""
     classes: list[str] = Field(default_factory=list, examples=[["airplane", "automobile"]])
-    """Names of its classes; empty if it is not labelled. Of kind `domains`, its domains: A and B."""
+    """Names of the classes; empty if unlabelled. For kind `domains`: A and B."""
     class_counts: dict[str, int] = Field(default_factory=dict, examples=[{"airplane": 500, "automobile": 500}])
-    """Samples (or boxes) of each class; of kind `domains`, images of each domain."""
+    """Number of samples (or boxes) per class; for kind `domains`, images per domain."""
     concepts: dict[str, list[str]] = Field(
         default_factory=dict, examples=[{"object": ["sky", "road", "car"], "scene": ["day", "dusk"]}]
     )
-    """Names of its concepts by category: of kind `concepts`, and of `signals` (category `signal`); else empty."""
+    """Names of the concepts by category, for kinds `concepts` and `signals` (category `signal`); else empty."""
     paired: bool | None = Field(default=None, examples=[None])
-    """Of kind `domains` only: whether each image of A is one of a pair with the image of B of the same name, which
-    was checked on arrival. Null for other kinds."""
-    warnings: list[str] = Field(default_factory=list, examples=[["passed over, not images: README.txt"]])
-    """What was passed over on arrival, such as hidden files."""
+    """For kind `domains`: whether each image of A forms a pair with the image of B of the same name; validated on
+    upload. Null for other kinds."""
+    warnings: list[str] = Field(default_factory=list, examples=[["ignored, not images: README.txt"]])
+    """What was ignored on upload, such as hidden files."""
     derived_from_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
-    """For a dataset that was made here: the model it was made from, without any data."""
+    """For a dataset made by a job: id of the model from which it was synthesized, without data."""
     provenance: Provenance | None = None
-    """For a dataset that was made here: everything needed to make it again."""
+    """For a dataset made by a job: everything needed to reproduce it."""
     files: dict[str, StoredFile] = Field(default_factory=dict)
-    """Further files that belong to it, by name, such as `contact-sheet.png`; `…/files/{name}` downloads one."""
+    """Further files by name, such as `contact-sheet.png`; download one from `…/files/{name}`."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/datasets/dts_4x8k2m9q0v7r3t6w1y5z"}])
-    """Where to go from here."""
+    """URLs to GET."""
+
+
+class DatasetSummary(Contract):
+    """Dataset as an item of a list; `links.self` is the full record."""
+
+    id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Opaque id."""
+    name: str = Field(examples=["cifar10-test"])
+    """Name."""
+    kind: DatasetKind
+    """Kind of samples."""
+    created_at: Timestamp
+    """Time of creation."""
+    sha256: Sha256
+    """SHA-256 of the file."""
+    bytes: int = Field(examples=[5126003])
+    """Size of the file in bytes."""
+    samples: int = Field(examples=[5000])
+    """Number of samples."""
+    class_count: int = Field(examples=[10])
+    """Number of classes; 0 if unlabelled."""
+    paired: bool | None = Field(default=None, examples=[None])
+    """For kind `domains`: whether the images are paired. Null for other kinds."""
+    derived_from_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """For a dataset made by a job: id of the model it was made from."""
+    links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/datasets/dts_4x8k2m9q0v7r3t6w1y5z"}])
+    """URLs to GET."""
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """Return the summary of a dataset."""
+        return cls(
+            id=dataset.id,
+            name=dataset.name,
+            kind=dataset.kind,
+            created_at=dataset.created_at,
+            sha256=dataset.sha256,
+            bytes=dataset.bytes,
+            samples=dataset.samples,
+            class_count=len(dataset.classes),
+            paired=dataset.paired,
+            derived_from_id=dataset.derived_from_id,
+        )
+
+
+class DatasetFilter(Contract):
+    """Filter of the list of datasets."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200, examples=["cifar10"])
+    """Only datasets whose name contains this text; case is ignored."""
+    kind: DatasetKind | None = None
+    """Only datasets of this kind."""
+    derived_from_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """Only datasets made from this model, such as the synthetic inputs of a quantization."""
+
+    def matches(self, dataset: Dataset) -> bool:
+        """Return whether a dataset matches the filter."""
+        return (
+            name_contains(self.name, dataset.name)
+            and (self.kind is None or dataset.kind is self.kind)
+            and (self.derived_from_id is None or dataset.derived_from_id == self.derived_from_id)
+        )

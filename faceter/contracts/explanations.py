@@ -3,356 +3,304 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 
-from faceter.contracts.base import Contract, Page, Provenance, Sha256, StoredFile, Timestamp, in_one_sentence
+from faceter.contracts import references
+from faceter.contracts.base import (
+    Contract,
+    Provenance,
+    Sha256,
+    StoredFile,
+    StoredRecord,
+    Timestamp,
+    message_if_invalid,
+    name_contains,
+)
+from faceter.contracts.references import ResourceReference
 
 LONGEST_FORMULA = 10
-"""Most concepts of a formula."""
+"""Maximum number of concepts in a formula."""
 
 
 class Search(StrEnum):
-    """How formulas are looked for."""
+    """Search procedure for formulas."""
 
     BEAM = "beam"
-    """The published procedure (Mu & Andreas 2020): from the best concepts on, the best few formulas are made longer by
-    one concept at a time."""
+    """Beam search (Mu & Andreas 2020): starting with the best concepts, the best few formulas are extended by one
+    concept at a time."""
     OPTIMAL = "optimal"
-    """Every formula of the length, counted or ruled out by a bound: `optimal` then says whether that was done."""
+    """Exhaustive search with pruning by bounds; `optimal` of a unit says whether the search was complete."""
 
 
 class Operator(StrEnum):
-    """What joins a formula and a concept."""
+    """Operator of a formula."""
 
     OR = "or"
-    """Either of them."""
+    """True where either operand is true."""
     AND = "and"
-    """Both."""
+    """True where both operands are true."""
     AND_NOT = "and_not"
-    """The formula without the concept."""
+    """True where the formula is true and the concept is not."""
     NEIGHBORS = "neighbors"
-    """For words: a word or one of the five nearest to it by the dataset's vectors, on the same side of the pair. It
-    makes a concept of a concept, and counts as one."""
+    """For words: a word or one of its five nearest words by the vectors of the dataset, on the same side of the pair.
+    The result is a concept and has length 1."""
 
 
 class DerivedConcept(StrEnum):
-    """Concepts that nobody labelled, found in the samples themselves."""
+    """Concepts computed from the samples, without labels."""
 
     COLOR = "color"
-    """Which of eleven basic colours a pixel has: black, blue, brown, gray, green, orange, pink, purple, red, white,
+    """The basic colour of a pixel, one of eleven: black, blue, brown, gray, green, orange, pink, purple, red, white,
     yellow."""
     POSITION = "position"
-    """In which third of an image a pixel lies: top, middle or bottom, and left, center or right. In which third of a
-    signal a moment lies: start, middle or end."""
+    """The third of an image in which a pixel is: top, middle or bottom, and left, center or right. For signals: start,
+    middle or end."""
 
 
 class ExplanationRequest(Contract):
-    """What to explain, by which concepts, and how to look for formulas."""
+    """Request to explain units: layers, probe dataset and settings of the search."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     dataset_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of the dataset with the concepts: of kind `concepts`, `signals` (with `concepts`) or `text_pairs`. Concepts
-    of text pairs are `pre:tok:WORD` and `hyp:tok:WORD`, words of the premise and the hypothesis (but for a, an, the, of
-    and marks), `pre:tag:TAG` and `hyp:tag:TAG`, and `overlap-25`, `-50`, `-75`: more than that share of the hypothesis'
-    words is in the premise too."""
+    """Id of the probe dataset, of kind `concepts`, `signals` (with `concepts`) or `text_pairs`. Concepts of text pairs:
+    `pre:tok:WORD` and `hyp:tok:WORD`, words of the premise and the hypothesis (except a, an, the, of and punctuation);
+    `pre:tag:TAG` and `hyp:tag:TAG`; and `overlap-25`, `-50`, `-75`: more than that percentage of the words of the
+    hypothesis is also in the premise."""
     layer: Annotated[
         str | Annotated[list[str], Field(min_length=1, max_length=50)],
-        in_one_sentence("must be the name of a tensor, or a list of 1 to 50 of them"),
+        message_if_invalid("must be the name of a tensor, or a list of 1 to 50 of them"),
     ] = Field(examples=["relu_12"])
-    """Name of the tensor whose units are explained, as `…/graph` lists it; several allowed. Its second axis counts the
-    units: [N, units, height, width], [N, units, length] or [N, units]."""
+    """Name of the tensor whose units are explained, see `…/graph`; or a list of names. Units are along the second axis:
+    [N, units, height, width], [N, units, length] or [N, units]."""
     units: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
         default=None, examples=[[0, 1, 17]]
     )
-    """Which units; all if not given."""
+    """Indices of the units to explain; by default all."""
     search: Search = Search.BEAM
-    """How to look for formulas."""
+    """Search procedure."""
     max_length: int = Field(default=3, ge=1, le=LONGEST_FORMULA)
-    """Most concepts in a formula."""
+    """Maximum number of concepts in a formula."""
     beam_size: int = Field(default=5, ge=1, le=100)
-    """Formulas kept from one length to the next."""
+    """Number of formulas kept at each length."""
     quantile: float | None = Field(default=None, gt=0, lt=1, examples=[0.005])
-    """A unit fires where its activation is over the value that at most this share of its activations exceeds; 0.005 for
-    images and signals if neither this nor `threshold` is given."""
+    """The activation threshold is the value that at most this share of the activations of a unit exceeds. Default for
+    images and signals if `threshold` is not given: 0.005."""
     threshold: float | None = Field(default=None, examples=[0.0])
-    """A unit fires where its activation is over this; 0 for text if neither this nor `quantile` is given."""
+    """Activation threshold: a unit fires where its activation exceeds this value. Default for text if `quantile` is not
+    given: 0."""
     complexity_penalty: float = Field(default=1.0, gt=0, le=1, examples=[0.95])
-    """Formulas are chosen by IoU · penalty^(length − 1): under 1 it favours short ones. `score` is the IoU itself."""
+    """Formulas are ranked by IoU · penalty^(length − 1); values below 1 favour short formulas. `score` is the IoU."""
     operators: Annotated[list[Operator], Field(min_length=1)] | None = Field(
         default=None, examples=[["or", "and", "and_not"]]
     )
-    """Which operators formulas may have; `or`, `and` and `and_not` if not given. With `neighbors`, for text pairs with
-    `vectors.txt`, there is a concept NEIGHBORS(w) for each word w: it or one of the 5 words nearest to it, on its
-    side."""
+    """Operators allowed in formulas; by default `or`, `and` and `and_not`. `neighbors`, for text pairs with
+    `vectors.txt`, adds a concept NEIGHBORS(w) for each word w: the word or one of its 5 nearest words, on the same side
+    of the pair."""
     derived_concepts: list[DerivedConcept] = Field(default_factory=list, examples=[["color"]])
-    """Further concepts, found in the samples themselves. `color`: black, blue, brown, gray, green, orange, pink,
-    purple, red, white, yellow. `position`: top, middle, bottom and left, center, right, a third each; of signals start,
-    middle, end."""
+    """Further concepts, computed from the samples. `color`: black, blue, brown, gray, green, orange, pink, purple, red,
+    white, yellow. `position`: top, middle, bottom and left, center, right, a third each; for signals start, middle,
+    end."""
     resolution: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)] | None = Field(
         default=None, examples=[[112, 112]]
     )
-    """For images: height and width at which masks are compared; 112 × 112 if not given. Activations come to it
-    bilinearly without corner alignment, labels by nearest neighbour. (Of signals they come to the moments linearly.
-    What lies between two cells is lower than the higher one, so a peak may be over the threshold and no pixel.)"""
+    """For images: height and width at which masks are compared; by default 112 × 112. Activations are resampled
+    bilinearly without corner alignment, labels by nearest neighbour. (For signals, activations are interpolated
+    linearly to the time steps.) Interpolation lowers peaks, so a peak above the threshold may give no firing pixel."""
     cut_sentences: bool = False
-    """For text: whether sentences with more words than the model takes are cut off there, and counted in `warnings`;
-    else they are refused."""
+    """For text: whether sentences longer than the model input are truncated and counted in `warnings`; otherwise they
+    are rejected."""
     min_firings: int = Field(default=1, ge=1, examples=[100])
-    """Units that fire at fewer pixels (moments, pairs) are left unexplained."""
+    """Units that fire at fewer pixels (time steps, pairs) are not explained."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Random seed; equal seeds give equal results."""
     name: str | None = Field(default=None, min_length=1, max_length=200, examples=["last block, CamVid"])
-    """What to call it; made from the names of the model and the dataset if not given."""
+    """Name of the explanation; by default derived from the names of the model and the dataset."""
+
+    @property
+    def references(self) -> dict[str, ResourceReference]:
+        """The probe dataset, by field."""
+        return {"dataset_id": references.dataset(self.dataset_id)}
 
     @property
     def layers(self) -> list[str]:
-        """Every layer, none twice."""
+        """Distinct layers."""
         return list(dict.fromkeys([self.layer] if isinstance(self.layer, str) else self.layer))
 
     @property
     def joined_by(self) -> list[Operator]:
-        """The operators, none twice, in the order in which formulas are made."""
-        wanted = self.operators if self.operators is not None else [Operator.OR, Operator.AND, Operator.AND_NOT]
-        return [operator for operator in Operator if operator in wanted]
-
-
-class FormulaNode(Contract):
-    """A part of a formula: a concept, or two parts joined."""
-
-    operator: Operator | None = None
-    """What joins the parts; null for a concept."""
-    concept: str | None = Field(default=None, examples=["sky"])
-    """Name of the concept, of one."""
-    parts: list[FormulaNode] = Field(default_factory=list)
-    """What is joined: two, or one for `neighbors`."""
-
-
-class ClassWeight(Contract):
-    """How a unit goes with one class."""
-
-    label: str = Field(examples=["entailment"])
-    """The class."""
-    weight: float | None = Field(default=None, examples=[0.31])
-    """The weight from the unit to the class's logit, where the layer feeds the last linear one."""
-    pmi: float | None = Field(default=None, examples=[0.8])
-    """Pointwise mutual information of the formula and the class that the model predicts, in nats: log p(F, class) /
-    (p(F) p(class)); for text only, null where they never meet. High values mark a shallow heuristic."""
-
-
-class UnitExample(Contract):
-    """A sample at which a unit is strongest."""
-
-    index: int = Field(examples=[17])
-    """Its position in the dataset, from 0."""
-    name: str | None = Field(default=None, examples=["images/0001TP_006690.jpg"])
-    """Its name in the archive, for images."""
-    activation: float = Field(examples=[7.31])
-    """The largest activation of the unit in it."""
-    texts: list[str] | None = Field(default=None, examples=[["a man plays .", "a man sleeps ."]])
-    """Premise and hypothesis, for text."""
-    label: str | None = Field(default=None, examples=["contradiction"])
-    """Its class, if it has one."""
-    predicted: str | None = Field(default=None, examples=["contradiction"])
-    """The class that the model predicts, if it is a classifier."""
-
-
-class UnitSummary(Contract):
-    """A unit and its formula, as lists show it."""
-
-    layer: str = Field(examples=["relu_12"])
-    """The tensor."""
-    unit: int = Field(examples=[17])
-    """Position of the unit along the tensor's second axis, from 0."""
-    formula: str | None = Field(examples=["(car OR road) AND NOT dusk"])
-    """The best formula found; null where the unit was left unexplained."""
-    length: int = Field(examples=[3])
-    """How many concepts it has; 0 without a formula."""
-    score: float = Field(examples=[0.31])
-    """IoU of where the unit fires and where the formula is true, over all samples together; 0 without a formula."""
-    concept: str | None = Field(examples=["car"])
-    """The best single concept: what Network Dissection would say."""
-    concept_score: float = Field(examples=[0.22])
-    """Its IoU."""
-    ceiling: float = Field(examples=[0.44])
-    """The highest IoU that any formula of any length over these concepts could have. A low one says that the concepts
-    are too few for this unit."""
-    optimal: bool | None = Field(examples=[True])
-    """Whether no formula of at most that length does better: true, false, or null where it is not known."""
-    firings: int = Field(examples=[7712])
-    """At how many pixels (moments, pairs) it fires."""
-    reason: str | None = Field(default=None, examples=["never fires"])
-    """Why it was left unexplained, if it was."""
-
-
-class Unit(UnitSummary):
-    """All that was found out about a unit."""
-
-    tree: FormulaNode | None = None
-    """The formula as a tree."""
-    threshold: float = Field(examples=[1.37])
-    """It fires where its activation is over this."""
-    scores: list[float] = Field(default_factory=list, examples=[[0.22, 0.28, 0.31]])
-    """The best IoU at every length up to `max_length`: the first is that of one concept."""
-    formulas: list[str] = Field(default_factory=list, examples=[["car", "car OR road", "(car OR road) AND NOT dusk"]])
-    """The formulas that have these scores."""
-    bound: float | None = Field(default=None, examples=[0.33])
-    """Where `optimal` is not true: no formula of at most that length has a higher IoU than this."""
-    classes: list[ClassWeight] = Field(default_factory=list)
-    """How it goes with each class, for a classifier."""
-    examples: list[UnitExample] = Field(default_factory=list)
-    """Samples at which it is strongest, the strongest first."""
-    links: dict[str, str] = Field(
-        default_factory=dict, examples=[{"image": "/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/units/17/image"}]
-    )
-    """Where to go from here."""
-
-
-class UnitPage(Page[UnitSummary]):
-    """Some of the units."""
-
-    total: int = Field(examples=[192])
-    """How many there are, of those asked for."""
-
-
-class FoundUnit(UnitSummary):
-    """A unit of a model, found over all its explanations."""
-
-    explanation_id: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
-    """The explanation that says so."""
-    dataset_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """The dataset it is about."""
+        """Distinct operators, in the order in which formulas are built."""
+        allowed = self.operators if self.operators is not None else [Operator.OR, Operator.AND, Operator.AND_NOT]
+        return [operator for operator in Operator if operator in allowed]
 
 
 class ConceptUse(Contract):
-    """How often a concept is used."""
+    """Use of a concept in formulas."""
 
     concept: str = Field(examples=["car"])
-    """Its name."""
+    """Name of the concept."""
     category: str = Field(examples=["object"])
-    """Its category."""
+    """Category of the concept."""
     units: int = Field(examples=[31])
-    """In how many formulas it is."""
+    """Number of units whose formula has the concept."""
 
 
 class Spread(Contract):
-    """How values are spread."""
+    """Distribution of values."""
 
     minimum: float = Field(examples=[0.01])
-    """The smallest."""
+    """Minimum."""
     lower_quartile: float = Field(examples=[0.05])
-    """A quarter of them are below."""
+    """Lower quartile."""
     median: float = Field(examples=[0.09])
-    """Half of them are below."""
+    """Median."""
     upper_quartile: float = Field(examples=[0.14])
-    """Three quarters of them are below."""
+    """Upper quartile."""
     maximum: float = Field(examples=[0.44])
-    """The largest."""
+    """Maximum."""
     mean: float = Field(examples=[0.1])
-    """Their mean."""
+    """Mean."""
 
 
 class LayerSummary(Contract):
-    """What was found about a layer."""
+    """Summary of the formulas of a layer."""
 
     layer: str = Field(examples=["relu_12"])
-    """The tensor."""
+    """Name of the tensor."""
     shape: list[int] = Field(examples=[[192, 22, 22]])
-    """Its shape for one sample: units, and what they are laid out over."""
+    """Shape for one sample: units, followed by height and width or length, if any."""
     units: int = Field(examples=[192])
-    """How many units were looked at."""
+    """Number of requested units."""
     explained: int = Field(examples=[187])
-    """How many of them have a formula."""
+    """Number of these units that have a formula."""
     iou: Spread | None = None
-    """IoU of the formulas of those."""
+    """IoU of the formulas of the explained units."""
     concept_iou: Spread | None = None
-    """IoU of their best single concepts."""
+    """IoU of the best single concepts of the explained units."""
     gain: float | None = Field(default=None, examples=[0.034])
-    """Mean of what formulas have more than single concepts, in IoU."""
+    """Mean increase of the IoU from the best single concept to the formula."""
     at_ceiling: int = Field(default=0, examples=[12])
-    """Units whose formula is as good as any formula of any length could be (to 0.1 %)."""
+    """Number of units whose formula reaches the ceiling (within 0.1 %)."""
     mean_ceiling: float | None = Field(default=None, examples=[0.31])
-    """Mean of the ceilings."""
+    """Mean ceiling of the explained units."""
     proven: int = Field(default=0, examples=[187])
-    """Units whose formula is known to be the best of at most that length."""
+    """Number of units whose formula is proven to be the best of at most `max_length` concepts."""
     most_used: list[ConceptUse] = Field(default_factory=list)
-    """The concepts in most formulas, at most 20."""
+    """Concepts used in the most formulas, at most 20."""
     lengths: dict[str, int] = Field(default_factory=dict, examples=[{"1": 10, "2": 30, "3": 147}])
-    """How many formulas have each length."""
+    """Number of formulas by length."""
 
 
-class Explanation(Contract):
-    """What the units of one or more layers detect."""
+class Explanation(StoredRecord):
+    """Explanation of the units of one or more layers."""
 
     id: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
     """Opaque id."""
     name: str = Field(examples=["last block, CamVid"])
-    """What it is called."""
+    """Name."""
     created_at: Timestamp
-    """When it was made."""
+    """Time of creation."""
     sha256: Sha256
-    """SHA-256 of `…/content`: every unit, as JSON."""
+    """SHA-256 of `…/content`: all units as JSON."""
     bytes: int = Field(examples=[812345])
-    """Size of that file."""
+    """Size of `…/content` in bytes."""
     model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
-    """The model explained."""
+    """Id of the explained model."""
     model_sha256: Sha256
-    """SHA-256 of its file."""
+    """SHA-256 of the model file."""
     dataset_sha256: Sha256
-    """SHA-256 of the file with the concepts."""
+    """SHA-256 of the file of the probe dataset."""
     settings: ExplanationRequest
-    """The request, defaults filled in."""
+    """Settings of the request, including defaults."""
     about: Literal["images", "signals", "text"]
-    """What the samples are."""
+    """Type of the samples."""
     samples: int = Field(examples=[123])
-    """How many samples."""
+    """Number of samples."""
     pixels: int = Field(examples=[1542912])
-    """How many pixels (moments, pairs) were compared, all samples together."""
+    """Number of compared pixels (time steps, pairs) over all samples."""
     concepts: dict[str, list[str]] = Field(examples=[{"object": ["sky", "car"], "scene": ["day", "dusk"]}])
-    """The concepts that occur, by category, those made of others included; of a category with very many (words) the
-    first few."""
+    """Concepts that occur, by category, including derived concepts and `neighbors`; at most 50 per category."""
     concept_count: int = Field(examples=[24])
-    """How many concepts there are, those that never occur included."""
+    """Number of concepts, including those that never occur."""
     patterns: int = Field(examples=[112])
-    """How many different sets of concepts pixels have; the search works on these."""
+    """Number of distinct sets of concepts that pixels have (patterns); the search counts pixels by pattern."""
     layers: list[LayerSummary]
-    """What was found, layer by layer."""
+    """Summary of each layer."""
     warnings: list[str] = Field(default_factory=list, examples=[["14 words are not in the vocabulary."]])
-    """What could mislead a reader."""
+    """What a reader should know."""
     seconds: float = Field(examples=[4.2])
-    """How long the job worked on it."""
+    """Run time of the job."""
     provenance: Provenance | None = None
-    """Everything needed to make it again."""
+    """Everything needed to reproduce it."""
     files: dict[str, StoredFile] = Field(default_factory=dict)
-    """Plots by name, such as `layers.png`; `…/files/{name}` downloads one."""
+    """Plots by name, such as `layers.png`; download one from `…/files/{name}`."""
     links: dict[str, str] = Field(
         default_factory=dict, examples=[{"self": "/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z"}]
     )
-    """Where to go from here."""
+    """URLs to GET."""
+    actions: dict[str, str] = Field(
+        default_factory=dict, examples=[{"analyse": "/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/analyses"}]
+    )
+    """URLs to POST to: `analyse`."""
 
 
 class ExplanationSummary(Contract):
-    """An explanation as lists show it."""
+    """Explanation as an item of a list."""
 
     id: str = Field(examples=["exp_4x8k2m9q0v7r3t6w1y5z"])
     """Opaque id."""
     name: str = Field(examples=["last block, CamVid"])
-    """What it is called."""
+    """Name."""
     created_at: Timestamp
-    """When it was made."""
+    """Time of creation."""
     model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
-    """The model explained."""
+    """Id of the explained model."""
     dataset_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """The dataset with the concepts."""
+    """Id of the probe dataset."""
     layers: list[str] = Field(examples=[["relu_12"]])
-    """The layers."""
+    """Names of the explained tensors."""
     units: int = Field(examples=[192])
-    """How many units were looked at."""
+    """Number of requested units."""
     mean_iou: float | None = Field(default=None, examples=[0.1])
     """Mean IoU of all formulas."""
     links: dict[str, str] = Field(
         default_factory=dict, examples=[{"self": "/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z"}]
     )
-    """Where to go from here."""
+    """URLs to GET."""
+
+    @classmethod
+    def of(cls, explanation: Explanation) -> Self:
+        """Return the summary of an explanation."""
+        explained = [(layer.iou.mean, layer.explained) for layer in explanation.layers if layer.iou is not None]
+        count = sum(units for _, units in explained)
+        return cls(
+            id=explanation.id,
+            name=explanation.name,
+            created_at=explanation.created_at,
+            model_id=explanation.model_id,
+            dataset_id=explanation.settings.dataset_id,
+            layers=explanation.settings.layers,
+            units=sum(layer.units for layer in explanation.layers),
+            mean_iou=sum(mean * units for mean, units in explained) / count if count else None,
+        )
+
+
+class ExplanationFilter(Contract):
+    """Filter of the list of explanations."""
+
+    model_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """Only explanations of this model."""
+    dataset_id: str | None = Field(default=None, examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
+    """Only explanations with this probe dataset."""
+    name: str | None = Field(default=None, min_length=1, max_length=200, examples=["camvid"])
+    """Only explanations whose name contains this text; case is ignored."""
+
+    def matches(self, explanation: Explanation) -> bool:
+        """Return whether an explanation matches the filter."""
+        return (
+            name_contains(self.name, explanation.name)
+            and (self.model_id is None or explanation.model_id == self.model_id)
+            and (self.dataset_id is None or explanation.settings.dataset_id == self.dataset_id)
+        )

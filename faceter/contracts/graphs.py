@@ -1,4 +1,4 @@
-"""What is inside a model: layers, tensors, operators."""
+"""Graph of a model: layers, tensors, operators."""
 
 from pydantic import Field
 
@@ -7,45 +7,45 @@ from faceter.contracts.models import TensorSpec
 
 
 class Layer(Contract):
-    """One node of the graph."""
+    """Node of the graph."""
 
     name: str = Field(examples=["node_conv2d_1"])
-    """Its name; made from its first output where it has none."""
+    """Name of the node; if it has none, derived from its first output."""
     operator: str = Field(examples=["Conv"])
     """ONNX operator."""
     inputs: list[str] = Field(examples=[["image", "conv1.weight"]])
-    """Names of the tensors it takes, weights included."""
+    """Names of the input tensors, including weights."""
     outputs: list[str] = Field(examples=[["relu_1"]])
-    """Names of the tensors it makes."""
+    """Names of the output tensors."""
     parameters: int = Field(examples=[2304])
-    """Trained values it holds."""
+    """Number of trainable parameters."""
     macs: int | None = Field(default=None, examples=[2359296])
-    """Multiply-accumulates for one input; null where a size is unknown."""
+    """Multiply-accumulate operations for one input; null if a size is unknown."""
     batch_norm: bool = Field(default=False)
-    """Whether a BatchNormalization with statistics follows it directly."""
+    """Whether it is directly followed by a BatchNormalization with statistics."""
 
 
 class Tensor(TensorSpec):
-    """A tensor between layers."""
+    """Tensor of the graph that is not a weight."""
 
     produced_by: str | None = Field(default=None, examples=["node_conv2d_1"])
-    """The layer that makes it; null for an input of the graph."""
+    """Name of the layer that outputs it; null for an input of the graph."""
 
 
 class Graph(Contract):
-    """What is inside a model."""
+    """Graph of a model."""
 
     opset: int = Field(examples=[20])
     """Version of the standard operator set."""
     operators: dict[str, int] = Field(examples=[{"Conv": 19, "Relu": 19}])
-    """How often each operator is used."""
+    """Number of nodes per operator."""
     layers: list[Layer]
-    """Nodes in the order they run."""
+    """Nodes in execution order."""
     tensors: list[Tensor]
-    """Every tensor that is not a weight, with its shape as inferred."""
+    """All tensors except weights, with inferred shapes."""
     parameters: int = Field(examples=[272474])
-    """Trained values in all."""
+    """Total number of trainable parameters."""
     macs: int | None = Field(examples=[40813184])
-    """Multiply-accumulates for one input; null where a size is unknown."""
+    """Multiply-accumulate operations for one input; null if a size is unknown."""
     unsupported_operators: list[str] = Field(default_factory=list, examples=[["Loop"]])
-    """Operators that jobs do not know; `predict` works all the same."""
+    """Operators that jobs do not support; `predict` does."""

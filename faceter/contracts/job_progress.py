@@ -1,4 +1,4 @@
-"""Where a job is and how far."""
+"""Status and progress of a job."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from faceter.contracts.base import Contract, Timestamp
 
 
 class JobStatus(StrEnum):
-    """Where a job is."""
+    """Status of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -18,37 +18,37 @@ class JobStatus(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether this status is final."""
         return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
 
 
 class Training(Contract):
-    """How a job that trains stands."""
+    """Progress of tuning or training."""
 
     phase: str = Field(examples=["tuning"])
-    """What is being done."""
+    """Current phase."""
     step: int = Field(examples=[400])
-    """Steps taken."""
+    """Steps so far."""
     losses: dict[str, float] = Field(default_factory=dict, examples=[{"kl": 0.031, "features": 0.012}])
-    """Mean of each loss of late, by name."""
+    """Mean of each loss over the last 100 steps of the phase, by name."""
     agreement: float | None = Field(default=None, ge=0, le=1, examples=[0.97])
-    """Agreement with the original on held-out inputs when last measured."""
+    """Last measured agreement with the original model on held-out inputs."""
     accuracy: float | None = Field(default=None, ge=0, le=1, examples=[0.87])
-    """Accuracy on a part of the evaluation data when last measured; for you to see, nothing is chosen by it."""
+    """Last measured accuracy on a part of the evaluation data; for information only, not used for any choice."""
     steps_per_second: float | None = Field(default=None, ge=0, examples=[3.2])
-    """Its speed of late."""
+    """Steps per second over the last 100 steps."""
 
 
 class Progress(Contract):
-    """How far a running job is."""
+    """Progress of a running job."""
 
     step: str = Field(examples=["evaluating"])
-    """What it is doing, in a word or a few."""
+    """Short description of the current step."""
     fraction: float = Field(ge=0, le=1, examples=[0.4])
-    """How much of the whole job is done."""
+    """Completed fraction of the job."""
     eta_seconds: float | None = Field(default=None, ge=0, examples=[12.5])
-    """Seconds left, as estimated; null where it cannot be told."""
+    """Estimated remaining time; null if unknown."""
     training: Training | None = None
-    """For a job that trains: its losses and how good it is by now."""
+    """For jobs that tune or train: phase, losses, agreement and accuracy."""
     updated_at: Timestamp
-    """When this was said."""
+    """Time of this update."""

@@ -1,4 +1,4 @@
-"""Reading JSON that a user wrote, and saying in the user's words why it is none."""
+"""Parsing of JSON from users, with messages that say why a text is not valid JSON."""
 
 import json
 import re
@@ -9,19 +9,20 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class NotJsonError(Exception):
-    """The text is not JSON; the message is the reason, without a full stop."""
+    """The text is not valid JSON; the message is the reason, without a full stop."""
 
 
 def read_json(text: bytes | str, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
     r"""Return the value of a JSON text.
 
     Args:
-        text: Bytes are UTF-8, a byte order mark allowed.
-        parse_constant: Called with `NaN`, `Infinity` and `-Infinity`, which are not JSON; taken as floats without it.
+        text: JSON as text or as UTF-8 bytes, with or without a byte order mark.
+        parse_constant: Called with `NaN`, `Infinity` and `-Infinity`, which are not valid JSON. By default they
+            are parsed as floats.
 
     Raises:
-        NotJsonError: If it is not JSON, too deep or with too long a number for this machine, or holds half a
-            character (`\ud800`), which no answer could repeat.
+        NotJsonError: If the text is not valid JSON, is nested too deeply, has a number with too many digits, or
+            contains an unpaired surrogate (`\ud800`), which cannot be encoded as UTF-8.
     """
     try:
         if isinstance(text, bytes):
@@ -34,7 +35,7 @@ def read_json(text: bytes | str, *, parse_constant: Callable[[str], Any] | None 
     except UnicodeDecodeError as error:
         raise NotJsonError(f"byte {error.start} is not UTF-8 text") from error
     except UnicodeEncodeError as error:
-        raise NotJsonError(f"a text in it holds half a character, {error.object[error.start]!a}") from error
+        raise NotJsonError(f"a string has an unpaired surrogate, {error.object[error.start]!a}") from error
     except RecursionError as error:
         raise NotJsonError("its lists and objects are nested too deeply") from error
     except ValueError as error:

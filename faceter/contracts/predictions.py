@@ -1,4 +1,4 @@
-"""Predictions: tensors or images in, classes, boxes or tensors out."""
+"""Predictions: inputs are tensors or images, results are classes, boxes or tensors."""
 
 from typing import Any
 
@@ -8,55 +8,55 @@ from faceter.contracts.base import Contract
 
 
 class TensorInputs(Contract):
-    """JSON inputs of a predict request."""
+    """JSON body of a predict request."""
 
     inputs: dict[str, Any] = Field(examples=[{"image": [[[[0.0, 0.5], [0.5, 1.0]]]]}])
-    """A nested list of numbers for each input of the model, batch first."""
+    """Nested list of numbers for each input of the model, batch axis first."""
 
 
 class ScoredLabel(Contract):
-    """A class and how sure the model is."""
+    """Class with its score."""
 
     index: int = Field(examples=[3])
-    """Position in the output."""
+    """Index in the output."""
     label: str = Field(examples=["cat"])
-    """Its name; the index as text where the model has no labels."""
+    """Name of the class; the index as text if the model has no labels."""
     score: float = Field(ge=0, le=1, examples=[0.93])
-    """Softmax of the output."""
+    """Probability of the class (softmax of the output)."""
 
 
 class Classification(ScoredLabel):
-    """The classes of one input."""
+    """Predicted class of one input."""
 
     top: list[ScoredLabel]
-    """The likeliest classes, best first."""
+    """Classes with the highest scores, highest first."""
 
 
 class Detection(Contract):
-    """One box."""
+    """Detected box."""
 
     index: int = Field(examples=[0])
-    """Position of the class."""
+    """Index of the class."""
     label: str = Field(examples=["person"])
-    """The class."""
+    """Name of the class."""
     score: float = Field(ge=0, le=1, examples=[0.87])
-    """How sure the model is."""
+    """Score of the box."""
     box: list[float] = Field(min_length=4, max_length=4, examples=[[12.0, 30.5, 118.2, 201.0]])
-    """Left, top, right, bottom, in the image's own pixels."""
+    """Left, top, right, bottom, in pixels of the uploaded image; for JSON tensors, of the model input."""
 
 
 class Prediction(Contract):
-    """What a model answered; which fields are there depends on its task."""
+    """Result of a predict request; which fields are present depends on the task of the model."""
 
     model_id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
-    """The model that answered."""
+    """Id of the model."""
     predictions: list[Classification] | None = None
     """For classifiers: one entry per input."""
     detections: list[list[Detection]] | None = Field(
         default=None, examples=[[[{"index": 0, "label": "person", "score": 0.87, "box": [12.0, 30.5, 118.2, 201.0]}]]]
     )
-    """For detectors: the boxes of each image, best first."""
+    """For detectors: boxes of each image, highest score first."""
     outputs: dict[str, Any] | None = Field(default=None, examples=[{"logits": [[0.1, 2.3, -1.0]]}])
-    """For everything else, or when asked for: every output as nested lists."""
+    """For other tasks, or on request: every output as nested lists."""
     milliseconds: float = Field(examples=[2.1])
-    """Time in the engine."""
+    """Inference time in milliseconds."""

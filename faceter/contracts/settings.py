@@ -1,4 +1,4 @@
-"""Every setting of the service, read from ``FACETER_…`` variables and an optional ``.env`` file."""
+"""Settings of the service, read from ``FACETER_…`` variables and an optional ``.env`` file."""
 
 import hashlib
 import os
@@ -15,10 +15,10 @@ _LONGEST_SOCKET_PATH = 100
 
 
 def embedded_socket(valkey_dir: Path) -> Path:
-    """Return the embedded Valkey's Unix socket: in its own folder, or under ``/tmp`` where that path is too long.
+    """Return the Unix socket of the embedded Valkey: in its folder, or under ``/tmp`` if that path is too long.
 
-    The kernel allows about 104 bytes. The path depends on nothing but the folder and the user, so that every process
-    finds the same one.
+    The kernel allows about 104 bytes. The path depends only on the folder and the user, so that all processes use
+    the same one.
     """
     path = valkey_dir.resolve() / "valkey.sock"
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
@@ -28,14 +28,14 @@ def embedded_socket(valkey_dir: Path) -> Path:
 
 
 class LogFormat(StrEnum):
-    """How log lines look."""
+    """Format of log lines."""
 
     CONSOLE = "console"
     JSON = "json"
 
 
 class LogLevel(StrEnum):
-    """How much is logged."""
+    """Minimum level of logged messages."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -44,7 +44,7 @@ class LogLevel(StrEnum):
 
 
 class Settings(BaseSettings):
-    """Where things are kept, what is allowed, how much is said."""
+    """Settings of the service: storage, network, logging, limits."""
 
     model_config = SettingsConfigDict(
         env_prefix="FACETER_",
@@ -56,94 +56,95 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Path("faceter-data")
-    """Folder for everything kept on this machine: the embedded Valkey's data and, by default, the blobs."""
+    """Folder for local data: the embedded Valkey and, by default, the blobs."""
     redis_url: str | None = None
-    """A Redis or Valkey server to use; without it the embedded one in the data directory is used."""
+    """URL of a Redis or Valkey server; by default an embedded one in the data directory is used."""
     blob_url: str | None = None
-    """Where files are kept: a folder, or an fsspec URL such as s3://bucket/prefix; default `<data_dir>/blobs`."""
+    """Storage of files: a folder, or an fsspec URL such as s3://bucket/prefix; default `<data_dir>/blobs`."""
 
     host: str = "127.0.0.1"
-    """Address the API listens on."""
+    """Address on which the API listens."""
     port: int = Field(default=8000, ge=0, le=65535)
-    """Port the API listens on; 0 takes a free one."""
+    """Port on which the API listens; 0 selects a free one."""
 
     log_level: LogLevel = LogLevel.INFO
-    """debug, info, warning or error."""
+    """Log level: debug, info, warning or error."""
     log_format: LogFormat = LogFormat.CONSOLE
-    """console for people, json for machines."""
+    """Log format: console (human-readable) or json."""
 
     max_model_bytes: PositiveInt = 1 * _GIB
-    """Largest model file accepted."""
+    """Maximum size of a model file in bytes."""
     max_dataset_bytes: PositiveInt = 4 * _GIB
-    """Largest dataset file accepted."""
+    """Maximum size of a dataset file in bytes."""
     max_unpacked_bytes: PositiveInt = 16 * _GIB
-    """Most bytes an archive may unpack to."""
+    """Maximum unpacked size of an archive in bytes."""
     max_archive_entries: PositiveInt = 500_000
-    """Most files in an archive."""
+    """Maximum number of files in an archive."""
     max_predict_bytes: PositiveInt = 64 * _MIB
-    """Largest body of a predict request."""
+    """Maximum body of a predict request in bytes."""
     max_json_bytes: PositiveInt = 1 * _MIB
-    """Largest JSON body of any other request."""
+    """Maximum JSON body of all other requests in bytes."""
     max_pixels: PositiveInt = 100_000_000
-    """Most pixels of one image."""
+    """Maximum number of pixels of an image."""
     max_batch: PositiveInt = 256
-    """Most images or rows in one predict request."""
+    """Maximum number of images or rows in a predict request."""
 
     session_cache_bytes: PositiveInt = 2 * _GIB
-    """Memory the loaded models of the API may take together, by their size in memory as estimated."""
+    """Maximum memory in bytes for the loaded models of the API, by their estimated size in memory."""
     inference_threads: PositiveInt = 1
-    """Threads of one ONNX Runtime session; several sessions of one thread serve small models best."""
+    """Threads per ONNX Runtime session; for small models, several sessions of one thread are fastest."""
     inference_workers: PositiveInt = Field(default=4)
-    """Predictions running at the same time in one API process."""
+    """Maximum number of concurrent predictions in one API process."""
     max_waiting_predictions: PositiveInt = 64
-    """Predictions waiting for their turn in one API process; beyond that a new one is answered 503 with Retry-After."""
+    """Maximum number of waiting predictions in one API process; further ones are rejected with 503 and Retry-After."""
     inference_seconds: PositiveFloat = 60.0
-    """Longest one prediction, or the trial run of an uploaded model, may take."""
+    """Maximum duration of a prediction, or of the test run of an uploaded model, in seconds."""
 
     translation_seconds: PositiveFloat = 600.0
-    """Longest the translation of one request may take."""
+    """Maximum duration of a translate request in seconds."""
     translation_bytes: PositiveInt = 1 * _GIB
-    """Memory that one translation may take for an image's tensors, as estimated; larger images go in tiles."""
+    """Maximum estimated memory for the tensors of an image in a translation, in bytes; larger images are translated in
+    tiles."""
 
     max_queued_jobs: PositiveInt = 10_000
-    """Most jobs waiting; beyond that a new one is answered 503 with Retry-After."""
+    """Maximum number of queued jobs; further ones are rejected with 503 and Retry-After."""
     job_timeout_seconds: PositiveInt = 24 * 3600
-    """Longest a job may run."""
+    """Maximum run time of a job in seconds."""
     max_tuning_minutes: PositiveFloat = 12 * 60.0
-    """Longest `max_minutes` a quantization or a translator may ask for."""
+    """Maximum `max_minutes` of a quantization or a translator."""
     max_tuning_steps: PositiveInt = 1_000_000
-    """Most `max_steps` a quantization may ask for."""
+    """Maximum `max_steps` of a quantization."""
     max_evaluation_bytes: PositiveInt = 4 * _GIB
-    """Most memory an evaluation may take, as estimated before it is queued."""
-    checkpoint_seconds: PositiveFloat = 45.0
-    """A job that trains keeps a checkpoint this often."""
+    """Maximum memory of an evaluation in bytes, as estimated before it is queued."""
+    checkpoint_seconds: PositiveFloat = 60.0
+    """Interval between checkpoints of a job, in seconds."""
     job_retention_seconds: PositiveInt = 30 * 24 * 3600
-    """How long an ended job can be looked up; its results stay."""
+    """Retention time of ended jobs in seconds; results are kept."""
     job_attempts: PositiveInt = 2
-    """How often a job is started, when its worker dies, before it fails for that reason."""
+    """Maximum number of attempts of a job whose worker dies; after that the job fails."""
     worker_lost_seconds: PositiveInt = Field(default=30, ge=5)
-    """A running job whose worker has been silent this long is taken up again or failed."""
+    """Seconds without renewal of its lease after which a running job is started again or failed."""
     idempotency_seconds: PositiveInt = 24 * 3600
-    """How long an Idempotency-Key is remembered."""
+    """Retention time of an Idempotency-Key in seconds."""
     events_heartbeat_seconds: PositiveFloat = 10.0
-    """Longest silence on an event stream."""
+    """Interval of heartbeats on an idle event stream, in seconds."""
 
     @property
     def resolved_blob_url(self) -> str:
-        """`blob_url`, or the folder inside the data directory that stands in for it."""
+        """`blob_url`, or by default the folder ``blobs`` in the data directory."""
         return self.blob_url or str(self.data_dir.absolute() / "blobs")
 
     @property
     def scratch_dir(self) -> Path:
-        """The folder for files that no other process needs."""
+        """Folder for temporary files of a process."""
         return self.data_dir / "scratch"
 
     @property
     def valkey_dir(self) -> Path:
-        """The embedded Valkey server's own folder."""
+        """Folder of the embedded Valkey server."""
         return self.data_dir.absolute() / "valkey"
 
     @property
     def resolved_redis_url(self) -> str:
-        """`redis_url`, or the embedded server's Unix socket."""
+        """`redis_url`, or by default the Unix socket of the embedded server."""
         return self.redis_url or f"unix://{quote(str(embedded_socket(self.valkey_dir)))}"

@@ -1,1 +1,1 @@
-"""Reads and checks the datasets a user uploads. One kind, one file."""
+"""Reads and checks uploaded datasets: one reader per kind."""

@@ -1,4 +1,4 @@
-"""Reads zip archives that strangers sent, without ever unpacking them to disk."""
+"""Reads zip archives of untrusted origin without unpacking them to disk."""
 
 import os
 import stat
@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.settings import Settings
 
 _CHUNK = 1 << 18
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -21,22 +22,21 @@ _LONGEST_END = 65_557
 _LONGEST_ENTRY = 512
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ARCHIVES = frozenset({".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"})
-_LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+_SYSTEM_FILES = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
 
 class SafeArchive:
-    """A zip archive whose members are read on demand, each held to what the archive says of it.
+    """A zip archive whose members are read on demand and checked against the archive's directory.
 
-    Everything that can be told from the list of members is checked when it is opened: names that lead outside
-    (``..``, absolute, drive letters, backslashes), links and special files, encryption, names that are there twice,
-    archives within the archive, the number of files, the size it says it unpacks to. While a member is read, the bytes
-    that really come out are counted: more than was said is a bomb and reading stops there; less, or a wrong check sum,
-    is damage. What file managers leave behind (``__MACOSX``, ``.DS_Store``, ``Thumbs.db``, hidden files) is passed
-    over. Reading is safe from several threads at once.
+    Opening it checks the directory: names that lead outside (``..``, absolute, drive letters, backslashes), links and
+    special files, encryption, duplicate names, archives within the archive, the number of files and their declared
+    size. Reading a member counts its bytes: more than declared is a zip bomb, and reading stops there; fewer, or a
+    wrong check sum, is damage. System files (``__MACOSX``, ``.DS_Store``, ``Thumbs.db``, hidden files) are ignored.
+    Reading is safe from several threads at once.
 
     Args:
         path: The file.
-        max_unpacked_bytes: Most bytes all members may unpack to.
+        max_unpacked_bytes: Most bytes that all members may unpack to.
         max_entries: Most files.
 
     Raises:
@@ -44,7 +44,8 @@ class SafeArchive:
     """
 
     def __init__(self, path: Path, *, max_unpacked_bytes: int, max_entries: int) -> None:
-        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        """What was ignored."""
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._file = path.open("rb")
         self._end = os.fstat(self._file.fileno()).st_size
@@ -68,7 +69,7 @@ class SafeArchive:
         return len(self._members)
 
     def size(self, name: str) -> int:
-        """Return how many bytes a member says it unpacks to; ``read`` never gives more."""
+        """Return the declared size of a member in bytes; ``read`` never gives more."""
         return self._members[name].file_size
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
@@ -79,8 +80,8 @@ class SafeArchive:
             max_bytes: Most bytes it may have.
 
         Raises:
-            FaceterError: ``ARCHIVE_TOO_LARGE`` if it is larger; ``UNSAFE_ARCHIVE`` if more comes out than the archive
-                says; ``INVALID_ARCHIVE`` if it is damaged.
+            FaceterError: ``ARCHIVE_TOO_LARGE`` if it is larger; ``UNSAFE_ARCHIVE`` if it unpacks to more than it
+                declares; ``INVALID_ARCHIVE`` if it is damaged.
             KeyError: If there is no such member.
         """
         return b"".join(self.stream(name, max_bytes=max_bytes))
@@ -100,7 +101,7 @@ class SafeArchive:
         if member.file_size > max_bytes:
             raise FaceterError(
                 ProblemKind.ARCHIVE_TOO_LARGE,
-                f"'{name}' unpacks to {member.file_size:,} bytes; at most {max_bytes:,} are taken for such a file.",
+                f"'{name}' unpacks to {member.file_size:,} bytes; at most {max_bytes:,} are allowed for such a file.",
             )
         length = check_sum = 0
         try:
@@ -110,8 +111,8 @@ class SafeArchive:
                 if length > member.file_size:
                     raise FaceterError(
                         ProblemKind.UNSAFE_ARCHIVE,
-                        f"'{name}' unpacks to more than the {member.file_size:,} bytes the archive says, as a zip bomb "
-                        "does. Make the archive again.",
+                        f"'{name}' unpacks to more than the {member.file_size:,} bytes the archive declares, as a zip "
+                        "bomb does. Make the archive again.",
                     )
                 yield chunk
         except (zlib.error, EOFError) as error:
@@ -138,15 +139,15 @@ class SafeArchive:
                 ProblemKind.ARCHIVE_TOO_LARGE,
                 f"The archive unpacks to {total:,} bytes; this server takes up to {max_unpacked_bytes:,}.",
             )
-        passed_over: Counter[str] = Counter()
+        ignored: Counter[str] = Counter()
         for entry in entries:
             parts = _safe_parts(entry)
             if entry.is_dir():
                 continue
             name = "/".join(parts)
-            litter = next((part for part in parts if _is_litter(part)), None)
-            if litter is not None:
-                passed_over["hidden files" if litter.startswith(".") else litter] += 1
+            system_file = next((part for part in parts if _is_system_file(part)), None)
+            if system_file is not None:
+                ignored["hidden files" if system_file.startswith(".") else system_file] += 1
             elif name in self._members:
                 raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds '{name}' twice.")
             else:
@@ -154,10 +155,10 @@ class SafeArchive:
                 self._members[name] = entry
         if not self._members:
             raise FaceterError(ProblemKind.INVALID_ARCHIVE, "The archive holds no files.")
-        self.notes += [f"passed over: {what} ({count})" for what, count in sorted(passed_over.items())]
+        self.warnings += [f"ignored: {what} ({count})" for what, count in sorted(ignored.items())]
 
     def _inflate(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
-        """Yield a member's bytes in chunks of bounded size, whatever they inflate to."""
+        """Yield a member's bytes in chunks of bounded size."""
         header = self._pread(_LOCAL_HEADER.size, member.header_offset)
         if len(header) < _LOCAL_HEADER.size:
             raise EOFError
@@ -171,10 +172,10 @@ class SafeArchive:
             return
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         for compressed in stored:
-            waiting = compressed
-            while waiting and not inflater.eof:
-                yield inflater.decompress(waiting, _CHUNK)
-                waiting = inflater.unconsumed_tail
+            pending = compressed
+            while pending and not inflater.eof:
+                yield inflater.decompress(pending, _CHUNK)
+                pending = inflater.unconsumed_tail
         while not inflater.eof:
             rest = inflater.decompress(b"", _CHUNK)
             if not rest:
@@ -196,18 +197,32 @@ class SafeArchive:
         return os.pread(self._file.fileno(), length, offset)
 
 
+def open_archive(path: Path, settings: Settings) -> SafeArchive:
+    """Open an archive within the limits of the settings; see `SafeArchive` for errors."""
+    return SafeArchive(path, max_unpacked_bytes=settings.max_unpacked_bytes, max_entries=settings.max_archive_entries)
+
+
+def root_folder(archive: SafeArchive, name: str) -> str | None:
+    """Return where a file lies: ``""`` at the top, or the only top-level folder with a slash; None if in neither."""
+    if name in archive:
+        return ""
+    folders = {member.split("/")[0] for member in archive.names}
+    root = f"{folders.pop()}/" if len(folders) == 1 else ""
+    return root if root + name in archive else None
+
+
 def _check_directory_size(descriptor: int, max_entries: int) -> None:
-    """Refuse a list of members that is itself a bomb, before it is read into memory."""
+    """Refuse a directory that is itself too large, before it is read into memory."""
     end = os.fstat(descriptor).st_size
     if end == 0:
         raise FaceterError(ProblemKind.INVALID_ARCHIVE, "The file is empty. Send a zip archive.")
     tail_start = max(0, end - _LONGEST_END)
     tail = os.pread(descriptor, _LONGEST_END, tail_start)
-    found = tail.rfind(b"PK\x05\x06")
-    if found < 0 or len(tail) - found < 22:
+    record_start = tail.rfind(b"PK\x05\x06")
+    if record_start < 0 or len(tail) - record_start < 22:
         raise FaceterError(ProblemKind.INVALID_ARCHIVE, "The file is not a zip archive, or its end is missing.")
-    _, count, size, _ = _END_RECORD.unpack_from(tail, found)
-    locator = os.pread(descriptor, _LOCATOR_64.size, max(0, tail_start + found - 20))
+    _, count, size, _ = _END_RECORD.unpack_from(tail, record_start)
+    locator = os.pread(descriptor, _LOCATOR_64.size, max(0, tail_start + record_start - 20))
     if len(locator) == _LOCATOR_64.size and locator.startswith(b"PK\x06\x07"):
         record = os.pread(descriptor, _END_RECORD_64.size, min(_LOCATOR_64.unpack(locator)[1], end))
         if len(record) == _END_RECORD_64.size and record.startswith(b"PK\x06\x06"):
@@ -226,7 +241,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _safe_parts(entry: zipfile.ZipInfo) -> tuple[str, ...]:
-    """Return the parts of a member's name, or raise if it could lead anywhere else."""
+    """Return the parts of a member's name, or raise if it leads outside the archive."""
     name = entry.orig_filename
     shown = ascii(name)
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
@@ -265,8 +280,8 @@ def _check_readable(entry: zipfile.ZipInfo, name: str) -> None:
         )
 
 
-def _is_litter(part: str) -> bool:
-    return part.startswith(".") or part.lower() in _LITTER
+def _is_system_file(part: str) -> bool:
+    return part.startswith(".") or part.lower() in _SYSTEM_FILES
 
 
 def _too_many(count: int, limit: int) -> FaceterError:

@@ -1,4 +1,4 @@
-"""Reads the arrays of an ``.npz`` that strangers sent: never pickled, rows in order, one block in memory at a time."""
+"""Reads arrays of an ``.npz`` of untrusted origin: never unpickled, rows in order, one block in memory at a time."""
 
 import math
 import tokenize
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
-from faceter.datasets.archive import SafeArchive
+from faceter.datasets.archive import SafeArchive, open_archive
+from faceter.datasets.errors import invalid_dataset
 
 Array = NDArray[np.generic]
 
@@ -35,14 +35,12 @@ _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What an array of an ``.npz`` is, before its values are read."""
+    """The header of an array in an ``.npz``."""
 
     name: str
     """Its name, as given to ``numpy.savez``."""
     shape: tuple[int, ...]
-    """Its shape."""
     dtype: np.dtype[Any]
-    """The dtype of its values."""
     fortran: bool
     """Whether its first axis varies fastest in the file."""
     offset: int
@@ -67,10 +65,9 @@ class ArrayArchive:
 
     def __init__(self, path: Path, settings: Settings) -> None:
         _check_start(path)
-        self._archive = SafeArchive(
-            path, max_unpacked_bytes=settings.max_unpacked_bytes, max_entries=settings.max_archive_entries
-        )
-        self.notes: list[str] = list(self._archive.notes)
+        self._archive = open_archive(path, settings)
+        self.warnings: list[str] = list(self._archive.warnings)
+        """What was ignored."""
 
     @property
     def names(self) -> list[str]:
@@ -83,13 +80,10 @@ class ArrayArchive:
         return [name for name in self._archive.names if not name.endswith(_SUFFIX)]
 
     def header(self, name: str) -> ArrayHeader:
-        """Return what an array is.
-
-        Args:
-            name: One of ``names``.
+        """Return the header of an array, one of ``names``.
 
         Raises:
-            FaceterError: ``INVALID_DATASET`` if it holds Python objects or is no array; `SafeArchive.read`'s.
+            FaceterError: ``INVALID_DATASET`` if it holds Python objects or is no array; see also `SafeArchive.read`.
         """
         member = name + _SUFFIX
         size = self._archive.size(member)
@@ -100,64 +94,57 @@ class ArrayArchive:
                 raise ValueError(f"version {version} of the format")
             shape, fortran, dtype = _READERS[version](stream)
         except _HEADER_ERRORS as error:
-            raise invalid(f"'{member}' cannot be read as an array. Save it with numpy.savez.") from error
+            raise invalid_dataset(f"'{member}' cannot be read as an array. Save it with numpy.savez.") from error
         if dtype.hasobject:
-            raise invalid(
+            raise invalid_dataset(
                 f"'{name}' holds Python objects, which are not read because loading them can run code. Save plain "
                 "numbers, or names as an array of text (dtype 'U')."
             )
         if dtype.itemsize == 0 or any(length < 0 for length in shape):
-            raise invalid(f"'{member}' holds nothing: {dtype.name} {list(shape)}.")
+            raise invalid_dataset(f"'{member}' holds nothing: {dtype.name} {list(shape)}.")
         if stream.tell() + math.prod(shape) * dtype.itemsize != size:
-            raise invalid(f"'{member}' says it is {dtype.name} {list(shape)}, which is not what its size is.")
+            raise invalid_dataset(f"'{member}' declares {dtype.name} {list(shape)}, which does not fit its size.")
         return ArrayHeader(name, shape, dtype, fortran and len(shape) > 1, stream.tell())
 
     def read(self, header: ArrayHeader, *, max_bytes: int) -> Array:
-        """Return a whole array.
+        """Return a whole array; see `SafeArchive.read` for errors.
 
         Args:
             header: Its header.
             max_bytes: Most bytes it may have.
-
-        Raises:
-            FaceterError: `SafeArchive.read`'s.
         """
         content = self._archive.read(header.name + _SUFFIX, max_bytes=max_bytes)
         values = np.frombuffer(content, header.dtype, offset=header.offset)
         return values.reshape(header.shape, order="F" if header.fortran else "C")
 
-    def rows(self, header: ArrayHeader) -> "Rows":
-        """Return a reader of an array's rows, which are the entries along its first axis.
+    def rows(self, header: ArrayHeader) -> "RowReader":
+        """Return a reader of an array's rows, the entries along its first axis.
 
         Args:
             header: Its header; ``fortran`` is False.
         """
-        return Rows(self._archive, header)
+        return RowReader(self._archive, header)
 
     def close(self) -> None:
         """Close the file."""
         self._archive.close()
 
 
-class Rows:
-    """A place in an array's file, from which rows are read in rising order.
-
-    Args:
-        archive: The archive.
-        header: The array's header.
-    """
+class RowReader:
+    """Reads rows of an array in ascending order, a chunk of the file in memory at a time."""
 
     def __init__(self, archive: SafeArchive, header: ArrayHeader) -> None:
         member = header.name + _SUFFIX
         self._header = header
         self._row = math.prod(header.shape[1:]) * header.dtype.itemsize
         self._chunks = archive.stream(member, max_bytes=archive.size(member))
-        self._waiting = memoryview(b"")
+        self._buffer = memoryview(b"")
         self._skip(header.offset)
         self.next = 0
+        """The row that is read next."""
 
     def take(self, count: int) -> Array:
-        """Return the next ``count`` rows, [count, …], and go on to the row after them."""
+        """Return the next ``count`` rows, [count, …]."""
         content = bytearray(count * self._row)
         filled = 0
         while filled < len(content):
@@ -168,17 +155,13 @@ class Rows:
         return np.frombuffer(content, self._header.dtype).reshape(count, *self._header.shape[1:])
 
     def skip_to(self, row: int) -> None:
-        """Go on to a row that has not been read."""
+        """Skip to a row that has not been read yet."""
         self._skip((row - self.next) * self._row)
         self.next = row
 
     def finish(self) -> None:
-        """Read to the end, where damage shows that a check sum tells.
-
-        Raises:
-            FaceterError: `SafeArchive.stream`'s.
-        """
-        self._waiting = memoryview(b"")
+        """Read to the end, where the check sum is compared; see `SafeArchive.stream` for errors."""
+        self._buffer = memoryview(b"")
         for _ in self._chunks:
             pass
 
@@ -187,36 +170,27 @@ class Rows:
             length -= len(self._more(length))
 
     def _more(self, most: int) -> memoryview:
-        while not self._waiting:
-            self._waiting = memoryview(next(self._chunks))
-        part, self._waiting = self._waiting[:most], self._waiting[most:]
+        while not self._buffer:
+            self._buffer = memoryview(next(self._chunks))
+        part, self._buffer = self._buffer[:most], self._buffer[most:]
         return part
 
 
-def invalid(detail: str) -> FaceterError:
-    """Return an error that a dataset has not the form of its kind."""
-    return FaceterError(ProblemKind.INVALID_DATASET, detail)
-
-
-def check_order(header: ArrayHeader, what: str) -> None:
-    """See that an array's rows lie one after the other.
-
-    Args:
-        header: The array's.
-        what: What its rows are called.
+def validate_order(header: ArrayHeader, rows_name: str) -> None:
+    """Check that an array is in C order, so that its rows can be read one after the other.
 
     Raises:
         FaceterError: ``INVALID_DATASET``.
     """
     if header.fortran:
-        raise invalid(
-            f"'{header.name}' is saved in Fortran order, in which {what} cannot be read one after the other. Save it "
-            f"as numpy.ascontiguousarray({header.name})."
+        raise invalid_dataset(
+            f"'{header.name}' is saved in Fortran order, in which {rows_name} cannot be read one after the other. Save "
+            f"it as numpy.ascontiguousarray({header.name})."
         )
 
 
 def _start(chunks: Iterator[bytes]) -> bytes:
-    """Return the beginning of a member, in which a header must end."""
+    """Return the first bytes of a member, which must contain the header."""
     start = b""
     for chunk in chunks:
         start += chunk
@@ -229,8 +203,10 @@ def _check_start(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(len(npy.MAGIC_PREFIX))
     if not start:
-        raise invalid("The file is empty. Send an .npz, as numpy.savez writes it.")
+        raise invalid_dataset("The file is empty. Send an .npz, as numpy.savez writes it.")
     if start == npy.MAGIC_PREFIX:
-        raise invalid("The file is a single array (.npy). Send an .npz of named arrays: numpy.savez(path, signals=…).")
+        raise invalid_dataset(
+            "The file is a single array (.npy). Send an .npz of named arrays: numpy.savez(path, signals=…)."
+        )
     if not start.startswith(b"PK"):
-        raise invalid("The file is not an .npz, which is a zip of arrays as numpy.savez writes it.")
+        raise invalid_dataset("The file is not an .npz, which is a zip of arrays as numpy.savez writes it.")

@@ -1,31 +1,31 @@
 """Datasets of kind ``detection``: a zip with ``images/`` and ``annotations.json`` in COCO format."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.settings import Settings
-from faceter.datasets.archive import SafeArchive
-from faceter.datasets.image_dataset import ImageDataset
+from faceter.datasets.archive import SafeArchive, root_folder
+from faceter.datasets.coco import (
+    ANNOTATIONS,
+    category_names,
+    declared_size,
+    ground_truths,
+    images_by_id,
+    read_annotations,
+)
+from faceter.datasets.errors import invalid_dataset, quoted_names
+from faceter.datasets.image_files import ImageFilesDataset
 from faceter.datasets.images import split_images
-from faceter.datasets.samples import DatasetSummary, first_few
-from faceter.vision.boxes import FloatArray, IntArray
+from faceter.datasets.samples import DatasetContents
 
-_ANNOTATIONS = "annotations.json"
 _FOLDER = "images/"
 _MAX_ANNOTATION_BYTES = 1 << 29
 _OVERHANG = 2.0
-"""Pixels a box may reach beyond its image, as boxes do that were rounded or scaled."""
-_FARTHEST = 1e9
-"""No coordinate, and nothing that is not finite, goes up to this."""
-_SHOWN = 5
+"""Pixels by which a box may exceed its image, because of rounding or scaling."""
 
 _SYNONYMS = {
     "aeroplane": "airplane",
@@ -36,25 +36,11 @@ _SYNONYMS = {
     "television": "tv",
     "tvmonitor": "tv",
 }
-"""PASCAL VOC's names of classes that COCO calls otherwise."""
+"""PASCAL VOC's names of classes that have other names in COCO."""
 
 
-@dataclass(frozen=True)
-class GroundTruth:
-    """The annotated boxes of one image."""
-
-    boxes: FloatArray
-    """float64 [n, 4]: left, top, right, bottom, in the image's pixels."""
-    classes: IntArray
-    """int64 [n]: positions in the dataset's classes."""
-    areas: FloatArray
-    """float64 [n]: area in square pixels, by which COCO tells small from large."""
-    crowd: IntArray
-    """int64 [n]: 1 where one box stands for a crowd, which counts neither for nor against a detector."""
-
-
-class DetectionDataset(ImageDataset):
-    """Photographs with boxes.
+class DetectionDataset(ImageFilesDataset):
+    """Images with annotated boxes.
 
     Images come in the order of ``annotations.json``, classes in the order of their category ids.
 
@@ -64,29 +50,34 @@ class DetectionDataset(ImageDataset):
 
     def __init__(self, archive: SafeArchive, settings: Settings) -> None:
         super().__init__(archive, settings)
-        root = _root(archive)
-        content = _parse(archive.read(root + _ANNOTATIONS, max_bytes=_MAX_ANNOTATION_BYTES))
-        categories = _categories(content)
+        root = root_folder(archive, ANNOTATIONS)
+        if root is None:
+            raise invalid_dataset(
+                f"The archive holds no {ANNOTATIONS}. Put it beside the folder {_FOLDER}, in COCO format."
+            )
+        content = read_annotations(archive.read(root + ANNOTATIONS, max_bytes=_MAX_ANNOTATION_BYTES))
+        categories = category_names(content["categories"])
         self.classes = list(categories.values())
-        images = _images(content)
+        images = images_by_id(content["images"])
         self.names = _member_names([entry["file_name"] for entry in images.values()], archive, root)
-        self._declared = [_declared_size(entry) for entry in images.values()]
-        self.truths = _ground_truths(content, list(images), list(categories))
-        self._note_strangers(archive, root)
+        self._declared_sizes = [declared_size(entry) for entry in images.values()]
+        self.truths = ground_truths(content["annotations"], list(images), list(categories))
+        """The boxes of each image."""
+        self._warn_of_unknown_files(archive, root)
 
     def verify_image(self, index: int, image: Image.Image) -> None:
         """Check an image's annotated size and boxes against the image.
 
         Raises:
-            FaceterError: ``INVALID_DATASET`` if they contradict each other.
+            FaceterError: ``INVALID_DATASET`` if they contradict the image.
         """
         width, height = image.size
-        declared = self._declared[index]
+        declared = self._declared_sizes[index]
         name = self.names[index]
         if declared is not None and declared != image.size:
-            raise _invalid(
+            raise invalid_dataset(
                 f"'{name}' is {width} × {height} pixels (upright), "
-                f"but {_ANNOTATIONS} says {declared[0]} × {declared[1]}."
+                f"but {ANNOTATIONS} says {declared[0]} × {declared[1]}."
             )
         boxes = self.truths[index].boxes
         limits = np.array([width, height], np.float64) + _OVERHANG
@@ -95,23 +86,23 @@ class DetectionDataset(ImageDataset):
         if outside.any():
             left, top, right, bottom = boxes[outside][0]
             bbox = [float(left), float(top), float(right - left), float(bottom - top)]
-            raise _invalid(
+            raise invalid_dataset(
                 f"'{name}' is {width} × {height} pixels, but {int(outside.sum())} of its boxes reach outside it, "
                 f"such as bbox {bbox} (left, top, width, height)."
             )
 
-    def summary(self) -> DatasetSummary:
-        """Say how many images there are, and how many boxes of each class."""
+    def summary(self) -> DatasetContents:
+        """Return the number of images, and of boxes of each class."""
         counts = Counter(int(number) for truth in self.truths for number in truth.classes)
-        return DatasetSummary(
+        return DatasetContents(
             samples=len(self),
             classes=list(self.classes),
             class_counts={name: counts[number] for number, name in enumerate(self.classes) if counts[number]},
-            notes=list(self.notes),
+            warnings=list(self.warnings),
         )
 
     def sample_labels(self, model_labels: Sequence[str] | None) -> None:
-        """Return None: boxes have classes, images have none."""
+        """Return None: boxes have classes, images do not."""
 
     def labels_for(self, model_labels: Sequence[str] | None) -> list[int]:
         """Return, for each class of the dataset, its position in the model's labels.
@@ -131,195 +122,42 @@ class DetectionDataset(ImageDataset):
         if model_labels is None:
             return list(range(len(self.classes)))
         exact = {label: number for number, label in reversed(list(enumerate(model_labels)))}
-        alike = {_canonical(label): number for number, label in reversed(list(enumerate(model_labels)))}
-        numbers = [exact.get(name, alike.get(_canonical(name), -1)) for name in self.classes]
+        canonical = {_canonical(label): number for number, label in reversed(list(enumerate(model_labels)))}
+        numbers = [exact.get(name, canonical.get(_canonical(name), -1)) for name in self.classes]
         used = {int(number) for truth in self.truths for number in truth.classes}
-        strangers = [name for number, name in enumerate(self.classes) if numbers[number] < 0 and number in used]
-        if strangers:
+        unknown = [name for number, name in enumerate(self.classes) if numbers[number] < 0 and number in used]
+        if unknown:
             raise FaceterError(
                 ProblemKind.DATASET_MISMATCH,
-                f"Categories with boxes that are no labels of the model: {first_few(strangers)}. "
-                f"Its labels are {first_few(list(model_labels))}.",
+                f"Categories with boxes that are no labels of the model: {quoted_names(unknown)}. "
+                f"Its labels are {quoted_names(list(model_labels))}.",
             )
         return numbers
 
-    def _note_strangers(self, archive: SafeArchive, root: str) -> None:
-        known = {*self.names, root + _ANNOTATIONS}
-        strangers = [name for name in archive.names if name not in known]
-        images, others = split_images(strangers)
+    def _warn_of_unknown_files(self, archive: SafeArchive, root: str) -> None:
+        known = {*self.names, root + ANNOTATIONS}
+        unknown = [name for name in archive.names if name not in known]
+        images, others = split_images(unknown)
         if images:
-            self.notes.append(f"passed over, not in {_ANNOTATIONS}: {first_few(images)}")
+            self.warnings.append(f"ignored, not in {ANNOTATIONS}: {quoted_names(images)}")
         if others:
-            self.notes.append(f"passed over, not images: {first_few(others)}")
-
-
-def _invalid(detail: str) -> FaceterError:
-    return FaceterError(ProblemKind.INVALID_DATASET, detail)
-
-
-def _root(archive: SafeArchive) -> str:
-    """Return the folder that holds everything, with a slash, or nothing."""
-    if _ANNOTATIONS in archive:
-        return ""
-    tops = {name.split("/")[0] for name in archive.names}
-    if len(tops) == 1 and (root := f"{tops.pop()}/") + _ANNOTATIONS in archive:
-        return root
-    raise _invalid(f"The archive holds no {_ANNOTATIONS}. Put it beside the folder {_FOLDER}, in COCO format.")
-
-
-def _parse(content: bytes) -> dict[str, list[dict[str, Any]]]:
-    try:
-        document = read_json(content)
-    except NotJsonError as error:
-        raise _invalid(f"{_ANNOTATIONS} is not JSON: {error}.") from error
-    if not isinstance(document, dict):
-        raise _invalid(f"{_ANNOTATIONS} must be an object with images, annotations and categories, as in COCO.")
-    for part in ("images", "annotations", "categories"):
-        entries = document.get(part)
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise _invalid(f"{_ANNOTATIONS} needs a list of objects '{part}', as in COCO.")
-        if not entries:
-            raise _invalid(f"The list '{part}' of {_ANNOTATIONS} is empty.")
-    return document
-
-
-def _raise_if_any(problems: Iterator[str]) -> None:
-    found = list(problems)
-    if found:
-        more = f" And {len(found) - _SHOWN} more." if len(found) > _SHOWN else ""
-        raise _invalid(f"{_ANNOTATIONS}: {'; '.join(found[:_SHOWN])}.{more}")
-
-
-def _categories(content: dict[str, list[dict[str, Any]]]) -> dict[int, str]:
-    """Return names of categories by id, in the order of ids."""
-
-    def problems() -> Iterator[str]:
-        ids: set[int] = set()
-        names: set[str] = set()
-        for entry in content["categories"]:
-            number, name = entry.get("id"), entry.get("name")
-            if not isinstance(number, int) or isinstance(number, bool) or not isinstance(name, str) or not name:
-                yield f"a category needs a whole number 'id' and a 'name', but is {_shown(entry)}"
-                continue
-            if number in ids or name in names:
-                yield f"category {number} '{name}' is there twice"
-            ids.add(number)
-            names.add(name)
-
-    _raise_if_any(problems())
-    return dict(sorted((entry["id"], entry["name"]) for entry in content["categories"]))
-
-
-def _images(content: dict[str, list[dict[str, Any]]]) -> dict[int, dict[str, Any]]:
-    """Return the entries of images by id, in their own order."""
-
-    def problems() -> Iterator[str]:
-        ids: set[int] = set()
-        names: set[str] = set()
-        for entry in content["images"]:
-            number, name = entry.get("id"), entry.get("file_name")
-            if not isinstance(number, int) or isinstance(number, bool) or not isinstance(name, str) or not name:
-                yield f"an image needs a whole number 'id' and a 'file_name', but is {_shown(entry)}"
-                continue
-            if number in ids or name in names:
-                yield f"image {number} '{name}' is there twice"
-            ids.add(number)
-            names.add(name)
-
-    _raise_if_any(problems())
-    return {entry["id"]: entry for entry in content["images"]}
+            self.warnings.append(f"ignored, not images: {quoted_names(others)}")
 
 
 def _member_names(file_names: Sequence[str], archive: SafeArchive, root: str) -> list[str]:
-    """Return the member of the archive that each file name stands for."""
+    """Return the archive member of each ``file_name``."""
     names: list[str] = []
     missing: list[str] = []
     for file_name in file_names:
-        places = [root + _FOLDER + file_name, root + file_name]
-        found = next((place for place in places if place in archive), None)
-        if found is None:
+        candidates = [root + _FOLDER + file_name, root + file_name]
+        member = next((name for name in candidates if name in archive), None)
+        if member is None:
             missing.append(file_name)
         else:
-            names.append(found)
+            names.append(member)
     if missing:
-        raise _invalid(f"{_ANNOTATIONS} lists images that are not in {_FOLDER}: {first_few(missing)}.")
+        raise invalid_dataset(f"{ANNOTATIONS} lists images that are not in {_FOLDER}: {quoted_names(missing)}.")
     return names
-
-
-def _declared_size(entry: dict[str, Any]) -> tuple[int, int] | None:
-    width, height = entry.get("width"), entry.get("height")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
-
-
-def _ground_truths(
-    content: dict[str, list[dict[str, Any]]], image_ids: Sequence[int], category_ids: Sequence[int]
-) -> list[GroundTruth]:
-    """Return the boxes of each image."""
-    images = {number: position for position, number in enumerate(image_ids)}
-    classes = {number: position for position, number in enumerate(category_ids)}
-    annotations = content["annotations"]
-    _raise_if_any(_annotation_problems(annotations, images, classes))
-    grouped: list[list[dict[str, Any]]] = [[] for _ in image_ids]
-    for entry in annotations:
-        grouped[images[entry["image_id"]]].append(entry)
-    return [_ground_truth(entries, classes) for entries in grouped]
-
-
-def _annotation_problems(
-    annotations: Sequence[dict[str, Any]], images: dict[int, int], classes: dict[int, int]
-) -> Iterator[str]:
-    ids: set[int] = set()
-    for position, entry in enumerate(annotations):
-        number = entry.get("id", position)
-        if not _is_id(number):
-            yield f"an annotation's 'id' must be a whole number, but is {_shown(number)}"
-            continue
-        if number in ids:
-            yield f"annotation {number} is there twice"
-        ids.add(number)
-        if not _is_id(entry.get("image_id")) or entry["image_id"] not in images:
-            yield f"annotation {number} is of image {_shown(entry.get('image_id'))}, which is not listed"
-        if not _is_id(entry.get("category_id")) or entry["category_id"] not in classes:
-            yield f"annotation {number} is of category {_shown(entry.get('category_id'))}, which is not listed"
-        if not _is_box(entry.get("bbox")):
-            yield (
-                f"annotation {number} has the impossible bbox {_shown(entry.get('bbox'))} "
-                "(left, top, width and height, the last two over 0)"
-            )
-
-
-def _ground_truth(entries: Sequence[dict[str, Any]], classes: dict[int, int]) -> GroundTruth:
-    boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    own_areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    areas = [
-        entry["area"] if _is_number(entry.get("area")) else own for entry, own in zip(entries, own_areas, strict=True)
-    ]
-    return GroundTruth(
-        boxes=boxes,
-        classes=np.array([classes[entry["category_id"]] for entry in entries], np.int64),
-        areas=np.array(areas, np.float64),
-        crowd=np.array([1 if entry.get("iscrowd") else 0 for entry in entries], np.int64),
-    )
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FARTHEST
-
-
-def _is_box(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 4 or not all(_is_number(part) for part in value):
-        return False
-    return bool(value[2] > 0 and value[3] > 0)
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "…"
 
 
 def _canonical(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Datasets of kind ``domains``: a zip with the images of two domains, ``A/`` and ``B/``, in pairs or not."""
+"""Datasets of kind ``domains``: a zip with the images of two domains, ``A/`` and ``B/``, paired or unpaired."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,47 +7,51 @@ from typing import Final, Literal, Self
 
 from PIL import Image
 
-from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
-from faceter.datasets.image_dataset import ImageDataset
+from faceter.datasets.archive import SafeArchive, open_archive
+from faceter.datasets.errors import invalid_dataset, quoted_names
+from faceter.datasets.image_files import read_image
 from faceter.datasets.images import split_images
-from faceter.datasets.samples import DatasetSummary, ProgressFunction, first_few
+from faceter.datasets.reader import DatasetReader
+from faceter.datasets.samples import DatasetContents, ProgressFunction
 
 Domain = Literal["A", "B"]
-"""Name of a domain, which is that of its folder."""
+"""Name of a domain and of its folder."""
 
 DOMAINS: Final[tuple[Domain, Domain]] = ("A", "B")
-"""Both of them."""
+"""Both domains."""
 
 _FEWEST = 2
 
 
-class DomainsDataset:
-    """The images of two domains, decoded only when asked for.
+class DomainsDataset(DatasetReader):
+    """The images of two domains, decoded on demand.
 
     ``A/`` and ``B/`` hold images, directly or in folders within them. Folders that hold everything
-    (``streets/A/1.jpg``, ``streets/B/2.jpg``) are passed over, and so are files that are no images by their ending.
-    An image of A and one of B are a pair if they have the same name: the path inside the domain's folder, without its
-    ending.
-
-    It is no :class:`ImageDataset` itself: an image is told by its domain and its place there, and the two domains
-    are no batches of inputs of one model.
+    (``streets/A/1.jpg``, ``streets/B/2.jpg``) are skipped, and files without an image extension are ignored. An image
+    of A and one of B are a pair if they have the same name: the path inside the domain's folder, without its
+    extension.
 
     Args:
-        images: The archive, opened; closed together with the dataset.
+        archive: Closed together with the dataset.
+        settings: Limits.
 
     Raises:
         FaceterError: ``INVALID_DATASET`` if A or B has fewer than two images, or some lie in neither.
     """
 
-    def __init__(self, images: ImageDataset) -> None:
-        self._images = images
-        self.archive = images.archive
-        """The archive they are in."""
-        names, others = split_images(images.archive.names)
+    not_model_inputs = (
+        "The dataset holds two domains, which are for translators. Give images or signals; the images of one domain "
+        "can be uploaded as kind images."
+    )
+
+    def __init__(self, archive: SafeArchive, settings: Settings) -> None:
+        self.archive = archive
+        self._max_pixels = settings.max_pixels
+        names, others = split_images(archive.names)
         if not names:
-            raise _invalid(
-                f"The archive holds no images (.jpg, .png, .webp, .gif, .bmp, .tif), only {first_few(others)}."
+            raise invalid_dataset(
+                f"The archive holds no images (.jpg, .png, .webp, .gif, .bmp, .tif), only {quoted_names(others)}."
             )
         self._root = _root(names)
         self.names_a: list[str] = self._in_folder("A", names)
@@ -56,52 +60,45 @@ class DomainsDataset:
         """Names of the images of B in the archive, sorted."""
         for domain in DOMAINS:
             if self.count(domain) < _FEWEST:
-                raise _invalid(
-                    f"The domain {domain} has a single image, {first_few(self._names(domain))}. Put {_FEWEST} into "
+                raise invalid_dataset(
+                    f"The domain {domain} has a single image, {quoted_names(self._names(domain))}. Put {_FEWEST} into "
                     "each domain at least, better hundreds."
                 )
         self.names: list[str] = [*self.names_a, *self.names_b]
         """Names of all images: those of A, then those of B."""
-        images.names = self.names
-        self.notes: list[str] = list(images.notes)
-        """What was passed over."""
+        self.warnings = list(archive.warnings)
         if others:
-            self.notes.append(f"passed over, not images: {first_few(others)}")
+            self.warnings.append(f"ignored, not images: {quoted_names(others)}")
 
     @classmethod
     def open(cls, path: Path, settings: Settings) -> Self:
-        """Open the dataset in a zip file, without decoding its images.
-
-        Raises:
-            FaceterError: If the archive is not safe, or has not the form of this kind.
-        """
-        images = ImageDataset.open(path, settings)
+        """Open a zip file without decoding its images; see `DatasetReader.open`."""
+        archive = open_archive(path, settings)
         try:
-            return cls(images)
+            return cls(archive, settings)
         except BaseException:
-            images.close()
+            archive.close()
             raise
 
     def __len__(self) -> int:
         return len(self.names)
 
     def count(self, domain: Domain) -> int:
-        """Return how many images a domain has."""
+        """Return the number of images of a domain."""
         return len(self._names(domain))
 
     def image(self, domain: Domain, index: int) -> Image.Image:
         """Return an image, RGB and upright.
 
         Args:
-            domain: Its domain.
+            domain: ``A`` or ``B``.
             index: Its position in ``names_a`` or ``names_b``.
 
         Raises:
             FaceterError: ``INVALID_IMAGE``, ``IMAGE_TOO_LARGE`` or ``INVALID_ARCHIVE``, naming the file.
             IndexError: If the domain has no such image.
         """
-        place = range(self.count(domain))[index]
-        return self._images.image(place if domain == "A" else len(self.names_a) + place)
+        return read_image(self.archive, self._names(domain)[index], self._max_pixels)
 
     def pairs(self) -> list[tuple[int, int]]:
         """Return the positions of images of the same name, in ``names_a`` and in ``names_b``.
@@ -110,85 +107,79 @@ class DomainsDataset:
             One pair for each name that one image of A and one of B have, in the order of ``names_a``. A name that
             several images of a domain share, such as ``1.jpg`` and ``1.png``, makes no pair.
         """
-        places = self._places("B")
+        in_b = self._positions("B")
         return [
             (of_a[0], of_b[0])
-            for stem, of_a in self._places("A").items()
-            if len(of_a) == 1 and len(of_b := places.get(stem, [])) == 1
+            for stem, of_a in self._positions("A").items()
+            if len(of_a) == 1 and len(of_b := in_b.get(stem, [])) == 1
         ]
 
-    def check_paired(self) -> None:
-        """See that each image of A has one of B of its name, and each of B one of A.
+    def validate_pairs(self) -> None:
+        """Check that each image of A has one of B of the same name, and each of B one of A.
 
         Raises:
             FaceterError: ``INVALID_DATASET`` listing the first few names that have no partner, or more than one.
         """
         for domain in DOMAINS:
-            shared = [places for places in self._places(domain).values() if len(places) > 1]
+            shared = [positions for positions in self._positions(domain).values() if len(positions) > 1]
             if shared:
-                alike = [self._names(domain)[place] for places in shared for place in places]
-                raise _invalid(
-                    f"Images of {domain} have the same name but for the ending: {first_few(alike)}. In a paired set "
-                    "each image needs a name of its own; rename or remove them."
+                duplicates = [self._names(domain)[position] for positions in shared for position in positions]
+                raise invalid_dataset(
+                    f"Images of {domain} have the same name but for the extension: {quoted_names(duplicates)}. In a "
+                    "paired set each image needs a name of its own; rename or remove them."
                 )
-        stems = {domain: self._places(domain) for domain in DOMAINS}
-        alone = {
+        stems = {domain: self._positions(domain) for domain in DOMAINS}
+        unpaired = {
             "A": [stem for stem in stems["A"] if stem not in stems["B"]],
             "B": [stem for stem in stems["B"] if stem not in stems["A"]],
         }
-        if any(alone.values()):
-            where = " ".join(f"Only in {domain}: {first_few(names)}." for domain, names in alone.items() if names)
-            raise _invalid(
-                "In a paired set each image of A needs one of B of the same name (the ending may differ), and each "
+        if any(unpaired.values()):
+            where = " ".join(f"Only in {domain}: {quoted_names(names)}." for domain, names in unpaired.items() if names)
+            raise invalid_dataset(
+                "In a paired set each image of A needs one of B of the same name (the extension may differ), and each "
                 f"of B one of A. {where} Rename or remove them, or upload the set without `paired`."
             )
 
-    def verify(self, progress: ProgressFunction | None = None, *, paired: bool = False) -> DatasetSummary:
-        """Decode every image once, one after the other, and say what the dataset holds.
+    def verify(self, progress: ProgressFunction | None = None, *, paired: bool = False) -> DatasetContents:
+        """Decode every image once, in order, and return the summary.
 
         Args:
-            progress: Is told the fraction done.
-            paired: Whether the images are said to be pairs; then see also that names and sizes match.
+            progress: Called with the fraction done.
+            paired: Whether the images must be pairs; then check also that names and sizes match.
 
         Raises:
-            FaceterError: Naming the first image that cannot be read; what ``check_paired`` raises;
+            FaceterError: Naming the first image that cannot be read; what `validate_pairs` raises;
                 ``INVALID_DATASET`` naming the first pair whose images differ in size.
         """
         if paired:
-            self.check_paired()
+            self.validate_pairs()
         every = max(1, len(self) // 100)
         sizes = []
-        for index in range(len(self)):
-            sizes.append(self._images.image(index).size)
+        for index, name in enumerate(self.names):
+            sizes.append(read_image(self.archive, name, self._max_pixels).size)
             if progress is not None and (index + 1) % every == 0:
                 progress((index + 1) / len(self))
         for a, b in self.pairs() if paired else []:
             (width, height), (width_b, height_b) = sizes[a], sizes[len(self.names_a) + b]
             if (width, height) != (width_b, height_b):
-                raise _invalid(
+                raise invalid_dataset(
                     f"'{self.names_a[a]}' is {width} × {height} pixels, but '{self.names_b[b]}', the other of its "
                     f"pair, is {width_b} × {height_b} (upright). Save both in one size."
                 )
         return self.summary()
 
-    def summary(self) -> DatasetSummary:
-        """Say how many images there are, in all and of each domain; the domains stand where classes do."""
-        return DatasetSummary(
+    def summary(self) -> DatasetContents:
+        """Return the number of images, in all and of each domain; the domains take the place of classes."""
+        return DatasetContents(
             samples=len(self),
             classes=list(DOMAINS),
             class_counts={domain: self.count(domain) for domain in DOMAINS},
-            notes=list(self.notes),
+            warnings=list(self.warnings),
         )
 
     def close(self) -> None:
         """Close the archive."""
-        self._images.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+        self.archive.close()
 
     def _in_folder(self, domain: Domain, names: Sequence[str]) -> list[str]:
         return [name for name in names if name.startswith(f"{self._root}{domain}/")]
@@ -196,23 +187,19 @@ class DomainsDataset:
     def _names(self, domain: Domain) -> list[str]:
         return self.names_a if domain == "A" else self.names_b
 
-    def _places(self, domain: Domain) -> dict[str, list[int]]:
-        """Return the positions of the images of each name: one, unless images differ in nothing but the ending."""
-        places: defaultdict[str, list[int]] = defaultdict(list)
-        for place, name in enumerate(self._names(domain)):
-            within = name.removeprefix(f"{self._root}{domain}/")
-            places[within.removesuffix(PurePosixPath(within).suffix)].append(place)
-        return dict(places)
-
-
-def _invalid(detail: str) -> FaceterError:
-    return FaceterError(ProblemKind.INVALID_DATASET, detail)
+    def _positions(self, domain: Domain) -> dict[str, list[int]]:
+        """Return the positions of the images of each name: one, unless images differ only in their extension."""
+        positions: defaultdict[str, list[int]] = defaultdict(list)
+        for position, name in enumerate(self._names(domain)):
+            path = name.removeprefix(f"{self._root}{domain}/")
+            positions[path.removesuffix(PurePosixPath(path).suffix)].append(position)
+        return dict(positions)
 
 
 def _root(names: Sequence[str]) -> str:
     """Return the folder that holds ``A/`` and ``B/``, with a slash, or nothing.
 
-    Where both hold images and nothing else does, that is the innermost folder which holds all images.
+    That is the innermost folder which holds all images.
 
     Raises:
         FaceterError: ``INVALID_DATASET`` if A or B has no images, or there are images beside them.
@@ -224,16 +211,16 @@ def _root(names: Sequence[str]) -> str:
         folders = [path[1:] for path in folders]
     tops = [path[0] if path else "" for path in folders]
     if not set(DOMAINS) <= set(tops):
-        raise _invalid(_what_is_missing(root, sorted(set(tops))))
+        raise invalid_dataset(_missing_domain_detail(root, sorted(set(tops))))
     outside = [name for name, top in zip(names, tops, strict=True) if top not in DOMAINS]
     if outside:
-        raise _invalid(
-            f"Images that lie neither in A/ nor in B/: {first_few(outside)}. Move them there, or remove them."
+        raise invalid_dataset(
+            f"Images that lie neither in A/ nor in B/: {quoted_names(outside)}. Move them there, or remove them."
         )
     return "".join(f"{folder}/" for folder in root)
 
 
-def _what_is_missing(root: Sequence[str], tops: Sequence[str]) -> str:
+def _missing_domain_detail(root: Sequence[str], tops: Sequence[str]) -> str:
     """Return which domains have no images, where the images are instead, and what to do.
 
     Args:
@@ -244,7 +231,7 @@ def _what_is_missing(root: Sequence[str], tops: Sequence[str]) -> str:
     missing = " and none in ".join(f"{domain}/" for domain in DOMAINS if domain not in held)
     within = "".join(f"{folder}/" for folder in root)
     places = [f"{within}{top}/" if top else within for top in tops]
-    where = [f"in {first_few([place for place in places if place])}"] if any(places) else []
+    where = [f"in {quoted_names([place for place in places if place])}"] if any(places) else []
     if "" in places:
         where.append("in no folder")
     return (

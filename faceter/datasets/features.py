@@ -1,4 +1,4 @@
-"""Datasets of kind ``features``: an ``.npz`` of vectors, as some extractor gave them, with classes or without."""
+"""Datasets of kind ``features``: an ``.npz`` of feature vectors, with or without classes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.datasets.array_dataset import ArrayDataset
-from faceter.datasets.arrays import ArrayHeader, invalid
+from faceter.datasets.arrays import ArrayHeader
+from faceter.datasets.errors import invalid_dataset
 from faceter.datasets.labels import CLASSES, LABELS
-from faceter.datasets.samples import DatasetSummary, ProgressFunction
+from faceter.datasets.samples import DatasetContents, ProgressFunction
 
 FEATURES = "features"
 
@@ -18,35 +19,36 @@ _MAX_ROW_BYTES = 1 << 24
 
 
 class FeaturesDataset(ArrayDataset):
-    """Feature vectors of one width, in the order of the file, read only when asked for.
+    """Feature vectors of one dimension, in the order of the file, read on demand.
 
     ``features`` [N, D] are floats. ``labels`` [N], if there are any, number the classes from 0; ``classes`` [K] names
     them. At most a few vectors and the labels are in memory at any time. Reading is safe from several threads at once.
     """
 
-    array = FEATURES
-    arrays = (FEATURES, LABELS, CLASSES)
-    sample = "row of features"
-    rows = "rows"
+    not_model_inputs = "The dataset holds features, which are no inputs of a model. Give images or signals."
+    samples_array = FEATURES
+    known_arrays = (FEATURES, LABELS, CLASSES)
+    sample_name = "row of features"
+    samples_name = "rows"
 
     @property
     def width(self) -> int:
-        """D, values of each vector."""
+        """D, the dimension of the feature space."""
         return self._samples.shape[1]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What they are saved as, in the byte order of this machine."""
+        """The dtype in the file, in the byte order of this machine."""
         return self._samples.dtype.newbyteorder("=")
 
-    def verify(self, progress: ProgressFunction | None = None) -> DatasetSummary:
-        """Read every value once and say what the dataset holds; see `ArrayDataset.verify`."""
+    def verify(self, progress: ProgressFunction | None = None) -> DatasetContents:
+        """Check that all values are finite; see `DatasetReader.verify`."""
         for start, values in self._blocks(self._samples, progress):
             wrong = np.argwhere(~np.isfinite(values))
             if len(wrong):
                 row, column = wrong[0].tolist()
-                said = f"{float(values[row, column]):g}"
-                raise invalid(f"{FEATURES}[{start + row}, {column}] is {said}; every value must be finite.")
+                value = f"{float(values[row, column]):g}"
+                raise invalid_dataset(f"{FEATURES}[{start + row}, {column}] is {value}; every value must be finite.")
         return self.summary()
 
     def blocks(self) -> Iterator[NDArray[Any]]:
@@ -58,16 +60,16 @@ class FeaturesDataset(ArrayDataset):
         for _, values in self._blocks(self._samples):
             yield values.astype(self.dtype, copy=False)
 
-    def _check_axes(self, shape: tuple[int, ...]) -> None:
+    def _validate_axes(self, shape: tuple[int, ...]) -> None:
         if len(shape) != _RANK:
-            raise invalid(
+            raise invalid_dataset(
                 f"'{FEATURES}' must be [N, D], a row for each sample; it is {list(shape)}. Average or flatten what has "
                 "more axes."
             )
 
-    def _check_size(self, header: ArrayHeader) -> None:
+    def _validate_size(self, header: ArrayHeader) -> None:
         if header.shape[1] * header.dtype.itemsize > _MAX_ROW_BYTES:
-            raise invalid(
+            raise invalid_dataset(
                 f"One row has {header.shape[1]:,} values of {header.dtype.itemsize} bytes; at most {_MAX_ROW_BYTES:,} "
-                "bytes are taken. Project features to fewer before."
+                "bytes are allowed. Project features to fewer dimensions first."
             )

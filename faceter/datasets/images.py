@@ -1,4 +1,4 @@
-"""Datasets of kind ``images``: a zip of images, in class folders or not."""
+"""Datasets of kind ``images``: a zip of images, with or without class folders."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,18 +9,19 @@ import numpy as np
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive
-from faceter.datasets.image_dataset import ImageDataset
-from faceter.datasets.samples import DatasetSummary, first_few
+from faceter.datasets.errors import invalid_dataset, quoted_names
+from faceter.datasets.image_files import ImageFilesDataset
+from faceter.datasets.samples import DatasetContents
 from faceter.vision.boxes import IntArray
 from faceter.vision.images import EXTENSIONS
 
 
-class ImagesDataset(ImageDataset):
-    """Images whose folder, if they lie in one, names their class.
+class ImagesDataset(ImageFilesDataset):
+    """Images, whose folder names their class if they lie in one.
 
     Images come in the order of their names. Folders that hold everything (``cifar10/airplane/1.jpg``,
-    ``cifar10/cat/2.jpg``) are no class; the first folder after them is. Files that are no images by their ending are
-    passed over.
+    ``cifar10/cat/2.jpg``) are no class; the first folder below them is. Files without an image extension are
+    ignored.
 
     Raises:
         FaceterError: ``INVALID_DATASET`` if there is no image, or some lie in folders and some do not.
@@ -30,12 +31,11 @@ class ImagesDataset(ImageDataset):
         super().__init__(archive, settings)
         self.names, others = split_images(archive.names)
         if not self.names:
-            raise FaceterError(
-                ProblemKind.INVALID_DATASET,
-                f"The archive holds no images (.jpg, .png, .webp, .gif, .bmp, .tif), only {first_few(others)}.",
+            raise invalid_dataset(
+                f"The archive holds no images (.jpg, .png, .webp, .gif, .bmp, .tif), only {quoted_names(others)}."
             )
         if others:
-            self.notes.append(f"passed over, not images: {first_few(others)}")
+            self.warnings.append(f"ignored, not images: {quoted_names(others)}")
         folders = _class_folders(self.names)
         self.classes = sorted({folder for folder in folders if folder is not None})
         numbers = {name: number for number, name in enumerate(self.classes)}
@@ -56,12 +56,12 @@ class ImagesDataset(ImageDataset):
         if self.labels is None or model_labels is None:
             return self.labels
         numbers = {label: number for number, label in enumerate(model_labels)}
-        strangers = [name for name in self.classes if name not in numbers]
-        if strangers:
+        unknown = [name for name in self.classes if name not in numbers]
+        if unknown:
             raise FaceterError(
                 ProblemKind.DATASET_MISMATCH,
-                f"Class folders that are no labels of the model: {first_few(strangers)}. "
-                f"Its labels are {first_few(list(model_labels))}.",
+                f"Class folders that are no labels of the model: {quoted_names(unknown)}. "
+                f"Its labels are {quoted_names(list(model_labels))}.",
             )
         return [numbers[self.classes[label]] for label in self.labels]
 
@@ -70,33 +70,32 @@ class ImagesDataset(ImageDataset):
         labels = self.labels_for(model_labels)
         return None if labels is None else np.array(labels, np.int64)
 
-    def summary(self) -> DatasetSummary:
-        """Say how many images there are, in all and of each class."""
+    def summary(self) -> DatasetContents:
+        """Return the number of images, in all and of each class."""
         counts = Counter(self.labels or [])
-        return DatasetSummary(
+        return DatasetContents(
             samples=len(self),
             classes=list(self.classes),
             class_counts={name: counts[number] for number, name in enumerate(self.classes)},
-            notes=list(self.notes),
+            warnings=list(self.warnings),
         )
 
 
 def split_images(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split file names into those that are images by their ending, and the others."""
+    """Split file names into those with an image extension, and the others."""
     images = [name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
     known = set(images)
     return images, [name for name in names if name not in known]
 
 
 def _class_folders(names: Sequence[str]) -> list[str | None]:
-    """Return the class folder of each image; all None where they lie in no folder, or all in the same one's top."""
+    """Return the class folder of each image; all None if no image lies in one."""
     folders = [name.split("/")[:-1] for name in names]
     while all(len(path) > 1 for path in folders) and len({path[0] for path in folders}) == 1:
         folders = [path[1:] for path in folders]
     outside = [name for name, path in zip(names, folders, strict=True) if not path]
     if outside and len(outside) < len(names):
-        raise FaceterError(
-            ProblemKind.INVALID_DATASET,
-            f"Some images lie in class folders, but {first_few(outside)} do not. Put all in folders, or none.",
+        raise invalid_dataset(
+            f"Some images lie in class folders, but {quoted_names(outside)} do not. Put all in folders, or none."
         )
     return [path[0] if path else None for path in folders]

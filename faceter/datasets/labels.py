@@ -1,4 +1,4 @@
-"""Classes of the samples of an ``.npz``: whole numbers, with names or without."""
+"""Classes of the samples of an ``.npz``: whole numbers, with or without names."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from faceter.contracts.base import check_name
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.datasets.arrays import ArrayArchive, ArrayHeader, invalid
-from faceter.datasets.samples import DatasetSummary, first_few
+from faceter.datasets.arrays import ArrayArchive, ArrayHeader
+from faceter.datasets.errors import invalid_dataset, quoted_names
+from faceter.datasets.samples import DatasetContents
 from faceter.vision.boxes import IntArray
 
 LABELS, CLASSES = "labels", "classes"
@@ -24,10 +25,10 @@ _MAX_NAME_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of some samples.
+    """The classes of samples.
 
-    ``labels`` [N], if there are any, number the classes from 0; ``classes`` [K] names them, and without names they are
-    called "0", "1", … and mean the model's first, second, … output.
+    ``labels`` [N], if there are any, number the classes from 0; ``classes`` [K] names them. Without names they are
+    called "0", "1", … and stand for the model's first, second, … output.
     """
 
     labels: IntArray | None
@@ -38,41 +39,41 @@ class Labels:
     """Whether classes have no names, and so are numbered as the model's outputs are."""
 
     @classmethod
-    def read(cls, archive: ArrayArchive, samples: int, notes: list[str], *, what: str) -> "Labels":
-        """Read the arrays ``labels`` and ``classes``, as far as there are such.
+    def read(cls, archive: ArrayArchive, samples: int, warnings: list[str], *, sample_name: str) -> "Labels":
+        """Read the arrays ``labels`` and ``classes``, both optional.
 
         Args:
-            archive: Has them.
+            archive: The dataset's file.
             samples: N.
-            notes: What is passed over is added here.
-            what: What one sample is called.
+            warnings: What is ignored is appended here.
+            sample_name: What problem details call one sample.
 
         Raises:
             FaceterError: ``INVALID_DATASET`` naming the array at fault.
         """
         numbered = CLASSES not in archive.names
-        labels = _read_labels(archive, samples, what) if LABELS in archive.names else None
+        labels = _read_labels(archive, samples, sample_name) if LABELS in archive.names else None
         named = None if numbered else read_names(archive, CLASSES)
         if labels is None:
             if named is not None:
-                notes.append(f"passed over, there are no '{LABELS}': '{CLASSES}'")
+                warnings.append(f"ignored, there are no '{LABELS}': '{CLASSES}'")
             return cls(None, [], numbered)
         if named is None:
             return cls(labels, [str(number) for number in range(int(labels.max()) + 1)], numbered)
-        check_numbers(labels, LABELS, len(named), f"'{CLASSES}' names")
+        validate_range(labels, LABELS, len(named), f"'{CLASSES}' names")
         return cls(labels, named, numbered)
 
-    def summary(self, samples: int, notes: Sequence[str]) -> DatasetSummary:
-        """Say how many samples there are, in all and of each class."""
+    def summary(self, samples: int, warnings: Sequence[str]) -> DatasetContents:
+        """Return the number of samples, in all and of each class."""
         counts = [] if self.labels is None else np.bincount(self.labels, minlength=len(self.classes)).tolist()
-        return DatasetSummary(
+        return DatasetContents(
             samples=samples,
             classes=list(self.classes),
             class_counts=dict(zip(self.classes, counts, strict=True)),
-            notes=list(notes),
+            warnings=list(warnings),
         )
 
-    def as_model_has_them(self, model_labels: Sequence[str] | None) -> IntArray | None:
+    def in_model_order(self, model_labels: Sequence[str] | None) -> IntArray | None:
         """Return the class of each sample, numbered in the order of the model's labels.
 
         Args:
@@ -86,19 +87,19 @@ class Labels:
         """
         if self.labels is None or model_labels is None:
             return self.labels
-        known = range(len(model_labels)) if self.numbered else {label: i for i, label in enumerate(model_labels)}
-        numbers = [_position(known, number, name) for number, name in enumerate(self.classes)]
+        positions = range(len(model_labels)) if self.numbered else {label: i for i, label in enumerate(model_labels)}
+        numbers = [_position(positions, number, name) for number, name in enumerate(self.classes)]
         used = np.unique(self.labels).tolist()
-        strangers = [self.classes[number] for number in used if numbers[number] < 0]
-        if strangers:
+        unknown = [self.classes[number] for number in used if numbers[number] < 0]
+        if unknown:
             raise FaceterError(
                 ProblemKind.DATASET_MISMATCH,
-                f"Classes that are no labels of the model: {first_few(strangers)}. "
-                f"Its labels are {first_few(list(model_labels))}"
+                f"Classes that are no labels of the model: {quoted_names(unknown)}. "
+                f"Its labels are {quoted_names(list(model_labels))}"
                 + (f", numbered 0 to {len(model_labels) - 1}." if self.numbered else "."),
             )
-        numbered: IntArray = np.array(numbers, np.int64)[self.labels]
-        return numbered
+        in_order: IntArray = np.array(numbers, np.int64)[self.labels]
+        return in_order
 
 
 def read_names(archive: ArrayArchive, name: str) -> list[str]:
@@ -109,9 +110,9 @@ def read_names(archive: ArrayArchive, name: str) -> list[str]:
     """
     header = archive.header(name)
     if len(header.shape) != 1 or header.dtype.kind not in "US":
-        raise invalid(f"'{name}' must be a list of text, [K]; it is {header.described}.")
+        raise invalid_dataset(f"'{name}' must be a list of text, [K]; it is {header.described}.")
     if not 1 <= header.shape[0] <= _MOST_CLASSES:
-        raise invalid(f"'{name}' holds {header.shape[0]:,} names; it must be 1 to {_MOST_CLASSES:,}.")
+        raise invalid_dataset(f"'{name}' holds {header.shape[0]:,} names; it must be 1 to {_MOST_CLASSES:,}.")
     values = archive.read(header, max_bytes=_MAX_NAME_BYTES)
     names: list[str] = []
     for index in range(len(values)):
@@ -119,27 +120,27 @@ def read_names(archive: ArrayArchive, name: str) -> list[str]:
             text = values[index]
             names.append(check_name(text.decode() if isinstance(text, bytes) else str(text)))
         except ValueError as error:
-            raise invalid(f"{name}[{index}] is not a name of 1 to 200 printable characters.") from error
+            raise invalid_dataset(f"{name}[{index}] is not a name of 1 to 200 printable characters.") from error
     if len(set(names)) < len(names):
-        twice, _ = Counter(names).most_common(1)[0]
-        raise invalid(f"'{name}' names '{twice}' twice.")
+        duplicate, _ = Counter(names).most_common(1)[0]
+        raise invalid_dataset(f"'{name}' names '{duplicate}' twice.")
     return names
 
 
-def check_integers(header: ArrayHeader, shape: tuple[int, ...], what: str) -> None:
-    """See that an array holds whole numbers and has a shape.
+def validate_integers(header: ArrayHeader, shape: tuple[int, ...], expected: str) -> None:
+    """Check that an array holds whole numbers and has a shape.
 
     Raises:
         FaceterError: ``INVALID_DATASET``.
     """
     if header.shape != shape:
-        raise invalid(f"'{header.name}' must be {what}, {list(shape)}; it is {list(header.shape)}.")
+        raise invalid_dataset(f"'{header.name}' must be {expected}, {list(shape)}; it is {list(header.shape)}.")
     if header.dtype.kind not in "iu":
-        raise invalid(f"'{header.name}' must be {what}; it is {header.dtype.name}.")
+        raise invalid_dataset(f"'{header.name}' must be {expected}; it is {header.dtype.name}.")
 
 
-def check_numbers(values: NDArray[Any], name: str, count: int, who: str, start: int = 0) -> None:
-    """See that values are whole numbers from 0 to ``count`` − 1.
+def validate_range(values: NDArray[Any], name: str, count: int, allowed_by: str, start: int = 0) -> None:
+    """Check that values are from 0 to ``count`` − 1.
 
     Raises:
         FaceterError: ``INVALID_DATASET`` naming the first that is not.
@@ -147,19 +148,19 @@ def check_numbers(values: NDArray[Any], name: str, count: int, who: str, start: 
     wrong = np.argwhere((values < 0) | (values >= count))
     if len(wrong):
         first = wrong[0].tolist()
-        place = ", ".join(str(index) for index in (start + first[0], *first[1:]))
-        raise invalid(f"{name}[{place}] is {values[tuple(first)]}, but {who} 0 to {count - 1}.")
+        index = ", ".join(str(part) for part in (start + first[0], *first[1:]))
+        raise invalid_dataset(f"{name}[{index}] is {values[tuple(first)]}, but {allowed_by} 0 to {count - 1}.")
 
 
-def _read_labels(archive: ArrayArchive, samples: int, what: str) -> IntArray:
+def _read_labels(archive: ArrayArchive, samples: int, sample_name: str) -> IntArray:
     header = archive.header(LABELS)
-    check_integers(header, (samples,), f"one whole number for each {what}")
+    validate_integers(header, (samples,), f"one whole number for each {sample_name}")
     labels: NDArray[Any] = archive.read(header, max_bytes=_MAX_LABEL_BYTES)
-    check_numbers(labels, LABELS, _MOST_CLASSES, "labels are")
+    validate_range(labels, LABELS, _MOST_CLASSES, "labels are")
     return np.asarray(labels, np.int64)
 
 
-def _position(known: range | dict[str, int], number: int, name: str) -> int:
-    if isinstance(known, range):
-        return number if number in known else -1
-    return known.get(name, -1)
+def _position(positions: range | dict[str, int], number: int, name: str) -> int:
+    if isinstance(positions, range):
+        return number if number in positions else -1
+    return positions.get(name, -1)

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from faceter.datasets.detection import DetectionDataset
-from faceter.vision.boxes import Boxes
+from faceter.vision.boxes import Detections
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,18 @@ class MeanAveragePrecision:
 
 
 def mean_average_precision(
-    detections: Sequence[Boxes],
+    detections: Sequence[Detections],
     dataset: DetectionDataset,
     model_labels: Sequence[str] | None = None,
     indices: Sequence[int] | None = None,
 ) -> MeanAveragePrecision:
-    """Hold a detector's boxes against the annotated ones.
+    """Return the mean average precision of a detector's boxes.
 
-    Classes without annotated boxes do not count; at most 100 boxes of a class in an image do, the best.
+    Classes without annotated boxes are left out; only the best 100 boxes of a class in an image count.
 
     Args:
-        detections: One ``Boxes`` per image, in the image's own pixels, classes in the order of the model's labels.
-            They should go down to low scores (see ``faceter.vision.detection.for_evaluation``).
+        detections: One ``Detections`` per image, in the image's own pixels, classes in the order of the model's labels.
+            They should include low scores (see ``faceter.vision.detection.for_evaluation``).
         dataset: The images and their boxes.
         model_labels: The model's labels; if not given, class numbers are those of ``dataset.classes``.
         indices: Which images of the dataset the detections are of; all if not given.
@@ -50,16 +50,16 @@ def mean_average_precision(
         Lin et al. 2014, "Microsoft COCO: Common Objects in Context", arXiv 1405.0312; package pycocotools.
     """
     chosen = list(range(len(dataset))) if indices is None else list(indices)
-    truth, found = COCO(), COCO()
+    truth, predicted = COCO(), COCO()
     numbers = dataset.labels_for(model_labels)
     truth.dataset = _document(_truth_annotations(dataset, chosen, numbers), len(chosen))
-    found.dataset = _document(_found_annotations(detections, len(chosen)), len(chosen))
+    predicted.dataset = _document(_predicted_annotations(detections, len(chosen)), len(chosen))
     if not truth.dataset["annotations"]:
         raise ValueError("there is no annotated box to measure against")
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth.createIndex()
-        found.createIndex()
-        evaluation = COCOeval(truth, found, "bbox")
+        predicted.createIndex()
+        evaluation = COCOeval(truth, predicted, "bbox")
         evaluation.params.imgIds = list(range(len(chosen)))
         evaluation.params.catIds = sorted({entry["category_id"] for entry in truth.dataset["annotations"]})
         evaluation.evaluate()
@@ -92,7 +92,7 @@ def _truth_annotations(
     return entries
 
 
-def _found_annotations(detections: Sequence[Boxes], images: int) -> list[dict[str, Any]]:
+def _predicted_annotations(detections: Sequence[Detections], images: int) -> list[dict[str, Any]]:
     if len(detections) != images:
         raise ValueError(f"{len(detections)} detections for {images} images")
     entries: list[dict[str, Any]] = []
@@ -105,7 +105,7 @@ def _found_annotations(detections: Sequence[Boxes], images: int) -> list[dict[st
 
 
 def _annotation(count: int, image: int, class_: int, box: Any) -> dict[str, Any]:
-    """Return one annotation; ids start at 1, since pycocotools takes a match with id 0 for none."""
+    """Return one annotation; ids start at 1, since pycocotools treats a match with id 0 as no match."""
     left, top, right, bottom = (float(value) for value in box)
     return {
         "id": count + 1,

@@ -1,1 +1,1 @@
-"""What runs a graph: ONNX Runtime, the reference, behind one small interface."""
+"""Inference engines: ONNX Runtime, the reference, behind a small interface."""

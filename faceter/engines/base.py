@@ -1,4 +1,4 @@
-"""What runs a graph: load, run, close. The API serves through this and workers measure through it."""
+"""The interface of inference engines: load, run, close. Used by the API for serving and by workers for measuring."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Interrupt:
-    """Stops runs from another thread, for a time limit or a client that has gone."""
+    """Stops runs from another thread, for a time limit or a disconnected client."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,11 +24,11 @@ class Interrupt:
 
     @property
     def triggered(self) -> bool:
-        """Whether runs have been told to stop."""
+        """Whether `trigger` was called."""
         return self._triggered
 
     def trigger(self) -> None:
-        """Stop the runs that are under way, and every later one that is given this."""
+        """Stop the current runs and every later one that receives this interrupt."""
         with self._lock:
             self._triggered = True
             stops = list(self._stops)
@@ -37,7 +37,7 @@ class Interrupt:
 
     @contextmanager
     def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Have ``stop`` called, at most once, if this is triggered while the block runs or was before."""
+        """Call ``stop``, at most once, if the interrupt is triggered during the block or was before."""
         with self._lock:
             self._stops.append(stop)
             triggered = self._triggered
@@ -52,7 +52,7 @@ class Interrupt:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[Interrupt]:
-    """Lend an interrupt that is triggered if the block takes longer than so many seconds."""
+    """Yield an interrupt that is triggered if the block takes longer than ``seconds``."""
     interrupt = Interrupt()
     timer = threading.Timer(seconds, interrupt.trigger)
     timer.start()
@@ -68,15 +68,15 @@ class LoadedModel(Protocol):
 
     @property
     def inputs(self) -> list[TensorSpec]:
-        """What it takes, in the graph's order."""
+        """The inputs, in the graph's order."""
 
     @property
     def outputs(self) -> list[TensorSpec]:
-        """What it gives, in the graph's order."""
+        """The outputs, in the graph's order."""
 
     @property
     def bytes(self) -> int:
-        """Memory it takes, as estimated."""
+        """Estimated memory."""
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
@@ -85,19 +85,19 @@ class LoadedModel(Protocol):
 
         Args:
             inputs: One array per input of the graph, of its dtype and shape.
-            outputs: Names of the outputs to compute; all of them if not given.
-            interrupt: Lets another thread stop the run.
+            outputs: Names of the outputs to compute; all by default.
+            interrupt: Stops the run.
 
         Raises:
             FaceterError: `INFERENCE_FAILED` if the engine cannot run these inputs, or was interrupted.
         """
 
     def close(self) -> None:
-        """Give the memory back; the model must not be run again."""
+        """Free the memory; the model must not be run again."""
 
 
 class Engine(Protocol):
-    """Loads graphs; engines that load alike are equal, so that what is found out about one holds for the other."""
+    """Loads graphs. Engines with the same behaviour are equal, so results about one can be cached for the other."""
 
     def __hash__(self) -> int:
         """Return the same for equal engines."""
@@ -107,8 +107,8 @@ class Engine(Protocol):
 
         Args:
             content: The file, already checked; weights may be packed.
-            threads: Threads of one run.
-            layout: One of `faceter.graphs.layouts.layouts`, applied to a quantized graph; a float one stays as it is.
+            threads: Threads of a run.
+            layout: One of `faceter.graphs.layouts.layouts`, applied to a quantized graph; float graphs do not change.
 
         Raises:
             FaceterError: `MODEL_NOT_RUNNABLE` if the engine cannot load it.

@@ -31,7 +31,7 @@ DTYPES: Final = {
     "tensor(bool)": "bool",
     "tensor(string)": "str",
 }
-"""ONNX Runtime's names of the element types that cross this interface, and numpy's."""
+"""Supported element types: ONNX Runtime's names and numpy's."""
 
 _FATAL: Final = 4
 _SESSION_OVERHEAD: Final = 256 * 1024
@@ -52,7 +52,7 @@ _FAILURES: Final = (
 
 @dataclass(frozen=True)
 class OnnxRuntimeEngine:
-    """Loads graphs with ONNX Runtime, for the CPU; all of them are equal."""
+    """Loads graphs with ONNX Runtime for the CPU; all instances are equal."""
 
     def load(self, content: bytes, *, threads: int, layout: str = PLAIN) -> "OnnxRuntimeModel":
         """Return the graph of an ONNX file, ready to run; see `faceter.engines.base.Engine.load`."""
@@ -62,7 +62,7 @@ class OnnxRuntimeEngine:
             session = onnxruntime.InferenceSession(content, _session_options(threads), ["CPUExecutionProvider"])
         except _FAILURES as error:
             raise FaceterError(
-                ProblemKind.MODEL_NOT_RUNNABLE, f"ONNX Runtime cannot load the model: {_words(error)}"
+                ProblemKind.MODEL_NOT_RUNNABLE, f"ONNX Runtime cannot load the model: {_message(error)}"
             ) from error
         return OnnxRuntimeModel(session, 2 * len(content) + _SESSION_OVERHEAD)
 
@@ -71,8 +71,7 @@ class OnnxRuntimeModel:
     """A graph in an ONNX Runtime session; see `faceter.engines.base.LoadedModel`.
 
     Args:
-        session: The session.
-        memory: Bytes it takes, as estimated: the weights as they came and in the order the kernels want.
+        memory: Estimated bytes: the weights, once as in the file and once prepacked for the kernels.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, memory: int) -> None:
@@ -103,17 +102,17 @@ class OnnxRuntimeModel:
                     ProblemKind.INFERENCE_FAILED, "The model was stopped: it took longer than this server allows."
                 ) from error
             raise FaceterError(
-                ProblemKind.INFERENCE_FAILED, f"ONNX Runtime could not run the model on this input: {_words(error)}"
+                ProblemKind.INFERENCE_FAILED, f"ONNX Runtime could not run the model on this input: {_message(error)}"
             ) from error
         return dict(zip(names, values, strict=True))
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._session = None
 
 
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Options for quiet sessions whose idle threads sleep, so that many of them can stand side by side."""
+    """Return options for quiet sessions whose idle threads sleep, so that many sessions can coexist."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -128,23 +127,23 @@ def _spec(argument: onnxruntime.NodeArg, role: str) -> TensorSpec:
     if dtype is None:
         raise FaceterError(
             ProblemKind.MODEL_NOT_RUNNABLE,
-            f"The {role} {argument.name!r} is a {argument.type}, which cannot be sent or received here. "
-            f"Known are {', '.join(sorted(DTYPES))}.",
+            f"The {role} {argument.name!r} is a {argument.type}, which is not supported. "
+            f"Supported are {', '.join(sorted(DTYPES))}.",
         )
     return TensorSpec(name=argument.name, dtype=dtype, shape=list(argument.shape))
 
 
-def _place(match: re.Match[str]) -> str:
+def _node_prefix(match: re.Match[str]) -> str:
     return f"{match[1]} node {match[2]!r}: " if match[2] else f"{match[1]} node: "
 
 
-def _words(error: BaseException) -> str:
-    """Return ONNX Runtime's message without its code, source lines and paths."""
+def _message(error: BaseException) -> str:
+    """Return ONNX Runtime's message without error code, source lines and paths."""
     text = str(error).strip() or type(error).__name__
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     text = re.sub(r"\S*/[\w./-]+\.(?:cc|h):\d+ ?", "", text)
     text = re.sub(
-        r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ", _place, text
+        r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ", _node_prefix, text
     )
     text = re.sub(r"\w+(?:::[\w~<>]+)+\([^()]*\) ", "", text)
     text = re.sub(r"\w+ [=!<>]=? \w+ was false\. ", "", text)

@@ -1,7 +1,7 @@
-"""Whether this host's integer kernels add products in 16 bits, and so lose the largest sums.
+"""Detects whether this host's integer kernels saturate: they add products in 16 bits.
 
 On hosts with AVX2 but no VNNI, ONNX Runtime multiplies uint8 by int8 with an instruction that adds pairs of products
-in 16 bits: 255 · 127 · 2 = 64,770 becomes 32,767. Weights of 7 bits cannot reach that: 255 · 64 · 2 = 32,640.
+in 16 bits: 255 · 127 · 2 = 64,770 becomes 32,767. 7-bit weights do not saturate: 255 · 64 · 2 = 32,640.
 """
 
 from functools import cache
@@ -15,26 +15,23 @@ from faceter.engines.base import Engine
 _CHANNELS = 64
 _INPUT, _WEIGHT = 255, 127
 _ZERO_POINTS = (0, -1)
-"""Of the weights: kernels for symmetric weights are not those for others."""
+"""Of the weights: symmetric and asymmetric weights have different kernels."""
 
 
 def sums_saturate(engine: Engine) -> bool:
-    """Return whether a convolution of uint8 by int8 codes comes out too small where all codes are largest.
+    """Return whether a convolution of uint8 by int8 saturates when all codes are at their maximum.
 
-    It is found out once for each process, by two small convolutions.
-
-    Args:
-        engine: What runs graphs on this host.
+    Measured once per process and engine, by two small convolutions.
     """
     return _saturates(engine)
 
 
 @cache
 def _saturates(engine: Engine) -> bool:
-    return any(_loses(engine, zero_point) for zero_point in _ZERO_POINTS)
+    return any(_sum_saturates(engine, zero_point) for zero_point in _ZERO_POINTS)
 
 
-def _loses(engine: Engine, zero_point: int) -> bool:
+def _sum_saturates(engine: Engine, zero_point: int) -> bool:
     model = engine.load(_largest_sums(zero_point).SerializeToString(), threads=1)
     try:
         codes = model.run({"x": np.full((1, _CHANNELS, 8, 8), _INPUT, np.float32)})["y"]
@@ -44,7 +41,7 @@ def _loses(engine: Engine, zero_point: int) -> bool:
 
 
 def _largest_sums(zero_point: int) -> onnx.ModelProto:
-    """Return a convolution in QDQ form that answers 255 everywhere if its sums are exact."""
+    """Return a convolution in QDQ form whose output is 255 everywhere if its sums are exact."""
     total = float(_INPUT * (_WEIGHT - zero_point) * _CHANNELS)
     constants = {
         "one": np.float32(1.0),

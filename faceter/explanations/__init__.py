@@ -1,1 +1,1 @@
-"""What explanations keep beside their record, written by workers and read by the API."""
+"""Formulas, and the files of an explanation: units and masks, written by workers and read and drawn by the API."""

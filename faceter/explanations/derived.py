@@ -1,4 +1,4 @@
-"""Concepts that are found in the samples themselves."""
+"""Concepts derived from the samples instead of labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from faceter.contracts.explanations import DerivedConcept
 
-DERIVED: Final[dict[DerivedConcept, dict[str, dict[str, list[str]]]]] = {
+DERIVED_CONCEPTS: Final[dict[DerivedConcept, dict[str, dict[str, list[str]]]]] = {
     DerivedConcept.COLOR: {
         "images": {
             "color": ["black", "blue", "brown", "gray", "green", "orange", "pink", "purple", "red", "white", "yellow"]
@@ -17,4 +17,4 @@ DERIVED: Final[dict[DerivedConcept, dict[str, dict[str, list[str]]]]] = {
         "signals": {"third": ["start", "middle", "end"]},
     },
 }
-"""By what samples are: names of the concepts by category."""
+"""Names of the concepts by kind of sample and category."""

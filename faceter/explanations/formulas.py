@@ -1,6 +1,6 @@
-"""Formulas over concepts: how they are made, read and drawn as trees.
+"""Logical formulas over concepts (Mu & Andreas 2020).
 
-A formula grows by one concept at a time, as the search makes it: ((first op concept) op concept) …
+The search extends a formula by one concept at a time, so it is a chain: ((first op concept) op concept) …
 """
 
 from __future__ import annotations
@@ -8,38 +8,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faceter.contracts.explanations import FormulaNode, Operator
+from faceter.contracts.explanations import Operator
+from faceter.contracts.units import FormulaNode
 
 _WORDS = {Operator.OR: "OR", Operator.AND: "AND", Operator.AND_NOT: "AND NOT"}
 
 
 @dataclass(frozen=True)
 class Concept:
-    """A concept as formulas name it."""
+    """A concept of a probe dataset."""
 
     name: str
     """Its name."""
     category: str
     """Its category."""
     neighbors_of: str | None = None
-    """For what `neighbors` made of another concept: that one's name."""
+    """For NEIGHBORS(w): the name of w."""
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A chain of concepts: the first, then each with what joins it to all before it."""
+    """A chain of concepts, each joined by an operator to the formula before it."""
 
     first: int
     """Number of the first concept."""
     rest: tuple[tuple[Operator, int], ...] = ()
-    """Operators and numbers of the concepts that follow."""
+    """Operators and numbers of the further concepts."""
 
     def __len__(self) -> int:
         return 1 + len(self.rest)
 
     @property
     def concepts(self) -> list[int]:
-        """Numbers of its concepts, in order, one that is there twice twice."""
+        """Numbers of its concepts in order, with repetitions."""
         return [self.first, *(number for _, number in self.rest)]
 
     def joined(self, operator: Operator, concept: int) -> Formula:
@@ -47,17 +48,17 @@ class Formula:
         return Formula(self.first, (*self.rest, (operator, concept)))
 
     def text(self, concepts: Sequence[Concept]) -> str:
-        """Return it in words, such as ``(car OR road) AND NOT dusk``; equal operators in a row need no parentheses."""
-        said = concepts[self.first].name
+        """Return the formula as text, such as ``(car OR road) AND NOT dusk``; runs of OR or AND have no parentheses."""
+        text = concepts[self.first].name
         before: Operator | None = None
         for operator, number in self.rest:
-            together = before is None or (operator is before and operator is not Operator.AND_NOT)
-            said = f"{said if together else f'({said})'} {_WORDS[operator]} {concepts[number].name}"
+            flat = before is None or (operator is before and operator is not Operator.AND_NOT)
+            text = f"{text if flat else f'({text})'} {_WORDS[operator]} {concepts[number].name}"
             before = operator
-        return said
+        return text
 
     def tree(self, concepts: Sequence[Concept]) -> FormulaNode:
-        """Return it as a tree."""
+        """Return the formula as a binary tree."""
         node = _leaf(concepts[self.first])
         for operator, number in self.rest:
             node = FormulaNode(operator=operator, parts=[node, _leaf(concepts[number])])

@@ -1,4 +1,4 @@
-"""Where units fire and where their formulas hold, in the samples at which each unit is strongest."""
+"""The masks file of an explanation: firing masks and formula masks of each unit in its strongest samples."""
 
 from __future__ import annotations
 
@@ -13,52 +13,51 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 MASKS = "masks.npz"
-"""Name of the further file of an explanation that holds all this."""
+"""Name of the file."""
 
 Bits = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class LayerMasks:
-    """One layer's, unit after unit in the order asked for."""
+    """Masks of U units of a layer in T samples each, of N."""
 
     fires: Bits
-    """[U, N]: whether a unit fires anywhere in a sample."""
+    """[U, N]: whether the unit fires anywhere in the sample."""
     strongest: NDArray[np.int64]
-    """[U, T]: positions in the dataset of the samples at which a unit is strongest, the strongest first; −1 where
-    there are fewer."""
+    """[U, T]: indices of the samples with the highest activations, highest first; padded with −1."""
     unit_masks: Bits
-    """[U, T, *grid]: where the unit fires in them; grid is (height, width) of the masks, (length,) or ()."""
+    """[U, T, *grid]: firing masks; grid is (height, width), (length,) or ()."""
     formula_masks: Bits
-    """[U, T, *grid]: where its formula holds in them; all false for a unit without a formula."""
+    """[U, T, *grid]: masks of the formulas; all false without a formula."""
 
 
 @dataclass(frozen=True)
-class Masks:
-    """All layers', and the classes of the samples."""
+class ExplanationMasks:
+    """Masks of all layers, and the classes of the samples."""
 
     layers: list[LayerMasks]
     """In the order of the request."""
     labels: NDArray[np.int64] | None
-    """[N]: class of each sample in the order of the model's labels; None where there are none."""
+    """[N]: class of each sample in the order of the model's labels; None without labels."""
     predicted: NDArray[np.int64] | None
-    """[N]: class that the model predicts; None if it is no classifier."""
+    """[N]: predicted class; None if the model is no classifier."""
 
 
 @dataclass(frozen=True)
 class UnitMasks:
-    """One unit's."""
+    """Masks of one unit."""
 
     strongest: NDArray[np.int64]
-    """[T]: positions in the dataset of the samples at which it is strongest; −1 where there are fewer."""
+    """[T]: indices of the samples with the highest activations; padded with −1."""
     unit: Bits
-    """[T, *grid]: where it fires in them."""
+    """[T, *grid]: firing masks."""
     formula: Bits
-    """[T, *grid]: where its formula holds in them."""
+    """[T, *grid]: masks of the formula."""
 
 
-def masks_file(masks: Masks) -> bytes:
-    """Return masks as the file that `read_masks` reads."""
+def encode_masks(masks: ExplanationMasks) -> bytes:
+    """Encode masks for `read_masks`."""
     arrays: dict[str, NDArray[np.generic]] = {}
     for number, layer in enumerate(masks.layers):
         for name in ("fires", "unit_masks", "formula_masks"):
@@ -75,16 +74,11 @@ def masks_file(masks: Masks) -> bytes:
     return buffer.getvalue()
 
 
-def read_masks(path: Path, layers: Sequence[int] | None = None) -> Masks:
-    """Read the masks of some layers, all if not given.
-
-    Args:
-        path: A file of `masks_file`.
-        layers: Positions of layers in the request.
-    """
+def read_masks(path: Path, layers: Sequence[int] | None = None) -> ExplanationMasks:
+    """Read the masks of layers, given by their positions in the request; all if not given."""
     with np.load(path, allow_pickle=False) as arrays:
-        wanted = range(sum(name.startswith("strongest_") for name in arrays.files)) if layers is None else layers
-        return Masks(
+        selected = range(sum(name.startswith("strongest_") for name in arrays.files)) if layers is None else layers
+        return ExplanationMasks(
             layers=[
                 LayerMasks(
                     fires=_bits(arrays, f"fires_{number}"),
@@ -92,7 +86,7 @@ def read_masks(path: Path, layers: Sequence[int] | None = None) -> Masks:
                     unit_masks=_bits(arrays, f"unit_masks_{number}"),
                     formula_masks=_bits(arrays, f"formula_masks_{number}"),
                 )
-                for number in wanted
+                for number in selected
             ],
             labels=arrays["labels"] if "labels" in arrays.files else None,
             predicted=arrays["predicted"] if "predicted" in arrays.files else None,
@@ -100,12 +94,12 @@ def read_masks(path: Path, layers: Sequence[int] | None = None) -> Masks:
 
 
 def read_unit_masks(path: Path, layer: int, row: int) -> UnitMasks:
-    """Read the masks of one unit, with no more in memory than these.
+    """Read the masks of one unit, and nothing else into memory.
 
     Args:
-        path: A file of `masks_file`.
-        layer: Position of its layer in the request.
-        row: Its position among the units of the layer that were asked for.
+        path: The file.
+        layer: Position of the layer in the request.
+        row: Position of the unit among those of the request.
     """
     with np.load(path, allow_pickle=False) as arrays:
         strongest = arrays[f"strongest_{layer}"][row]
@@ -116,7 +110,7 @@ def read_unit_masks(path: Path, layer: int, row: int) -> UnitMasks:
 
 
 def _row(archive: ZipFile, name: str, shape: Sequence[int], row: int) -> Bits:
-    """Return one row of packed bits of a shape."""
+    """Return one row of packed bits [rows, …]."""
     count = int(np.prod(shape[1:]))
     first, last = row * count, (row + 1) * count
     with archive.open(f"{name}.npy") as member:
@@ -133,12 +127,15 @@ def _bits(arrays: Mapping[str, NDArray[np.generic]], name: str) -> Bits:
     return np.unpackbits(packed, count=int(np.prod(shape))).astype(np.bool_).reshape(shape)
 
 
-def unpacked(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> Bits:
-    """Return bits whose last axis was packed by itself, bool [..., *shape].
+def unpack_bits(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> Bits:
+    """Unpack bits along the last axis.
 
     Args:
         packed: uint8 [..., ⌈n/8⌉], n the product of ``shape``.
-        shape: What the last axis stands for.
+        shape: Shape that the last axis stands for.
+
+    Returns:
+        bool [..., *shape].
     """
     bits = np.unpackbits(packed, axis=-1, count=int(np.prod(shape)))
     return bits.astype(np.bool_).reshape(*packed.shape[:-1], *shape)

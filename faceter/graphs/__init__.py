@@ -1,1 +1,1 @@
-"""Reads, checks and edits ONNX graphs with onnx and numpy; no torch."""
+"""Reading, checking and editing ONNX graphs with onnx, onnx_ir and numpy; no torch."""

@@ -1,10 +1,10 @@
-"""Convolutions of few channels computed several pixels at a time, for kernels that like many output channels.
+"""Width blocking: convolutions with few output channels that compute several pixels of a row as channels of one.
 
-A convolution whose M output channels are few fills an integer matrix kernel badly. Taking p neighbouring pixels of a
-row as p · M channels of one, its weights are p copies of the kernel, each shifted by the stride and filled up with
-zeros: W'[i · M + m, c, y, s · i + x] = W[m, c, y, x] for i < p. It multiplies (k + s (p − 1)) / k times as much, in
-products p times as wide. With channels last in memory, p · M channels of one pixel and M channels of p pixels are the
-same bytes, so putting the row together again costs nothing where a runtime keeps channels last.
+A convolution with few output channels M makes poor use of an integer matrix kernel. With p neighbouring pixels of a row
+as p · M channels of one pixel, its weights are p copies of the kernel, each shifted by the stride s and padded with
+zeros: W'[i · M + m, c, y, s · i + x] = W[m, c, y, x] for i < p. This needs (k + s (p − 1)) / k times as many
+multiplications, in products p times as wide. In NHWC memory p · M channels of one pixel and M channels of p pixels are
+the same bytes, so restoring the row is free in a runtime that uses NHWC.
 """
 
 from dataclasses import dataclass
@@ -13,45 +13,46 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from faceter.graphs import shapes as shape_inference
-from faceter.graphs.shapes import TensorInfo
+from faceter.graphs.shapes import TensorInfo, infer_shapes
 from faceter.graphs.view import GraphView, attribute, replace_nodes, set_attribute
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """The nodes around a convolution: what dequantizes its inputs, and what makes its result's codes."""
+class _QdqConvolution:
+    """The nodes around a convolution of a QDQ graph."""
 
     weight: onnx.NodeProto
+    """DequantizeLinear of its weights."""
     bias: onnx.NodeProto | None
-    last: onnx.NodeProto
+    """DequantizeLinear of its bias."""
+    output: onnx.NodeProto
+    """QuantizeLinear of its result, or the Clip after that."""
 
 
 def block_convolutions(model: onnx.ModelProto, channels: int) -> onnx.ModelProto:
-    """Return a QDQ model whose convolutions of few output channels compute several pixels at a time.
+    """Return a QDQ model whose convolutions with few output channels compute several pixels at a time.
 
-    The codes are the same to the last bit. Weights with Z = 0 whose codes leave room get Z = −1, all codes less by one:
-    kernels for symmetric weights, which would be taken otherwise, cannot use matrix units.
+    The activations' codes are bit-identical. Weights with Z = 0 and no code −128 get Z = −1 and codes lower by one:
+    otherwise a runtime selects its kernels for symmetric weights, which cannot use matrix units.
 
     Args:
         model: A model as `write_qdq` writes it; it is not changed.
-        channels: Output channels to reach, such as 64.
+        channels: Most output channels of a blocked convolution, such as 64.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     view = GraphView(changed)
-    found = shape_inference.infer(changed)
+    shapes = infer_shapes(changed)
     after: dict[str, list[onnx.NodeProto]] = {}
     for node in changed.graph.node:
-        parts = _parts(view, node)
-        if parts is None:
+        convolution = _qdq_convolution(view, node)
+        if convolution is None:
             continue
-        _shift_zero_point(view, parts.weight)
-        pixels = _pixels(found, node, channels)
+        _shift_zero_point(view, convolution.weight)
+        pixels = _pixels(shapes, node, channels)
         if pixels > 1:
-            _widen(view, found, node, parts, pixels)
-            follow = _join_pixels(view, parts.last, node, found)
-            after[parts.last.output[0]] = follow
+            _widen(view, shapes, node, convolution, pixels)
+            after[convolution.output.output[0]] = _join_pixels(view, convolution.output, node, shapes)
     nodes: list[onnx.NodeProto] = []
     for node in changed.graph.node:
         nodes += [node, *after.get(node.output[0], [])]
@@ -59,7 +60,7 @@ def block_convolutions(model: onnx.ModelProto, channels: int) -> onnx.ModelProto
     return changed
 
 
-def _parts(view: GraphView, node: onnx.NodeProto) -> _Parts | None:
+def _qdq_convolution(view: GraphView, node: onnx.NodeProto) -> _QdqConvolution | None:
     """Return a convolution's neighbours if it can be blocked, None if it cannot."""
     if node.op_type != "Conv" or attribute(node, "group", 1) != 1 or attribute(node, "auto_pad", "NOTSET") != "NOTSET":
         return None
@@ -75,16 +76,16 @@ def _parts(view: GraphView, node: onnx.NodeProto) -> _Parts | None:
     if not view.is_initializer(weight.input[0]) or len(view.tensor(weight.input[0]).dims) != 4:
         return None
     clip = view.only_consumer(last.output[0])
-    return _Parts(weight, bias, clip if clip is not None and clip.op_type == "Clip" else last)
+    return _QdqConvolution(weight, bias, clip if clip is not None and clip.op_type == "Clip" else last)
 
 
-def _pixels(found: dict[str, TensorInfo], node: onnx.NodeProto, channels: int) -> int:
+def _pixels(shapes: dict[str, TensorInfo], node: onnx.NodeProto, channels: int) -> int:
     """Return how many pixels of a row to take at a time: a power of two that divides the row."""
-    kernel, result = found[node.input[1]].static, found[node.output[0]].shape
+    kernel, result = shapes[node.input[1]].static, shapes[node.output[0]].shape
     if kernel is None or kernel[3] == 1 or result is None or attribute(node, "dilations", [1, 1]) != [1, 1]:
         return 1
     width, pixels = result[3], 1
-    source = found[node.input[0]].shape
+    source = shapes[node.input[0]].shape
     if not isinstance(width, int) or source is None or not isinstance(source[3], int):
         return 1
     while kernel[0] * pixels * 2 <= channels and width % (pixels * 2) == 0:
@@ -102,10 +103,12 @@ def _shift_zero_point(view: GraphView, weight: onnx.NodeProto) -> None:
     weight.input[2] = view.shared_initializer("zero/blocks", np.full_like(zero, -1))
 
 
-def _widen(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto, parts: _Parts, pixels: int) -> None:
+def _widen(
+    view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto, convolution: _QdqConvolution, pixels: int
+) -> None:
     """Make a convolution compute ``pixels`` pixels at a time."""
-    codes = numpy_helper.to_array(view.tensor(parts.weight.input[0]))
-    zero = view.constant(parts.weight.input[2])
+    codes = numpy_helper.to_array(view.tensor(convolution.weight.input[0]))
+    zero = view.constant(convolution.weight.input[2])
     assert zero is not None
     kernel = codes.shape[2:]
     strides, pads = attribute(node, "strides", [1, 1]), attribute(node, "pads", [0, 0, 0, 0])
@@ -113,15 +116,15 @@ def _widen(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto, 
     for index in range(pixels):
         widths = [(0, 0), (0, 0), (0, 0), (strides[1] * index, strides[1] * (pixels - 1 - index))]
         shifted.append(np.pad(codes, widths, constant_values=zero.reshape(-1)[0]))
-    view.replace_initializer(parts.weight.input[0], np.concatenate(shifted))
-    for dequantize, positions in ((parts.weight, (1, 2)), (parts.bias, (0, 1))):
+    view.replace_initializer(convolution.weight.input[0], np.concatenate(shifted))
+    for dequantize, positions in ((convolution.weight, (1, 2)), (convolution.bias, (0, 1))):
         for position in positions if dequantize is not None else ():
             value = None if dequantize is None else view.constant(dequantize.input[position])
             if dequantize is not None and value is not None and value.ndim == 1:
                 dequantize.input[position] = view.add_initializer(
                     f"{dequantize.input[position]}/blocks", np.tile(value, pixels)
                 )
-    result, source = found[node.output[0]].shape, found[node.input[0]].shape
+    result, source = shapes[node.output[0]].shape, shapes[node.input[0]].shape
     assert result is not None
     assert source is not None
     columns, width = result[3], source[3]
@@ -134,11 +137,11 @@ def _widen(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto, 
 
 
 def _join_pixels(
-    view: GraphView, last: onnx.NodeProto, node: onnx.NodeProto, found: dict[str, TensorInfo]
+    view: GraphView, last: onnx.NodeProto, node: onnx.NodeProto, shapes: dict[str, TensorInfo]
 ) -> list[onnx.NodeProto]:
     """Rename the codes of blocks, and return the nodes that give the row of single pixels back under the old name."""
     name = last.output[0]
-    result = found[node.output[0]].shape
+    result = shapes[node.output[0]].shape
     assert result is not None
     target = view.shared_initializer("shape/blocks", np.array([0, 0, -1, int(result[1] or 0)], np.int64))
     last.output[0] = f"{name}/blocks"

@@ -1,14 +1,13 @@
-"""Bringing a graph to the form that folding, equalization and quantization expect. The function stays the same."""
+"""The canonical form of a graph, which BatchNorm folding, equalization and quantization expect."""
 
 import numpy as np
 import onnx
 from onnx import version_converter
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.graphs import shapes as shape_inference
-from faceter.graphs.constants import constants_to_initializers, fold_constants
+from faceter.graphs.constant_folding import constants_to_initializers, fold_constants
 from faceter.graphs.rewrites import Rewrite, rewrites
-from faceter.graphs.shapes import TensorInfo
+from faceter.graphs.shapes import TensorInfo, infer_shapes
 from faceter.graphs.view import (
     GraphView,
     all_nodes,
@@ -20,23 +19,23 @@ from faceter.graphs.view import (
     unique_names,
 )
 
-LEAST_OPSET = 13
-_LEAST_IR = 8
+MIN_OPSET = 13
+_MIN_IR_VERSION = 8
 
 
 def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model in canonical form.
+    """Return an equivalent model in canonical form.
 
-    - Opset 13 or later, since DequantizeLinear has an axis from there on.
-    - Constants are initializers; what depends on constants alone is computed.
-    - Identity, Dropout and casts to the type a tensor has already are gone.
-    - A mean over all of space is GlobalAveragePool.
-    - MatMul of a matrix by a constant is Gemm; constant biases added after Conv, Gemm and such a MatMul are their own;
-      Gemm has neither alpha nor beta, and its bias is a vector.
-    - Slices of several axes in a row are one Slice.
-    - No two nodes share a name.
+    - Opset 13 or later: DequantizeLinear has an axis since then.
+    - Constant nodes are initializers, and constant expressions are folded.
+    - There is no Identity, no Dropout and no Cast to the type that a tensor already has.
+    - A mean over all spatial axes is GlobalAveragePool.
+    - A matrix product by a constant is Gemm without alpha and beta and with a bias vector.
+    - A constant added to the result of Conv, ConvTranspose or Gemm is part of its bias.
+    - Consecutive Slices of different axes are one Slice.
+    - Node names are unique.
 
-    Tensors that remain keep their names, as do inputs and outputs.
+    Remaining tensors, inputs and outputs keep their names.
 
     Args:
         model: A checked model; it is not changed.
@@ -59,53 +58,54 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
 def _upgrade(model: onnx.ModelProto) -> onnx.ModelProto:
     opset = opset_of(model)
     changed = onnx.ModelProto()
-    if opset >= LEAST_OPSET:
+    if opset >= MIN_OPSET:
         changed.CopyFrom(model)
     else:
         try:
-            changed.CopyFrom(version_converter.convert_version(model, LEAST_OPSET))
+            changed.CopyFrom(version_converter.convert_version(model, MIN_OPSET))
         except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
             raise FaceterError(
                 ProblemKind.UNSUPPORTED_OPSET,
-                f"The model states opset {opset} and cannot be converted to {LEAST_OPSET}, which quantized graphs need "
-                f"({' '.join(str(error).split())[:200]}). Export it at opset {LEAST_OPSET} or later.",
+                f"The model has opset {opset} and cannot be converted to {MIN_OPSET}, which quantized graphs need "
+                f"({' '.join(str(error).split())[:200]}). Export it at opset {MIN_OPSET} or later.",
             ) from error
-    changed.ir_version = max(changed.ir_version, _LEAST_IR)
+    changed.ir_version = max(changed.ir_version, _MIN_IR_VERSION)
     return changed
 
 
 def _remove_identities(model: onnx.ModelProto) -> None:
-    inner = {
+    captured = {
         name
         for node in all_nodes(model.graph)
         for graph in subgraphs(node)
         for item in graph.node
         for name in item.input
     }
-    view, found = GraphView(model), shape_inference.infer(model)
+    view, shapes = GraphView(model), infer_shapes(model)
     renamed: dict[str, str] = {}
     kept = []
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
-        if not _passes_through(view, found, node) or node.output[0] in inner:
+        fixed = node.output[0] in captured or node.output[0] in view.outputs
+        if fixed or not _is_identity(view, shapes, node):
             kept.append(node)
-        elif node.output[0] not in view.outputs:
-            renamed[node.output[0]] = node.input[0]
         else:
-            kept.append(node)
+            renamed[node.output[0]] = node.input[0]
     replace_nodes(model.graph, kept)
-    _name_outputs(model, found)
+    _name_outputs(model, shapes)
 
 
-def _name_outputs(model: onnx.ModelProto, found: dict[str, TensorInfo]) -> None:
-    """Drop an Identity before an output of the graph by giving the tensor before it the output's name."""
+def _name_outputs(model: onnx.ModelProto, shapes: dict[str, TensorInfo]) -> None:
+    """Remove each Identity that gives a graph output, by renaming its input to that output."""
     view = GraphView(model)
     kept = list(model.graph.node)
     for node in model.graph.node:
         source = node.input[0] if node.input else ""
-        maker = view.producer.get(source)
-        if not _passes_through(view, found, node) or maker is None or source in view.outputs or list(subgraphs(maker)):
+        producer = view.producer.get(source)
+        if producer is None or source in view.outputs or not _is_identity(view, shapes, node):
+            continue
+        if list(subgraphs(producer)):
             continue
         if any(list(subgraphs(reader)) for reader in view.consumers[source]):
             continue
@@ -113,35 +113,36 @@ def _name_outputs(model: onnx.ModelProto, found: dict[str, TensorInfo]) -> None:
         for reader in view.consumers[source]:
             for index, name in enumerate(reader.input):
                 reader.input[index] = target if name == source else name
-        for index, name in enumerate(maker.output):
-            maker.output[index] = target if name == source else name
+        for index, name in enumerate(producer.output):
+            producer.output[index] = target if name == source else name
         kept.remove(node)
         replace_nodes(model.graph, kept)
-        return _name_outputs(model, found)
+        return _name_outputs(model, shapes)
     return None
 
 
-def _passes_through(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> bool:
+def _is_identity(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> bool:
+    """Whether a node returns its first input: Identity, a Cast to the same type, or Dropout in inference mode."""
     if not is_standard(node):
         return False
     if node.op_type in ("Cast", "CastLike"):
-        before, after = found.get(node.input[0]), found.get(node.output[0])
+        before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
         return before is not None and after is not None and before.dtype == after.dtype
     if node.op_type == "Dropout":
         training = view.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
         mask_read = len(node.output) > 1 and (node.output[1] in view.consumers or node.output[1] in view.outputs)
-        decided = len(node.input) < 3 or not node.input[2] or training is not None
-        return decided and not (training is not None and bool(np.all(training))) and not mask_read
+        known = len(node.input) < 3 or not node.input[2] or training is not None
+        return known and not (training is not None and bool(np.all(training))) and not mask_read
     return node.op_type == "Identity"
 
 
 def _apply(model: onnx.ModelProto, rewrite: Rewrite) -> None:
-    """Run a rewrite over all nodes; what it returns takes a node's place, None leaves it."""
+    """Apply a rewrite to all nodes, in place. None keeps a node; a list of nodes replaces it."""
     view = GraphView(model)
-    found = shape_inference.infer(model)
+    shapes = infer_shapes(model)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        instead = rewrite(view, found, node) if is_standard(node) else None
-        nodes += [node] if instead is None else instead
-        view.producer.update((name, item) for item in instead or [] for name in item.output)
+        replacement = rewrite(view, shapes, node) if is_standard(node) else None
+        nodes += [node] if replacement is None else replacement
+        view.producer.update((name, item) for item in replacement or [] for name in item.output)
     replace_nodes(model.graph, nodes)

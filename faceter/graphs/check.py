@@ -1,4 +1,4 @@
-"""Checking an uploaded model before anything else touches it. Nothing in it is run."""
+"""Checking an uploaded model before it is used. No part of it is executed."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ NEWEST_OPSET = 21
 _EXPORT = "Export the network to ONNX and upload the .onnx file (`faceter export-torch` does it for torch modules)."
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "a zip archive, which is also what torch's .pt, .pth and .pt2 and Keras's .keras files are"),
-    (b"\x80\x02", "a Python pickle, which runs code when it is opened and is never accepted"),
-    (b"\x80\x03", "a Python pickle, which runs code when it is opened and is never accepted"),
-    (b"\x80\x04", "a Python pickle, which runs code when it is opened and is never accepted"),
-    (b"\x80\x05", "a Python pickle, which runs code when it is opened and is never accepted"),
+    (b"\x80\x02", "a Python pickle, which executes code when it is loaded and is never accepted"),
+    (b"\x80\x03", "a Python pickle, which executes code when it is loaded and is never accepted"),
+    (b"\x80\x04", "a Python pickle, which executes code when it is loaded and is never accepted"),
+    (b"\x80\x05", "a Python pickle, which executes code when it is loaded and is never accepted"),
     (b"\x89HDF", "an HDF5 file"),
     (b"\x1f\x8b", "a gzip file; unpack it first"),
     (b"ustar", "a tar archive"),
@@ -40,18 +40,18 @@ _OTHER_FORMATS = (
 def load_model(content: bytes, *, max_bytes: int) -> onnx.ModelProto:
     """Parse and check an ONNX file.
 
-    In the model returned local functions are inlined, opset imports nobody uses are dropped, and outputs have shapes.
+    Local functions are inlined, unused opset imports are removed, and every output gets a shape.
 
     Args:
         content: The file.
         max_bytes: Largest file accepted.
 
     Returns:
-        The model, sound by ONNX's checker and shape inference.
+        A model that passes ONNX's checker and strict shape inference.
 
     Raises:
-        FaceterError: PAYLOAD_TOO_LARGE, INVALID_MODEL, EXTERNAL_DATA, CUSTOM_OPERATORS or UNSUPPORTED_OPSET,
-            saying what to do about it.
+        FaceterError: PAYLOAD_TOO_LARGE, INVALID_MODEL, EXTERNAL_DATA, CUSTOM_OPERATORS or UNSUPPORTED_OPSET, with what
+            the user can do.
     """
     if len(content) > max_bytes:
         raise FaceterError(
@@ -60,7 +60,7 @@ def load_model(content: bytes, *, max_bytes: int) -> onnx.ModelProto:
             field="file",
         )
     model = _parse(content)
-    _check_outline(model)
+    _check_graph(model)
     _check_external_data(model)
     model = _inline_functions(model)
     _check_domains(model)
@@ -68,7 +68,7 @@ def load_model(content: bytes, *, max_bytes: int) -> onnx.ModelProto:
     _check_initializers(model.graph)
     _check_names(model.graph)
     _check_tensors_only(model.graph)
-    _state_output_shapes(model)
+    _infer_output_shapes(model)
     _check_by_onnx(model)
     return model
 
@@ -92,7 +92,7 @@ def _parse(content: bytes) -> onnx.ModelProto:
         model.ParseFromString(content)
     except DecodeError as error:
         raise _invalid(
-            "The file cannot be read as ONNX: it is cut short, damaged or in another format. "
+            "The file cannot be read as ONNX: it is truncated, damaged or in another format. "
             "Upload it again, or export the model again."
         ) from error
     _check_text(model)
@@ -100,25 +100,25 @@ def _parse(content: bytes) -> onnx.ModelProto:
 
 
 def _check_text(message: Message) -> None:
-    """Refuse names and texts that are not UTF-8, which protobuf lets through as bytes."""
+    """Reject names and texts that are not UTF-8, which protobuf returns as bytes."""
     for field, value in message.ListFields():
         if field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
             continue
         for item in (value,) if isinstance(value, str | bytes | Message) else value:
             if isinstance(item, bytes):
-                raise _invalid("The file is damaged: it holds a name that is not UTF-8 text. Export the model again.")
+                raise _invalid("The file is damaged: it has a name that is not UTF-8 text. Export the model again.")
             if isinstance(item, Message):
                 _check_text(item)
 
 
-def _check_outline(model: onnx.ModelProto) -> None:
+def _check_graph(model: onnx.ModelProto) -> None:
     if not model.ir_version or not model.HasField("graph"):
-        raise _invalid(f"The file is not an ONNX model: it holds no graph. {_EXPORT}")
+        raise _invalid(f"The file is not an ONNX model: it has no graph. {_EXPORT}")
     graph = model.graph
     if not graph.node:
-        raise _invalid("The model's graph has no nodes: the file is cut short, or nothing was exported.")
+        raise _invalid("The model's graph has no nodes: the file is truncated, or nothing was exported.")
     if not graph.output:
-        raise _invalid("The model's graph has no outputs: the file is cut short, or nothing was exported.")
+        raise _invalid("The model's graph has no outputs: the file is truncated, or nothing was exported.")
     weights = {tensor.name for tensor in graph.initializer}
     if all(value.name in weights for value in graph.input):
         raise _invalid("The model's graph has no inputs, so there is nothing to predict from.")
@@ -149,7 +149,7 @@ def _check_external_data(model: onnx.ModelProto) -> None:
             if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
                 raise FaceterError(
                     ProblemKind.EXTERNAL_DATA,
-                    f"The tensor {tensor.name!r} is kept in another file. Save the model as one file: "
+                    f"The tensor {tensor.name!r} is stored in another file. Save the model as one file: "
                     "onnx.save(onnx.load(path), new_path, save_as_external_data=False).",
                     field="file",
                 )
@@ -168,15 +168,15 @@ def _inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _check_domains(model: onnx.ModelProto) -> None:
-    foreign = [node for node in all_nodes(model.graph) if not is_standard(node)]
-    if foreign:
-        named = ", ".join(sorted({f"{node.domain}::{node.op_type}" for node in foreign})[:5])
+    custom = [node for node in all_nodes(model.graph) if not is_standard(node)]
+    if custom:
+        named = ", ".join(sorted({f"{node.domain}::{node.op_type}" for node in custom})[:5])
         raise FaceterError(
             ProblemKind.CUSTOM_OPERATORS,
-            f"The model uses {named} (first at node {node_name(foreign[0])!r}). Only standard ONNX operators are "
+            f"The model uses {named} (first at node {node_name(custom[0])!r}). Only standard ONNX operators are "
             "accepted: export without runtime-specific optimization, or rewrite these nodes.",
             field="file",
-            operators=sorted({f"{node.domain}::{node.op_type}" for node in foreign}),
+            operators=sorted({f"{node.domain}::{node.op_type}" for node in custom}),
         )
     kept = [item for item in model.opset_import if item.domain in STANDARD_DOMAINS]
     del model.opset_import[:]
@@ -186,11 +186,11 @@ def _check_domains(model: onnx.ModelProto) -> None:
 def _check_opset(model: onnx.ModelProto) -> None:
     opset = opset_of(model)
     if not opset:
-        raise _invalid("The model states no opset: the file is cut short, or was not written by an ONNX exporter.")
+        raise _invalid("The model has no opset: the file is truncated, or was not written by an ONNX exporter.")
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise FaceterError(
             ProblemKind.UNSUPPORTED_OPSET,
-            f"The model states opset {opset}; opsets {OLDEST_OPSET} to {NEWEST_OPSET} are supported. "
+            f"The model has opset {opset}; opsets {OLDEST_OPSET} to {NEWEST_OPSET} are supported. "
             "Export it at one of these (opset_version=20 is a good choice), or use onnx.version_converter.",
             field="file",
         )
@@ -213,7 +213,7 @@ def _check_initializers(graph: onnx.GraphProto) -> None:
         expected = (prod(tensor.dims) * bits + 7) // 8
         if len(tensor.raw_data) != expected:
             raise _invalid(
-                f"The tensor {tensor.name!r} holds {len(tensor.raw_data)} bytes where its shape asks for {expected}. "
+                f"The tensor {tensor.name!r} has {len(tensor.raw_data)} bytes where its shape needs {expected}. "
                 "The file is damaged; export the model again."
             )
 
@@ -230,17 +230,17 @@ def _bits(elem_type: int) -> int:
 
 def _check_names(graph: onnx.GraphProto) -> None:
     weights = {tensor.name for tensor in graph.initializer}
-    made = [tensor.name for tensor in graph.initializer]
-    made += [value.name for value in graph.input if value.name not in weights]
-    made += [name for node in graph.node for name in node.output if name]
+    defined = [tensor.name for tensor in graph.initializer]
+    defined += [value.name for value in graph.input if value.name not in weights]
+    defined += [name for node in graph.node for name in node.output if name]
     for what, names in (
-        ("made twice", made),
+        ("computed twice", defined),
         ("an input twice", [value.name for value in graph.input]),
         ("an output twice", [value.name for value in graph.output]),
     ):
-        twice = sorted(name for name, times in Counter(names).items() if times > 1)
-        if twice:
-            raise _invalid(f"The tensor {twice[0]!r} is {what} in the graph; tensor names must be unique.")
+        duplicates = sorted(name for name, times in Counter(names).items() if times > 1)
+        if duplicates:
+            raise _invalid(f"The tensor {duplicates[0]!r} is {what} in the graph; tensor names must be unique.")
     if any(not value.name for value in (*graph.input, *graph.output)):
         raise _invalid("An input or output of the graph has no name.")
 
@@ -254,33 +254,33 @@ def _check_tensors_only(graph: onnx.GraphProto) -> None:
                 )
 
 
-def _state_output_shapes(model: onnx.ModelProto) -> None:
-    """Fill in, in place, the shapes of outputs that state none, which ONNX's checker asks for."""
-    silent = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
-    if not silent:
+def _infer_output_shapes(model: onnx.ModelProto) -> None:
+    """Infer, in place, the shapes of outputs that have none, which ONNX's checker requires."""
+    unknown = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
+    if not unknown:
         return
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        raise _invalid(f"The shapes in the model do not fit together: {_first_line(error)}.") from error
-    found = {value.name: value for value in inferred.graph.output}
-    for value in silent:
-        if not found[value.name].type.tensor_type.HasField("shape"):
+        raise _invalid(f"The shapes in the model are inconsistent: {_first_line(error)}.") from error
+    outputs = {value.name: value for value in inferred.graph.output}
+    for value in unknown:
+        if not outputs[value.name].type.tensor_type.HasField("shape"):
             raise _invalid(
-                f"The output {value.name!r} states no shape, and none can be inferred. State its rank on export."
+                f"The output {value.name!r} has no shape, and none can be inferred. Give its rank on export."
             )
-        value.CopyFrom(found[value.name])
+        value.CopyFrom(outputs[value.name])
 
 
 def _check_by_onnx(model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
-        raise _invalid(f"ONNX's checker refuses the model: {_first_line(error)}. Export it again.") from error
+        raise _invalid(f"ONNX's checker rejects the model: {_first_line(error)}. Export it again.") from error
     try:
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        raise _invalid(f"The shapes in the model do not fit together: {_first_line(error)}.") from error
+        raise _invalid(f"The shapes in the model are inconsistent: {_first_line(error)}.") from error
 
 
 def _first_line(error: Exception) -> str:

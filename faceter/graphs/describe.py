@@ -1,4 +1,4 @@
-"""Describing a model: its layers, tensors, operators, parameters and multiply-accumulates."""
+"""Summary of a model: layers, tensors, operators, parameters and multiply-accumulates."""
 
 from collections import Counter
 from math import prod
@@ -8,10 +8,10 @@ import onnx
 
 from faceter.contracts.graphs import Graph, Layer, Tensor
 from faceter.contracts.models import TensorSpec
-from faceter.graphs import shapes as shape_inference
 from faceter.graphs.macs import multiply_accumulates
 from faceter.graphs.operators import unsupported
 from faceter.graphs.packing import unpack_weights
+from faceter.graphs.shapes import dtype_name, infer_shapes, value_info
 from faceter.graphs.view import GraphView, all_nodes, inputs_used, is_standard, opset_of, unique_names
 
 _QUANTIZING_OPERATORS = frozenset(
@@ -32,18 +32,18 @@ _FLOAT_TYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 
 
 def input_specs(model: onnx.ModelProto) -> list[TensorSpec]:
-    """Return the inputs of a model in order, weights left out."""
+    """Return the inputs of a model in order, without initializers."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [_spec(value) for value in model.graph.input if value.name not in weights]
 
 
 def output_specs(model: onnx.ModelProto) -> list[TensorSpec]:
-    """Return the outputs of a model in order, with the shapes inferred where the file states none."""
-    found = shape_inference.infer(model)
+    """Return the outputs of a model in order; shapes that the file does not give are inferred."""
+    shapes = infer_shapes(model)
     specs = []
     for value in model.graph.output:
         spec = _spec(value)
-        info = found.get(value.name)
+        info = shapes.get(value.name)
         if not spec.shape and info is not None and info.shape:
             spec = TensorSpec(name=value.name, dtype=info.dtype, shape=list(info.shape))
         specs.append(spec)
@@ -51,36 +51,36 @@ def output_specs(model: onnx.ModelProto) -> list[TensorSpec]:
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether the model already computes with integer codes or fake-quantizes anything."""
+    """Whether the model has any quantized operator, QuantizeLinear or DequantizeLinear."""
     return any(node.op_type in _QUANTIZING_OPERATORS for node in all_nodes(model.graph))
 
 
 def parameter_count(model: onnx.ModelProto) -> int:
-    """Return the number of trained values, as `describe` counts them."""
+    """Return the number of trainable parameters, as `describe` counts them."""
     view = GraphView(unpack_weights(model))
-    counted = _Parameters(view)
-    return sum(counted.of(node) for node in view.graph.node)
+    counter = _ParameterCounter(view)
+    return sum(counter.count(node) for node in view.graph.node)
 
 
 def describe(model: onnx.ModelProto) -> Graph:
     """Describe a model's main graph.
 
-    Trained values are the floating-point (or quantized) initializers of rank 1 and more that a node computes with.
-    A BatchNormalization's running statistics are measured, not trained, and do not count; nor does a bias of zeros that
-    exporters put before one. Shared weights count once, with the first node that uses them. Multiply-accumulates
-    are for a batch of one where the batch size may vary.
+    Parameters are the elements of floating-point (or quantized) initializers of rank 1 and more that a node computes
+    with. Running statistics of BatchNormalization do not count, nor does an all-zero bias before one, which exporters
+    add. Shared weights count once, with the first node that reads them. Multiply-accumulates are for batch size 1 where
+    the batch axis is dynamic.
 
     Args:
         model: A checked model; weights may be packed.
 
     Returns:
-        Layers in the order they run, every tensor that is not a weight, and totals.
+        Layers in the order of execution, every tensor that is not a weight, and totals.
     """
     model = unpack_weights(model)
     view = GraphView(model)
-    found = shape_inference.infer(model)
-    for_one = shape_inference.infer(model, batch=1)
-    counted = _Parameters(view)
+    shapes = infer_shapes(model)
+    at_batch_one = infer_shapes(model, batch=1)
+    counter = _ParameterCounter(view)
     layers: list[Layer] = []
     tensors = [Tensor(name=spec.name, dtype=spec.dtype, shape=spec.shape) for spec in input_specs(model)]
     names = unique_names(view.graph)
@@ -91,13 +91,13 @@ def describe(model: onnx.ModelProto) -> Graph:
                 operator=node.op_type,
                 inputs=[item for item in node.input if item],
                 outputs=[item for item in node.output if item],
-                parameters=counted.of(node),
-                macs=multiply_accumulates(node, for_one),
+                parameters=counter.count(node),
+                macs=multiply_accumulates(node, at_batch_one),
                 batch_norm=_batch_norm_follows(node, view),
             )
         )
         for output in node.output:
-            info = found.get(output)
+            info = shapes.get(output)
             if output and info is not None:
                 shape = list(info.shape) if info.shape is not None else []
                 tensors.append(Tensor(name=output, dtype=info.dtype, shape=shape, produced_by=name))
@@ -114,7 +114,7 @@ def describe(model: onnx.ModelProto) -> Graph:
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
-    info = shape_inference.value_info(value)
+    info = value_info(value)
     if info is None:
         return TensorSpec(name=value.name, dtype="float32", shape=[])
     return TensorSpec(name=value.name, dtype=info.dtype, shape=list(info.shape or ()))
@@ -129,14 +129,14 @@ def _batch_norm_follows(node: onnx.NodeProto, view: GraphView) -> bool:
     )
 
 
-class _Parameters:
-    """Counts trained values node by node, each tensor once."""
+class _ParameterCounter:
+    """Counts trainable parameters node by node, each tensor once."""
 
     def __init__(self, view: GraphView) -> None:
         self._view = view
         self._seen: set[str] = set()
 
-    def of(self, node: onnx.NodeProto) -> int:
+    def count(self, node: onnx.NodeProto) -> int:
         if node.op_type in _WITHOUT_PARAMETERS or node.op_type == "Constant":
             return 0
         total = 0
@@ -163,7 +163,7 @@ class _Parameters:
     def _is_float(self, name: str) -> bool:
         if self._view.is_initializer(name):
             tensor = self._view.tensor(name)
-            return len(tensor.dims) > 0 and shape_inference.dtype_name(tensor.data_type) in _FLOAT_TYPES
+            return len(tensor.dims) > 0 and dtype_name(tensor.data_type) in _FLOAT_TYPES
         value = self._view.constant(name)
         return value is not None and value.ndim > 0 and value.dtype.name in _FLOAT_TYPES
 

@@ -1,13 +1,12 @@
-"""Pairs of layers whose channels can be rescaled against each other without changing what the network computes."""
+"""Pairs of layers for cross-layer equalization: a channel scale of the first can be undone in the second."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
-from faceter.graphs import shapes as shape_inference
-from faceter.graphs.shapes import TensorInfo
-from faceter.graphs.sites import clamp_of
+from faceter.graphs.quantization_sites import clamp_of
+from faceter.graphs.shapes import TensorInfo, infer_shapes
 from faceter.graphs.view import Array, GraphView, attribute, is_standard, node_name
 
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -17,7 +16,7 @@ _POOLING = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool"})
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """How a layer's weight tensor holds its channels.
+    """A layer to equalize, and the layout of its weight tensor.
 
     Attributes:
         name: Name of the node.
@@ -25,8 +24,8 @@ class LayerWeights:
         weight: The initializer of its weights.
         bias: The initializer of its bias; None where it has none.
         groups: Groups of a convolution; 1 for a matrix product.
-        transposed: For a Gemm, whether its weights lie [outputs, inputs].
-        output: The tensor it gives, before any activation function.
+        transposed: For a Gemm, whether its weights are [outputs, inputs].
+        output: Its output tensor, before any activation function.
     """
 
     name: str
@@ -38,7 +37,7 @@ class LayerWeights:
     output: str
 
     def by_output(self, weight: Array) -> Array:
-        """Return a weight as [outputs, everything else], for a range per output channel."""
+        """Return a weight as [outputs, elements]."""
         if self.operator == "Conv":
             return weight.reshape(weight.shape[0], -1)
         if self.operator == "ConvTranspose":
@@ -47,7 +46,7 @@ class LayerWeights:
         return weight if self.transposed else weight.T
 
     def by_input(self, weight: Array) -> Array:
-        """Return a weight as [inputs, everything else], for a range per input channel."""
+        """Return a weight as [inputs, elements]."""
         if self.operator == "Conv":
             split = weight.reshape(self.groups, -1, weight.shape[1], int(np.prod(weight.shape[2:])))
             return split.transpose(0, 2, 1, 3).reshape(self.groups * weight.shape[1], -1)
@@ -56,7 +55,7 @@ class LayerWeights:
         return weight.T if self.transposed else weight
 
     def scale_outputs(self, weight: Array, factor: Array) -> Array:
-        """Return a weight with each output channel multiplied by its factor [outputs]."""
+        """Return a weight with each output channel scaled by ``factor`` [outputs]."""
         if self.operator == "Conv":
             return weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
         if self.operator == "ConvTranspose":
@@ -66,7 +65,7 @@ class LayerWeights:
         return weight * (factor[:, None] if self.transposed else factor)
 
     def scale_inputs(self, weight: Array, factor: Array) -> Array:
-        """Return a weight with what each input channel meets multiplied by its factor [inputs]."""
+        """Return a weight with each input channel scaled by ``factor`` [inputs]."""
         if self.operator == "Conv":
             per_group = factor.reshape(self.groups, 1, -1, *[1] * (weight.ndim - 2))
             split = weight.reshape(self.groups, -1, *weight.shape[1:])
@@ -78,14 +77,14 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class EqualizationPair:
-    """Two layers with nothing between them but functions f with f(s x) = s f(x) for s > 0, channel by channel.
+    """Two layers with only positively homogeneous functions per channel between them: f(s x) = s f(x) for s > 0.
 
     Attributes:
-        first: The layer that makes the channels.
-        second: The layer that reads them, and alone does.
+        first: The layer whose output channels are scaled.
+        second: The only layer that reads them.
         between: Names of the nodes between them, in order.
         activation: The activation function among them: Relu, PRelu, LeakyRelu or None.
-        entering: The tensor that enters the second layer.
+        entering: The second layer's input tensor.
     """
 
     first: LayerWeights
@@ -96,10 +95,10 @@ class EqualizationPair:
 
 
 def find_pairs(model: onnx.ModelProto) -> list[EqualizationPair]:
-    """Find the layers to equalize, in the order they run.
+    """Find the pairs of layers to equalize, in the order of execution.
 
-    Between the two may lie ReLU, PReLU, LeakyReLU and pooling, and either may be depthwise. A tensor that anything
-    else reads ends a pair: there is no equalizing across branches. So does ReLU6; see `replace_relu6`.
+    ReLU, PReLU, LeakyReLU and pooling may lie between them, and either layer may be depthwise. A tensor with a second
+    reader breaks a pair: branches are not equalized. So does ReLU6; see `replace_relu6`.
 
     Args:
         model: A canonical model with BatchNormalization folded.
@@ -109,21 +108,21 @@ def find_pairs(model: onnx.ModelProto) -> list[EqualizationPair]:
         arXiv 1906.04721, section 4.1.
     """
     view = GraphView(model)
-    found = shape_inference.infer(model)
+    shapes = infer_shapes(model)
     pairs = []
     for node in view.graph.node:
-        first = _layer(view, found, node)
+        first = _layer(view, shapes, node)
         if first is not None:
-            pair = _pair(view, found, first, frozenset())
+            pair = _pair(view, shapes, first, frozenset())
             if pair is not None:
                 pairs.append(pair)
     return pairs
 
 
 def replace_relu6(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with each ReLU6 (a Clip from 0) that stands in the way of equalization replaced by ReLU.
+    """Return the model with each ReLU6 (a Clip from 0) between two layers to equalize replaced by ReLU.
 
-    This changes the function where activations exceed the clip, as the paper accepts.
+    This changes the function where activations exceed the clip, which the paper accepts.
 
     Args:
         model: A canonical model with BatchNormalization folded; it is not changed.
@@ -131,15 +130,15 @@ def replace_relu6(model: onnx.ModelProto) -> onnx.ModelProto:
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     view = GraphView(changed)
-    found = shape_inference.infer(changed)
+    shapes = infer_shapes(changed)
     clips = {
         node_name(node): node
         for node in view.graph.node
         if node.op_type == "Clip" and (clamp_of(view, node) or (1.0, 0.0))[0] == 0.0
     }
     for node in view.graph.node:
-        first = _layer(view, found, node)
-        pair = None if first is None else _pair(view, found, first, frozenset(clips))
+        first = _layer(view, shapes, node)
+        pair = None if first is None else _pair(view, shapes, first, frozenset(clips))
         for name in () if pair is None else pair.between:
             if name in clips:
                 clips[name].op_type = "Relu"
@@ -147,10 +146,10 @@ def replace_relu6(model: onnx.ModelProto) -> onnx.ModelProto:
     return changed
 
 
-def _layer(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> LayerWeights | None:
+def _layer(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> LayerWeights | None:
     if not is_standard(node) or node.op_type not in _LAYERS or not view.is_initializer(node.input[1]):
         return None
-    info = found[node.input[1]]
+    info = shapes[node.input[1]]
     if info.dtype != "float32" or info.shape is None or len(view.consumers[node.input[1]]) > 1:
         return None
     bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
@@ -172,7 +171,7 @@ def _layer(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) 
 
 
 def _pair(
-    view: GraphView, found: dict[str, TensorInfo], first: LayerWeights, passable: frozenset[str]
+    view: GraphView, shapes: dict[str, TensorInfo], first: LayerWeights, passable: frozenset[str]
 ) -> EqualizationPair | None:
     between: list[str] = []
     activation = None
@@ -181,7 +180,7 @@ def _pair(
         reader = view.only_consumer(tensor)
         if reader is None or not is_standard(reader) or reader.input[0] != tensor:
             return None
-        second = _layer(view, found, reader)
+        second = _layer(view, shapes, reader)
         if second is not None:
             if second.operator == "MatMul" and first.operator not in ("Gemm", "MatMul"):
                 return None
@@ -190,7 +189,7 @@ def _pair(
             if reader.op_type == "PRelu" and not _slope_is_constant(view, reader):
                 return None
             activation = reader.op_type
-        elif not _keeps_channels(found, reader):
+        elif not _keeps_channels(shapes, reader):
             return None
         between.append(node_name(reader))
         tensor = reader.output[0]
@@ -200,11 +199,11 @@ def _slope_is_constant(view: GraphView, node: onnx.NodeProto) -> bool:
     return view.constant(node.input[1]) is not None
 
 
-def _keeps_channels(found: dict[str, TensorInfo], node: onnx.NodeProto) -> bool:
+def _keeps_channels(shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> bool:
     if node.op_type in _POOLING:
         return len([name for name in node.output if name]) == 1
     if node.op_type == "Flatten":
-        info = found.get(node.input[0])
+        info = shapes.get(node.input[0])
         shape = None if info is None else info.shape
         return attribute(node, "axis", 1) == 1 and shape is not None and all(size == 1 for size in shape[2:])
     return False

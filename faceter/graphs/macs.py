@@ -12,16 +12,9 @@ Shapes = Mapping[str, TensorInfo]
 
 
 def multiply_accumulates(node: onnx.NodeProto, shapes: Shapes) -> int | None:
-    """Return the multiply-accumulates of one run of a node.
+    """Return the multiply-accumulates of a node; None if a size it depends on is unknown.
 
-    Only convolutions, matrix products and recurrent cells count; everything else is 0, as is usual.
-
-    Args:
-        node: The node.
-        shapes: What is known of the tensors, by name.
-
-    Returns:
-        The count, or None where a size it depends on is unknown.
+    Convolutions, matrix products and recurrent cells count; all other operators have 0.
     """
     count = _COUNTS.get(node.op_type)
     return 0 if count is None else count(node, shapes)

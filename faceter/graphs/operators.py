@@ -1,4 +1,4 @@
-"""Which operators the torch interpreter of the workers can run; known here too, so that an upload can be told early."""
+"""Operators that the workers' torch interpreter supports; listed here for checks on upload, without torch."""
 
 from onnx import ModelProto
 
@@ -175,26 +175,22 @@ SUPPORTED_OPERATORS = frozenset(
         "Xor",
     }
 )
-"""Standard ONNX operators that quantization and all other torch work can run; held equal to the workers' table."""
+"""Standard ONNX operators of the torch interpreter; a test keeps it equal to the workers' table."""
 
 
 def unsupported(model: ModelProto) -> list[tuple[str, str]]:
-    """Return the operators that torch work cannot run, as (operator, node), in the graph's order.
+    """Return the unsupported nodes as (operator, node name), in the graph's order.
 
-    Args:
-        model: A checked model. Functions of its own count by what they are made of.
-
-    Returns:
-        The operator's type, with its domain before it where that is not the standard one, and what the node is called
-        in the graph's description too. Empty if the whole graph can be run.
+    The operator has its domain as a prefix where that is not the standard one. Nodes are named as in `describe`. The
+    bodies of local functions are checked, not their calls.
     """
-    own = {(function.domain, function.name) for function in model.functions}
-    found = []
+    local = {(function.domain, function.name) for function in model.functions}
+    nodes = []
     for part in (model.graph, *model.functions):
         for node, name in zip(part.node, unique_names(part), strict=True):
             standard = is_standard(node)
-            if (standard and node.op_type in SUPPORTED_OPERATORS) or (node.domain, node.op_type) in own:
+            if (standard and node.op_type in SUPPORTED_OPERATORS) or (node.domain, node.op_type) in local:
                 continue
             operator = node.op_type if standard else f"{node.domain}.{node.op_type}"
-            found.append((operator, name))
-    return found
+            nodes.append((operator, name))
+    return nodes

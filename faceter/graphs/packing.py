@@ -1,12 +1,12 @@
-"""Weights packed at their bits in a file that is still standard ONNX.
+"""Sub-byte packing of weight codes in standard ONNX.
 
-A packed model keeps the codes of all weights that need b bits in one run, each code shifted to u = q − q₀ with
-0 ≤ u < 2^b. The bits of u are split into fields of 4, 2 and 1 bits whose widths add up to b, and every field is an
-initializer of its own with 8 / width codes to the byte, lowest bits first, so that nothing is lost to padding at any b.
-A handful of standard nodes (BitShift, Mod, Cast, Mul, Add, Split, …) rebuild the codes from them. Any runtime
-folds these at load; `unpack_weights` does the same with numpy, so that serving does not depend on it.
+A packed model concatenates the codes of all weights of b bits, each shifted to u = q − q₀ with 0 ≤ u < 2^b. The bits of
+u are split into fields of 4, 2 and 1 bits whose widths add up to b. Each field is an initializer with 8 / width codes
+per byte, lowest bits first, so that no b wastes bits on padding. Standard nodes (BitShift, Mod, Cast, Mul, Add, Split,
+…) rebuild the codes. Any runtime folds these at load; `unpack_weights` does it with numpy, so that serving does not
+depend on that.
 
-A weight whose channels need different numbers of bits is cut along its channels; each lies with the codes of its width.
+A weight whose channels have different bits is split by channel; each group is packed with the codes of its width.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.graphs.view import Array, GraphView, attribute, remove_unused, replace_nodes
 
 PREFIX = "faceter.unpack/"
-_LEAST_SAVED = 256
+_MIN_SAVED_BYTES = 256
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _CodeBlock:
     """Codes of one width: a whole weight, or some of its channels."""
 
     weight: str
@@ -35,8 +35,8 @@ class _Piece:
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """How a weight is put together again from pieces: joined along ``axis``, then its channels taken in ``order``."""
+class _ChannelSplit:
+    """How a weight is rebuilt from blocks: Concat along ``axis``, then Gather of its channels by ``order``."""
 
     axis: int
     order: Array
@@ -45,9 +45,9 @@ class _Cut:
 def pack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with the integer codes of its weights packed at the fewest bits they need.
 
-    Weights are the int8 initializers that a DequantizeLinear reads. Each, or each of its channels, is packed at the
-    smallest b whose range holds all its codes, which is never more than it was quantized to. Packing twice changes
-    nothing, and `unpack_weights` gives the model back.
+    Weights are the int8 initializers that a DequantizeLinear reads. Each weight, or each of its channels, is packed at
+    the smallest b whose range contains its codes, at most its quantized bits. Packing is idempotent, and
+    `unpack_weights` restores the model.
 
     Args:
         model: A quantized model; it is not changed.
@@ -57,31 +57,31 @@ def pack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     packed = onnx.ModelProto()
     packed.CopyFrom(model)
     view = GraphView(packed)
-    pieces: dict[int, list[_Piece]] = {}
-    cuts: dict[str, _Cut] = {}
+    blocks: dict[int, list[_CodeBlock]] = {}
+    splits: dict[str, _ChannelSplit] = {}
     originals: dict[str, Array] = {}
     for name, axis in _weights(view):
         codes = numpy_helper.to_array(view.tensor(name))
         originals[name] = codes
         whole, by_channel = _bits(codes, None), _bits(codes, axis)
-        if axis is not None and _saved(codes, whole, by_channel) > _LEAST_SAVED + 4 * len(by_channel):
-            cuts[name] = _Cut(axis, np.argsort(np.argsort(by_channel, kind="stable"), kind="stable"))
+        if axis is not None and _saved(codes, whole, by_channel) > _MIN_SAVED_BYTES + 4 * len(by_channel):
+            splits[name] = _ChannelSplit(axis, np.argsort(np.argsort(by_channel, kind="stable"), kind="stable"))
             for bits in np.unique(by_channel):
                 part = np.compress(by_channel == bits, codes, axis)
-                _add_piece(pieces, name, part, int(bits))
+                _add_block(blocks, name, part, int(bits))
         else:
-            _add_piece(pieces, name, codes, int(whole[0]))
-    narrow = dict.fromkeys(piece.weight for bits, group in sorted(pieces.items()) if bits < 8 for piece in group)
+            _add_block(blocks, name, codes, int(whole[0]))
+    narrow = dict.fromkeys(block.weight for bits, group in sorted(blocks.items()) if bits < 8 for block in group)
     if not narrow:
         return packed
     nodes: list[onnx.NodeProto] = []
-    parts: dict[str, list[str]] = {}
-    for bits, group in sorted(pieces.items()):
-        kept = [piece for piece in group if piece.weight in narrow]
+    outputs: dict[str, list[str]] = {}
+    for bits, group in sorted(blocks.items()):
+        kept = [block for block in group if block.weight in narrow]
         if kept:
-            nodes += _unpacking_nodes(view, bits, kept, parts)
+            nodes += _unpacking_nodes(view, bits, kept, outputs)
     for name in narrow:
-        nodes += _joining_nodes(view, name, parts[name], originals[name].shape, cuts.get(name))
+        nodes += _joining_nodes(view, name, outputs[name], originals[name].shape, splits.get(name))
     for tensor in [tensor for tensor in packed.graph.initializer if tensor.name in narrow]:
         packed.graph.initializer.remove(tensor)
     replace_nodes(packed.graph, [*nodes, *packed.graph.node])
@@ -89,9 +89,9 @@ def pack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def unpack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with packed weights turned back into int8 initializers.
+    """Return the model with packed weights as int8 initializers again; a model without any is returned unchanged.
 
-    It runs the model's own unpacking nodes with numpy. A model with nothing packed is returned as it is.
+    The model's own unpacking nodes are evaluated with numpy.
     """
     if not is_packed(model):
         return model
@@ -101,19 +101,19 @@ def unpack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     packing = [node for node in graph.node if node.name.startswith(PREFIX)]
     done = {node.name for node in packing}
     values = {tensor.name: tensor for tensor in graph.initializer}
-    most = 64 * sum(len(tensor.SerializeToString()) for tensor in graph.initializer)
+    limit = 64 * sum(len(tensor.SerializeToString()) for tensor in graph.initializer)
     known: dict[str, Array] = {}
     try:
         for node in packing:
             arguments = [known[name] if name in known else numpy_helper.to_array(values[name]) for name in node.input]
-            if sum(argument.size for argument in arguments) > most:
+            if sum(argument.size for argument in arguments) > limit:
                 raise ValueError("more codes than were packed")
             known.update(zip(node.output, _run(node, arguments), strict=True))
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise FaceterError(
             ProblemKind.INVALID_MODEL,
             f"The model's packed weights cannot be unpacked ({error}). Nodes called {PREFIX}… are written by Faceter "
-            "and must be left as they are; quantize the original model again.",
+            "and must not be changed; quantize the original model again.",
         ) from error
     inside = {name for node in packing for name in node.input}
     replace_nodes(graph, [node for node in graph.node if node.name not in done])
@@ -130,7 +130,7 @@ def is_packed(model: onnx.ModelProto) -> bool:
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:
-    """Return the bytes a model's weights take in the file as it is: float, 8-bit codes, or packed."""
+    """Return the bytes of a model's weights in its file: float, 8-bit codes, or packed."""
     weights = {name for name, _ in _weights(GraphView(model))}
     total = 0
     for tensor in model.graph.initializer:
@@ -140,11 +140,11 @@ def weight_bytes(model: onnx.ModelProto) -> int:
 
 
 def packed_bytes(shapes: Mapping[str, tuple[int, ...]], bits: Mapping[str, int]) -> int:
-    """Return what `weight_bytes` will say of weights packed at these bits, before there are any codes.
+    """Return the `weight_bytes` of weights packed at these bits, without their codes.
 
-    A weight takes its codes, to the byte, and below 8 bits the 8 bytes per axis of its shape and 8 of its size; the
-    few numbers that unpack a width are there once. It is exact where every weight has codes that need all its bits;
-    one that needs fewer takes less (but for the numbers that unpack another width, 70 bytes at most).
+    A weight takes the bytes of its codes, and below 8 bits another 8 per axis for its shape and 8 for its size. The
+    constants that unpack a width are stored once. The result is exact if the codes of every weight need all its bits;
+    otherwise the file is smaller (up to 70 bytes for the constants of another width).
 
     Args:
         shapes: Shape of each weight; those of fewer than two axes are not packed and not counted.
@@ -175,19 +175,20 @@ def packed_bytes(shapes: Mapping[str, tuple[int, ...]], bits: Mapping[str, int])
 
 
 def _weights(view: GraphView) -> list[tuple[str, int | None]]:
-    found: dict[str, int | None] = {}
+    """Return name and channel axis (None for one scale) of each int8 weight."""
+    axes: dict[str, int | None] = {}
     for node in view.graph.node:
         if node.op_type != "DequantizeLinear" or not view.is_initializer(node.input[0]):
             continue
         tensor = view.tensor(node.input[0])
         if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1:
             per_channel = len(view.tensor(node.input[1]).dims) == 1 if view.is_initializer(node.input[1]) else False
-            found[tensor.name] = attribute(node, "axis", 1) % len(tensor.dims) if per_channel else None
-    return list(found.items())
+            axes[tensor.name] = attribute(node, "axis", 1) % len(tensor.dims) if per_channel else None
+    return list(axes.items())
 
 
 def _bits(codes: Array, axis: int | None) -> Array:
-    """Return the fewest bits that hold the codes, of all of them or per channel, [1] or [C]."""
+    """Return the fewest bits that represent the codes, [1], or per channel of ``axis``, [C]."""
     others = tuple(index for index in range(codes.ndim) if index != axis)
     low, high = codes.min(axis=others).reshape(-1), codes.max(axis=others).reshape(-1)
     needed = np.ones(low.shape, np.int32)
@@ -201,18 +202,18 @@ def _saved(codes: Array, whole: Array, by_channel: Array) -> float:
     return codes.size / 8 * (float(whole[0]) - float(by_channel.mean()))
 
 
-def _add_piece(pieces: dict[int, list[_Piece]], name: str, codes: Array, bits: int) -> None:
+def _add_block(blocks: dict[int, list[_CodeBlock]], name: str, codes: Array, bits: int) -> None:
     unsigned = (codes.astype(np.int32) + (1 << (bits - 1))).astype(np.uint8)
-    pieces.setdefault(bits, []).append(_Piece(name, unsigned))
+    blocks.setdefault(bits, []).append(_CodeBlock(name, unsigned))
 
 
 def _unpacking_nodes(
-    view: GraphView, bits: int, pieces: list[_Piece], parts: dict[str, list[str]]
+    view: GraphView, bits: int, blocks: list[_CodeBlock], outputs: dict[str, list[str]]
 ) -> list[onnx.NodeProto]:
-    """Store pieces of one width and return the nodes that rebuild them; ``parts`` learns each weight's tensors."""
+    """Store blocks of one width and return the nodes that rebuild them; adds each weight's tensors to ``outputs``."""
     tag = f"{PREFIX}{bits}/"
-    codes = np.concatenate([piece.codes.reshape(-1) for piece in pieces])
-    sizes = [piece.codes.size for piece in pieces]
+    codes = np.concatenate([block.codes.reshape(-1) for block in blocks])
+    sizes = [block.codes.size for block in blocks]
     padding = -len(codes) % 8
     codes = np.concatenate([codes, np.zeros(padding, np.uint8)])
     nodes: list[onnx.NodeProto] = []
@@ -248,9 +249,9 @@ def _unpacking_nodes(
     base = -(1 << (bits - 1))
     whole = node("Add", [whole, constant(f"base{base}", np.array(base, np.int32))], [f"{tag}g"])
     whole = node("Cast", [whole], [f"{tag}h"], to=onnx.TensorProto.INT8)
-    names = [f"{tag}/{index}" for index in range(len(pieces))]
-    for piece, name in zip(pieces, names, strict=True):
-        parts.setdefault(piece.weight, []).append(name)
+    names = [f"{tag}/{index}" for index in range(len(blocks))]
+    for block, name in zip(blocks, names, strict=True):
+        outputs.setdefault(block.weight, []).append(name)
     if padding:
         sizes, names = [*sizes, padding], [*names, f"{tag}/rest"]
     if len(sizes) == 1:
@@ -261,29 +262,29 @@ def _unpacking_nodes(
 
 
 def _joining_nodes(
-    view: GraphView, name: str, parts: list[str], shape: tuple[int, ...], cut: _Cut | None
+    view: GraphView, name: str, parts: list[str], shape: tuple[int, ...], split: _ChannelSplit | None
 ) -> list[onnx.NodeProto]:
-    """Return the nodes that give a weight its shape again, and its channels their order."""
+    """Return the nodes that restore a weight's shape and the order of its channels."""
     label = f"{PREFIX}{name}"
-    if cut is None:
+    if split is None:
         target = view.add_initializer(f"{label}/s", np.array(shape, np.int64))
         return [onnx.helper.make_node("Reshape", [parts[0], target], [name], label)]
     sizes = list(shape)
-    sizes[cut.axis] = -1
+    sizes[split.axis] = -1
     target = view.add_initializer(f"{label}/s", np.array(sizes, np.int64))
     nodes = [
         onnx.helper.make_node("Reshape", [part, target], [f"{label}/{index}"], f"{label}/{index}")
         for index, part in enumerate(parts)
     ]
     shaped = [node.output[0] for node in nodes]
-    order = view.add_initializer(f"{label}/o", cut.order.astype(np.int32))
-    nodes.append(onnx.helper.make_node("Concat", shaped, [f"{label}/j"], f"{label}/j", axis=cut.axis))
-    nodes.append(onnx.helper.make_node("Gather", [f"{label}/j", order], [name], label, axis=cut.axis))
+    order = view.add_initializer(f"{label}/o", split.order.astype(np.int32))
+    nodes.append(onnx.helper.make_node("Concat", shaped, [f"{label}/j"], f"{label}/j", axis=split.axis))
+    nodes.append(onnx.helper.make_node("Gather", [f"{label}/j", order], [name], label, axis=split.axis))
     return nodes
 
 
 def _run(node: onnx.NodeProto, arguments: list[Array]) -> list[Array]:
-    """Run one unpacking node with numpy."""
+    """Evaluate one unpacking node with numpy."""
     first = arguments[0]
     match node.op_type:
         case "BitShift":

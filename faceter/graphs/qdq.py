@@ -1,145 +1,26 @@
-"""Writing a quantized graph: QuantizeLinear and DequantizeLinear around what integer kernels compute."""
-
-from dataclasses import dataclass, field, replace
+"""Writing a quantized graph in QDQ form: QuantizeLinear and DequantizeLinear around integer operators."""
 
 import numpy as np
 import onnx
 
-from faceter.graphs.quantizer import Quantizer, asymmetric, symmetric
-from faceter.graphs.sites import ActivationSite, Sites, WeightSite, clamp_of, moved_from, quantizable
-from faceter.graphs.view import Array, GraphView, attribute, node_name, remove_unused, replace_nodes
-
-__all__ = [
-    "ActivationSite",
-    "BiasQuantizer",
-    "QuantizationPlan",
-    "Quantizer",
-    "Sites",
-    "WeightSite",
-    "asymmetric",
-    "bias_quantizers",
-    "fit_biases",
-    "quantizable",
-    "symmetric",
-    "write_qdq",
-]
-
-_BIAS_LIMIT = float(2**30)
-_BIASED = ("Conv", "Gemm")
-
-
-@dataclass
-class QuantizationPlan:
-    """Everything a method decided.
-
-    Attributes:
-        model: The canonical, folded float model with its tuned weights and biases.
-        weights: Quantizer of each weight, by initializer; codes are signed.
-        activations: Quantizer of each activation site, by the site's name; codes are unsigned.
-    """
-
-    model: onnx.ModelProto
-    weights: dict[str, Quantizer]
-    activations: dict[str, Quantizer]
-    sites: Sites = field(default_factory=lambda: Sites((), ()))
-
-    def __post_init__(self) -> None:
-        if not self.sites.weights:
-            self.sites = quantizable(self.model)
-
-    def replacements(self) -> dict[str, Quantizer]:
-        """Return the quantizer of every tensor that simulated quantization replaces: weights and activations."""
-        found = dict(self.weights)
-        for site in self.sites.activations:
-            quantizer = self.activations.get(site.name)
-            if quantizer is not None:
-                found.update(dict.fromkeys(site.tensors, quantizer))
-        return found
-
-
-@dataclass(frozen=True)
-class BiasQuantizer:
-    """How a layer's bias becomes int32 codes: round(b / S) with S the product of its input's and weight's scales.
-
-    Attributes:
-        layer: Name of the node.
-        bias: The initializer.
-        scale: S, float32 of shape [] or [C].
-    """
-
-    layer: str
-    bias: str
-    scale: Array
-
-    def quantize(self, bias: Array) -> Array:
-        """Return the int32 codes of a bias [C]."""
-        codes = np.rint(bias.astype(np.float64) / self.scale.astype(np.float64))
-        return np.clip(codes, -_BIAS_LIMIT, _BIAS_LIMIT).astype(np.int32)
-
-    def fake(self, bias: Array) -> Array:
-        """Return the float32 values that the codes of a bias stand for."""
-        values: Array = self.quantize(bias).astype(np.float32) * self.scale
-        return values
-
-
-def bias_quantizers(plan: QuantizationPlan) -> list[BiasQuantizer]:
-    """Return how every constant bias of a quantized convolution or Gemm is quantized, in order."""
-    view = GraphView(plan.model)
-    found = []
-    for node in view.graph.node:
-        if node.op_type not in _BIASED or len(node.input) < 3 or not view.is_initializer(node.input[2]):
-            continue
-        weight, site = plan.weights.get(node.input[1]), plan.sites.activation(node.input[0])
-        source = None if site is None else plan.activations.get(site.name)
-        if weight is not None and source is not None:
-            found.append(BiasQuantizer(node_name(node), node.input[2], source.scale * weight.scale))
-    return found
-
-
-def fit_biases(plan: QuantizationPlan) -> QuantizationPlan:
-    """Return the plan with the scale of near-dead channels raised until their bias fits into int32.
-
-    A channel whose bias is beyond 2^30 steps of its accumulator has weights too small to be seen beside it.
-    With one scale for the tensor, all of it is raised. `write_qdq` does this too; doing it twice changes nothing.
-    """
-    view = GraphView(plan.model)
-    weights = dict(plan.weights)
-    for node in view.graph.node:
-        if node.op_type not in _BIASED or len(node.input) < 3:
-            continue
-        weight, site = weights.get(node.input[1]), plan.sites.activation(node.input[0])
-        bias = view.constant(node.input[2])
-        source = None if site is None else plan.activations.get(site.name)
-        if weight is None or source is None or bias is None:
-            continue
-        size = np.abs(bias.astype(np.float64)).reshape(-1)
-        needed = (size if weight.scale.ndim else size.max(initial=0.0)) / (_BIAS_LIMIT * float(source.scale))
-        if np.any(weight.scale < needed):
-            raised = np.nextafter(np.maximum(weight.scale, needed).astype(np.float32), np.float32(np.inf))
-            scale = np.where(weight.scale < needed, raised, weight.scale)
-            weights[node.input[1]] = replace(weight, scale=scale)
-    return replace(plan, weights=weights)
+from faceter.graphs.quantization_plan import BiasQuantizer, QuantizationPlan, bias_quantizers, fit_biases
+from faceter.graphs.quantization_sites import clamp_of, moved_tensors
+from faceter.graphs.quantizer import Quantizer
+from faceter.graphs.view import GraphView, attribute, node_name, remove_unused, replace_nodes
 
 
 def write_qdq(plan: QuantizationPlan) -> onnx.ModelProto:
-    """Write the quantized graph of a plan, in the plain layout; see `faceter.graphs.layouts`.
+    """Return the quantized graph of a plan as standard ONNX, in the plain layout; see `faceter.graphs.layouts`.
 
-    Every quantized tensor keeps its name, which now stands for its dequantized value; its codes are called ``name/q``.
-    For b < 8 a Clip on the uint8 codes follows QuantizeLinear, and it also does the work of the ReLU or Clip it
-    replaces. Nodes that only move values run on the codes. Weights are 8-bit codes here; see `pack_weights`.
-
-    Exporters' notes on nodes (stack traces and the like) are left out, since they can outweigh packed weights.
-
-    Args:
-        plan: A method's result.
-
-    Returns:
-        The model, in standard ONNX, with the same inputs and outputs as the plan's.
+    The name of a quantized tensor denotes its dequantized value; its codes are ``name/q``. For b < 8 a Clip on the
+    uint8 codes follows QuantizeLinear; it also replaces a ReLU or Clip of the graph. Data-movement operators run on
+    codes. Weights are 8-bit codes; see `pack_weights`. Doc strings and metadata of nodes are removed, since they can
+    be larger than packed weights.
     """
-    return _Writer(fit_biases(plan)).write()
+    return _QdqWriter(fit_biases(plan)).write()
 
 
-class _Writer:
+class _QdqWriter:
     def __init__(self, plan: QuantizationPlan) -> None:
         self.plan = plan
         self.model = onnx.ModelProto()
@@ -181,7 +62,7 @@ class _Writer:
         return self.model
 
     def _compute(self, node: onnx.NodeProto) -> None:
-        """Add a node that computes, with its results quantized where they are to be."""
+        """Add a node that is not data movement, and quantize those of its results that have a quantizer."""
         clamp = clamp_of(self.view, node)
         if clamp is not None and node.output[0] in self.quantizers:
             self._quantize(node.output[0], node.input[0], clamp)
@@ -195,7 +76,7 @@ class _Writer:
             self._quantize(name, raw[name], None)
 
     def _quantize(self, name: str, source: str, clamp: tuple[float, float] | None) -> None:
-        """Add codes ``name/q`` of the float tensor ``source``, and the dequantized ``name``."""
+        """Add the codes ``name/q`` of the float tensor ``source``, and the dequantized ``name``."""
         quantizer = self.quantizers[name]
         scale, zero_point = self._scale(quantizer)
         codes = self.view.unique(f"{name}/q")
@@ -224,10 +105,10 @@ class _Writer:
         self._add("DequantizeLinear", [codes, scale, zero_point], target)
 
     def _moves_codes(self, node: onnx.NodeProto) -> bool:
-        return node.output[0] in self.quantizers and bool(moved_from(self.view, node))
+        return node.output[0] in self.quantizers and bool(moved_tensors(self.view, node))
 
     def _move(self, node: onnx.NodeProto) -> None:
-        """Add a node that only moves values, running on codes."""
+        """Add a data-movement node that runs on codes."""
         first = self.quantizers[node.output[0]]
         data = range(len(node.input)) if node.op_type == "Concat" else [0]
         for index in data:

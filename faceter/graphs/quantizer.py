@@ -13,16 +13,16 @@ Array = NDArray[Any]
 class Quantizer:
     """The map between real values and b-bit integer codes: q = clamp(round(x / S) + Z, qmin, qmax), x̂ = S (q − Z).
 
-    Rounding is half to even, as ONNX's QuantizeLinear does it, on x / S in float32.
+    Rounds half to even on x / S in float32, as ONNX's QuantizeLinear.
 
     Attributes:
         scale: S, float32 of shape [], or [C] with one step per channel; positive.
         zero_point: Z, integers of the same shape; the code of zero.
-        bits: b, 1 to 8; with ``channel_bits`` the most any channel has.
-        axis: The channels' axis in the tensor; None for one scale.
+        bits: b, 1 to 8; with ``channel_bits`` their maximum.
+        axis: The channel axis of the tensor; None for one scale.
         channel_bits: Bits per channel, int of shape [C], where they differ; None otherwise.
         signed: Whether codes run from −2^(b−1) to 2^(b−1) − 1 in int8 (weights), or from 0 to 2^b − 1 in uint8. With
-            one scale per channel and Z = 0 the 8-bit code −128 is left out, so that `faceter.graphs.blocking` can
+            one scale per channel and Z = 0 the 8-bit code −128 is not used, so that `faceter.graphs.blocking` can
             move the zero point by one.
 
     References:
@@ -43,7 +43,7 @@ class Quantizer:
         if self.channel_bits is not None:
             object.__setattr__(self, "channel_bits", np.asarray(self.channel_bits, np.int32))
         if self.scale.ndim > 1 or (self.scale.ndim == 1) != (self.axis is not None):
-            raise ValueError(f"scale of shape {self.scale.shape} does not go with axis {self.axis}")
+            raise ValueError(f"scale of shape {self.scale.shape} does not match axis {self.axis}")
         if self.zero_point.shape != self.scale.shape:
             raise ValueError(f"zero_point has shape {self.zero_point.shape}, scale {self.scale.shape}")
         if self.channel_bits is not None and self.channel_bits.shape != self.scale.shape:
@@ -53,7 +53,7 @@ class Quantizer:
         if not (np.all(np.isfinite(self.scale)) and np.all(self.scale > 0)):
             raise ValueError("scale must be finite and positive")
         if np.any(self.zero_point < self.qmin) or np.any(self.zero_point > self.qmax):
-            raise ValueError("zero_point must be one of the codes, so that zero is exact")
+            raise ValueError("zero_point must be a code, so that 0 is exact")
 
     @property
     def qmin(self) -> Array:
@@ -61,8 +61,8 @@ class Quantizer:
         bits = self._bits
         if not self.signed:
             return np.zeros_like(bits)
-        spared = np.logical_and(bits == 8, self.axis is not None and not np.any(self.zero_point))
-        return np.asarray(-(1 << (bits - 1)) + spared)
+        unused = np.logical_and(bits == 8, self.axis is not None and not np.any(self.zero_point))
+        return np.asarray(-(1 << (bits - 1)) + unused)
 
     @property
     def qmax(self) -> Array:
@@ -90,25 +90,25 @@ class Quantizer:
         return float(np.max(self.scale * (self.qmax - self.zero_point)))
 
     def quantize(self, x: Array) -> Array:
-        """Return the codes of float values ``x`` (any shape with the channels on ``axis``), int8 or uint8."""
+        """Return the codes of float values ``x`` (any shape with channels on ``axis``), int8 or uint8."""
         rank = x.ndim
-        with np.errstate(over="ignore"):  # what is infinitely many steps away is clamped like all else outside
-            steps = np.rint(x.astype(np.float32) / self._spread(self.scale, rank))
-        codes = steps + self._spread(self.zero_point, rank)
-        clipped = np.clip(codes, self._spread(self.qmin, rank), self._spread(self.qmax, rank))
+        with np.errstate(over="ignore"):  # infinity is clamped like any value out of range
+            steps = np.rint(x.astype(np.float32) / self._broadcast(self.scale, rank))
+        codes = steps + self._broadcast(self.zero_point, rank)
+        clipped = np.clip(codes, self._broadcast(self.qmin, rank), self._broadcast(self.qmax, rank))
         return np.asarray(clipped, self.dtype)
 
     def dequantize(self, codes: Array) -> Array:
-        """Return the float32 values that codes stand for."""
+        """Return the float32 values of codes."""
         rank = codes.ndim
-        centred = (codes.astype(np.int32) - self._spread(self.zero_point, rank)).astype(np.float32)
-        return np.asarray(centred * self._spread(self.scale, rank))
+        centred = (codes.astype(np.int32) - self._broadcast(self.zero_point, rank)).astype(np.float32)
+        return np.asarray(centred * self._broadcast(self.scale, rank))
 
     def fake(self, x: Array) -> Array:
-        """Return ``x`` as it looks after quantizing and dequantizing, float32."""
+        """Fake-quantize: return ``x`` after quantization and dequantization, float32."""
         return self.dequantize(self.quantize(x))
 
-    def _spread(self, per_channel: Array, rank: int) -> Array:
+    def _broadcast(self, per_channel: Array, rank: int) -> Array:
         if self.axis is None or per_channel.ndim == 0:
             return per_channel
         shape = [1] * rank
@@ -119,40 +119,26 @@ class Quantizer:
 def asymmetric(
     low: Array | float, high: Array | float, bits: int, *, axis: int | None = None, signed: bool = False
 ) -> Quantizer:
-    """Make the quantizer of a real range, widened to contain 0.
+    """Return the asymmetric quantizer of a range, which is widened to contain 0.
 
-    S = (high − low) / (2^b − 1) and Z = qmin − round(low / S). A range of nothing but 0 gets S = 1.
+    S = (high − low) / (2^b − 1) and Z = qmin − round(low / S). The range [0, 0] gets S = 1.
 
     Args:
         low: Lower ends α, shape [] or [C].
         high: Upper ends β, shape [] or [C].
         bits: b, 1 to 8.
-        axis: The channels' axis, for shape [C].
-        signed: Whether the codes are int8, as weights' are.
+        axis: The channel axis, for shape [C].
+        signed: Whether codes are int8 (weights) instead of uint8.
     """
     low = np.minimum(np.asarray(low, np.float64), 0.0)
     high = np.maximum(np.asarray(high, np.float64), 0.0)
     qmin = -(1 << (bits - 1)) if signed else 0
     steps = (1 << bits) - 1
-    scale = _usable((high - low) / steps)
+    scale = _nonzero_scale((high - low) / steps)
     zero_point = np.clip(qmin - np.rint(low / scale), qmin, qmin + steps)
     return Quantizer(scale, zero_point, bits, axis, signed=signed)
 
 
-def symmetric(limit: Array | float, bits: Array | int, *, axis: int | None = None) -> Quantizer:
-    """Make the signed quantizer of a range [−a, a] with Z = 0: S = a / (2^(b−1) − 1).
-
-    Args:
-        limit: a, shape [] or [C].
-        bits: b, 2 to 8; or one per channel, shape [C].
-        axis: The channels' axis, for shape [C].
-    """
-    each = np.asarray(bits, np.int32)
-    scale = _usable(np.asarray(limit, np.float64) / ((1 << (each - 1)) - 1))
-    channel_bits = each if each.ndim else None
-    return Quantizer(scale, np.zeros(scale.shape, np.int32), int(each.max()), axis, channel_bits, signed=True)
-
-
-def _usable(scale: Array) -> Array:
+def _nonzero_scale(scale: Array) -> Array:
     tiny = np.float64(np.finfo(np.float32).tiny)
     return np.where(scale > tiny, scale, 1.0).astype(np.float32)

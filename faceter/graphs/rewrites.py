@@ -1,4 +1,4 @@
-"""Rewrites of single nodes into the form quantization expects. None of them changes the function."""
+"""Rewrites of nodes to the canonical form; all are exact."""
 
 from collections.abc import Callable
 
@@ -9,20 +9,20 @@ from faceter.graphs.shapes import TensorInfo
 from faceter.graphs.view import Array, GraphView, attribute, is_standard, node_name, set_attribute
 
 Rewrite = Callable[[GraphView, dict[str, TensorInfo], onnx.NodeProto], list[onnx.NodeProto] | None]
-"""Takes the graph, what is known of shapes, and a node; returns what takes its place, or None to leave it."""
+"""``(view, shapes, node) -> nodes that replace it``, or None to keep the node."""
 
 
-def rank_of(found: dict[str, TensorInfo], name: str) -> int:
-    """Return a tensor's rank, −1 where it is unknown."""
-    info = found.get(name)
+def rank_of(shapes: dict[str, TensorInfo], name: str) -> int:
+    """Return a tensor's rank, −1 if it is unknown."""
+    info = shapes.get(name)
     return -1 if info is None or info.shape is None else len(info.shape)
 
 
-def mean_to_pool(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Make a mean over all of space a GlobalAveragePool."""
+def mean_to_pool(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Replace a ReduceMean over all spatial axes by GlobalAveragePool."""
     if node.op_type != "ReduceMean":
         return None
-    rank = rank_of(found, node.input[0])
+    rank = rank_of(shapes, node.input[0])
     axes = attribute(node, "axes")
     if len(node.input) > 1 and node.input[1]:
         value = view.constant(node.input[1])
@@ -38,29 +38,29 @@ def mean_to_pool(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeP
 
 
 def full_pool_to_global(
-    view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto
+    view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto
 ) -> list[onnx.NodeProto] | None:
-    """Make an average over windows as large as the image a GlobalAveragePool."""
+    """Replace an AveragePool with a kernel as large as its input by GlobalAveragePool."""
     if node.op_type != "AveragePool" or any(attribute(node, "pads", [])):
         return None
-    info = found.get(node.input[0])
+    info = shapes.get(node.input[0])
     space = None if info is None or info.shape is None else list(info.shape[2:])
     if attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID") or attribute(node, "kernel_shape") != space:
         return None
     return [onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [node.output[0]], node.name)]
 
 
-def matmul_to_gemm(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Make the product of a matrix by a constant matrix a Gemm."""
-    if node.op_type != "MatMul" or rank_of(found, node.input[0]) != 2 or not view.is_initializer(node.input[1]):
+def matmul_to_gemm(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Replace the MatMul of a matrix by a constant matrix by Gemm."""
+    if node.op_type != "MatMul" or rank_of(shapes, node.input[0]) != 2 or not view.is_initializer(node.input[1]):
         return None
-    if len(view.tensor(node.input[1]).dims) != 2 or found[node.input[1]].dtype != "float32":
+    if len(view.tensor(node.input[1]).dims) != 2 or shapes[node.input[1]].dtype != "float32":
         return None
     return [onnx.helper.make_node("Gemm", list(node.input), list(node.output), node.name)]
 
 
-def plain_gemm(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Fold alpha and beta into Gemm's constants and make its bias a vector."""
+def plain_gemm(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Fold alpha and beta into Gemm's constants, and make its bias a vector."""
     if node.op_type != "Gemm" or not view.is_initializer(node.input[1]):
         return None
     weight = view.constant(node.input[1])
@@ -85,15 +85,15 @@ def _is_row(bias: Array) -> bool:
     return bias.ndim < 2 or bias.shape[0] == 1
 
 
-def absorb_bias(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Make a constant that is added per channel after Conv, ConvTranspose or Gemm their bias."""
+def absorb_bias(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Fold the Add of a per-channel constant after Conv, ConvTranspose or Gemm into the bias."""
     if node.op_type != "Add":
         return None
     for position in (0, 1):
         layer, addend = view.producer.get(node.input[position]), view.constant(node.input[1 - position])
         if layer is None or addend is None or layer.op_type not in ("Conv", "ConvTranspose", "Gemm"):
             continue
-        shape, rank = found.get(node.output[0]), rank_of(found, layer.output[0])
+        shape, rank = shapes.get(node.output[0]), rank_of(shapes, layer.output[0])
         if shape is None or rank < 2 or view.only_consumer(layer.output[0]) is not node or not is_standard(layer):
             continue
         weight = view.constant(layer.input[1])
@@ -121,17 +121,17 @@ def _channels(layer: onnx.NodeProto, weight: Array) -> int:
     return int(weight.shape[0 if attribute(layer, "transB", 0) else 1])
 
 
-def merge_slices(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Make two Slices of different axes in a row one."""
+def merge_slices(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Merge two consecutive Slices of different axes."""
     before = view.producer.get(node.input[0]) if node.op_type == "Slice" else None
     if before is None or before.op_type != "Slice" or view.only_consumer(node.input[0]) is not node:
         return None
-    rank = rank_of(found, before.input[0])
+    rank = rank_of(shapes, before.input[0])
     settings = [_slice_settings(view, item, rank) for item in (before, node)]
     if rank < 0 or settings[0] is None or settings[1] is None or set(settings[0]) & set(settings[1]):
         return None
     merged = {**settings[0], **settings[1]}
-    columns = np.array([(*cut[:2], axis, cut[2]) for axis, cut in sorted(merged.items())], np.int64).T
+    columns = np.array([(start, end, axis, step) for axis, (start, end, step) in sorted(merged.items())], np.int64).T
     names = [
         view.add_initializer(f"{node.output[0]}/{what}", column)
         for what, column in zip(("starts", "ends", "axes", "steps"), columns, strict=True)
@@ -140,7 +140,7 @@ def merge_slices(view: GraphView, found: dict[str, TensorInfo], node: onnx.NodeP
 
 
 def _slice_settings(view: GraphView, node: onnx.NodeProto, rank: int) -> dict[int, tuple[int, int, int]] | None:
-    """Return start, end and step by axis, None where they are not constant."""
+    """Return (start, end, step) by axis; None if they are not constant."""
     values = [view.constant(name) if name else None for name in [*node.input[1:], "", "", ""][:4]]
     starts, ends, axes, steps = values
     given = [bool(name) for name in [*node.input[1:], "", "", ""][:4]]
@@ -160,4 +160,4 @@ rewrites: tuple[Rewrite, ...] = (
     absorb_bias,
     merge_slices,
 )
-"""All rewrites, in the order they are to be made."""
+"""All rewrites, in the order of application."""

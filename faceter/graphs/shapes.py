@@ -1,4 +1,4 @@
-"""Inferred types and shapes of a graph's tensors, without copying its weights."""
+"""Shape inference for all tensors of a graph, without copying its weights."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,9 +13,11 @@ _LARGE_ELEMENTS = 1024
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What is known of a tensor: numpy dtype name, and sizes (a string names a variable one, None is unknown).
+    """Inferred type of a tensor.
 
-    ``shape`` is None where not even the rank is known.
+    Attributes:
+        dtype: Numpy's name.
+        shape: Sizes: an integer, the name of a symbolic dimension, or None if unknown. None if the rank is unknown.
     """
 
     dtype: str
@@ -23,7 +25,7 @@ class TensorInfo:
 
     @property
     def static(self) -> tuple[int, ...] | None:
-        """The shape where every size is known, else None."""
+        """The shape if every size is known, else None."""
         if self.shape is None:
             return None
         sizes = tuple(size for size in self.shape if isinstance(size, int))
@@ -31,36 +33,36 @@ class TensorInfo:
 
     @property
     def elements(self) -> int | None:
-        """Number of elements where every size is known, else None."""
+        """Number of elements if every size is known, else None."""
         return None if self.static is None else prod(self.static)
 
 
-def infer(model: onnx.ModelProto, *, batch: int | None = None) -> dict[str, TensorInfo]:
-    """Infer type and shape of every tensor of the main graph, weights included.
+def infer_shapes(model: onnx.ModelProto, *, batch: int | None = None) -> dict[str, TensorInfo]:
+    """Infer type and shape of every tensor of the main graph, including weights.
 
     Args:
         model: A checked model; it is not changed.
-        batch: Where given, sizes of the inputs' first axis that may vary are taken to be this.
+        batch: Size to use for a dynamic first axis of the inputs.
 
     Returns:
-        What is known, by the tensor's name; tensors nothing is known of are missing.
+        Types by tensor name; tensors of unknown type are missing.
     """
     light = _without_weights(model)
     if batch is not None:
         _fix_batch(light.graph, batch)
     inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
-    found: dict[str, TensorInfo] = {}
+    shapes: dict[str, TensorInfo] = {}
     for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output):
         info = value_info(value)
         if info is not None:
-            found[value.name] = info
+            shapes[value.name] = info
     for tensor in model.graph.initializer:
-        found[tensor.name] = TensorInfo(dtype_name(tensor.data_type), tuple(tensor.dims))
-    return found
+        shapes[tensor.name] = TensorInfo(dtype_name(tensor.data_type), tuple(tensor.dims))
+    return shapes
 
 
 def value_info(value: onnx.ValueInfoProto) -> TensorInfo | None:
-    """Return what a ValueInfoProto says of a tensor; None if it is no tensor or has no type."""
+    """Return the type in a ValueInfoProto; None if it is not a tensor or has no element type."""
     if not value.type.HasField("tensor_type") or not value.type.tensor_type.elem_type:
         return None
     tensor = value.type.tensor_type
@@ -73,14 +75,14 @@ def value_info(value: onnx.ValueInfoProto) -> TensorInfo | None:
 
 
 def dtype_name(elem_type: int) -> str:
-    """Return numpy's name of an ONNX element type (``bfloat16`` and the like by ml_dtypes' name)."""
+    """Return numpy's (for ``bfloat16`` and the like, ml_dtypes') name of an ONNX element type."""
     if elem_type == onnx.TensorProto.STRING:
         return "str"
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type)).name
 
 
 def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Copy the model with large initializers and constants turned into inputs of the same type and shape."""
+    """Copy the model with large initializers and Constant nodes replaced by inputs of the same type and shape."""
     light = onnx.ModelProto()
     light.ir_version = max(model.ir_version, 4)
     light.opset_import.extend(model.opset_import)

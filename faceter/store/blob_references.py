@@ -1,15 +1,15 @@
-"""Who needs a blob: the records and jobs that refer to it, and the blobs that nothing may refer to any more."""
+"""References to blobs: the records and jobs that refer to a blob, and the blobs that may be unreferenced."""
 
 from typing import Final
 
 from redis import Redis
 from redis.client import Pipeline
 
-LOOSE_KEY: Final = "faceter:blobs:loose"
-"""Sorted set of blobs that may be nobody's, by the time they were stored; `RELEASED` for one that was let go."""
+UNREFERENCED_KEY: Final = "faceter:blobs:loose"
+"""Sorted set of blobs that may be unreferenced, scored by the time they were stored; `RELEASED` for released ones."""
 
 RELEASED: Final = 0
-"""Score of a loose blob that can be deleted at once."""
+"""Score of an unreferenced blob that can be deleted at once."""
 
 
 def references_key(sha256: str) -> str:
@@ -18,17 +18,17 @@ def references_key(sha256: str) -> str:
 
 
 def queue_reference(pipeline: Pipeline, sha256: str, id: str) -> None:
-    """Queue on ``pipeline`` that the record or job of that id needs the blob."""
+    """Queue on ``pipeline`` a reference from the record or job of that id to the blob."""
     pipeline.sadd(references_key(sha256), id)
-    pipeline.zrem(LOOSE_KEY, sha256)
+    pipeline.zrem(UNREFERENCED_KEY, sha256)
 
 
 def queue_release(pipeline: Pipeline, sha256: str, id: str) -> None:
-    """Queue on ``pipeline`` that the record or job no longer needs the blob; `Library.delete_released` deletes it."""
+    """Queue on ``pipeline`` the removal of a reference; `Library.delete_released` deletes the blob later."""
     pipeline.srem(references_key(sha256), id)
-    pipeline.zadd(LOOSE_KEY, {sha256: RELEASED})
+    pipeline.zadd(UNREFERENCED_KEY, {sha256: RELEASED})
 
 
 def any_released(redis: Redis) -> bool:
-    """Return whether there are blobs that were let go and not deleted yet."""
-    return bool(redis.zcount(LOOSE_KEY, RELEASED, RELEASED))
+    """Return whether there are released blobs that are not deleted yet."""
+    return bool(redis.zcount(UNREFERENCED_KEY, RELEASED, RELEASED))

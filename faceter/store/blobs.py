@@ -1,4 +1,4 @@
-"""Blobs: files named by the SHA-256 of their bytes, whole or not there at all."""
+"""Blobs: files named by the SHA-256 of their bytes, stored completely or not at all."""
 
 import errno
 import hashlib
@@ -35,7 +35,7 @@ class StoredBlob:
     sha256: str
     """SHA-256 of its bytes, in hexadecimal."""
     bytes: int
-    """How many there are."""
+    """Size in bytes."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class StagedBlob(StoredBlob):
     """Bytes that have arrived and been hashed, but are not in the store yet."""
 
     path: Path
-    """Where they wait."""
+    """Temporary file that holds them."""
 
 
 @contextmanager
@@ -54,22 +54,22 @@ def _write_errors() -> Iterator[None]:
         if error.errno in _FULL:
             raise FaceterError(
                 ProblemKind.STORAGE_FULL,
-                "There is no room left to store this file. Nothing was kept; delete what is no longer needed.",
+                "There is no room left to store this file. Nothing was stored; delete what is no longer needed.",
             ) from error
         raise
 
 
 class BlobStore:
-    """Files by content, in a local folder or in any store fsspec knows.
+    """Content-addressed files, in a local folder or in any store that fsspec supports.
 
-    A local blob is written beside its place, flushed to disk and renamed into it. A remote one is
-    collected in a local file first, and sent in one piece. Either way nobody ever sees half of it, and
-    bytes that are there already are not written again.
+    A local blob is written to a temporary file, flushed to disk and renamed. A remote one is collected in a local
+    file first and uploaded at once. In both cases readers never see a partial blob, and existing blobs are not written
+    again.
 
     Args:
-        url: A folder, or an fsspec URL such as ``s3://bucket/prefix``; made where it is missing.
-        cache_dir: For a remote store, where arriving files wait and `path` keeps what it fetched;
-            a folder for temporary files if not given.
+        url: A folder, or an fsspec URL such as ``s3://bucket/prefix``; created if missing.
+        cache_dir: For a remote store, the folder of staged files and of files fetched by `path`; a temporary folder
+            by default.
     """
 
     def __init__(self, url: str, cache_dir: Path | None = None) -> None:
@@ -101,13 +101,13 @@ class BlobStore:
 
     @contextmanager
     def stage(self, source: BinaryIO | bytes) -> Iterator[StagedBlob]:
-        """Collect and hash what ``source`` holds, to be committed or else forgotten when the block ends.
+        """Write ``source`` to a temporary file and hash it; at the end of the block it is deleted unless committed.
 
         Args:
-            source: The bytes, or a binary stream read from where it stands to its end.
+            source: The bytes, or a binary stream, read from its current position to its end.
 
         Raises:
-            FaceterError: `STORAGE_FULL` where there is no room.
+            FaceterError: `STORAGE_FULL` if there is no space.
         """
         stream = io.BytesIO(source) if isinstance(source, bytes) else source
         digest = hashlib.sha256()
@@ -133,7 +133,7 @@ class BlobStore:
         """Put staged bytes into the store, unless they are there already.
 
         Raises:
-            FaceterError: `STORAGE_FULL` where there is no room, `STORE_UNAVAILABLE` if a remote store is away.
+            FaceterError: `STORAGE_FULL` if there is no space, `STORE_UNAVAILABLE` if a remote store cannot be reached.
         """
         if not self.exists(staged.sha256):
             if self._local:
@@ -157,19 +157,19 @@ class BlobStore:
                 os.close(folder)
 
     def put(self, source: BinaryIO | bytes) -> StoredBlob:
-        """Keep bytes and return their name and number.
+        """Store bytes and return their digest and size.
 
         Args:
-            source: The bytes, or a binary stream read from where it stands to its end.
+            source: The bytes, or a binary stream, read from its current position to its end.
 
         Raises:
-            FaceterError: `STORAGE_FULL` where there is no room, `STORE_UNAVAILABLE` if a remote store is away.
+            FaceterError: `STORAGE_FULL` if there is no space, `STORE_UNAVAILABLE` if a remote store cannot be reached.
         """
         with self.stage(source) as staged:
             return self.commit(staged)
 
     def put_file(self, path: Path) -> StoredBlob:
-        """Keep a copy of a file; see `put`."""
+        """Store a copy of a file; see `put`."""
         with path.open("rb") as file:
             return self.put(file)
 
@@ -193,7 +193,7 @@ class BlobStore:
             raise self._missing(sha256) from error
 
     def open(self, sha256: str) -> BinaryIO:
-        """Open the blob for reading; the stream can seek. Close it when done.
+        """Open the blob as a seekable stream, which the caller closes.
 
         Raises:
             FaceterError: `BLOB_MISSING`.
@@ -216,12 +216,12 @@ class BlobStore:
             return file.read()
 
     def path(self, sha256: str) -> Path:
-        """Return a local file with the blob's bytes; it is not the caller's to change or delete.
+        """Return a local file with the blob's bytes; callers must not change or delete it.
 
-        For a remote store it is fetched once, checked against its name, and kept in the cache folder.
+        A blob of a remote store is fetched once, its digest is checked, and it is cached.
 
         Raises:
-            FaceterError: `BLOB_MISSING`, also if what was fetched is not what its name says.
+            FaceterError: `BLOB_MISSING`, also if the digest of the fetched bytes differs.
         """
         path = self._local_path(sha256)
         if path.is_file():
@@ -235,14 +235,14 @@ class BlobStore:
         return path
 
     def delete(self, sha256: str) -> None:
-        """Delete the blob; nothing happens if there is none."""
+        """Delete the blob if it exists."""
         self._local_path(sha256).unlink(missing_ok=True)
         if not self._local:
             with self._remote_errors(), suppress(FileNotFoundError):
                 self._fs.rm_file(self._key(sha256))
 
     def sweep(self) -> int:
-        """Delete what dead processes left half collected more than a day ago; return how many files."""
+        """Delete temporary files that dead processes left more than a day ago; return their number."""
         stale = 0
         if self._staging.is_dir():
             for path in self._staging.iterdir():
@@ -271,7 +271,7 @@ class BlobStore:
 
 
 def _unreachable() -> tuple[type[Exception], ...]:
-    """Return what says that a remote store is away, the S3 client's own exceptions included where it is installed."""
+    """Return the exceptions of an unreachable remote store, including those of the S3 client if it is installed."""
     try:
         from botocore.exceptions import BotoCoreError
     except ImportError:

@@ -1,4 +1,4 @@
-"""The connection to Redis or Valkey, and what its failures mean to a user."""
+"""The connection to Redis or Valkey, and the mapping of its failures to problems."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,22 +18,22 @@ from redis.retry import Retry
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class CannotPersistError(ResponseError):
-    """The server answers, but takes no writes, since it cannot write to its disk (`MISCONF`)."""
+    """The server responds but refuses writes because it cannot write to its disk (`MISCONF`)."""
 
 
-# redis-py has a class for each of the other states a server can be in; with this one it need not be told by words,
-# which a pipeline puts others in front of.
+# redis-py has an exception class for every other server state. Registering one for MISCONF avoids matching on the
+# message, to which a pipeline adds a prefix.
 DefaultParser.EXCEPTION_CLASSES["MISCONF"] = CannotPersistError
 
 UNREACHABLE: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, CannotPersistError)
-"""What redis-py raises when the server is away, still loading, being replaced, silent or without a disk."""
+"""Exceptions of redis-py when the server is down, still loading, being replaced, not responding or without a disk."""
 
 RETRY_AFTER_SECONDS: Final = 5
-"""When to come back, as told to a client that found the store away."""
+"""`Retry-After` of responses when the store is unavailable."""
 
 _SOCKET_SECONDS = 5.0
 _CONNECT_SECONDS = 2.0
@@ -61,7 +61,7 @@ def connect(settings: Settings) -> Redis:
     """Return a client of the settings' Redis; nothing is sent until it is used.
 
     A broken connection is replaced and the command sent again up to three times within about a second, so that
-    a restarted server is found again without a restart on our side. A server that is silent is given up on after
+    a restarted server is found again without restarting this process. A server that does not respond raises after
     five seconds.
 
     Args:
@@ -72,15 +72,15 @@ def connect(settings: Settings) -> Redis:
 
 
 def connect_async(settings: Settings) -> "redis.asyncio.Redis":
-    """Return an asyncio client with the manners of `connect`; it belongs to the event loop that first uses it."""
+    """Return an asyncio client with the same timeouts and retries as `connect`; bound to the first event loop."""
     retry = AsyncRetry(_backoff(), _QUICK_RETRIES, (RedisConnectionError,))
     return redis.asyncio.Redis.from_url(settings.resolved_redis_url, retry=retry, **_options(settings))
 
 
-def wait_for_ever(client: Redis) -> None:
-    """Let the client wait for an absent server as long as it takes, instead of raising.
+def retry_forever(client: Redis) -> None:
+    """Make the client retry without limit while the server is down, instead of raising.
 
-    For work that nobody waits for at the other end of a request.
+    For background work, where no request waits for the result.
 
     Args:
         client: Changed in place.
@@ -90,11 +90,12 @@ def wait_for_ever(client: Redis) -> None:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn the store's failures into problems a caller can act on; also usable as a decorator.
+    """Convert failures of the store to `FaceterError`; also usable as a decorator.
 
     Raises:
-        FaceterError: `STORE_UNAVAILABLE` with `retry_after` when the server is away, loading, read-only or silent;
-            `STORAGE_FULL` when it has no memory or no disk left.
+        FaceterError: `STORE_UNAVAILABLE` with `retry_after` if the server is down, loading, read-only or does not
+            respond;
+            `STORAGE_FULL` if it has no memory or disk space left.
     """
     try:
         yield
@@ -102,7 +103,7 @@ def store_errors() -> Iterator[None]:
         raise FaceterError(
             ProblemKind.STORAGE_FULL,
             "The store (Redis) cannot write to its disk, which is probably full. Nothing was changed; "
-            "whoever keeps this server must make room.",
+            "the operator of this server must free disk space.",
         ) from error
     except UNREACHABLE as error:
         raise FaceterError(
@@ -116,26 +117,26 @@ def store_errors() -> Iterator[None]:
         ) from error
 
 
-def transact(client: Redis, body: Callable[[Pipeline], Answer], *keys: str) -> Answer:
-    """Read, decide and write as one step, again from the start whenever another writer came between.
+def transact(client: Redis, body: Callable[[Pipeline], Result], *keys: str) -> Result:
+    """Run an optimistic transaction (WATCH, MULTI, EXEC), repeated whenever a watched key was changed meanwhile.
 
     Args:
         client: The store.
-        body: Reads through the pipeline it is given (commands answer at once), then calls ``pipeline.multi()`` and
-            queues its writes, or queues none. It may run more than once, even after its writes were carried out
-            if the connection broke before the answer came, so it must tell its own work when it sees it.
-        *keys: What must not have changed between its reading and its writing.
+        body: Reads through the pipeline (commands run immediately), then calls ``pipeline.multi()`` and queues its
+            writes, if any. It may run more than once, even after its writes were committed if the connection broke
+            before the reply arrived, so it must recognize its own writes.
+        *keys: Watched keys, which must not change between reading and writing.
 
     Returns:
-        What ``body`` returned the time it went through.
+        The result of ``body`` in the run that was committed.
     """
     with client.pipeline() as pipeline:
         while True:
             try:
                 pipeline.watch(*keys)  # type: ignore[no-untyped-call]
-                answer = body(pipeline)
+                result = body(pipeline)
                 pipeline.execute()
-                return answer
+                return result
             except WatchError:
                 continue
             finally:

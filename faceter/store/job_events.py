@@ -1,4 +1,4 @@
-"""What is told about a job while it goes on: a bounded stream of events in Redis, which anyone may follow or replay."""
+"""Events of a job: a bounded Redis stream that can be followed live and replayed."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from faceter.store.connection import UNREACHABLE
 EventName = Literal["status", "progress", "end", "heartbeat"]
 
 MAX_EVENTS: Final = 1000
-"""How many events of a job are kept, about; the oldest go first, the last never does."""
+"""Approximate number of events kept for a job; the oldest are dropped first, the last one never."""
 
 _STREAM_ID = re.compile(r"\d{1,20}-\d{1,20}")
 _START: Final = "0-0"
 _MAX_READ: Final = MAX_EVENTS + 100
 _SLICE_SECONDS: Final = 2.0
-_AWAY_SECONDS: Final = 1.0
+_UNREACHABLE_SLEEP_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """One thing told about a job.
+    """One event of a job.
 
     | event | data | when |
     |---|---|---|
-    | `status` | the whole job (`Job`) | queued, taken up, handed back (its worker died or stopped) or asked to end |
-    | `progress` | `Progress` | it got on, at most about twice a second |
+    | `status` | the whole job (`Job`) | queued, started, requeued (worker died or stopped) or asked to finish early |
+    | `progress` | `Progress` | it made progress; at most about twice a second |
     | `end` | the whole job (`Job`) | it succeeded, failed or was canceled; always the last event |
-    | `heartbeat` | none | nothing was told for a while; it has no id and is not replayed |
+    | `heartbeat` | none | no event for a while; it has no id and is not replayed |
     """
 
     id: str | None
-    """Position in the stream, to come back to with `Last-Event-ID`; None for a heartbeat."""
+    """Position in the stream, for `Last-Event-ID`; None for a heartbeat."""
     event: EventName
-    """What happened."""
+    """Type of the event."""
     data: dict[str, Any] | None
-    """The document that goes with it, as JSON values."""
+    """Its document, as JSON values."""
 
     @property
     def ends(self) -> bool:
-        """Whether nothing more will be told."""
+        """Whether this is the last event."""
         return self.event == "end"
 
 
@@ -60,16 +60,16 @@ def stream_key(job_id: str) -> str:
 
 
 def queue_event(pipeline: Pipeline, job_id: str, event: EventName, document: Job | Progress) -> None:
-    """Queue the event's addition to the job's stream on ``pipeline``."""
+    """Queue on ``pipeline`` the addition of an event to the job's stream."""
     fields: dict[Any, Any] = {"event": event, "data": document.model_dump_json()}
     pipeline.xadd(stream_key(job_id), fields, maxlen=MAX_EVENTS, approximate=True)
 
 
 def check_last_event_id(last_event_id: str | None) -> str:
-    """Return where to go on after ``last_event_id``; the beginning if there is none.
+    """Return the stream position of ``last_event_id``; the beginning if there is none.
 
     Raises:
-        FaceterError: `INVALID_REQUEST` on field `Last-Event-ID`, if it is not an id of our events.
+        FaceterError: `INVALID_REQUEST` on field `Last-Event-ID`, if it is not the id of a job event.
     """
     if not last_event_id:
         return _START
@@ -85,24 +85,24 @@ def check_last_event_id(last_event_id: str | None) -> str:
 async def follow(
     client: redis.asyncio.Redis, current: Callable[[], Job], job_id: str, last_event_id: str | None, heartbeat: float
 ) -> AsyncIterator[JobEvent]:
-    """Yield a job's events after ``last_event_id``, old ones at once and new ones as they come, until it ends.
+    """Yield a job's events after ``last_event_id``, past ones immediately and new ones as they occur, until it ends.
 
-    The last event is always `end`. A job that ended without one in its stream (which had been trimmed or had
-    expired) gets it made up from its record; so does a reader who comes back after it. While the store is away
-    there are heartbeats only, and afterwards it goes on where it was.
+    The last event is always `end`. If the stream of an ended job does not have it (trimmed, expired, or already
+    received by this reader), it is generated from the job's record. While the store is down only heartbeats are
+    sent; afterwards the stream continues at the same position.
 
     Args:
-        client: Used by this reader alone.
-        current: Reads the job's record; called seldom, and only in the event loop's worker threads.
+        client: Exclusive to this reader.
+        current: Reads the job's record; called rarely, in a worker thread.
         job_id: The job.
-        last_event_id: Id of the last event the reader has; None to get all that are kept.
-        heartbeat: Longest silence, seconds.
+        last_event_id: Id of the last event the reader has; None for all events.
+        heartbeat: Longest time without an event, seconds.
 
     Raises:
         FaceterError: `INVALID_REQUEST` for a bad ``last_event_id``; `NOT_FOUND` if there is no such job.
     """
     position = check_last_event_id(last_event_id)
-    told = time.monotonic()
+    last_sent = time.monotonic()
     wait: float | None = None
     while True:
         entries: list[JobEvent] = []
@@ -116,7 +116,7 @@ async def follow(
                     entries = await _read(client, job_id, position, None)
                     ended = job
         except UNREACHABLE:
-            await asyncio.sleep(min(heartbeat, _AWAY_SECONDS))
+            await asyncio.sleep(min(heartbeat, _UNREACHABLE_SLEEP_SECONDS))
         except FaceterError as error:
             if error.kind is not ProblemKind.STORE_UNAVAILABLE:
                 raise
@@ -125,19 +125,19 @@ async def follow(
             if entry.ends:
                 return
             position = entry.id or position
-            told = time.monotonic()
+            last_sent = time.monotonic()
         if ended is not None:
             yield JobEvent(position, "end", ended.model_dump(mode="json"))
             return
-        if time.monotonic() - told >= heartbeat:
+        if time.monotonic() - last_sent >= heartbeat:
             yield JobEvent(None, "heartbeat", None)
-            told = time.monotonic()
+            last_sent = time.monotonic()
 
 
 async def _read(client: redis.asyncio.Redis, job_id: str, position: str, wait: float | None) -> list[JobEvent]:
     block = None if wait is None else max(1, int(wait * 1000))
-    answer = await client.xread({stream_key(job_id): position}, count=_MAX_READ, block=block)
-    streams = cast(list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]], answer or [])
+    reply = await client.xread({stream_key(job_id): position}, count=_MAX_READ, block=block)
+    streams = cast(list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]], reply or [])
     return [
         JobEvent(id.decode(), cast(EventName, fields[b"event"].decode()), json.loads(fields[b"data"]))
         for _, entries in streams

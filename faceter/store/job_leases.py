@@ -1,4 +1,4 @@
-"""What a transaction reads of a job first: its fields, and whether it is still its worker's."""
+"""Leases of jobs: reading a job's fields in a transaction, and checking who holds its lease."""
 
 import json
 from typing import Any, cast
@@ -11,33 +11,33 @@ from faceter.store.job_records import LEASE, job_key
 
 
 class LeaseLostError(Exception):
-    """The job is no longer this execution's: it was canceled, ended or given to another worker."""
+    """The execution no longer holds the lease: the job was canceled, ended or given to another worker."""
 
 
 def server_time(connection: Redis | Pipeline) -> float:
-    """Return the store's own time, seconds since 1970."""
+    """Return the time of the store's clock, seconds since 1970."""
     seconds, microseconds = connection.time()
     return seconds + microseconds / 1e6
 
 
 def fields(pipeline: Pipeline, job_id: str, *names: str) -> list[str | None]:
-    """Return fields of the job's hash, None for one that is not there."""
+    """Return fields of the job's hash; None for missing ones."""
     values = cast(list[bytes | None], pipeline.hmget(job_key(job_id), list(names)))
     return [None if value is None else value.decode() for value in values]
 
 
 def meta_of(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
-    """Return the job's meta data."""
+    """Return the job's RQ `meta` dictionary."""
     (text,) = fields(pipeline, job_id, "meta")
     return cast(dict[str, Any], json.loads(text)) if text else {}
 
 
 def check_lease(pipeline: Pipeline, execution: Execution) -> None:
-    """See that the job is this execution's.
+    """Check that this execution holds the job's lease.
 
     Raises:
         LeaseLostError: If it is not.
     """
     (lease,) = fields(pipeline, execution.job_id, LEASE)
     if lease != execution.id:
-        raise LeaseLostError(f"job {execution.job_id} is no longer this execution's")
+        raise LeaseLostError(f"execution {execution.id} no longer holds the lease of job {execution.job_id}")

@@ -1,4 +1,4 @@
-"""What finds the jobs of dead workers, and the ones that got lost between two hands."""
+"""The reaper: requeues the jobs of dead workers, and jobs that were taken off the queue but never claimed."""
 
 from typing import Final, cast
 
@@ -13,29 +13,29 @@ from faceter.contracts.settings import Settings
 from faceter.store import job_checkpoints
 from faceter.store.job_leases import server_time
 from faceter.store.job_records import ACTIVE_KEY, INDEX_KEY, job_key, rq_queue
-from faceter.store.job_steps import lose
+from faceter.store.job_steps import requeue_or_fail
 
 _WAITING_KEY: Final = "faceter:jobs:in-between"
 _OLDEST: Final = 100
 
 
 def worker_lost(settings: Settings) -> FaceterError:
-    """Return the error of a job whose worker was silent too long."""
+    """Return the error of a job whose worker did not renew its lease."""
     return FaceterError(
         ProblemKind.WORKER_LOST,
-        f"Every worker that took up this job died or fell silent for {settings.worker_lost_seconds} seconds, and "
-        f"{settings.job_attempts} attempts is all there are. See the workers' logs, then run it again.",
+        f"Every worker that ran this job died or did not respond for {settings.worker_lost_seconds} seconds, and the "
+        f"limit is {settings.job_attempts} attempts. See the workers' logs, then run it again.",
     )
 
 
 def reap(redis: Redis, settings: Settings) -> list[str]:
-    """Queue or fail the jobs whose worker's lease ran out, and tidy up.
+    """Requeue or fail the jobs whose lease expired, and clean up.
 
-    Safe to call from any number of processes at any time. Nothing is reaped while the store itself has been up
-    for less than `worker_lost_seconds`: the workers could not renew their leases while it was away.
+    Safe to call from any number of processes at any time. Nothing is reaped while the store has been up for less than
+    `worker_lost_seconds`, because workers could not renew their leases while it was down.
 
     Returns:
-        Ids of the jobs that were taken from dead workers.
+        Ids of the jobs of dead workers.
     """
     queue = rq_queue(redis)
     reaped = []
@@ -46,10 +46,10 @@ def reap(redis: Redis, settings: Settings) -> list[str]:
         for entry in expired:
             job_id, execution_id = parse_composite_key(entry.decode())
             execution = Execution(execution_id, job_id, redis)
-            if lose(redis, settings, execution, worker_lost(settings), expired_at=now):
+            if requeue_or_fail(redis, settings, execution, worker_lost(settings), expired_at=now):
                 reaped.append(job_id)
-    _requeue_the_stuck(redis, settings)
-    _forget_the_expired(redis)
+    _requeue_stuck_jobs(redis, settings)
+    _remove_expired_jobs(redis)
     job_checkpoints.release_orphans(redis)
     for registry in (FinishedJobRegistry, FailedJobRegistry):
         registry(queue=queue).cleanup()
@@ -57,14 +57,14 @@ def reap(redis: Redis, settings: Settings) -> list[str]:
     return reaped
 
 
-def _requeue_the_stuck(redis: Redis, settings: Settings) -> None:
-    """Queue again the jobs a worker took off the queue without living to claim them."""
+def _requeue_stuck_jobs(redis: Redis, settings: Settings) -> None:
+    """Requeue jobs that a worker took off the queue but died before claiming."""
     queue = rq_queue(redis)
     waiting = {id.decode() for id in cast(list[bytes], redis.lrange(queue.intermediate_queue_key, 0, -1))}
     seen = {id.decode(): float(since) for id, since in cast(dict[bytes, bytes], redis.hgetall(_WAITING_KEY)).items()}
-    gone = [id for id in seen if id not in waiting]
-    if gone:
-        redis.hdel(_WAITING_KEY, *gone)
+    no_longer_waiting = [id for id in seen if id not in waiting]
+    if no_longer_waiting:
+        redis.hdel(_WAITING_KEY, *no_longer_waiting)
     now = server_time(redis)
     for id in waiting:
         since = seen.get(id)
@@ -78,8 +78,8 @@ def _requeue_the_stuck(redis: Redis, settings: Settings) -> None:
                 pipeline.execute()
 
 
-def _forget_the_expired(redis: Redis) -> None:
-    """Take jobs whose record is gone out of the index and out of the active set."""
+def _remove_expired_jobs(redis: Redis) -> None:
+    """Remove jobs whose record has expired from the index and from the active set."""
     oldest = cast(list[bytes], redis.zrange(INDEX_KEY, 0, _OLDEST - 1))
     active = cast(set[bytes], redis.smembers(ACTIVE_KEY))
     for key, members in ((INDEX_KEY, oldest), (ACTIVE_KEY, list(active))):
@@ -88,8 +88,8 @@ def _forget_the_expired(redis: Redis) -> None:
         with redis.pipeline() as pipeline:
             for member in members:
                 pipeline.hexists(job_key(member.decode()), "data")
-            there = pipeline.execute()
-        for member, exists in zip(members, there, strict=True):
+            existing = pipeline.execute()
+        for member, exists in zip(members, existing, strict=True):
             if exists:
                 continue
             if key == INDEX_KEY:

@@ -1,4 +1,4 @@
-"""The job record: an RQ job, read as the `Job` both sides know."""
+"""Job records: RQ jobs, converted to the `Job` contract."""
 
 import json
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 from faceter.contracts.base import Provenance
 from faceter.contracts.errors import FaceterError, Problem, ProblemKind
 from faceter.contracts.jobs import Job, JobResult, JobSpecification, JobStatus, Progress
+from faceter.contracts.references import ResourceName
 from faceter.store.newest_first import NewestFirst
 
 QUEUE_NAME: Final = "faceter"
@@ -28,7 +29,7 @@ ACTIVE_KEY: Final = "faceter:jobs:active"
 """Set of the ids of jobs that are queued or running."""
 
 LEASE: Final = "lease"
-"""Field of the job's hash: id of the execution that has it. Who does not have the lease may not write."""
+"""Field of the job's hash: id of the execution that holds the lease. Only the holder may write."""
 
 ENDED_BY: Final = "ended_by"
 """Field of the job's hash: id of the execution that ended it."""
@@ -50,7 +51,7 @@ _STATUSES: Final = {
 
 
 def rq_queue(redis: Redis) -> Queue:
-    """Return the RQ queue, JSON all through."""
+    """Return the RQ queue, with the JSON serializer."""
     return Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
 
 
@@ -65,7 +66,7 @@ def index(redis: Redis) -> NewestFirst:
 
 
 def specification_of(job: RQJob) -> JobSpecification:
-    """Return what the job is to do."""
+    """Return the job's specification."""
     return _SPECIFICATION.validate_python(job.args[0])
 
 
@@ -80,14 +81,15 @@ def fetch(redis: Redis, job_id: str) -> RQJob:
     except (NoSuchJobError, ValueError) as error:
         raise FaceterError(
             ProblemKind.NOT_FOUND,
-            f"There is no job {job_id[:_MOST_ECHOED]!r}, or it ended too long ago. GET /v1/jobs lists those there are.",
+            f"There is no job {job_id[:_MOST_ECHOED]!r}, or it ended too long ago.",
+            resource=ResourceName.JOBS.value,
         ) from error
 
 
 def load(redis: Redis, job_ids: Sequence[str]) -> list[Job | None]:
-    """Return the jobs of those ids in their order, None for one that is gone."""
-    found = RQJob.fetch_many(job_ids, connection=redis, serializer=JSONSerializer)
-    return [None if job is None else to_job(job) for job in found]
+    """Return the jobs of these ids in order; None for one that does not exist."""
+    jobs = RQJob.fetch_many(job_ids, connection=redis, serializer=JSONSerializer)
+    return [None if job is None else to_job(job) for job in jobs]
 
 
 def active_ids(redis: Redis) -> set[str]:
@@ -96,28 +98,25 @@ def active_ids(redis: Redis) -> set[str]:
 
 
 def is_ending(redis: Redis, job_id: str) -> bool:
-    """Return whether the job was asked to end soon and keep the best it has."""
+    """Return whether the job was asked to finish early with its best result."""
     text = cast(bytes | None, redis.hget(job_key(job_id), "meta"))
     return bool(text and json.loads(text).get("ending", False))
 
 
 def _required(moment: datetime | None) -> datetime:
     if moment is None:
-        raise ValueError("an RQ job without a time of creation")
+        raise ValueError("RQ job without a creation time")
     return moment
 
 
 def to_job(job: RQJob) -> Job:
-    """Return the contract of an RQ job as it stands in memory."""
+    """Return the `Job` contract of an RQ job, from its state in memory."""
     meta: dict[str, Any] = job.meta
     status = _STATUSES.get(job.get_status(refresh=False), JobStatus.QUEUED)
     result = JobResult.model_validate(meta["result"]) if status is JobStatus.SUCCEEDED else None
     provenance = meta.get("provenance")
     progress = meta.get("progress")
     specification = specification_of(job)
-    links = {"self": f"/v1/jobs/{job.id}", "events": f"/v1/jobs/{job.id}/events"}
-    if result is not None:
-        links["result"] = result.url
     return Job(
         id=job.id,
         kind=specification.kind,
@@ -132,7 +131,6 @@ def to_job(job: RQJob) -> Job:
         result=result,
         error=_error(job) if status is JobStatus.FAILED else None,
         provenance=None if provenance is None else Provenance.model_validate(provenance),
-        links=links,
     )
 
 
@@ -141,5 +139,5 @@ def _error(job: RQJob) -> Problem:
     if stored is not None:
         return Problem.model_validate(stored)
     return FaceterError(
-        ProblemKind.WORKER_LOST, "The job was failed from outside, with RQ's own tools. Run it again."
-    ).problem(f"/v1/jobs/{job.id}")
+        ProblemKind.WORKER_LOST, "The job was marked as failed by RQ's own tools. Run it again."
+    ).problem()

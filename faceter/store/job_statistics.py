@@ -1,4 +1,4 @@
-"""Counts and durations of ended jobs, kept in Redis so that every API process tells the same."""
+"""Counts and durations of ended jobs, stored in Redis so that every API process reports the same values."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -17,18 +17,18 @@ _KEY: Final = "faceter:jobs:durations"
 
 @dataclass
 class Durations:
-    """How long the jobs of one kind and one outcome ran, from being taken up to their end."""
+    """Durations of the jobs of one kind and outcome, from start to end."""
 
     count: int = 0
-    """How many there were."""
+    """Number of jobs."""
     seconds: float = 0.0
-    """Their time in all."""
+    """Total duration, seconds."""
     at_most: dict[int, int] = field(default_factory=lambda: dict.fromkeys(BUCKETS, 0))
-    """How many took at most so many seconds, for each of `BUCKETS`; cumulative."""
+    """Cumulative counts: number of jobs with at most this duration, for each bound of `BUCKETS`."""
 
 
 def queue_end(pipeline: Pipeline, job: Job) -> None:
-    """Queue the counting of an ended job on ``pipeline``."""
+    """Queue on ``pipeline`` the update of the statistics by an ended job."""
     seconds = 0.0
     if job.started_at is not None and job.ended_at is not None:
         seconds = max(0.0, (job.ended_at - job.started_at).total_seconds())
@@ -44,12 +44,12 @@ def durations(redis: Redis) -> dict[tuple[str, str], Durations]:
     """Return the durations by kind and outcome (`succeeded`, `failed`, `canceled`)."""
     table: dict[tuple[str, str], Durations] = defaultdict(Durations)
     for raw_name, value in cast(dict[bytes, bytes], redis.hgetall(_KEY)).items():
-        kind, status, what = raw_name.decode().split("/")
+        kind, status, key = raw_name.decode().split("/")
         entry = table[kind, status]
-        if what == "count":
+        if key == "count":
             entry.count = int(value)
-        elif what == "seconds":
+        elif key == "seconds":
             entry.seconds = float(value)
         else:
-            entry.at_most[int(what)] = int(value)
+            entry.at_most[int(key)] = int(value)
     return dict(table)

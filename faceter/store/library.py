@@ -1,77 +1,79 @@
-"""The library: models, datasets and what was found out about them, and the files they share."""
+"""The library: the records of all resources, and the blobs they share."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO, Final, Protocol, Self, TypeVar, cast
+from typing import Any, BinaryIO, Final, Self, TypeVar, cast
 
 from redis import Redis
 from redis.client import Pipeline
 from redis.lock import Lock
 
-from faceter.contracts.analyses import Analysis
-from faceter.contracts.base import StoredFile
-from faceter.contracts.datasets import Dataset
+from faceter.contracts.base import StoredRecord
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.evaluations import Evaluation
-from faceter.contracts.explanations import Explanation
-from faceter.contracts.models import Model
+from faceter.contracts.references import ResourceName, ResourceReference
 from faceter.contracts.settings import Settings
-from faceter.contracts.translators import Translator
-from faceter.store.blob_references import LOOSE_KEY, RELEASED, queue_reference, queue_release, references_key
+from faceter.resources import (
+    ANALYSES,
+    DATASETS,
+    EVALUATIONS,
+    EXPLANATIONS,
+    MODELS,
+    RESOURCES,
+    TRANSLATORS,
+    Resource,
+    resource_of,
+)
+from faceter.store.blob_references import RELEASED, UNREFERENCED_KEY, queue_reference, queue_release, references_key
 from faceter.store.blobs import BlobStore, StoredBlob
 from faceter.store.connection import connect, store_errors
-from faceter.store.records import Record, Records
+from faceter.store.records import Records
 
 _LOCK_SECONDS: Final = 120
-_LOOSE_SECONDS: Final = 24 * 3600
+_UNREFERENCED_SECONDS: Final = 24 * 3600
 
 
-class Filed(Record, Protocol):
-    """A record that stands for one blob, and may have further files."""
-
-    @property
-    def sha256(self) -> str:
-        """The blob."""
-
-    @property
-    def files(self) -> Mapping[str, StoredFile]:
-        """The further files, by name."""
-
-
-R = TypeVar("R", bound=Filed)
+R = TypeVar("R", bound=StoredRecord)
 
 
 class Library:
-    """All records with their files; equal files are one blob, which goes when its last record goes.
+    """All records with their files; equal files share one blob, which is deleted with its last reference.
 
-    A record refers to its file and to each of its further files; a job refers to its checkpoint. A blob's references
-    are the set of their ids. Between `store_blob` and the `add` of its record (which may be hours in a job) the blob
-    is *held*, once for each call, so that deleting another record of the same content does not take it away.
-    Holds run out a day after the longest job would have ended, and `sweep` deletes what a dead process left behind.
+    A record references its file and its further files; a job references its checkpoint. The references of a blob are
+    the set of these ids. Between `store_blob` and the `add` of its record (which may take hours in a job) the blob is
+    *held*, once per call, so that deleting another record with the same content does not delete the blob. Holds expire
+    a day after the time limit of jobs, and `sweep` deletes what dead processes left.
 
     Args:
-        settings: Say which Redis and which blob store.
+        settings: URLs of Redis and of the blob store, and limits.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.redis: Redis = connect(settings)
-        self._hold_seconds = settings.job_timeout_seconds + _LOOSE_SECONDS
+        self._hold_seconds = settings.job_timeout_seconds + _UNREFERENCED_SECONDS
         self.blobs = BlobStore(settings.resolved_blob_url, settings.data_dir / "blob-cache")
-        self.models: Records[Model] = Records(self.redis, "models", Model)
-        self.datasets: Records[Dataset] = Records(self.redis, "datasets", Dataset, noun="dataset")
-        self.evaluations: Records[Evaluation] = Records(self.redis, "evaluations", Evaluation)
-        self.explanations: Records[Explanation] = Records(self.redis, "explanations", Explanation)
-        self.analyses: Records[Analysis] = Records(self.redis, "analyses", Analysis, noun="analysis")
-        self.translators: Records[Translator] = Records(self.redis, "translators", Translator)
-        self._collections: dict[type[Record], Records[Any]] = {
-            Model: self.models,
-            Dataset: self.datasets,
-            Evaluation: self.evaluations,
-            Explanation: self.explanations,
-            Analysis: self.analyses,
-            Translator: self.translators,
+        self._records: dict[ResourceName, Records[Any]] = {
+            resource.name: Records(self.redis, resource) for resource in RESOURCES
         }
+        self.models = self[MODELS]
+        self.datasets = self[DATASETS]
+        self.evaluations = self[EVALUATIONS]
+        self.explanations = self[EXPLANATIONS]
+        self.analyses = self[ANALYSES]
+        self.translators = self[TRANSLATORS]
+
+    def __getitem__(self, resource: Resource[R]) -> Records[R]:
+        """Return the records of a resource."""
+        return self._records[resource.name]
+
+    def find(self, reference: ResourceReference) -> StoredRecord | None:
+        """Return the referenced record, or None."""
+        record: StoredRecord | None = self._records[reference.resource].find(reference.id)
+        return record
+
+    def not_found(self, reference: ResourceReference) -> FaceterError:
+        """Return the error for a missing record."""
+        return self._records[reference.resource].not_found(reference.id)
 
     def __enter__(self) -> Self:
         return self
@@ -85,16 +87,16 @@ class Library:
 
     @store_errors()
     def store_blob(self, source: BinaryIO | bytes) -> StoredBlob:
-        """Keep a file and hold it until the `add` of its record or `discard_blob`.
+        """Store a file and hold its blob until the `add` of its record or `discard_blob`.
 
         Raises:
-            FaceterError: `STORAGE_FULL` where there is no room; `STORE_UNAVAILABLE`.
+            FaceterError: `STORAGE_FULL` if there is no space; `STORE_UNAVAILABLE`.
         """
         with self.blobs.stage(source) as staged:
             with self._lock(staged.sha256), self.redis.pipeline() as pipeline:
                 pipeline.incr(self._holds(staged.sha256))
                 pipeline.expire(self._holds(staged.sha256), self._hold_seconds)
-                pipeline.zadd(LOOSE_KEY, {staged.sha256: time.time()})
+                pipeline.zadd(UNREFERENCED_KEY, {staged.sha256: time.time()})
                 pipeline.execute()
             try:
                 return self.blobs.commit(staged)
@@ -104,17 +106,17 @@ class Library:
 
     @store_errors()
     def discard_blob(self, sha256: str) -> None:
-        """Give up one hold of `store_blob`; the blob goes if nothing else needs it."""
+        """Release one hold of `store_blob`; the blob is deleted if nothing else needs it."""
         with self._lock(sha256):
-            self._let_go(self.redis, sha256)
-            self._delete_if_loose(sha256)
+            self._release_hold(self.redis, sha256)
+            self._delete_if_unreferenced(sha256)
 
     @store_errors()
     def add(self, record: R) -> R:
-        """Keep a record whose files were stored with `store_blob`, each once; their holds become references.
+        """Add a record whose files were stored with `store_blob`, each once; their holds become references.
 
         Raises:
-            FaceterError: `BLOB_MISSING` if one of the files is not in the store; then nothing is changed.
+            FaceterError: `BLOB_MISSING` if one of the files is not in the store; then nothing changes.
         """
         with self._locked(files_of(record)):
             for sha256 in files_of(record):
@@ -127,20 +129,20 @@ class Library:
                 pipeline.execute()
         return record
 
-    def queue_add(self, pipeline: Pipeline, record: Filed) -> None:
-        """Queue `add` on ``pipeline``, for a transaction that does more than this; the record's files must be held."""
-        self._collections[type(record)].queue_add(pipeline, record)
+    def queue_add(self, pipeline: Pipeline, record: StoredRecord) -> None:
+        """Queue `add` on the ``pipeline`` of a larger transaction; the record's files must be held."""
+        self._records[resource_of(record).name].queue_add(pipeline, record)
         for sha256 in files_of(record):
             queue_reference(pipeline, sha256, record.id)
-            self._let_go(pipeline, sha256)
+            self._release_hold(pipeline, sha256)
 
     @store_errors()
     def delete(self, records: Records[R], id: str) -> None:
-        """Delete a record, and those of its files that no other record has.
+        """Delete a record, and those of its files that nothing else references.
 
         Args:
-            records: The collection it is of, such as `models`.
-            id: Which.
+            records: Its collection, such as `models`.
+            id: Id of the record.
 
         Raises:
             FaceterError: `NOT_FOUND`.
@@ -153,60 +155,60 @@ class Library:
                     queue_release(pipeline, sha256, id)
                 deleted = pipeline.execute()[0]
             for sha256 in files:
-                self._delete_if_loose(sha256)
+                self._delete_if_unreferenced(sha256)
             if not deleted:
                 raise records.not_found(id)
 
     @store_errors()
     def references(self, sha256: str) -> set[str]:
-        """Return the ids of the records and jobs that refer to this blob."""
+        """Return the ids of the records and jobs that reference this blob."""
         members = self.redis.smembers(references_key(sha256))
         return {member.decode() if isinstance(member, bytes) else member for member in members}
 
     @store_errors()
     def sweep(self) -> int:
-        """Delete blobs that were let go, or stored more than a day ago and never referred to; return how many."""
-        return self._delete_loose(time.time() - _LOOSE_SECONDS) + self.blobs.sweep()
+        """Delete released blobs, and blobs stored more than a day ago and never referenced; return their number."""
+        return self._delete_unreferenced(time.time() - _UNREFERENCED_SECONDS) + self.blobs.sweep()
 
     @store_errors()
     def delete_released(self) -> int:
-        """Delete the blobs that were let go, such as the checkpoints of ended jobs; return how many."""
-        return self._delete_loose(RELEASED)
+        """Delete released blobs, such as the checkpoints of ended jobs; return their number."""
+        return self._delete_unreferenced(RELEASED)
 
-    def _delete_loose(self, until: float) -> int:
-        """Delete what is loose since then, but for what someone is busy with, or died over: its turn comes later."""
+    def _delete_unreferenced(self, until: float) -> int:
+        """Delete unreferenced blobs with scores up to ``until``; locked ones are skipped and left for the next call."""
         deleted = 0
-        for raw in cast(list[bytes], self.redis.zrangebyscore(LOOSE_KEY, RELEASED, until)):
+        for raw in cast(list[bytes], self.redis.zrangebyscore(UNREFERENCED_KEY, RELEASED, until)):
             sha256 = raw.decode()
             lock = self._lock(sha256)
             if lock.acquire(blocking=False):
                 try:
-                    deleted += self._delete_if_loose(sha256)
+                    deleted += self._delete_if_unreferenced(sha256)
                 finally:
                     lock.release()
         return deleted
 
-    def _delete_if_loose(self, sha256: str) -> bool:
-        """Delete the blob unless something needs it; the caller has its lock."""
+    def _delete_if_unreferenced(self, sha256: str) -> bool:
+        """Delete the blob unless it is referenced or held; the caller has its lock."""
         with self.redis.pipeline() as pipeline:
             pipeline.scard(references_key(sha256))
             pipeline.get(self._holds(sha256))
             references, holds = pipeline.execute()
         if references:
-            self.redis.zrem(LOOSE_KEY, sha256)
+            self.redis.zrem(UNREFERENCED_KEY, sha256)
             return False
         if int(holds or 0) > 0:
             return False
         self.blobs.delete(sha256)
-        self.redis.zrem(LOOSE_KEY, sha256)
+        self.redis.zrem(UNREFERENCED_KEY, sha256)
         return True
 
-    def _let_go(self, connection: Redis | Pipeline, sha256: str) -> None:
+    def _release_hold(self, connection: Redis | Pipeline, sha256: str) -> None:
         connection.eval(_DECREMENT_TO_ZERO, 1, self._holds(sha256))
 
     @contextmanager
     def _locked(self, files: Iterable[str]) -> Iterator[None]:
-        """Lock several blobs, in one order everywhere, so that nobody waits in a circle."""
+        """Lock several blobs, always in the same order, to avoid deadlocks."""
         with ExitStack() as stack:
             for sha256 in sorted(set(files)):
                 stack.enter_context(self._lock(sha256))
@@ -220,8 +222,8 @@ class Library:
         return f"faceter:blob:{sha256}:holds"
 
 
-def files_of(record: Filed) -> list[str]:
-    """Return the blobs of a record, one that it has twice twice."""
+def files_of(record: StoredRecord) -> list[str]:
+    """Return the SHA-256 of each file of a record; equal files are repeated."""
     return [record.sha256, *(file.sha256 for file in record.files.values())]
 
 

@@ -3,59 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from redis import Redis
 from redis.client import Pipeline
 
-from faceter.contracts.base import Page
+from faceter.contracts.base import Page, StoredRecord
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.resources import Resource
 from faceter.store.connection import store_errors, transact
-from faceter.store.newest_first import NewestFirst, encode_cursor, position_of
+from faceter.store.newest_first import NewestFirst, encode_position, position_of
 
 _MOST_ECHOED: Final = 200
 
 
-class Record(Protocol):
-    """A contract that can be kept: it has an id and a time of creation, and goes to JSON and back."""
-
-    @property
-    def id(self) -> str:
-        """Opaque id."""
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was made."""
-
-    def model_dump_json(self) -> str:
-        """Return it as JSON."""
-
-    @classmethod
-    def model_validate_json(cls, json_data: str | bytes) -> Record:
-        """Return the record of some JSON."""
-
-
-T = TypeVar("T", bound=Record)
+T = TypeVar("T", bound=StoredRecord)
 
 
 class Records(Generic[T]):
-    """One collection of records.
+    """The records of one resource; their keys are `faceter:{collection}:{id}`.
 
     Args:
-        redis: Where they are kept.
-        collection: Its plural name, such as `models`; keys are `faceter:models:{id}`.
-        type_: The contract of its records.
-        noun: What one record is called in a message; made from the collection's name if not given.
+        redis: The store.
+        resource: The resource, with its collection, contract and noun.
     """
 
-    def __init__(self, redis: Redis, collection: str, type_: type[T], noun: str | None = None) -> None:
+    def __init__(self, redis: Redis, resource: Resource[Any]) -> None:
         self._redis = redis
-        self._type = type_
-        self._prefix = f"faceter:{collection}:"
-        self._index = NewestFirst(redis, f"faceter:{collection}")
-        self._noun = noun or collection.removesuffix("s")
-        self.collection = collection
+        self._type: type[T] = resource.contract
+        self._prefix = f"faceter:{resource.name}:"
+        self._index = NewestFirst(redis, f"faceter:{resource.name}")
+        self._noun = resource.noun
+        self.resource = resource
 
     def key(self, id: str) -> str:
         """Return the Redis key of a record."""
@@ -63,10 +42,10 @@ class Records(Generic[T]):
 
     @store_errors()
     def add(self, record: T) -> None:
-        """Keep a new record.
+        """Add a record.
 
         Raises:
-            ValueError: If there is one with its id.
+            ValueError: If its id is already used.
         """
 
         def write(pipeline: Pipeline) -> None:
@@ -78,12 +57,12 @@ class Records(Generic[T]):
         transact(self._redis, write, self.key(record.id))
 
     def queue_add(self, pipeline: Pipeline, record: T) -> None:
-        """Queue the addition on ``pipeline``, for a transaction that does more than this."""
+        """Queue `add` on the ``pipeline`` of a larger transaction."""
         pipeline.set(self.key(record.id), record.model_dump_json())
         self._index.add(pipeline, record.id, record.created_at)
 
     def queue_delete(self, pipeline: Pipeline, id: str) -> None:
-        """Queue the deletion on ``pipeline``, for a transaction that does more than this."""
+        """Queue `delete` on the ``pipeline`` of a larger transaction."""
         pipeline.delete(self.key(id))
         self._index.remove(pipeline, id)
 
@@ -96,7 +75,7 @@ class Records(Generic[T]):
         """Return the record of that id.
 
         Raises:
-            FaceterError: `NOT_FOUND`, naming the collection and the id.
+            FaceterError: `NOT_FOUND`, naming the id, with the collection as `resource`.
         """
         record = self.find(id)
         if record is None:
@@ -104,18 +83,19 @@ class Records(Generic[T]):
         return record
 
     def not_found(self, id: str) -> FaceterError:
-        """Return the error that says there is no such record."""
+        """Return the error for a missing record."""
         return FaceterError(
             ProblemKind.NOT_FOUND,
-            f"There is no {self._noun} {id[:_MOST_ECHOED]!r}. GET /v1/{self.collection} lists those there are.",
+            f"There is no {self._noun} {id[:_MOST_ECHOED]!r}.",
+            resource=self.resource.name.value,
         )
 
     @store_errors()
     def replace(self, record: T) -> None:
-        """Put a record in the place of the one with its id.
+        """Replace the record with the same id.
 
         Raises:
-            FaceterError: `NOT_FOUND` if there is none.
+            FaceterError: `NOT_FOUND` if it does not exist.
         """
         if not self._redis.set(self.key(record.id), record.model_dump_json(), xx=True):
             raise self.not_found(record.id)
@@ -129,7 +109,7 @@ class Records(Generic[T]):
 
     @store_errors()
     def count(self) -> int:
-        """Return how many records there are."""
+        """Return the number of records."""
         return self._index.count()
 
     @store_errors()
@@ -137,14 +117,14 @@ class Records(Generic[T]):
         """Return one page, newest first; see `NewestFirst.page`.
 
         Raises:
-            FaceterError: `INVALID_REQUEST` for a cursor that is not ours or a limit below 1.
+            FaceterError: `INVALID_REQUEST` for an invalid cursor or a limit below 1.
         """
         return self._index.page(limit, cursor, self._load, where)
 
     def cursor_after(self, record: T) -> str:
-        """Return the cursor of the page that goes on after a record, whether it is still there or not."""
-        return encode_cursor(position_of(record.id, record.created_at))
+        """Return the cursor of the page after a record, which may no longer exist."""
+        return encode_position(position_of(record.id, record.created_at))
 
     def _load(self, ids: Sequence[str]) -> list[T | None]:
         raw = cast(list[bytes | None], self._redis.mget([self.key(id) for id in ids]))
-        return [None if text is None else cast(T, self._type.model_validate_json(text)) for text in raw]
+        return [None if text is None else self._type.model_validate_json(text) for text in raw]

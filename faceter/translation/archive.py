@@ -1,6 +1,6 @@
 """The archive of a translator: a zip of plain files that a worker writes and the API reads one by one.
 
-Equal members make equal bytes: nothing is compressed or dated.
+It is deterministic: members are stored uncompressed, with a constant date.
 """
 
 import json
@@ -9,19 +9,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from faceter.contracts.translators import Direction, LossPoint, TranslatorCurves
+from faceter.contracts.translation_methods import Direction
+from faceter.contracts.translator_records import LossPoint, TranslatorCurves
 
 STATE: Final = "state.pt"
-"""Everything that training goes on from, for the worker alone."""
+"""The training state to resume from; read by workers only."""
 
 CURVES: Final = "curves.json"
 """`TranslatorCurves`."""
 
 CURVES_IMAGE: Final = "curves.png"
-"""The losses as an image."""
+"""Plot of the losses."""
 
 _SAMPLES: Final = "samples/"
-_MOST_SAMPLES: Final = 60
+_MAX_SAMPLES: Final = 60
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -31,7 +32,7 @@ def generator_member(direction: Direction) -> str:
 
 
 def sample_member(step: int) -> str:
-    """Return the name of the contact sheet made after so many steps."""
+    """Return the name of the contact sheet of a step."""
     return f"{_SAMPLES}{step:09d}.png"
 
 
@@ -39,7 +40,7 @@ def write_archive(file: BinaryIO, members: Iterable[tuple[str, bytes]]) -> None:
     """Write an archive.
 
     Args:
-        file: Empty, seekable; where it is left is not said.
+        file: Empty and seekable; its position afterwards is undefined.
         members: Names and contents, held in memory one at a time.
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -52,16 +53,16 @@ def curves_content(points: Iterable[LossPoint]) -> bytes:
     return TranslatorCurves(points=list(points)).model_dump_json().encode()
 
 
-def thinned(sheets: dict[int, bytes]) -> dict[int, bytes]:
-    """Return contact sheets by step, every other one dropped where there are more than 60; the last one stays."""
-    if len(sheets) <= _MOST_SAMPLES:
+def thin_samples(sheets: dict[int, bytes]) -> dict[int, bytes]:
+    """Return contact sheets by step; of more than 60 every other one is dropped, never the last."""
+    if len(sheets) <= _MAX_SAMPLES:
         return sheets
     kept = sorted(sheets, reverse=True)[::2]
     return {step: sheets[step] for step in sorted(kept)}
 
 
 class Archive:
-    """An archive to read from.
+    """Reader of an archive.
 
     Args:
         file: Its path, or the file itself, seekable.
@@ -78,25 +79,25 @@ class Archive:
 
     @property
     def names(self) -> list[str]:
-        """Names of its members."""
+        """Names of all members."""
         return self._zip.namelist()
 
     def read(self, name: str) -> bytes:
         """Return a member's content.
 
         Raises:
-            KeyError: If it has no such member.
+            KeyError: If there is no such member.
         """
         return self._zip.read(name)
 
     @property
     def directions(self) -> list[Direction]:
-        """The directions it has generators of."""
+        """Directions of the generators in it."""
         return [direction for direction in Direction if generator_member(direction) in self.names]
 
     @property
     def sample_steps(self) -> list[int]:
-        """After how many steps contact sheets were made, in order."""
+        """Steps that have contact sheets, in order."""
         return sorted(int(Path(name).stem) for name in self.names if name.startswith(_SAMPLES))
 
     def samples(self) -> dict[int, bytes]:
@@ -104,7 +105,7 @@ class Archive:
         return {step: self.read(sample_member(step)) for step in self.sample_steps}
 
     def curves(self) -> TranslatorCurves:
-        """Return the losses; no points if it holds none."""
+        """Return the losses; no points if there are none."""
         if CURVES not in self.names:
             return TranslatorCurves(points=[])
         return TranslatorCurves.model_validate(json.loads(self.read(CURVES)))

@@ -1,4 +1,4 @@
-"""A generator, checked and ready to translate images."""
+"""A generator, checked and loaded, ready to translate images."""
 
 import threading
 from dataclasses import dataclass, field
@@ -11,76 +11,68 @@ from faceter.engines.base import Engine, Interrupt, LoadedModel
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.graphs.layouts import PLAIN
 from faceter.graphs.packing import unpack_weights
-from faceter.translation.check import Takes, check_loaded
-from faceter.translation.locality import NotLocal
-from faceter.translation.pixels import USUAL
-from faceter.translation.stages import Plan, plan_stages
-from faceter.translation.working_memory import bytes_per_pixel
+from faceter.translation.check import GeneratorSignature, check_loaded_generator
+from faceter.translation.local_operators import NotTileableError
+from faceter.translation.peak_memory import bytes_per_pixel
+from faceter.translation.pixels import DEFAULT_PREPROCESSING
+from faceter.translation.stages import TilingPlan, plan_stages
 
 _TYPICAL_SIDE = 256
 
 
 @dataclass(eq=False)
-class Generator:
-    """A generator that was checked and loaded; several threads may translate by it at once.
+class LoadedGenerator:
+    """A generator that was checked and loaded; several threads may use it at once.
 
     Attributes:
-        model: The loaded model.
         content: Its ONNX file.
-        takes: What images it takes.
-        preprocessing: How pixels become its values, and its values pixels; size and resize rule do not matter here.
-        engine: What loaded it, and loads its stages.
-        threads: Threads of a run.
+        preprocessing: Conversion between pixels and its values; size and resize rule are ignored.
+        engine: Loaded it, and loads its stages.
         layout: Layout it was loaded in.
-        bytes_per_pixel: Bytes that a run on a whole image takes for each of its pixels, as estimated.
+        bytes_per_pixel: Estimated peak memory of a run on a whole image, per pixel.
     """
 
     model: LoadedModel
     content: bytes
-    takes: Takes
+    signature: GeneratorSignature
     preprocessing: Preprocessing
     engine: Engine
     threads: int
     layout: str
     bytes_per_pixel: float
-    _plan: Plan | str | None = field(default=None, init=False, repr=False)
+    _plan: TilingPlan | str | None = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def bytes(self) -> int:
-        """Memory it takes, as estimated: the loaded model, its file, and its stages once an image needed them."""
+        """Estimated memory: the loaded model, its file, and its stages once they were planned."""
         plan = self._plan
-        stages = sum(len(stage.content) for stage in plan.stages) if isinstance(plan, Plan) else 0
+        stages = sum(len(stage.content) for stage in plan.stages) if isinstance(plan, TilingPlan) else 0
         return self.model.bytes + len(self.content) + stages
 
-    def plan(self) -> Plan | None:
-        """Return its graph in stages that can run part by part over an image; None if it cannot be cut so."""
-        plan = self._planned()
-        return plan if isinstance(plan, Plan) else None
+    def plan(self) -> TilingPlan | None:
+        """Return the stages to run tile by tile; None if it is not tileable."""
+        plan = self._plan_or_reason()
+        return plan if isinstance(plan, TilingPlan) else None
 
     def why_not_tileable(self) -> str | None:
-        """Return why images cannot be translated in tiles, a clause without full stop; None if they can."""
-        plan = self._planned()
+        """Return the reason, a clause without full stop; None if it is tileable."""
+        plan = self._plan_or_reason()
         return plan if isinstance(plan, str) else None
 
     def padded(self, height: int, width: int) -> tuple[int, int]:
-        """Return the smallest height and width that it takes and an image fits in.
-
-        Args:
-            height: An image's height; not for a generator of one size.
-            width: Its width.
-        """
-        multiple, least = self.takes.multiple, self.takes.least
-        return max(ceil(height / multiple) * multiple, least), max(ceil(width / multiple) * multiple, least)
+        """Return the smallest accepted height and width that an image fits in; for dynamic sizes only."""
+        multiple, min_side = self.signature.multiple, self.signature.min_side
+        return max(ceil(height / multiple) * multiple, min_side), max(ceil(width / multiple) * multiple, min_side)
 
     def close(self) -> None:
-        """Give the memory back; it must not be used again."""
+        """Free the memory; it must not be used again."""
         self.model.close()
 
-    def _planned(self) -> Plan | str:
+    def _plan_or_reason(self) -> TilingPlan | str:
         with self._lock:
             if self._plan is None:
-                self._plan = _planned(self.content, self.takes)
+                self._plan = _plan_or_reason(self.content, self.signature)
             return self._plan
 
 
@@ -92,16 +84,16 @@ def load_generator(
     threads: int = 1,
     layout: str = PLAIN,
     interrupt: Interrupt | None = None,
-) -> Generator:
-    """Load a generator and check that it is one.
+) -> LoadedGenerator:
+    """Load a model and check that it is a generator.
 
     Args:
         content: Its ONNX file, already checked; weights may be packed.
-        metadata: What was said about it. Without preprocessing pixels are taken from -1 to 1.
-        engine: What runs it; ONNX Runtime if not given.
+        metadata: The model's metadata. Without preprocessing, `DEFAULT_PREPROCESSING` is used.
+        engine: ONNX Runtime by default.
         threads: Threads of a run.
         layout: One of `faceter.graphs.layouts.layouts`.
-        interrupt: Stops the trial of what sizes it takes.
+        interrupt: Stops the trial runs of the check.
 
     Raises:
         FaceterError: As `faceter.translation.check.check_generator`.
@@ -109,23 +101,24 @@ def load_generator(
     engine = engine or OnnxRuntimeEngine()
     model = engine.load(content, threads=threads, layout=layout)
     try:
-        takes = check_loaded(model, metadata, interrupt=interrupt)
-        side = ceil(_TYPICAL_SIDE / takes.multiple) * takes.multiple
+        signature = check_loaded_generator(model, metadata, interrupt=interrupt)
+        side = ceil(_TYPICAL_SIDE / signature.multiple) * signature.multiple
         plain = unpack_weights(onnx.load_model_from_string(content))
-        needed = bytes_per_pixel(plain, *(takes.size or (side, side)))
+        memory = bytes_per_pixel(plain, *(signature.size or (side, side)))
     except BaseException:
         model.close()
         raise
-    return Generator(model, content, takes, metadata.preprocessing or USUAL, engine, threads, layout, needed)
+    preprocessing = metadata.preprocessing or DEFAULT_PREPROCESSING
+    return LoadedGenerator(model, content, signature, preprocessing, engine, threads, layout, memory)
 
 
-def _planned(content: bytes, takes: Takes) -> Plan | str:
-    if takes.size is not None:
-        return f"it takes images of {takes.size[1]} x {takes.size[0]} pixels only"
+def _plan_or_reason(content: bytes, signature: GeneratorSignature) -> TilingPlan | str:
+    if signature.size is not None:
+        return f"it takes images of {signature.size[1]} x {signature.size[0]} pixels only"
     try:
         plan = plan_stages(content)
-    except NotLocal as reason:
+    except NotTileableError as reason:
         return str(reason)
-    if any(takes.multiple % unit for unit in plan.unit):
-        return f"it works in steps of {plan.unit} pixels, but gives images back by multiples of {takes.multiple}"
+    if any(signature.multiple % stride for stride in plan.stride):
+        return f"its stride is {plan.stride} pixels, which does not divide {signature.multiple}, its size multiple"
     return plan

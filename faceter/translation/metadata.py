@@ -1,13 +1,13 @@
-"""What is said of a generator that was trained here."""
+"""Metadata of generators trained by this service."""
 
 from faceter.contracts.models import ModelMetadata, Preprocessing, Task
 
 
 def generator_metadata(size: int) -> ModelMetadata:
-    """Return the metadata of a generator: pixels become values from −1 to 1, and values pixels.
+    """Return the metadata of a generator, with pixels scaled to [−1, 1].
 
     Args:
-        size: Sides of the images it was trained on, pixels; it takes others.
+        size: Side of the training images, pixels; other sizes are accepted too.
     """
     return ModelMetadata(
         task=Task.IMAGE_TRANSLATION,

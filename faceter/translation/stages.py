@@ -1,12 +1,12 @@
-"""Cuts a generator into stages that can run part by part over an image, and give what the whole would.
+"""Splits a generator into stages that run tile by tile over an image with the same result as on the whole image.
 
-A graph of local operators gives the same values for a part of an image if it sees the part's surroundings. An
-InstanceNormalization does not: its mean and variance are the whole image's. So the graph is cut in front of each: a
-stage ends with the tensors to be normalized, over which mean and variance are taken while they are made, and the next
-stage normalizes by them. In it each InstanceNormalization is a BatchNormalization whose mean and variance are inputs.
+A graph of local operators gives the same values on a tile if it also reads the tile's halo. InstanceNormalization is
+not local: its mean and variance are those of the whole image. So the graph is split before each one: a stage ends with
+the tensors to be normalized, whose mean and variance are accumulated over its tiles, and the next stage normalizes with
+them. There each InstanceNormalization becomes a BatchNormalization whose mean and variance are inputs.
 
-A stage is cut too where the surroundings it needs grow beyond `MOST_MARGIN` pixels, so that deep networks without
-normalizations do not compute everything several times over.
+A stage is also split where its halo would exceed `MAX_HALO` pixels, so that deep networks without normalization do not
+compute most values several times.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,23 +20,23 @@ from faceter.contracts.errors import FaceterError
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.describe import input_specs, output_specs
 from faceter.graphs.packing import unpack_weights
-from faceter.graphs.shapes import infer
+from faceter.graphs.shapes import infer_shapes
 from faceter.graphs.view import GraphView, attribute, inputs_used, is_standard, node_name, subgraphs
-from faceter.translation.locality import Grid, Locality, NotLocal, Step
-from faceter.translation.reach import Extent, Slide
+from faceter.translation.local_operators import FeatureMapShape, LocalNode, NotTileableError, ReceptiveFieldAnalysis
+from faceter.translation.receptive_field import AxisLength, SlidingWindow
 
-MOST_MARGIN = 48
-"""A stage that has gone this many pixels beyond its part on some side ends before the next operator that goes on."""
+MAX_HALO = 48
+"""A stage ends before the operator whose halo, added to those before it, exceeds this many pixels on one side."""
 
 
 @dataclass(frozen=True)
-class Norm:
-    """An InstanceNormalization: takes mean and variance of each channel over the whole image.
+class InstanceNormInputs:
+    """The inputs of a stage that carry the statistics of an instance normalization over the whole image.
 
     Attributes:
-        source: Name of the tensor that it normalizes.
-        mean: Name of the stage's input that takes the means, float32 [C].
-        variance: Name of the stage's input that takes the variances (of the whole image, not of a sample).
+        source: Name of the tensor that is normalized.
+        mean: Name of the input for the means, float32 [C].
+        variance: Name of the input for the population variances, float32 [C].
     """
 
     source: str
@@ -45,171 +45,177 @@ class Norm:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A part of a generator's graph.
+class GeneratorStage:
+    """A subgraph of a generator.
 
     Attributes:
-        content: Its ONNX file. Inputs are `sources` and the statistics of `norms`, outputs are `results`.
-        steps: Its nodes in order.
-        sources: Tensors of earlier stages, or the image itself, that it reads.
-        results: Tensors that later stages read, or the generator's output.
-        norms: Normalizations it begins with.
-        measured: Those of `results` whose mean and variance a later stage wants.
-        done_with: Tensors that nobody reads after it.
-        unit: Its parts begin at multiples of so many pixels, downwards and across.
+        content: Its ONNX file. Inputs are `inputs` and the statistics of `norms`, outputs are `outputs`.
+        nodes: Its nodes in order.
+        inputs: Tensors of earlier stages, or the image itself, that it reads.
+        outputs: Tensors that later stages read, or the generator's output.
+        norms: Instance normalizations it begins with.
+        normalized: Those of `outputs` that a later stage normalizes, and so needs the mean and variance of.
+        released: Tensors that no later stage reads.
+        stride: Its tiles begin at multiples of this many pixels, vertically and horizontally.
     """
 
     content: bytes
-    steps: tuple[Step, ...]
-    sources: tuple[str, ...]
-    results: tuple[str, ...]
-    norms: tuple[Norm, ...]
-    measured: tuple[str, ...]
-    done_with: tuple[str, ...]
-    unit: tuple[int, int]
+    nodes: tuple[LocalNode, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    norms: tuple[InstanceNormInputs, ...]
+    normalized: tuple[str, ...]
+    released: tuple[str, ...]
+    stride: tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilingPlan:
     """A generator in stages.
 
     Attributes:
-        stages: In the order they run.
-        grids: Where the values of each tensor lie, by name.
-        unit: Height and width must be multiples of this.
+        stages: In execution order.
+        shapes: Shape of each tensor, by name.
+        stride: Height and width of the image must be multiples of this.
         input: Name of the tensor that holds the image.
         output: Name of the tensor that holds the translation.
     """
 
-    stages: tuple[Stage, ...]
-    grids: Mapping[str, Grid]
-    unit: tuple[int, int]
+    stages: tuple[GeneratorStage, ...]
+    shapes: Mapping[str, FeatureMapShape]
+    stride: tuple[int, int]
     input: str
     output: str
 
 
-def plan_stages(content: bytes) -> Plan:
-    """Cut a generator into stages.
+def plan_stages(content: bytes) -> TilingPlan:
+    """Split a generator into stages.
 
     Args:
         content: Its ONNX file, as `faceter.translation.check.check_generator` accepts it.
 
     Raises:
-        NotLocal: If it cannot be cut; the message names the node and says why.
+        NotTileableError: If it cannot be split; the message names the node and the reason.
     """
     try:
         model = canonicalize(unpack_weights(onnx.load_model_from_string(content)))
     except FaceterError as error:
-        raise NotLocal(error.detail) from error
-    return _Planning(model).plan()
+        raise NotTileableError(error.detail) from error
+    return _StagePlanner(model).plan()
 
 
-class _Planning:
+class _StagePlanner:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.view = GraphView(model)
-        self.shapes = infer(model)
+        self.tensors = infer_shapes(model)
         self.input = input_specs(model)[0].name
         self.output = output_specs(model)[0].name
         self.constants = {tensor.name for tensor in model.graph.initializer}
         self.constant_nodes: list[onnx.NodeProto] = []
-        self.grids = {self.input: Grid(3, Extent(Fraction(1), 0), Extent(Fraction(1), 0))}
-        self.levels = {self.input: 0}
-        self.margins = {self.input: Fraction(0)}
-        self.steps: list[list[Step]] = []
-        self.norms: dict[str, Norm] = {}
+        self.shapes = {self.input: FeatureMapShape(3, AxisLength(Fraction(1), 0), AxisLength(Fraction(1), 0))}
+        self.stage_of = {self.input: 0}
+        self.halos = {self.input: Fraction(0)}
+        self.nodes: list[list[LocalNode]] = []
+        self.norms: dict[str, InstanceNormInputs] = {}
 
-    def plan(self) -> Plan:
+    def plan(self) -> TilingPlan:
         for node in self.model.graph.node:
             if list(subgraphs(node)) or not is_standard(node):
-                raise NotLocal(f"{node.op_type} {node_name(node)!r} is not an operator that can be cut")
+                raise NotTileableError(f"{node.op_type} {node_name(node)!r} is a custom operator or has subgraphs")
             if all(name in self.constants for name in inputs_used(node)):
                 self.constant_nodes.append(node)
                 self.constants.update(node.output)
             else:
-                self._place(node)
-        if self.output not in self.grids:
-            raise NotLocal("the output does not depend on the image")
-        return Plan(tuple(self._stages()), self.grids, _unit(self.grids.values()), self.input, self.output)
+                self._assign(node)
+        if self.output not in self.shapes:
+            raise NotTileableError("the output does not depend on the image")
+        return TilingPlan(tuple(self._stages()), self.shapes, _stride(self.shapes.values()), self.input, self.output)
 
-    def _place(self, node: onnx.NodeProto) -> None:
-        """Say in which stage a node runs: after what it reads, and after the stage that makes what it normalizes."""
-        locality = Locality(self.view, self.shapes, self.constants)
+    def _assign(self, node: onnx.NodeProto) -> None:
+        """Assign a node to a stage: not before those of its inputs, and after the one whose output it normalizes."""
+        fields = ReceptiveFieldAnalysis(self.view, self.tensors, self.constants)
         norm = node.op_type == "InstanceNormalization"
-        step = self._norm(node) if norm else locality.step(node, self.grids)
-        level = max(self.levels[name] for name in step.sources) + norm
-        source = self.grids[step.sources[0]]
-        own = max(step.rows.margin / source.rows.scale, step.columns.margin / source.columns.scale)
-        before = max(self.margins[name] if self.levels[name] == level else Fraction(0) for name in step.sources)
-        if own and before and before + own > MOST_MARGIN:
-            level, before = level + 1, Fraction(0)
+        local = self._norm(node) if norm else fields.analyze(node, self.shapes)
+        stage = max(self.stage_of[name] for name in local.inputs) + norm
+        source = self.shapes[local.inputs[0]]
+        own = max(local.rows.halo / source.rows.scale, local.columns.halo / source.columns.scale)
+        before = max(self.halos[name] if self.stage_of[name] == stage else Fraction(0) for name in local.inputs)
+        if own and before and before + own > MAX_HALO:
+            stage, before = stage + 1, Fraction(0)
         name = node.output[0]
-        self.grids[name], self.levels[name], self.margins[name] = step.grid, level, before + own
-        while len(self.steps) <= level:
-            self.steps.append([])
-        self.steps[level].append(step)
+        self.shapes[name], self.stage_of[name], self.halos[name] = local.shape, stage, before + own
+        while len(self.nodes) <= stage:
+            self.nodes.append([])
+        self.nodes[stage].append(local)
 
-    def _norm(self, node: onnx.NodeProto) -> Step:
+    def _norm(self, node: onnx.NodeProto) -> LocalNode:
         source, *weights = node.input
         if source == self.input:
-            raise NotLocal(f"InstanceNormalization {node_name(node)!r} normalizes the image itself")
+            raise NotTileableError(f"InstanceNormalization {node_name(node)!r} normalizes the image itself")
         if any(name not in self.constants for name in weights):
-            raise NotLocal(f"InstanceNormalization {node_name(node)!r} has weights that depend on the image")
+            raise NotTileableError(f"InstanceNormalization {node_name(node)!r} has weights that depend on the image")
         if source not in self.norms:
             names = self.view.unique(f"{source}/mean"), self.view.unique(f"{source}/variance")
-            self.norms[source] = Norm(source, *names)
-        return Step(node, (source,), Slide(), Slide(), self.grids[source])
+            self.norms[source] = InstanceNormInputs(source, *names)
+        return LocalNode(node, (source,), SlidingWindow(), SlidingWindow(), self.shapes[source])
 
-    def _stages(self) -> Iterator[Stage]:
-        last_reader = {name: level for level, steps in enumerate(self.steps) for step in steps for name in step.sources}
-        last_reader[self.output] = len(self.steps)
-        for level, steps in enumerate(self.steps):
-            made = [step.node.output[0] for step in steps]
-            results = tuple(name for name in made if last_reader.get(name, level) > level)
-            sources = tuple(dict.fromkeys(name for step in steps for name in step.sources if name not in made))
-            for name in (*results, *sources):
+    def _stages(self) -> Iterator[GeneratorStage]:
+        last_reader = {name: index for index, nodes in enumerate(self.nodes) for node in nodes for name in node.inputs}
+        last_reader[self.output] = len(self.nodes)
+        for index, nodes in enumerate(self.nodes):
+            written = [node.node.output[0] for node in nodes]
+            outputs = tuple(name for name in written if last_reader.get(name, index) > index)
+            inputs = tuple(dict.fromkeys(name for node in nodes for name in node.inputs if name not in written))
+            for name in (*outputs, *inputs):
                 self._check_float(name)
-            normalized = (step.sources[0] for step in steps if step.node.op_type == "InstanceNormalization")
+            normalized = (node.inputs[0] for node in nodes if node.node.op_type == "InstanceNormalization")
             norms = tuple(self.norms[name] for name in dict.fromkeys(normalized))
-            yield Stage(
-                content=self._graph(steps, sources, results, norms),
-                steps=tuple(steps),
-                sources=sources,
-                results=results,
+            yield GeneratorStage(
+                content=self._graph(nodes, inputs, outputs, norms),
+                nodes=tuple(nodes),
+                inputs=inputs,
+                outputs=outputs,
                 norms=norms,
-                measured=tuple(name for name in results if name in self.norms),
-                done_with=tuple(name for name in sources if last_reader[name] == level and name != self.input),
-                unit=_unit(self.grids[name] for name in (*sources, *made)),
+                normalized=tuple(name for name in outputs if name in self.norms),
+                released=tuple(name for name in inputs if last_reader[name] == index and name != self.input),
+                stride=_stride(self.shapes[name] for name in (*inputs, *written)),
             )
 
     def _check_float(self, name: str) -> None:
-        info = self.shapes.get(name)
+        info = self.tensors.get(name)
         if info is not None and info.dtype != "float32":
-            raise NotLocal(f"the tensor {name!r}, at which the graph would be cut, is {info.dtype} instead of float32")
+            raise NotTileableError(
+                f"the tensor {name!r}, at which the graph would be split, is {info.dtype} instead of float32"
+            )
 
     def _graph(
-        self, steps: list[Step], sources: tuple[str, ...], results: tuple[str, ...], norms: tuple[Norm, ...]
+        self,
+        local: list[LocalNode],
+        input_names: tuple[str, ...],
+        output_names: tuple[str, ...],
+        norms: tuple[InstanceNormInputs, ...],
     ) -> bytes:
-        nodes = [self._with_statistics(step.node) for step in steps]
+        nodes = [self._with_statistics(node.node) for node in local]
         needed = {name for node in nodes for name in node.input}
         constant_nodes: list[onnx.NodeProto] = []
         for node in reversed(self.constant_nodes):
             if needed & set(node.output):
                 constant_nodes.insert(0, node)
                 needed |= set(node.input)
-        inputs = [_float(name, [1, self.grids[name].channels, None, None]) for name in sources]
+        inputs = [_float(name, [1, self.shapes[name].channels, None, None]) for name in input_names]
         for norm in norms:
-            channels = self.grids[norm.source].channels
+            channels = self.shapes[norm.source].channels
             inputs += [_float(norm.mean, [channels]), _float(norm.variance, [channels])]
-        outputs = [_float(name, [1, self.grids[name].channels, None, None]) for name in results]
+        outputs = [_float(name, [1, self.shapes[name].channels, None, None]) for name in output_names]
         weights = [tensor for tensor in self.model.graph.initializer if tensor.name in needed]
         graph = onnx.helper.make_graph([*constant_nodes, *nodes], "stage", inputs, outputs, weights)
         opsets = list(self.model.opset_import)
-        made = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=self.model.ir_version)
-        return bytes(made.SerializeToString())
+        model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=self.model.ir_version)
+        return bytes(model.SerializeToString())
 
     def _with_statistics(self, node: onnx.NodeProto) -> onnx.NodeProto:
-        """Return an InstanceNormalization as the BatchNormalization of its statistics, another node as it is."""
+        """Return an InstanceNormalization as a BatchNormalization with given statistics, any other node unchanged."""
         if node.op_type != "InstanceNormalization":
             return node
         norm = self.norms[node.input[0]]
@@ -217,12 +223,11 @@ class _Planning:
         return onnx.helper.make_node("BatchNormalization", inputs, list(node.output), node.name, epsilon=epsilon)
 
 
-def _unit(grids: Iterable[Grid]) -> tuple[int, int]:
-    """Return the pixels, downwards and across, at whose multiples a value of every grid begins."""
-    grids = list(grids)
-    return lcm(*(grid.rows.scale.denominator for grid in grids)), lcm(
-        *(grid.columns.scale.denominator for grid in grids)
-    )
+def _stride(shapes: Iterable[FeatureMapShape]) -> tuple[int, int]:
+    """Return the least common stride of feature maps in pixels, vertically and horizontally."""
+    shapes = list(shapes)
+    rows = lcm(*(shape.rows.scale.denominator for shape in shapes))
+    return rows, lcm(*(shape.columns.scale.denominator for shape in shapes))
 
 
 def _float(name: str, shape: list[int | None]) -> onnx.ValueInfoProto:

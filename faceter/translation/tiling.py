@@ -1,4 +1,4 @@
-"""Runs a generator over an image part by part, in bounded memory, and gives what it would give for the whole."""
+"""Runs a generator over an image tile by tile, in bounded memory, with the same result as on the whole image."""
 
 import shutil
 from collections.abc import Mapping
@@ -12,37 +12,37 @@ from numpy.typing import NDArray
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.engines.base import Array, Engine, Interrupt, LoadedModel
 from faceter.graphs.layouts import PLAIN
-from faceter.translation.kept import Kept
-from faceter.translation.locality import Grid
-from faceter.translation.moments import Moments
-from faceter.translation.parts import Part, part, side_lengths, split
-from faceter.translation.stages import Plan, Stage
-from faceter.translation.working_memory import BYTES, HELD, Work, conv_beside, peak
+from faceter.translation.instance_moments import InstanceMoments
+from faceter.translation.local_operators import FeatureMapShape
+from faceter.translation.peak_memory import ARENA_FACTOR, BYTES_PER_VALUE, NodeMemory, conv_workspace, peak_size
+from faceter.translation.spill_file import SpillFile
+from faceter.translation.stages import GeneratorStage, TilingPlan
+from faceter.translation.tiles import TileSpan, split_axis, tile_size, tile_span
 
 FloatArray = NDArray[np.float32]
 
 _MIB = 1 << 20
 
 
-class Source(Protocol):
-    """What parts of a tensor can be read from."""
+class TileReader(Protocol):
+    """A tensor that tiles are read from."""
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> FloatArray:
-        """Return float32 [C, h, w]: the part from a first row (column) to the one after the last."""
+        """Return a tile, float32 [C, h, w]: half-open ranges of rows and columns."""
 
 
-class Target(Protocol):
-    """What parts of a tensor can be written to."""
+class TileWriter(Protocol):
+    """A tensor that tiles are written to."""
 
-    def write(self, part: FloatArray, row: int, column: int) -> None:
-        """Take float32 [C, h, w], whose first row and column are given."""
+    def write(self, tile: FloatArray, row: int, column: int) -> None:
+        """Write a tile, float32 [C, h, w], at its first row and column."""
 
 
-def run_in_parts(
-    plan: Plan,
+def run_tiled(
+    plan: TilingPlan,
     engine: Engine,
-    image: Source,
-    translation: Target,
+    image: TileReader,
+    translation: TileWriter,
     size: tuple[int, int],
     *,
     folder: Path,
@@ -52,158 +52,169 @@ def run_in_parts(
     layout: str = PLAIN,
     interrupt: Interrupt | None = None,
 ) -> int:
-    """Translate an image part by part.
+    """Translate an image tile by tile.
 
-    Each stage is loaded when it is its turn, runs over all parts, and is closed, so that one stage's memory is held at
-    a time. What later stages read is kept in files without a name in ``folder`` until the last of them has run.
+    One stage at a time is loaded, run over all tiles and closed, so that only one stage's weights are in memory. What
+    later stages read is spilled to unnamed files in ``folder`` until the last of them has run.
 
     Args:
         plan: The generator in stages.
         engine: Loads the stages.
         image: The image, 3 channels.
-        translation: Takes the translation, each of its values once.
-        size: Height and width in pixels, multiples of the plan's unit.
-        folder: For the files; see `kept_bytes`.
-        memory: Bytes that running a part may take, about; never less than one unit of the stage takes.
-        tile: Height and width of the parts in pixels, rounded up to the stage's unit; chosen by ``memory`` if None.
+        translation: Receives the translation, each value once.
+        size: Height and width in pixels, multiples of the plan's stride.
+        folder: For the spill files; see `spill_bytes`.
+        memory: Approximate limit in bytes of a run on one tile; a tile has at least one stride of the stage.
+        tile: Height and width of the tiles in pixels, rounded up to the stage's stride; if None set by ``memory``.
         threads: Threads of a run.
         layout: One of `faceter.graphs.layouts.layouts`.
-        interrupt: Stops the run, in a part or before the next.
+        interrupt: Stops the run, within a tile or before the next.
 
     Returns:
-        The number of parts of the last stage.
+        The number of tiles of the last stage.
 
     Raises:
         FaceterError: `INFERENCE_FAILED` if it was interrupted or a stage cannot run; `STORAGE_FULL`.
     """
-    _check_room(plan, size, folder)
-    running = _Running(plan, image, translation, size, folder)
+    _check_disk_space(plan, size, folder)
+    run = _TiledRun(plan, image, translation, size, folder)
     try:
         count = 0
         for stage in plan.stages:
-            running.begin(stage)
-            pixels = int(memory / stage_bytes(plan, stage))
-            parts = running.parts(stage, side_lengths(plan, stage, size, pixels=pixels, tile=tile))
+            run.begin(stage)
+            pixels = int(memory / stage_bytes_per_pixel(plan, stage))
+            tiles = run.tiles(stage, tile_size(plan, stage, size, pixels=pixels, tile=tile))
             model = engine.load(stage.content, threads=threads, layout=layout)
             try:
-                for rows, columns in parts:
-                    running.make(stage, model, rows, columns, interrupt)
-                count = len(parts)
+                for rows, columns in tiles:
+                    run.run_tile(stage, model, rows, columns, interrupt)
+                count = len(tiles)
             finally:
                 model.close()
-            running.end(stage)
+            run.end(stage)
         return count
     finally:
-        running.close()
+        run.close()
 
 
-def stage_bytes(plan: Plan, stage: Stage) -> float:
-    """Return how many bytes running a part of a stage takes for each pixel that it sees, as estimated."""
-    sizes = {name: _values(plan.grids[name]) for name in stage.sources}
-    sizes |= {step.node.output[0]: _values(step.grid) for step in stage.steps}
-    works = []
-    for step in stage.steps:
-        source, made = sizes[step.sources[0]], sizes[step.node.output[0]]
-        beside = step.workspace * source
-        if step.node.op_type == "Conv":
-            beside += conv_beside(source, made)
-        works.append(Work(step.sources, tuple(step.node.output[:1]), beside))
-    given = sum(sizes[name] for name in stage.sources)
-    live = peak(works, sizes, {*stage.sources, *stage.results}) - given
-    handed_over = sum(sizes[name] for name in stage.results)
-    return BYTES * (given + HELD * live + handed_over)
+def stage_bytes_per_pixel(plan: TilingPlan, stage: GeneratorStage) -> float:
+    """Return the estimated memory of a stage's run on a tile, in bytes per pixel that it reads."""
+    sizes = {name: _values_per_pixel(plan.shapes[name]) for name in stage.inputs}
+    sizes |= {node.node.output[0]: _values_per_pixel(node.shape) for node in stage.nodes}
+    nodes = []
+    for node in stage.nodes:
+        input_size, output_size = sizes[node.inputs[0]], sizes[node.node.output[0]]
+        workspace = node.workspace * input_size
+        if node.node.op_type == "Conv":
+            workspace += conv_workspace(input_size, output_size)
+        nodes.append(NodeMemory(node.inputs, tuple(node.node.output[:1]), workspace))
+    inputs = sum(sizes[name] for name in stage.inputs)
+    live = peak_size(nodes, sizes, {*stage.inputs, *stage.outputs}) - inputs
+    outputs = sum(sizes[name] for name in stage.outputs)
+    return BYTES_PER_VALUE * (inputs + ARENA_FACTOR * live + outputs)
 
 
-def kept_bytes(plan: Plan, size: tuple[int, int]) -> int:
-    """Return the most bytes that are on disk at once while an image of a height and width is translated."""
-    pixels, most, live = size[0] * size[1], 0, 0
+def spill_bytes(plan: TilingPlan, size: tuple[int, int]) -> int:
+    """Return the peak size on disk of the spill files of an image of a height and width."""
+
+    def file_size(name: str) -> int:
+        return ceil(_values_per_pixel(plan.shapes[name]) * size[0] * size[1] * BYTES_PER_VALUE)
+
+    peak, live = 0, 0
     for stage in plan.stages:
-        live += sum(ceil(_values(plan.grids[name]) * pixels * BYTES) for name in stage.results if name != plan.output)
-        most = max(most, live)
-        live -= sum(ceil(_values(plan.grids[name]) * pixels * BYTES) for name in stage.done_with)
-    return most
+        live += sum(file_size(name) for name in stage.outputs if name != plan.output)
+        peak = max(peak, live)
+        live -= sum(file_size(name) for name in stage.released)
+    return peak
 
 
-def _check_room(plan: Plan, size: tuple[int, int], folder: Path) -> None:
+def _check_disk_space(plan: TilingPlan, size: tuple[int, int], folder: Path) -> None:
     """Raise if the disk has no room now, rather than after minutes."""
-    needed, free = kept_bytes(plan, size), shutil.disk_usage(folder).free
+    needed, free = spill_bytes(plan, size), shutil.disk_usage(folder).free
     if needed > free:
         raise FaceterError(
             ProblemKind.STORAGE_FULL,
-            f"An image of {size[1]} × {size[0]} pixels leaves up to {needed / _MIB:,.0f} MiB between its stages, and "
-            f"the disk has room for {free / _MIB:,.0f}. Set `scale` to a smaller working size, or make room.",
+            f"The intermediate tensors of an image of {size[1]} × {size[0]} pixels take up to {needed / _MIB:,.0f} MiB "
+            f"on disk; {free / _MIB:,.0f} MiB are free. Set `scale` to a smaller working size, or free disk space.",
         )
 
 
-def _values(grid: Grid) -> float:
-    return float(grid.channels * grid.rows.scale * grid.columns.scale)
+def _values_per_pixel(shape: FeatureMapShape) -> float:
+    return float(shape.channels * shape.rows.scale * shape.columns.scale)
 
 
-class _Running:
-    """A translation under way: the tensors kept, and the statistics taken."""
+class _TiledRun:
+    """The spill files and statistics of one translation."""
 
-    def __init__(self, plan: Plan, image: Source, translation: Target, size: tuple[int, int], folder: Path) -> None:
+    def __init__(
+        self, plan: TilingPlan, image: TileReader, translation: TileWriter, size: tuple[int, int], folder: Path
+    ) -> None:
         self._plan = plan
         self._translation = translation
         self._size = size
         self._folder = folder
-        self._sources: dict[str, Source] = {plan.input: image}
-        self._kept: dict[str, Kept] = {}
-        self._moments: dict[str, Moments] = {}
+        self._readers: dict[str, TileReader] = {plan.input: image}
+        self._files: dict[str, SpillFile] = {}
+        self._moments: dict[str, InstanceMoments] = {}
         self._statistics: dict[str, tuple[FloatArray, FloatArray]] = {}
 
-    def begin(self, stage: Stage) -> None:
-        """Make room for a stage's results."""
+    def begin(self, stage: GeneratorStage) -> None:
+        """Create the spill files of a stage's outputs."""
         height, width = self._size
-        for name in stage.results:
-            grid = self._plan.grids[name]
+        for name in stage.outputs:
+            shape = self._plan.shapes[name]
             if name != self._plan.output:
-                kept = Kept(self._folder, grid.channels, grid.rows.size(height), grid.columns.size(width))
-                self._kept[name] = self._sources[name] = kept
-            if name in stage.measured:
-                self._moments[name] = Moments(grid.channels)
+                file = SpillFile(self._folder, shape.channels, shape.rows.size(height), shape.columns.size(width))
+                self._files[name] = self._readers[name] = file
+            if name in stage.normalized:
+                self._moments[name] = InstanceMoments(shape.channels)
 
-    def parts(self, stage: Stage, lengths: tuple[int, int]) -> list[tuple[Part, Part]]:
-        """Return the parts of a stage, row by row."""
-        (height, width), (down, across) = self._size, lengths
-        rows = [part(self._plan, stage, "rows", *ends, height) for ends in split(height, down)]
-        columns = [part(self._plan, stage, "columns", *ends, width) for ends in split(width, across)]
+    def tiles(self, stage: GeneratorStage, size: tuple[int, int]) -> list[tuple[TileSpan, TileSpan]]:
+        """Return the tiles of a stage, row by row, each as its spans of rows and of columns."""
+        (height, width), (tile_height, tile_width) = self._size, size
+        rows = [tile_span(self._plan, stage, "rows", *ends, height) for ends in split_axis(height, tile_height)]
+        columns = [tile_span(self._plan, stage, "columns", *ends, width) for ends in split_axis(width, tile_width)]
         return [(row, column) for row in rows for column in columns]
 
-    def make(self, stage: Stage, model: LoadedModel, rows: Part, columns: Part, interrupt: Interrupt | None) -> None:
-        """Run a stage on a part, and keep what it makes of it, without what it could not see all around."""
-        results = model.run(self._inputs(stage, rows, columns), stage.results, interrupt=interrupt)
-        for name in stage.results:
-            grid = self._plan.grids[name]
-            (top, bottom), (left, right) = rows.made(grid.rows), columns.made(grid.columns)
+    def run_tile(
+        self, stage: GeneratorStage, model: LoadedModel, rows: TileSpan, columns: TileSpan, interrupt: Interrupt | None
+    ) -> None:
+        """Run a stage on a tile with its halo, and write its outputs without the halo."""
+        results = model.run(self._inputs(stage, rows, columns), stage.outputs, interrupt=interrupt)
+        for name in stage.outputs:
+            shape = self._plan.shapes[name]
+            (top, bottom), (left, right) = rows.output_range(shape.rows), columns.output_range(shape.columns)
             if top == bottom or left == right:
                 continue
-            above, before = rows.seen(grid.rows)[0], columns.seen(grid.columns)[0]
-            made = results[name][0, :, top - above : bottom - above, left - before : right - before]
-            target = self._translation if name == self._plan.output else self._kept[name]
-            target.write(made, top, left)
+            first_row, first_column = rows.input_range(shape.rows)[0], columns.input_range(shape.columns)[0]
+            values = results[name][
+                0, :, top - first_row : bottom - first_row, left - first_column : right - first_column
+            ]
+            writer = self._translation if name == self._plan.output else self._files[name]
+            writer.write(values, top, left)
             if name in self._moments:
-                self._moments[name].add(made)
+                self._moments[name].add(values)
 
-    def end(self, stage: Stage) -> None:
-        """Finish the statistics, and give back what no later stage reads."""
-        for name in stage.measured:
+    def end(self, stage: GeneratorStage) -> None:
+        """Finish the statistics, and delete the files that no later stage reads."""
+        for name in stage.normalized:
             moments = self._moments.pop(name)
             self._statistics[name] = moments.mean(), moments.variance()
-        for name in stage.done_with:
-            del self._sources[name]
-            self._kept.pop(name).close()
+        for name in stage.released:
+            del self._readers[name]
+            self._files.pop(name).close()
 
     def close(self) -> None:
-        """Give everything back."""
-        for kept in self._kept.values():
-            kept.close()
+        """Delete all files."""
+        for file in self._files.values():
+            file.close()
 
-    def _inputs(self, stage: Stage, rows: Part, columns: Part) -> Mapping[str, Array]:
+    def _inputs(self, stage: GeneratorStage, rows: TileSpan, columns: TileSpan) -> Mapping[str, Array]:
         inputs: dict[str, Array] = {}
-        for name in stage.sources:
-            grid = self._plan.grids[name]
-            inputs[name] = self._sources[name].read(rows.seen(grid.rows), columns.seen(grid.columns))[None]
+        for name in stage.inputs:
+            shape = self._plan.shapes[name]
+            tile = self._readers[name].read(rows.input_range(shape.rows), columns.input_range(shape.columns))
+            inputs[name] = tile[None]
         for norm in stage.norms:
             inputs[norm.mean], inputs[norm.variance] = self._statistics[norm.source]
         return inputs

@@ -1,7 +1,8 @@
-"""Translates an image of any size, and there and back."""
+"""Translates an image of any size, in one direction or there and back (a cycle)."""
 
 import time
 from dataclasses import dataclass
+from itertools import chain
 from math import isqrt
 from pathlib import Path
 from typing import Literal
@@ -11,127 +12,127 @@ from PIL import Image
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.engines.base import Interrupt
-from faceter.translation.generator import Generator
-from faceter.translation.pixels import PaddedImage, Translation
-from faceter.translation.tiling import run_in_parts
+from faceter.translation.generator import LoadedGenerator
+from faceter.translation.pixels import PaddedImage, TranslationBuffer
+from faceter.translation.tiling import run_tiled
 from faceter.vision.decoded_image import DecodedImage, Pixels
 
-MEMORY = 1 << 30
-"""Bytes that a translation may take beside the generator and the image, unless the caller says otherwise."""
+DEFAULT_MEMORY = 1 << 30
+"""Default memory limit of a translation in bytes, besides the generator's weights and the image."""
 
-LEAST_TILE = 32
-"""Smallest tile that may be asked for, pixels."""
+MIN_TILE = 32
+"""Smallest side of a tile that can be requested, pixels."""
 
-_PARTS_OF_THE_MEMORY = 2
-"""A tile may take half of the memory: twice as many tiles are no slower, their tensors being nearer to the caches."""
+_TILE_MEMORY_DIVISOR = 2
+"""A tile uses half of the memory limit: smaller tiles are no slower, since their tensors fit the caches better."""
 
 
 _MIB = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Translated:
+class TranslatedImage:
     """A translated image.
 
     Attributes:
-        colour: sRGB, uint8 [H, W, 3], of the size the image had; three such side by side for a cycle.
-        alpha: uint8 [H, W] as it was, or None.
-        seconds: How long it took.
-        tiles: In how many tiles the translation was made; 1 if the whole was run at once.
-        notes: What was done beside, the image's own notes first; a few words each, ASCII only.
+        colour: sRGB, uint8 [H, W, 3], of the image's own size; three images side by side for a cycle.
+        alpha: uint8 [H, W], unchanged; None without transparency.
+        seconds: Duration of the translation.
+        tiles: Number of tiles; 1 if the whole image was run at once.
+        warnings: Conversions that a reader should know of, those of the decoded image first; short, ASCII only.
     """
 
     colour: Pixels
     alpha: Pixels | None
     seconds: float
     tiles: int
-    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def translate(
     image: DecodedImage,
-    generator: Generator,
+    generator: LoadedGenerator,
     *,
     folder: Path,
     tile: int | Literal["never"] | None = None,
     scale: int | None = None,
-    memory: int = MEMORY,
+    memory: int = DEFAULT_MEMORY,
     interrupt: Interrupt | None = None,
-) -> Translated:
+) -> TranslatedImage:
     """Translate an image.
 
-    It is padded by reflection to a size that the generator takes, and cropped back. An image whose run would take
-    more than ``memory`` is translated in tiles, which give what the whole would; see `faceter.translation.stages`.
-    For a generator of one size, and for ``scale``, it is resized by Lanczos' filter, and so is the translation.
+    It is padded by reflection to a size that the generator accepts, and cropped back. An image whose run would exceed
+    ``memory`` is translated in tiles, with the same result; see `faceter.translation.stages`. For a generator of fixed
+    size, and for ``scale``, the image and its translation are resized with a Lanczos filter.
 
     Args:
         image: The image.
         generator: The generator.
-        folder: A folder for the files of tiles, which have no names; see `faceter.translation.tiling.kept_bytes`.
-        tile: Height and width of the tiles, pixels; ``never`` for the whole at once; None lets the memory decide.
-        scale: Longest side of the working size, pixels; None for the image's own.
-        memory: Bytes that running the generator may take, about, beside its weights and the image.
+        folder: For the spill files of tiled runs, which have no names; see `faceter.translation.tiling.spill_bytes`.
+        tile: Height and width of the tiles, pixels; ``never`` disables tiling; None chooses by ``memory``.
+        scale: Longest side of the working size, pixels; None for the image's own size.
+        memory: Approximate memory limit of a run in bytes, besides the generator's weights and the image.
         interrupt: Stops the translation.
 
     Raises:
-        FaceterError: `IMAGE_TOO_LARGE` if it cannot be translated in that memory; `METHOD_NOT_APPLICABLE` if tiles are
-            asked for and the generator cannot be run in tiles; `INVALID_REQUEST`; `INFERENCE_FAILED` if the generator
+        FaceterError: `IMAGE_TOO_LARGE` if it cannot be translated within ``memory``; `METHOD_NOT_APPLICABLE` if tiles
+            are requested and the generator is not tileable; `INVALID_REQUEST`; `INFERENCE_FAILED` if the generator
             fails or was interrupted; `STORAGE_FULL`.
     """
-    how = _How(folder, tile, scale, memory, interrupt)
+    options = _RunOptions(folder, tile, scale, memory, interrupt)
     started = time.perf_counter()
-    small, notes = _working(image.colour, how)
-    made, tiles, words = _run(small, generator, how)
-    colour = _resized(made, *image.size)
-    return Translated(colour, image.alpha, time.perf_counter() - started, tiles, _joined(image.notes, notes, words))
+    working, scale_warnings = _at_working_size(image.colour, options)
+    output, tiles, run_warnings = _run(working, generator, options)
+    colour = _resized(output, *image.size)
+    warnings = _unique(image.warnings, scale_warnings, run_warnings)
+    return TranslatedImage(colour, image.alpha, time.perf_counter() - started, tiles, warnings)
 
 
 def translate_and_back(
     image: DecodedImage,
-    there: Generator,
-    back: Generator,
+    there: LoadedGenerator,
+    back: LoadedGenerator,
     *,
     folder: Path,
     tile: int | Literal["never"] | None = None,
     scale: int | None = None,
-    memory: int = MEMORY,
+    memory: int = DEFAULT_MEMORY,
     interrupt: Interrupt | None = None,
-) -> Translated:
-    """Translate an image and the translation back, both at the working size.
+) -> TranslatedImage:
+    """Translate an image and translate the result back, both at the working size.
 
     Args:
         image: The image.
-        there: The generator of the translation.
-        back: The generator of the other direction.
-        folder: As `translate` takes it, and what follows.
+        there: The generator of the first direction.
+        back: The generator of the opposite direction.
+        folder: This and the following as in `translate`.
         tile: Height and width of the tiles.
         scale: Longest side of the working size.
-        memory: Bytes that running a generator may take.
+        memory: Memory limit of a run.
         interrupt: Stops the translation.
 
     Returns:
-        The image, its translation and the translation back, side by side, [H, 3W, 3], with alpha, if there is one,
-        beside itself as often; ``tiles`` counts both.
+        The image, its translation and the reconstruction side by side, [H, 3W, 3]; alpha, if any, is repeated three
+        times. ``tiles`` counts both runs.
 
     Raises:
         FaceterError: As `translate`.
     """
-    how = _How(folder, tile, scale, memory, interrupt)
+    options = _RunOptions(folder, tile, scale, memory, interrupt)
     started = time.perf_counter()
-    small, notes = _working(image.colour, how)
-    first, tiles, words = _run(small, there, how)
-    second, more_tiles, more_words = _run(first, back, how)
-    shown = [image.colour, *(_resized(made, *image.size) for made in (first, second))]
+    working, scale_warnings = _at_working_size(image.colour, options)
+    translation, tiles_there, warnings_there = _run(working, there, options)
+    reconstruction, tiles_back, warnings_back = _run(translation, back, options)
+    images = [image.colour, *(_resized(output, *image.size) for output in (translation, reconstruction))]
     alpha = None if image.alpha is None else np.hstack([image.alpha] * 3)
     seconds = time.perf_counter() - started
-    return Translated(
-        np.hstack(shown), alpha, seconds, tiles + more_tiles, _joined(image.notes, notes, words, more_words)
-    )
+    warnings = _unique(image.warnings, scale_warnings, warnings_there, warnings_back)
+    return TranslatedImage(np.hstack(images), alpha, seconds, tiles_there + tiles_back, warnings)
 
 
 @dataclass(frozen=True)
-class _How:
-    """What `translate` was asked for."""
+class _RunOptions:
+    """The options of `translate`."""
 
     folder: Path
     tile: int | Literal["never"] | None
@@ -142,63 +143,68 @@ class _How:
     def __post_init__(self) -> None:
         if self.scale is not None and self.scale < 1:
             raise FaceterError(
-                ProblemKind.INVALID_REQUEST, f"A working size has 1 pixel or more, not {self.scale}.", field="scale"
+                ProblemKind.INVALID_REQUEST,
+                f"The working size must be at least 1 pixel, not {self.scale}.",
+                field="scale",
             )
-        if isinstance(self.tile, int) and self.tile < LEAST_TILE:
+        if isinstance(self.tile, int) and self.tile < MIN_TILE:
             raise FaceterError(
-                ProblemKind.INVALID_REQUEST, f"A tile has {LEAST_TILE} pixels or more, not {self.tile}.", field="tile"
+                ProblemKind.INVALID_REQUEST,
+                f"A tile must have at least {MIN_TILE} pixels a side, not {self.tile}.",
+                field="tile",
             )
 
 
-def _working(colour: Pixels, how: _How) -> tuple[Pixels, tuple[str, ...]]:
-    """Return an image at its working size, and what is to be said of that."""
+def _at_working_size(colour: Pixels, options: _RunOptions) -> tuple[Pixels, tuple[str, ...]]:
+    """Return an image at its working size, and warnings."""
     longest = max(colour.shape[:2])
-    if how.scale is None or how.scale >= longest:
+    if options.scale is None or options.scale >= longest:
         return colour, ()
-    factor = how.scale / longest
+    factor = options.scale / longest
     height, width = (max(1, round(side * factor)) for side in colour.shape[:2])
     return _resized(colour, height, width), (f"translated at {width} x {height} and scaled back",)
 
 
-def _run(colour: Pixels, generator: Generator, how: _How) -> tuple[Pixels, int, tuple[str, ...]]:
-    """Return a translation, its number of tiles, and what is to be said of it."""
+def _run(colour: Pixels, generator: LoadedGenerator, options: _RunOptions) -> tuple[Pixels, int, tuple[str, ...]]:
+    """Return a translation, its number of tiles, and warnings."""
     height, width = colour.shape[:2]
-    takes, own = generator.takes, (int(height), int(width))
-    notes: tuple[str, ...] = ()
-    size = takes.size or generator.padded(*own)
-    if takes.size is not None:
-        own = takes.size
-        notes = (f"brought to the generator's {size[1]} x {size[0]} and back",)
-    image = PaddedImage(_resized(colour, *own), generator.preprocessing)
-    translation = Translation(*own, generator.preprocessing)
-    if _in_tiles(generator, size, how):
+    signature, unpadded = generator.signature, (int(height), int(width))
+    warnings: tuple[str, ...] = ()
+    size = signature.size or generator.padded(*unpadded)
+    if signature.size is not None:
+        unpadded = signature.size
+        warnings = (f"resized to the generator's {size[1]} x {size[0]} and back",)
+    image = PaddedImage(_resized(colour, *unpadded), generator.preprocessing)
+    translation = TranslationBuffer(*unpadded, generator.preprocessing)
+    if _is_tiled(generator, size, options):
         plan = generator.plan()
         assert plan is not None
-        tiles = run_in_parts(
+        tiles = run_tiled(
             plan,
             generator.engine,
             image,
             translation,
             size,
-            folder=how.folder,
-            memory=how.memory // _PARTS_OF_THE_MEMORY,
-            tile=how.tile if isinstance(how.tile, int) else None,
+            folder=options.folder,
+            memory=options.memory // _TILE_MEMORY_DIVISOR,
+            tile=options.tile if isinstance(options.tile, int) else None,
             threads=generator.threads,
             layout=generator.layout,
-            interrupt=how.interrupt,
+            interrupt=options.interrupt,
         )
-        return translation.colour, tiles, notes
+        return translation.colour, tiles, warnings
     values = image.read((0, size[0]), (0, size[1]))[None]
-    made = generator.model.run({takes.input: values}, [takes.output], interrupt=how.interrupt)[takes.output]
-    translation.write(made[0], 0, 0)
-    return _resized(translation.colour, height, width), 1, notes
+    output = signature.output
+    outputs = generator.model.run({signature.input: values}, [output], interrupt=options.interrupt)
+    translation.write(outputs[output][0], 0, 0)
+    return _resized(translation.colour, height, width), 1, warnings
 
 
-def _in_tiles(generator: Generator, size: tuple[int, int], how: _How) -> bool:
-    """Whether to translate in tiles; raises where it can be done neither in tiles nor as a whole."""
+def _is_tiled(generator: LoadedGenerator, size: tuple[int, int], options: _RunOptions) -> bool:
+    """Return whether to run in tiles; raise if neither tiles nor the whole image are possible."""
     height, width = size
     needed = generator.bytes_per_pixel * height * width
-    if isinstance(how.tile, int):
+    if isinstance(options.tile, int):
         reason = generator.why_not_tileable()
         if reason is not None:
             raise FaceterError(
@@ -206,17 +212,18 @@ def _in_tiles(generator: Generator, size: tuple[int, int], how: _How) -> bool:
                 f"The generator cannot be run in tiles: {reason}. Leave `tile` out.",
                 field="tile",
             )
-        return how.tile < max(size) or needed > how.memory
-    if needed <= how.memory:
+        return options.tile < max(size) or needed > options.memory
+    if needed <= options.memory:
         return False
-    reason = "tiles were forbidden by `tile`" if how.tile == "never" else generator.why_not_tileable()
+    reason = "`tile` is `never`" if options.tile == "never" else generator.why_not_tileable()
     if reason is None:
         return True
-    longest = isqrt(int(max(size) ** 2 * how.memory / needed))
+    longest = isqrt(int(max(size) ** 2 * options.memory / needed))
+    needed_mib, allowed_mib = needed / _MIB, options.memory / _MIB
     raise FaceterError(
         ProblemKind.IMAGE_TOO_LARGE,
-        f"Translating {width} × {height} pixels at once takes about {needed / _MIB:,.0f} MiB; {how.memory / _MIB:,.0f} "
-        f"MiB are allowed. It is not done in tiles: {reason}. Set `scale` to {longest} or less, or send a smaller "
+        f"Translating {width} × {height} pixels at once needs about {needed_mib:,.0f} MiB; {allowed_mib:,.0f} MiB "
+        f"are allowed. Tiles cannot be used: {reason}. Set `scale` to {longest} or less, or send a smaller "
         "image.",
     )
 
@@ -227,5 +234,5 @@ def _resized(colour: Pixels, height: int, width: int) -> Pixels:
     return np.asarray(Image.fromarray(colour).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def _joined(*notes: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(note for part in notes for note in part))
+def _unique(*warnings: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(warnings)))

@@ -1,4 +1,4 @@
-"""Boxes: intersection over union, suppression of doubles, agreement of two sets."""
+"""Boxes and detections: intersection over union, non-maximum suppression, agreement of two detectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ IntArray = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class Boxes:
-    """The boxes found in one image, best first."""
+class Detections:
+    """The detections of one image, best first."""
 
     boxes: FloatArray
     """float32 [n, 4]: left, top, right, bottom, in pixels."""
     scores: FloatArray
     """float32 [n], 0 to 1."""
     classes: IntArray
-    """int64 [n]: positions in the model's labels."""
+    """int64 [n]: indices into the model's labels."""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -34,7 +34,7 @@ def iou_matrix(first: FloatArray, second: FloatArray) -> FloatArray:
         second: float [m, 4].
 
     Returns:
-        float64 [n, m]; 0 where both boxes are empty.
+        float64 [n, m]; 0 if both boxes are empty.
     """
     a, b = np.asarray(first, np.float64)[:, None, :], np.asarray(second, np.float64)[None, :, :]
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
@@ -52,51 +52,48 @@ def non_maximum_suppression(
 
     Args:
         boxes: float [n, 4]: left, top, right, bottom.
-        scores: float [n]; of equal scores the earlier comes first.
-        classes: int [n]; boxes of different classes do not touch each other unless ``class_agnostic``.
-        iou: Overlap above which the weaker box goes.
-        limit: Most boxes kept.
-        class_agnostic: Whether classes are ignored.
+        scores: float [n]; among equal scores the earlier box comes first.
+        classes: int [n]; boxes of different classes do not suppress each other unless ``class_agnostic``.
+        iou: Threshold of the overlap.
+        limit: Most boxes to keep.
+        class_agnostic: Whether to ignore classes.
 
     Returns:
-        int64 [k]: positions of the boxes kept, best first.
+        int64 [k]: indices of the kept boxes, best first.
     """
-    waiting = np.argsort(-scores, kind="stable")
+    remaining = np.argsort(-scores, kind="stable")
     kept: list[int] = []
-    while len(waiting) and len(kept) < limit:
-        best, waiting = int(waiting[0]), waiting[1:]
+    while len(remaining) and len(kept) < limit:
+        best, remaining = int(remaining[0]), remaining[1:]
         kept.append(best)
-        doubles = iou_matrix(boxes[best][None], boxes[waiting])[0] > iou
+        duplicates = iou_matrix(boxes[best][None], boxes[remaining])[0] > iou
         if not class_agnostic:
-            doubles &= classes[waiting] == classes[best]
-        waiting = waiting[~doubles]
+            duplicates &= classes[remaining] == classes[best]
+        remaining = remaining[~duplicates]
     return np.array(kept, np.int64)
 
 
-def agreement_f1(first: Sequence[Boxes], second: Sequence[Boxes], *, iou: float = 0.5) -> float:
-    """F1 of two sets of boxes against each other, such as a quantized detector's and the original's.
+def agreement_f1(first: Sequence[Detections], second: Sequence[Detections], *, iou: float = 0.5) -> float:
+    """Return the F1 score of two detectors against each other, such as a quantized one and its original.
 
     Within an image, boxes of one class that overlap by at least ``iou`` are matched one to one, the largest overlap
-    first. F1 = 2 · matches / (boxes of the first + boxes of the second), over all images; symmetric; 1 if neither
-    has any box.
+    first. F1 = 2 · matches / (boxes of the first + boxes of the second) over all images. It is symmetric, and 1 if
+    neither has any box.
 
     Args:
-        first: One ``Boxes`` per image.
+        first: One ``Detections`` per image.
         second: The same images in the same order.
-        iou: Smallest overlap of a match.
-
-    Returns:
-        A number from 0 to 1.
+        iou: Minimum overlap of a match.
 
     Raises:
-        ValueError: If they are not as many.
+        ValueError: If the numbers of images differ.
     """
     matches = sum(_matches(a, b, iou) for a, b in zip(first, second, strict=True))
     total = sum(map(len, first)) + sum(map(len, second))
     return 2 * matches / total if total else 1.0
 
 
-def _matches(first: Boxes, second: Boxes, iou: float) -> int:
+def _matches(first: Detections, second: Detections, iou: float) -> int:
     overlaps = iou_matrix(first.boxes, second.boxes)
     overlaps[first.classes[:, None] != second.classes[None, :]] = -1
     count = 0

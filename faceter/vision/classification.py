@@ -1,4 +1,4 @@
-"""Reads the output of a classifier."""
+"""Decodes the output of a classifier."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +13,15 @@ _SUM_TOLERANCE = 1e-3
 
 
 def softmax_top(logits: NDArray[Any], labels: Sequence[str] | None, k: int) -> list[Classification]:
-    """Return the likeliest classes of each input.
+    """Return the most likely classes of each input.
 
     Args:
         logits: [N, K] logits, or probabilities; axes of length 1 after K are dropped.
-        labels: K names; without them a class is called by its number.
-        k: How many classes to name for each input; at most K are.
+        labels: K names; without them a class is named by its index.
+        k: Number of classes per input, at most K.
 
     Returns:
-        One ``Classification`` per input, its ``top`` best first; of equal scores the lower index comes first.
+        One ``Classification`` per input, its ``top`` best first; among equal scores the lower index comes first.
 
     Raises:
         FaceterError: ``INFERENCE_FAILED`` if the output is not [N, K], is not finite or does not fit ``labels``.
@@ -29,19 +29,19 @@ def softmax_top(logits: NDArray[Any], labels: Sequence[str] | None, k: int) -> l
     scores = probabilities(logits)
     if labels is not None and len(labels) != scores.shape[1]:
         raise FaceterError(
-            ProblemKind.INFERENCE_FAILED, f"The model answered {scores.shape[1]} classes but has {len(labels)} labels."
+            ProblemKind.INFERENCE_FAILED, f"The model returned {scores.shape[1]} classes but has {len(labels)} labels."
         )
     names = labels if labels is not None else [str(index) for index in range(scores.shape[1])]
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    found = []
+    classifications = []
     for row, indices in zip(scores, order, strict=True):
         top = [ScoredLabel(index=int(i), label=names[i], score=min(float(row[i]), 1.0)) for i in indices]
-        found.append(Classification(index=top[0].index, label=top[0].label, score=top[0].score, top=top))
-    return found
+        classifications.append(Classification(index=top[0].index, label=top[0].label, score=top[0].score, top=top))
+    return classifications
 
 
 def probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the softmax of logits; rows that are probabilities already (none negative, sum 1) are left as they are.
+    """Return the softmax of logits; rows that already are probabilities (none negative, sum 1) are not changed.
 
     Args:
         logits: [N, K]; axes of length 1 after K are dropped.
@@ -61,7 +61,7 @@ def probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:
     values = values.reshape(values.shape[:2])
     if not np.isfinite(values).all():
         raise FaceterError(
-            ProblemKind.INFERENCE_FAILED, "The model answered values that are not finite (NaN or infinite)."
+            ProblemKind.INFERENCE_FAILED, "The model returned values that are not finite (NaN or infinite)."
         )
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     already = (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) <= _SUM_TOLERANCE)

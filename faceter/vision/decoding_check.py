@@ -1,45 +1,29 @@
-"""Holds the description of a detector's head against the shapes of its outputs."""
+"""Checks the description of a detector's head against the shapes of its outputs."""
 
 import math
 from collections.abc import Iterator, Sequence
 
-from faceter.contracts.errors import FaceterError, FieldProblem, ProblemKind
-from faceter.contracts.models import DetectionDecoding, TensorSpec
-
-_FIELD = "metadata.detection"
-
-
-def check_decoding(
-    decoding: DetectionDecoding,
-    outputs: Sequence[TensorSpec],
-    labels: Sequence[str] | None,
-    input_size: tuple[int, int] | None = None,
-) -> None:
-    """Raise if a decoding cannot be that of a model with these outputs; sizes that may vary contradict nothing.
-
-    Args:
-        decoding: Description of the head.
-        outputs: The model's outputs.
-        labels: Names of its classes, background left out.
-        input_size: Height and width of the input in pixels; needed to check ``strides``.
-
-    Raises:
-        FaceterError: ``METADATA_MISMATCH``, with each field at fault.
-    """
-    problems = list(decoding_problems(decoding, outputs, labels, input_size, _FIELD))
-    if problems:
-        detail = " ".join(problem.message for problem in problems)
-        raise FaceterError(ProblemKind.METADATA_MISMATCH, detail, errors=problems)
+from faceter.contracts.detection import DetectionDecoding
+from faceter.contracts.errors import FieldProblem
+from faceter.contracts.models import TensorSpec
 
 
 def decoding_problems(
     decoding: DetectionDecoding,
     outputs: Sequence[TensorSpec],
     labels: Sequence[str] | None,
-    input_size: tuple[int, int] | None,
-    field: str,
+    input_size: tuple[int, int] | None = None,
+    field: str = "metadata.detection",
 ) -> Iterator[FieldProblem]:
-    """Yield every field that contradicts the outputs; see ``check_decoding``."""
+    """Yield every field of a decoding that contradicts the model's outputs; dynamic sizes match anything.
+
+    Args:
+        decoding: Description of the head.
+        outputs: The model's outputs.
+        labels: Names of its classes, without the background.
+        input_size: Height and width of the input in pixels; needed to check ``strides``.
+        field: Path of the decoding in the request.
+    """
     specs = {spec.name: spec for spec in outputs}
     missing = list(_missing(decoding, specs, field))
     if missing:
@@ -56,12 +40,10 @@ def _missing(decoding: DetectionDecoding, specs: dict[str, TensorSpec], field: s
     named = {"boxes": decoding.box_outputs, "scores": decoding.score_outputs if decoding.scores else []}
     named["classes"] = [decoding.classes] if decoding.classes else []
     known = ", ".join(f"'{name}'" for name in specs)
-    for part, names in named.items():
+    for key, names in named.items():
         for name in names:
             if name not in specs:
-                yield FieldProblem(
-                    field=f"{field}.{part}", message=f"The model has no output '{name}'; it has {known}."
-                )
+                yield FieldProblem(field=f"{field}.{key}", message=f"The model has no output '{name}'; it has {known}.")
 
 
 def _box_problems(decoding: DetectionDecoding, spec: TensorSpec, field: str) -> Iterator[FieldProblem]:
@@ -71,8 +53,10 @@ def _box_problems(decoding: DetectionDecoding, spec: TensorSpec, field: str) -> 
     on_map = decoding.head == "grid" and not decoding.strides
     lowest = 4 if on_map else 2 if decoding.head == "direct" else 3
     if rank < lowest:
-        wanted = "rows and columns of cells" if on_map else f"at least {lowest} axes"
-        yield FieldProblem(field=f"{field}.boxes", message=f"Output '{spec.name}' has {rank} axes; it needs {wanted}.")
+        required = "rows and columns of cells" if on_map else f"at least {lowest} axes"
+        yield FieldProblem(
+            field=f"{field}.boxes", message=f"Output '{spec.name}' has {rank} axes; it needs {required}."
+        )
         return
     length = _values(decoding, spec)
     if length is None:
@@ -86,10 +70,10 @@ def _box_problems(decoding: DetectionDecoding, spec: TensorSpec, field: str) -> 
         "objectness_offset": (decoding.objectness_offset, 1),
         "class_index_offset": (decoding.class_index_offset, 1),
     }
-    for part, (offset, needed) in offsets.items():
+    for key, (offset, needed) in offsets.items():
         if offset is not None and offset + needed > length:
-            message = f"{part} {offset} is beyond the {length:.0f} values of a candidate in '{spec.name}'."
-            yield FieldProblem(field=f"{field}.{part}", message=message)
+            message = f"{key} {offset} is beyond the {length:.0f} values of a candidate in '{spec.name}'."
+            yield FieldProblem(field=f"{field}.{key}", message=message)
 
 
 def _candidate_problems(
@@ -99,13 +83,15 @@ def _candidate_problems(
     if cells is None:
         return
     if decoding.head == "anchors" and decoding.anchors and len(decoding.anchors) != cells * decoding.anchors_per_cell:
-        found = cells * decoding.anchors_per_cell
-        message = f"There are {len(decoding.anchors)} anchors, but output '{spec.name}' has {found} candidates."
+        candidates = cells * decoding.anchors_per_cell
+        message = f"There are {len(decoding.anchors)} anchors, but output '{spec.name}' has {candidates} candidates."
         yield FieldProblem(field=f"{field}.anchors", message=message)
     if decoding.strides and input_size:
-        wanted = sum((input_size[0] // stride) * (input_size[1] // stride) for stride in decoding.strides)
-        if wanted != cells:
-            message = f"An input of {input_size[0]} × {input_size[1]} has {wanted} cells at strides {decoding.strides}"
+        expected = sum((input_size[0] // stride) * (input_size[1] // stride) for stride in decoding.strides)
+        if expected != cells:
+            message = (
+                f"An input of {input_size[0]} × {input_size[1]} has {expected} cells at strides {decoding.strides}"
+            )
             message += f", but output '{spec.name}' has {cells}."
             yield FieldProblem(field=f"{field}.strides", message=message)
 
@@ -118,10 +104,10 @@ def _class_problems(
         return
     count = int(length) - decoding.class_offset
     if count < (decoding.class_count or 1):
-        part = "class_count" if count >= 1 else "class_offset"
+        key = "class_count" if count >= 1 else "class_offset"
         message = f"{decoding.class_count or 1} classes from position {decoding.class_offset} on are beyond the "
         message += f"{length:.0f} values of a candidate in '{spec.name}'."
-        yield FieldProblem(field=f"{field}.{part}", message=message)
+        yield FieldProblem(field=f"{field}.{key}", message=message)
         return
     count = decoding.class_count or count
     if decoding.background_class is not None:
@@ -135,7 +121,7 @@ def _class_problems(
 
 
 def _values(decoding: DetectionDecoding, spec: TensorSpec) -> float | None:
-    """Return the number of values of one candidate, or None where the axis may vary; a fraction if it is uneven."""
+    """Return the number of values per candidate, a fraction if it does not divide; None for a dynamic axis."""
     if len(spec.shape) < 2:
         return None
     joined = decoding.layout == "channels_last" and len(spec.shape) == 5
@@ -149,7 +135,7 @@ def _values(decoding: DetectionDecoding, spec: TensorSpec) -> float | None:
 
 
 def _cells(decoding: DetectionDecoding, spec: TensorSpec) -> int | None:
-    """Return the number of cells of an image, or None where it may vary."""
+    """Return the number of cells of an image; None if it is dynamic."""
     if len(spec.shape) < 3:
         return None
     sizes = spec.shape[2:] if decoding.layout == "channels_first" else spec.shape[1:-1]

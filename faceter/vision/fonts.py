@@ -1,4 +1,4 @@
-"""The font of what is drawn."""
+"""The font of figures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def font_file(*, bold: bool = False) -> Path:
-    """Return the path of DejaVu Sans, which comes with matplotlib, without loading that.
+    """Return the path of DejaVu Sans, which comes with matplotlib, without importing matplotlib.
 
     Args:
-        bold: The font for titles instead.
+        bold: Whether to return the bold font, for titles.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.

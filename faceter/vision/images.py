@@ -1,4 +1,7 @@
-"""Opens image files that strangers sent."""
+"""Opens untrusted image files as RGB, for a network's input.
+
+To keep transparency and apply colour profiles, see `faceter.vision.decoded_image.decode_with_alpha`.
+"""
 
 import io
 import warnings
@@ -11,15 +14,15 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from faceter.contracts.errors import FaceterError, ProblemKind
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""File formats that are read, by Pillow's names."""
+"""Accepted file formats, by Pillow's names."""
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
-"""File name endings, in lower case, that say a file is an image of one of those formats."""
+"""File name extensions of those formats, in lower case."""
 
-# ``opening`` holds images to its own limit before it decodes them; Pillow's global limit would warn below it.
+# ``opened_file`` checks its own limit before decoding; Pillow's global limit would warn below it.
 Image.MAX_IMAGE_PIXELS = None
 
-# Pillow warns of odd metadata in images it reads all the same; nobody who reads a server's log can mend those.
+# Pillow warns about invalid metadata in images that it reads correctly; a server's log is no place for it.
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 _ORIENTATION = 0x0112
@@ -36,41 +39,40 @@ SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes of 16-bit grey."""
 
 
-def open_image(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Image.Image:
-    """Open an image file as 8-bit RGB, upright.
+def open_rgb_image(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Image.Image:
+    """Open an image file as 8-bit RGB with the EXIF orientation applied.
 
-    The size is read from the header and held to ``max_pixels`` before a single pixel is decoded. Of an animation the
-    first frame is taken. The EXIF orientation is applied. What is transparent is laid over white, as a page would
-    show it: the colour stored under a transparent pixel is arbitrary. 16-bit values keep their upper 8 bits. Colour
-    profiles are not applied; CMYK is converted without one.
+    The size is read from the header and checked against ``max_pixels`` before decoding. Of an animation the first frame
+    is taken. Transparency is composited over white, as a web page shows it: the colour of a transparent pixel is
+    arbitrary. 16-bit values keep their upper 8 bits. Colour profiles are ignored, for CMYK too.
 
     Args:
-        source: The file, or its bytes. JPEG, PNG, WebP, GIF, BMP or TIFF; told by its content, not by its name.
-        max_pixels: Most pixels (width times height) it may have.
-        name: What to call it in an error.
+        source: The file, or its bytes: JPEG, PNG, WebP, GIF, BMP or TIFF, detected by content.
+        max_pixels: Limit of width × height.
+        name: Name of the image in errors.
 
     Returns:
         An image of mode ``RGB`` that no longer needs the file.
 
     Raises:
-        FaceterError: ``INVALID_IMAGE`` if it is empty, broken, cut off or of another format; ``IMAGE_TOO_LARGE``.
+        FaceterError: ``INVALID_IMAGE`` if it is empty, broken, truncated or of another format; ``IMAGE_TOO_LARGE``.
     """
-    with opening(source, max_pixels=max_pixels, name=name) as image:
+    with opened_file(source, max_pixels=max_pixels, name=name) as image:
         image.load()
-        return _to_rgb(upright(image), name)
+        return _to_rgb(apply_orientation(image), name)
 
 
 @contextmanager
-def opening(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Iterator[ImageFile.ImageFile]:
-    """Open an image file for the length of the block, of which nothing but the header has been read.
+def opened_file(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Iterator[ImageFile.ImageFile]:
+    """Open an image file, read its header only, and translate errors of decoding within the ``with`` block.
 
     Args:
-        source: The file, or its bytes, as `open_image` takes them.
-        max_pixels: Most pixels (width times height) it may have.
-        name: What to call it in an error.
+        source: The file, or its bytes, as for `open_rgb_image`.
+        max_pixels: Limit of width × height.
+        name: Name of the image in errors.
 
     Yields:
-        The image as Pillow opens it: not decoded, in its own mode, not upright.
+        The image as Pillow opens it: not decoded, in its own mode and orientation.
 
     Raises:
         FaceterError: ``INVALID_IMAGE`` if the header cannot be read or the block fails to decode the image;
@@ -85,7 +87,7 @@ def opening(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> Iterator
         raise
     except UnidentifiedImageError as error:
         raise _unreadable(stream, name) from error
-    # Pillow's decoders answer hostile bytes with OSError, SyntaxError, ValueError, struct.error, KeyError and others.
+    # Pillow's decoders raise on malformed bytes OSError, SyntaxError, ValueError, struct.error, KeyError and others.
     except Exception as error:
         raise FaceterError(
             ProblemKind.INVALID_IMAGE,
@@ -98,7 +100,7 @@ def _check_size(image: Image.Image, max_pixels: int, name: str) -> None:
     if width * height > max_pixels:
         raise FaceterError(
             ProblemKind.IMAGE_TOO_LARGE,
-            f"The image '{name}' is {width} × {height} pixels; this server takes up to {max_pixels:,} in all. "
+            f"The image '{name}' is {width} × {height} pixels; this server accepts up to {max_pixels:,} in total. "
             "Scale it down.",
         )
 
@@ -113,8 +115,8 @@ def _unreadable(stream: BinaryIO, name: str) -> FaceterError:
     )
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; an image whose EXIF block cannot be parsed is taken as it is."""
+def apply_orientation(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; an image whose EXIF block cannot be parsed is returned unchanged."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # the pixels are sound, and the block may be broken in any way
@@ -124,7 +126,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    image = eight_bits(image, name)
+    image = to_eight_bits(image, name)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         page = Image.new("RGB", layer.size, "white")
@@ -133,15 +135,15 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """Return an image whose channels have 8 bits: of 16-bit grey the upper 8 (mode ``L``), any other as it is.
+def to_eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Reduce 16-bit grey to its upper 8 bits (mode ``L``); return any other image unchanged.
 
     Args:
         image: An image in its own mode.
-        name: What to call it in an error.
+        name: Name of the image in errors.
 
     Raises:
-        FaceterError: ``INVALID_IMAGE`` if it holds values whose range is unknown: floats, or integers beyond 16 bits.
+        FaceterError: ``INVALID_IMAGE`` if its value range is unknown: floats, or integers beyond 16 bits.
     """
     if image.mode == "F":
         raise FaceterError(

@@ -1,4 +1,4 @@
-"""Holds what a user says about a model against the model itself."""
+"""Checks a model's metadata, given by the user, against its inputs and outputs."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,12 +13,12 @@ _IMAGE_DTYPES = ("float16", "float32", "float64", "uint8")
 
 
 def check_metadata(metadata: ModelMetadata, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
-    """Raise if the metadata contradicts the model; sizes that may vary contradict nothing.
+    """Raise if the metadata contradict the model; dynamic sizes match anything.
 
     Args:
-        metadata: What was said on upload.
-        inputs: The model's inputs, initializers left out.
-        outputs: Its outputs.
+        metadata: Given on upload.
+        inputs: The model's inputs, without initializers.
+        outputs: The model's outputs.
 
     Raises:
         FaceterError: ``METADATA_MISMATCH``, with each field at fault.
@@ -34,11 +34,7 @@ def check_metadata(metadata: ModelMetadata, inputs: Sequence[TensorSpec], output
 
 
 def image_input(preprocessing: Preprocessing, inputs: Sequence[TensorSpec]) -> TensorSpec:
-    """Return the input that takes the image: the one named, else the only one of rank 4.
-
-    Args:
-        preprocessing: What was said about images.
-        inputs: The model's inputs.
+    """Return the input for the image: the one named, else the only one of rank 4.
 
     Raises:
         FaceterError: ``METADATA_MISMATCH`` if there is no such input, or several.
@@ -104,7 +100,8 @@ def _preprocessing_problems(preprocessing: Preprocessing, inputs: Sequence[Tenso
         order = preprocessing.channel_order
         message = f"{order} has {preprocessing.channels} channels, but input '{spec.name}' is {_shape(spec)}."
         yield FieldProblem(field=f"{field}.channel_order", message=message)
-    if any(isinstance(is_, int) and is_ != said for is_, said in zip((height, width), preprocessing.size, strict=True)):
+    sides = zip((height, width), preprocessing.size, strict=True)
+    if any(isinstance(actual, int) and actual != given for actual, given in sides):
         message = f"The size {preprocessing.size} (height, width) is not that of input '{spec.name}', {_shape(spec)}."
         yield FieldProblem(field=f"{field}.size", message=message)
 
@@ -114,8 +111,8 @@ def _output_problems(metadata: ModelMetadata, outputs: Sequence[TensorSpec]) -> 
         message = f"A detection decoding is for the task {Task.OBJECT_DETECTION}, not {metadata.task}."
         yield FieldProblem(field=f"{_FIELD}.detection", message=message)
     if metadata.labels is not None and len(set(metadata.labels)) < len(metadata.labels):
-        twice = next(label for label in metadata.labels if metadata.labels.count(label) > 1)
-        yield FieldProblem(field=f"{_FIELD}.labels", message=f"The label '{twice}' is there twice.")
+        duplicate = next(label for label in metadata.labels if metadata.labels.count(label) > 1)
+        yield FieldProblem(field=f"{_FIELD}.labels", message=f"The label '{duplicate}' is there twice.")
     try:
         spec = class_output(metadata, outputs)
     except FaceterError as error:
@@ -128,8 +125,8 @@ def _output_problems(metadata: ModelMetadata, outputs: Sequence[TensorSpec]) -> 
 def _class_problems(metadata: ModelMetadata, spec: TensorSpec) -> Iterator[FieldProblem]:
     if not spec.shape:
         return
-    flat = len(spec.shape) >= 2 and all(size == 1 or not isinstance(size, int) for size in spec.shape[2:])
-    if not flat:
+    has_classes = len(spec.shape) >= 2 and all(size == 1 or not isinstance(size, int) for size in spec.shape[2:])
+    if not has_classes:
         message = f"The task {metadata.task} needs an output [N, classes], but '{spec.name}' is {_shape(spec)}."
         yield FieldProblem(field=f"{_FIELD}.output" if metadata.output else f"{_FIELD}.task", message=message)
         return

@@ -1,4 +1,4 @@
-"""Turns an image into a model's input, and boxes back into the image's pixels."""
+"""Converts an image to a model's input, and boxes from input pixels to image pixels."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,24 +12,24 @@ from faceter.vision.boxes import FloatArray
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies within a model's input: input = image · scale + offset, per axis.
+    """Position of an image within a model's input: input = image · scale + offset, per axis.
 
-    Positions are in pixels with the left top corner of the left top pixel at 0, x before y.
+    Coordinates are in pixels, x before y; 0 is the left top corner of the left top pixel.
     """
 
     scale: tuple[float, float]
-    """Input pixels per image pixel, in x and in y."""
+    """Input pixels per image pixel in x and y."""
     offset: tuple[float, float]
-    """Where the image's left top corner lies in the input, pixels; negative where the image was cropped."""
+    """The image's left top corner in the input, pixels; negative if the image was cropped."""
     image: tuple[int, int]
     """Width and height of the image, pixels."""
 
-    def to_image(self, boxes: FloatArray, *, clip: bool = True) -> FloatArray:
+    def to_image_pixels(self, boxes: FloatArray, *, clip: bool = True) -> FloatArray:
         """Map boxes from input pixels to image pixels.
 
         Args:
             boxes: float [n, 4]: left, top, right, bottom in input pixels.
-            clip: Whether to cut them off at the image's edges.
+            clip: Whether to clip them to the image.
 
         Returns:
             float32 [n, 4] in image pixels.
@@ -42,18 +42,17 @@ class Placement:
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> tuple[FloatArray, Placement]:
-    """Make a model's input from an image.
+    """Convert an image to a model's input.
 
-    Resizing is Pillow's bilinear filter, whose support widens when it shrinks, so that it averages over what it
-    shrinks (antialias). An image that has the size already keeps its pixels. Every value is exactly the float32
-    nearest to (pixel · scale − mean) / std.
+    Resizing uses Pillow's bilinear filter with antialiasing (its support grows when it shrinks an image). An image that
+    already has the size keeps its pixels. Every value is the float32 nearest to (pixel · scale − mean) / std.
 
     Args:
-        image: An image of mode RGB, as ``open_image`` gives it.
-        preprocessing: Size, resize rule, channels and numbers.
+        image: An image of mode RGB, as from ``open_rgb_image``.
+        preprocessing: Size, resize rule, channels and normalization.
 
     Returns:
-        float32 [C, H, W], and where the image lies in it.
+        float32 [C, H, W], and the position of the image in it.
     """
     if preprocessing.channel_order is ChannelOrder.GRAY:
         image = image.convert("L")
@@ -94,10 +93,10 @@ def _resize(image: Image.Image, preprocessing: Preprocessing) -> tuple[Image.Ima
 
 
 def _crop(image: Image.Image, size: tuple[int, int], scale: float) -> tuple[Image.Image, Placement]:
-    """Resize only the part that stays, so that an image of extreme proportions never grows to its scaled size."""
-    part = [min(side / scale, whole) for side, whole in zip(size, image.size, strict=True)]
-    start = [(whole - kept) / 2 for whole, kept in zip(image.size, part, strict=True)]
-    box = (start[0], start[1], min(start[0] + part[0], image.width), min(start[1] + part[1], image.height))
+    """Resize only the visible part, so that an image of extreme aspect ratio is never scaled as a whole."""
+    visible = [min(side / scale, whole) for side, whole in zip(size, image.size, strict=True)]
+    start = [(whole - side) / 2 for whole, side in zip(image.size, visible, strict=True)]
+    box = (start[0], start[1], min(start[0] + visible[0], image.width), min(start[1] + visible[1], image.height))
     resized = image.resize(size, Image.Resampling.BILINEAR, box=box)
     return resized, Placement((scale, scale), (-start[0] * scale, -start[1] * scale), image.size)
 

@@ -1,4 +1,4 @@
-"""A real server for the tests of the front end: uvicorn in a thread, on a real Valkey."""
+"""A real server for the API tests: uvicorn in a thread, on a real Valkey."""
 
 import shutil
 import threading
@@ -20,7 +20,7 @@ StartServer = Callable[[Settings], httpx.Client]
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """Serve an application on a free port for the length of the block; yields its address."""
+    """Serve an application on a free port during the block; yields its address."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2
     )
@@ -38,13 +38,13 @@ def serving(app: FastAPI) -> Iterator[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_logs() -> None:
-    """Log without colours and frames' variables, which take seconds for each traceback."""
+    """Log without colours and local variables, which take seconds for each traceback."""
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
 
 
 @pytest.fixture
 def start_server() -> Iterator[StartServer]:
-    """Starts the API with some settings and returns a client of it."""
+    """Function that starts the API with settings and returns a client."""
     with ExitStack() as stack:
 
         def start(settings: Settings) -> httpx.Client:
@@ -56,9 +56,9 @@ def start_server() -> Iterator[StartServer]:
 
 @pytest.fixture(scope="package")
 def shared_settings(valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of the one server that most tests share, with a database of its own.
+    """Settings of the server that most tests share, with a separate database.
 
-    Its reaper goes by its own limits, and would look after the jobs of tests that set others.
+    Its reaper uses these limits, and would interfere with the jobs of tests with other limits.
     """
     url = f"unix://{valkey_server.unix_socket_path}?db=1"
     return Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("data"), redis_url=url)
@@ -79,7 +79,7 @@ def shared_api(shared_app: FastAPI) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def settings(shared_settings: Settings, redis_url: str) -> Settings:
-    """Settings of a service with nothing in it: an empty Valkey and an empty data directory."""
+    """Settings of an empty service: an empty Valkey and an empty data directory."""
     assert shared_settings.redis_url == f"{redis_url}?db=1"
     shutil.rmtree(shared_settings.data_dir, ignore_errors=True)
     return shared_settings
@@ -87,12 +87,12 @@ def settings(shared_settings: Settings, redis_url: str) -> Settings:
 
 @pytest.fixture
 def api(settings: Settings, shared_app: FastAPI, shared_api: httpx.Client) -> httpx.Client:
-    """A client of an API with nothing in it and no worker."""
-    shared_app.state.services.sessions.close()
+    """A client of an empty API without a worker."""
+    shared_app.state.core.sessions.close()
     return shared_api
 
 
-def _everything(api: httpx.Client, settings: Settings) -> tuple[object, ...]:
+def _state(api: httpx.Client, settings: Settings) -> tuple[object, ...]:
     names = ("models", "datasets", "evaluations", "explanations", "analyses", "translators", "jobs")
     lists = [api.get(f"/v1/{name}?limit=100").json() for name in names]
     folder = settings.data_dir / "blobs"
@@ -102,12 +102,12 @@ def _everything(api: httpx.Client, settings: Settings) -> tuple[object, ...]:
 
 @pytest.fixture
 def unchanged(api: httpx.Client, settings: Settings) -> Callable[[], AbstractContextManager[None]]:
-    """Makes a context that fails if lists or stored files are others after it than before."""
+    """Context manager that fails if lists or stored files change in its block."""
 
     @contextmanager
     def watch() -> Iterator[None]:
-        before = _everything(api, settings)
+        before = _state(api, settings)
         yield
-        assert _everything(api, settings) == before
+        assert _state(api, settings) == before
 
     return watch

@@ -1,4 +1,4 @@
-"""Small uploads, and the files that make them."""
+"""Small files, and their upload."""
 
 import io
 import json
@@ -32,14 +32,14 @@ def image(seed: int = 0, size: tuple[int, int] = (12, 10), form: str = "PNG") ->
 def archive(entries: Mapping[str, bytes]) -> bytes:
     """Return a zip of these files."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as made:
+    with zipfile.ZipFile(file, "w") as zip_file:
         for name, content in entries.items():
-            made.writestr(name, content)
+            zip_file.writestr(name, content)
     return file.getvalue()
 
 
 def images(classes: list[str] | None = None, each: int = 2) -> bytes:
-    """Return an `images` dataset: some images of each class, or none in folders."""
+    """Return an `images` dataset: some images of each class, or without folders."""
     folders = [f"{name}/" for name in classes] if classes else [""]
     return archive({f"{folder}{i}.png": image(i) for folder in folders for i in range(each)})
 
@@ -64,7 +64,7 @@ def post_model(
     name: str | None = "tiny",
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
-    """Upload a model; `classifier()` with `METADATA` if nothing else is said."""
+    """Upload a model; by default `classifier()` with `METADATA`."""
     fields = {} if name is None else {"name": name}
     if metadata is not None:
         fields["metadata"] = metadata if isinstance(metadata, str) else json.dumps(metadata)
@@ -73,7 +73,7 @@ def post_model(
 
 
 def add_model(api: httpx.Client, content: bytes | None = None, **fields: Any) -> dict[str, Any]:
-    """Upload a model that is taken, and return it."""
+    """Upload a valid model, and return it."""
     response = post_model(api, content, **fields)
     assert response.status_code == 201, response.text
     model: dict[str, Any] = response.json()
@@ -86,7 +86,7 @@ def post_dataset(api: httpx.Client, content: bytes, kind: str = "images", **fiel
 
 
 def add_dataset(api: httpx.Client, content: bytes, kind: str = "images", **fields: str) -> dict[str, Any]:
-    """Upload a dataset that is taken, and return it."""
+    """Upload a valid dataset, and return it."""
     response = post_dataset(api, content, kind, **fields)
     assert response.status_code == 201, response.text
     dataset: dict[str, Any] = response.json()
@@ -94,7 +94,7 @@ def add_dataset(api: httpx.Client, content: bytes, kind: str = "images", **field
 
 
 def npz(**arrays: Any) -> bytes:
-    """Return arrays as the file that numpy makes of them."""
+    """Return arrays as an `.npz` file."""
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()

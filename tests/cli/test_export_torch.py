@@ -91,7 +91,7 @@ def test_several_outputs_are_numbered() -> None:
     assert [output.name for output in model.graph.output] == ["output_0", "output_1"]
 
 
-def test_a_module_in_training_mode_is_exported_as_for_evaluation() -> None:
+def test_a_module_in_training_mode_is_exported_in_evaluation_mode() -> None:
     module = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Dropout(0.5)).train()
     assert [node.op_type for node in export(module, (1, 1, 4, 4)).graph.node] == ["Conv", "BatchNormalization"]
 
@@ -104,7 +104,7 @@ def test_a_module_in_training_mode_is_exported_as_for_evaluation() -> None:
         (Residual(), (1, 4, 8, 8), r"does not take an input of shape \(2, 4, 8, 8\)"),
     ],
 )
-def test_what_cannot_be_exported_is_said(module: nn.Module, shape: tuple[int, ...], words: str) -> None:
+def test_modules_that_cannot_be_exported_are_refused(module: nn.Module, shape: tuple[int, ...], words: str) -> None:
     with pytest.raises(ExportError, match=words):
         export(module, shape)
 
@@ -117,19 +117,19 @@ def test_what_cannot_be_exported_is_said(module: nn.Module, shape: tuple[int, ..
         ("no_such_module:x", "'no_such_module' cannot be imported"),
         ("torch.nn:NoSuchLayer", "has no 'NoSuchLayer'"),
         ("sys:path", "is a list, neither"),
-        ("builtins:dict", "gave a dict, not a torch"),
+        ("builtins:dict", "returned a dict, not a torch"),
     ],
 )
-def test_a_target_that_leads_nowhere_is_said(target: str, words: str) -> None:
+def test_an_invalid_target_is_refused(target: str, words: str) -> None:
     with pytest.raises(ExportError, match=words):
         load(target)
 
 
-def test_a_module_or_what_makes_one_is_loaded() -> None:
+def test_a_module_or_its_factory_is_loaded() -> None:
     assert isinstance(load("torch.nn:Identity"), nn.Identity)
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"gone/model\.onnx cannot be written: No such file or directory"):
         export_file("torch.nn:ReLU", (1, 3), tmp_path / "gone" / "model.onnx")
     (tmp_path / "model.onnx").mkdir()

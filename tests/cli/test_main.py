@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from faceter.contracts.settings import Settings
-from faceter.processes.supervisor import masked
+from faceter.processes.addresses import mask_password
 
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("FACETER_")}
 
@@ -41,7 +41,7 @@ def test_settings_lists_every_setting_with_its_value_and_meaning(tmp_path: Path)
         "variable": "FACETER_PORT",
         "value": 8000,
         "source": "default",
-        "description": "Port the API listens on; 0 takes a free one.",
+        "description": "Port on which the API listens; 0 selects a free one.",
     }
     assert all(row["description"] for row in rows.values())
     text = _faceter("settings", cwd=tmp_path).stdout
@@ -49,7 +49,7 @@ def test_settings_lists_every_setting_with_its_value_and_meaning(tmp_path: Path)
         assert row["variable"] in text
 
 
-def test_settings_says_where_each_came_from_and_the_environment_wins(tmp_path: Path) -> None:
+def test_settings_reports_sources_and_the_environment_takes_precedence(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("FACETER_PORT=1234\nFACETER_MAX_BATCH=7\n")
     rows = _settings(tmp_path, FACETER_PORT="4321", FACETER_LOG_LEVEL="debug")
     told = {name: (rows[name]["value"], rows[name]["source"]) for name in ("port", "max_batch", "log_level", "host")}
@@ -61,7 +61,7 @@ def test_settings_says_where_each_came_from_and_the_environment_wins(tmp_path: P
     }
 
 
-def test_settings_shows_what_stands_in_for_an_unset_address(tmp_path: Path) -> None:
+def test_settings_shows_the_resolved_value_of_an_unset_address(tmp_path: Path) -> None:
     rows = _settings(tmp_path, FACETER_REDIS_URL="")
     assert rows["redis_url"]["value"].startswith("unix://")
     assert rows["redis_url"]["source"] == "default"
@@ -84,8 +84,8 @@ def test_settings_shows_no_password(tmp_path: Path) -> None:
         ("redis://host?db=1&password=secret", "redis://host?db=1&password=***"),
     ],
 )
-def test_masked_hides_the_password_and_nothing_else(url: str, shown: str) -> None:
-    assert masked(url) == shown
+def test_mask_password_hides_the_password_and_nothing_else(url: str, shown: str) -> None:
+    assert mask_password(url) == shown
 
 
 def test_a_bad_setting_is_named(tmp_path: Path) -> None:
@@ -102,19 +102,19 @@ def test_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["up", "api", "worker", "health", "settings", "export-torch"])
-def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:
+def test_every_command_has_help(tmp_path: Path, command: str) -> None:
     done = _faceter(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "Usage:" in done.stdout
 
 
-def test_health_of_nothing_is_failure(tmp_path: Path) -> None:
+def test_health_without_an_api_fails(tmp_path: Path) -> None:
     done = _faceter("health", "--port", "1", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "http://127.0.0.1:1 does not answer\n")
+    assert (done.returncode, done.stdout) == (1, "http://127.0.0.1:1 does not respond\n")
 
 
 @pytest.mark.parametrize("shape", ["", "a,b", "1,0,8,8", "1;2"])
-def test_export_torch_wants_a_shape(tmp_path: Path, shape: str) -> None:
+def test_export_torch_requires_a_shape(tmp_path: Path, shape: str) -> None:
     done = _faceter("export-torch", "models:Network", "--input-shape", shape, cwd=tmp_path)
     assert done.returncode == 2
     assert "1,3,32,32" in done.stderr

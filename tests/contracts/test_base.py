@@ -1,8 +1,12 @@
+"""Names, ids, times and pages of all contracts."""
+
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import ValidationError
 
-from faceter.contracts.base import check_name, derived_id, new_id
+from faceter.contracts.base import Contract, Page, StoredFile, Timestamp, check_name, derived_id, new_id, utc_now
 
 
 @pytest.mark.parametrize(
@@ -22,14 +26,71 @@ def test_names_of_every_script_are_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 201, "a\0b", "a\nb", "a\tb", "\u202egpj.exe", "\ud800"])
-def test_names_nobody_can_read_are_refused(name: str) -> None:
+def test_unprintable_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="printable"):
         check_name(name)
 
 
-def test_an_id_that_follows_from_something_is_the_same_each_time_and_looks_like_any_other() -> None:
-    made = derived_id("dts", "one", "two")
-    assert made == derived_id("dts", "one", "two")
-    assert re.fullmatch(r"dts_[0-9a-z]{20}", made)
-    assert len(made) == len(new_id("dts"))
-    assert len({made, derived_id("dts", "two", "one"), derived_id("dts", "onetwo"), derived_id("dts", "one")}) == 4
+def test_a_derived_id_is_deterministic_and_looks_like_any_other() -> None:
+    derived = derived_id("dts", "one", "two")
+    assert derived == derived_id("dts", "one", "two")
+    assert re.fullmatch(r"dts_[0-9a-z]{20}", derived)
+    assert len(derived) == len(new_id("dts"))
+    assert len({derived, derived_id("dts", "two", "one"), derived_id("dts", "onetwo"), derived_id("dts", "one")}) == 4
+
+
+def test_ids_are_random_and_readable() -> None:
+    ids = [new_id("mdl") for _ in range(200)]
+    assert len(set(ids)) == 200
+    assert all(re.fullmatch("mdl_[0-9a-hjkmnp-tv-z]{20}", id) for id in ids), "no i, l, o or u, which are misread"
+
+
+class Moment(Contract):
+    """Has a time."""
+
+    at: Timestamp
+    """The time."""
+
+
+@pytest.mark.parametrize("text", ["2026-11-25T09:30:00Z", "2026-11-25T10:30:00+01:00", "2026-11-25T09:30:00"])
+def test_times_are_in_utc(text: str) -> None:
+    """A time without a zone is taken for UTC."""
+    moment = Moment.model_validate({"at": text})
+    assert moment.at == datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
+    assert moment.model_dump_json() == '{"at":"2026-11-25T09:30:00Z"}'
+
+
+def test_now_is_in_utc() -> None:
+    assert utc_now().utcoffset() == timedelta(0)
+    assert abs(utc_now() - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("sha256", ["", "a" * 63, "a" * 65, "A" * 64, "g" * 64, "a" * 64 + "\n"])
+def test_names_of_blobs_are_sha_256_in_lower_case(sha256: str) -> None:
+    fields = {"bytes": 1, "media_type": "image/png"}
+    assert StoredFile.model_validate({**fields, "sha256": "a" * 64}).sha256 == "a" * 64
+    with pytest.raises(ValidationError, match="pattern"):
+        StoredFile.model_validate({**fields, "sha256": sha256})
+
+
+def test_a_page_checks_its_items() -> None:
+    item = {"at": "2026-11-25T09:30:00Z"}
+    page = Page[Moment].model_validate({"items": [item, item], "next_cursor": "abc"})
+    assert [type(moment) for moment in page.items] == [Moment, Moment]
+    assert Page[Moment].model_validate_json(page.model_dump_json()) == page
+    assert Page[Moment](items=[]).next_cursor is None
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Page[Moment].model_validate({"items": [{**item, "zone": "UTC"}]})
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Page[Moment].model_validate({"items": [], "total": 0})
+
+
+def test_pages_of_different_records_have_different_schema_names() -> None:
+    assert Page[Moment].__name__ != Page[StoredFile].__name__
+
+
+def test_subclasses_keep_the_strictness() -> None:
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Moment.model_validate({"at": "2026-11-25T09:30:00Z", "on": 1})
+    with pytest.raises(ValidationError, match="frozen"):
+        Moment(at=utc_now()).at = utc_now()  # type: ignore[misc]

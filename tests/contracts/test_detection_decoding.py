@@ -1,9 +1,11 @@
+"""Contradictions in the description of a detector's head are refused."""
+
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from faceter.contracts.models import DetectionDecoding
+from faceter.contracts.detection import DetectionDecoding
 
 GRID: dict[str, Any] = {"head": "grid", "boxes": "out"}
 DIRECT: dict[str, Any] = {"head": "direct", "boxes": "out"}
@@ -31,9 +33,16 @@ def test_it_survives_json() -> None:
         ({**DIRECT, "strides": [8]}, "strides are for a grid head"),
         ({**GRID, "strides": [8], "anchors_per_cell": 3}, "one candidate per cell"),
         ({**DIRECT, "anchors_per_cell": 3}, "neither anchors"),
+        ({**DIRECT, "anchors": [[0.1, 0.2]]}, "neither anchors"),
+        ({**GRID, "boxes": ["a", "b"], "strides": [8, 16]}, "several outputs"),
+        ({**GRID, "boxes": ["a", "b"], "classes": "c"}, "several outputs"),
+        ({**GRID, "scores": ["a", "b"]}, "scores names 2 outputs, but boxes names 1"),
         ({**GRID, "box_format": "corners"}, "corners is for a direct head"),
         ({**DIRECT, "box_format": "distances"}, "distances is for a grid head"),
         ({**GRID, "center_activation": "softmax"}, "cannot be softmax"),
+        ({**GRID, "size_activation": "softmax"}, "size_activation cannot be softmax"),
+        ({**GRID, "objectness_activation": "softmax"}, "objectness_activation cannot be softmax"),
+        ({"head": "anchors", "boxes": "out", "box_format": "distances"}, "distances is for a grid head"),
         ({"head": "anchors", "boxes": "out"}, "needs anchors"),
         ({"head": "anchors", "boxes": "out", "anchors": [[0.1, 0.2]]}, "needs anchors, each"),
         ({**GRID, "size_unit": "anchor"}, "needs 1 anchors"),
@@ -42,6 +51,9 @@ def test_it_survives_json() -> None:
         ({**GRID, "anchors": [[0.1, 0.2]]}, "only if size_unit is anchor"),
         ({**DIRECT, "classes": "c", "class_index_offset": 5}, "not in both"),
         ({**DIRECT, "classes": "c"}, "needs scores"),
+        ({**DIRECT, "class_index_offset": 5}, "needs scores"),
+        ({**GRID, "size_unit": "anchor", "strides": [8, 16], "anchors": [[0.1, 0.2]]}, "needs 2 anchors"),
+        ({**GRID, "size_unit": "anchor", "boxes": ["a", "b"], "anchors": [[0.1, 0.2]]}, "needs 2 anchors"),
         ({**DIRECT, "class_offset": None}, "objectness_offset is needed"),
         ({**DIRECT, "class_count": 3, "background_class": 3}, "not one of the 3"),
         ({**DIRECT, "score_threshold": 1.5}, "less than or equal to 1"),
@@ -52,3 +64,31 @@ def test_it_survives_json() -> None:
 def test_contradictions_are_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         DetectionDecoding(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {
+            **GRID,
+            "box_offset": 1,
+            "objectness_offset": 0,
+            "class_offset": 5,
+            "objectness_power": 0.6,
+            "class_power": 0.4,
+        },
+        {**GRID, "boxes": ["a", "b"], "size_unit": "anchor", "anchors_per_cell": 2, "anchors": [[0.1, 0.2]] * 4},
+        {**GRID, "strides": [8, 16, 32], "size_unit": "cell", "size_activation": "exp", "layout": "channels_last"},
+        {**GRID, "box_format": "distances", "center_shift": 0.5, "size_unit": "cell"},
+        {"head": "anchors", "boxes": "b", "scores": "s", "anchors": [[0.5, 0.5, 0.1, 0.2]], "background_class": 0},
+        {**DIRECT, "box_format": "corners", "box_units": "pixels", "class_activation": "softmax"},
+        {**DIRECT, "classes": "labels", "scores": "scores"},
+        {**DIRECT, "class_index_offset": 5, "class_offset": None, "objectness_offset": 4},
+    ],
+    ids=["FastestDet", "YOLOv5", "YOLOX", "FCOS", "SSD", "DETR", "torchvision", "YOLOv10"],
+)
+def test_well_known_heads_can_be_described(fields: dict[str, Any]) -> None:
+    decoding = DetectionDecoding(**fields)
+    assert DetectionDecoding.model_validate_json(decoding.model_dump_json()) == decoding
+    assert decoding.class_is_chosen is ("classes" in fields or "class_index_offset" in fields)
+    assert len(decoding.score_outputs) == len(decoding.box_outputs)

@@ -29,8 +29,8 @@ def test_what_json_can_say_is_read(value: object, ascii_only: bool, as_bytes: bo
         ("[" + "9" * 5000 + "]", "too many digits"),
         (b'{"a": "\xff"}', "byte 7 is not UTF-8"),
         (b'"\xed\xa0\x80"', "not UTF-8"),
-        ('{"\\ud800": 1}', "half a character"),
-        ('["\\uDFFF"]', "half a character"),
+        ('{"\\ud800": 1}', "unpaired surrogate"),
+        ('["\\uDFFF"]', "unpaired surrogate"),
     ],
 )
 def test_what_is_no_json_says_why_in_words_of_the_sender(text: str | bytes, words: str) -> None:

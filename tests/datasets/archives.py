@@ -37,7 +37,7 @@ def write_zip(path: Path, members: Mapping[str, bytes]) -> Path:
 
 
 def coco(**changes: Any) -> dict[str, Any]:
-    """Return annotations of two images of 40 × 30 pixels with three boxes of two categories, changed as told."""
+    """Return annotations of two images of 40 × 30 pixels with three boxes of two categories, changed as fractions."""
     return {
         "images": [
             {"id": 7, "file_name": "a.png", "width": 40, "height": 30},

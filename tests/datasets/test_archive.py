@@ -53,7 +53,7 @@ def test_members_come_out_as_they_went_in(tmp_path: Path, method: int) -> None:
         assert archive.names == ["a.txt", "b/1.bin", "b/2.bin"]
         assert "a.txt" in archive
         assert len(archive) == 3
-        assert archive.notes == []
+        assert archive.warnings == []
         for name, content in members.items():
             assert archive.size(name) == len(content)
             assert archive.read(name, max_bytes=1 << 30) == content
@@ -75,15 +75,15 @@ def test_many_threads_may_read(tmp_path: Path) -> None:
             assert content == members[name]
 
 
-def test_what_file_managers_leave_behind_is_passed_over_and_said(tmp_path: Path) -> None:
+def test_what_file_managers_leave_behind_is_ignored_with_a_warning(tmp_path: Path) -> None:
     members = ["cat/1.jpg", "__MACOSX/cat/._1.jpg", "cat/.DS_Store", ".git/config", "dog/Thumbs.db", "desktop.ini"]
     with opened(tmp_path, zip_bytes(dict.fromkeys(members, b"x"))) as archive:
         assert archive.names == ["cat/1.jpg"]
-        assert archive.notes == [
-            "passed over: Thumbs.db (1)",
-            "passed over: __MACOSX (1)",
-            "passed over: desktop.ini (1)",
-            "passed over: hidden files (2)",
+        assert archive.warnings == [
+            "ignored: Thumbs.db (1)",
+            "ignored: __MACOSX (1)",
+            "ignored: desktop.ini (1)",
+            "ignored: hidden files (2)",
         ]
 
 
@@ -108,7 +108,7 @@ def test_something_before_the_archive_is_harmless(tmp_path: Path) -> None:
         (zip_bytes({"folder/": b""}), "no files"),
         (zip_bytes({".DS_Store": b"x"}), "no files"),
     ],
-    ids=["empty", "text", "header-only", "cut-off", "empty-zip", "folder-only", "litter-only"],
+    ids=["empty", "text", "header-only", "cut-off", "empty-zip", "folder-only", "system_file-only"],
 )
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     refused(tmp_path, content, ProblemKind.INVALID_ARCHIVE, words)
@@ -135,9 +135,9 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str, words:
     refused(tmp_path, zip_bytes({"ok.jpg": b"x", name: b"x"}), ProblemKind.UNSAFE_ARCHIVE, words)
 
 
-@pytest.mark.parametrize("litter", ["__MACOSX/../../x", ".hidden/../../../x"])
-def test_names_are_checked_before_they_are_passed_over(tmp_path: Path, litter: str) -> None:
-    refused(tmp_path, zip_bytes({"ok.jpg": b"x", litter: b"x"}), ProblemKind.UNSAFE_ARCHIVE, "leads outside")
+@pytest.mark.parametrize("system_file", ["__MACOSX/../../x", ".hidden/../../../x"])
+def test_names_are_checked_before_they_are_ignored(tmp_path: Path, system_file: str) -> None:
+    refused(tmp_path, zip_bytes({"ok.jpg": b"x", system_file: b"x"}), ProblemKind.UNSAFE_ARCHIVE, "leads outside")
 
 
 @pytest.mark.parametrize(

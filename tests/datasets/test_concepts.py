@@ -17,7 +17,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.concepts import ConceptsDataset
-from faceter.datasets.kinds import check, open_dataset, open_inputs
+from faceter.datasets.kinds import open_inputs, verify_dataset
 from tests.datasets.archives import image, write_zip
 
 SETTINGS = Settings(_env_file=None)
@@ -62,7 +62,7 @@ def png(width: int, height: int, depth: int, color: int, rows: bytes) -> bytes:
 
 
 def members(names: Any = None, csv: str | bytes | None = CSV, **changes: bytes | None) -> dict[str, bytes]:
-    """Return the members of a small archive, changed as told; `object_a` is `labels/object/a.png`."""
+    """Return the members of a small archive, with changes; `object_a` is `labels/object/a.png`."""
     content = names if isinstance(names, bytes) else json.dumps(NAMES if names is None else names).encode()
     found: dict[str, bytes | None] = {
         "concepts.json": content,
@@ -82,25 +82,25 @@ def opened(path: Path, content: dict[str, bytes] | None = None, settings: Settin
     return ConceptsDataset.open(write_zip(path / "a.zip", members() if content is None else content), settings)
 
 
-def notes(path: Path, content: dict[str, bytes]) -> list[str]:
-    return check(write_zip(path / "a.zip", content), DatasetKind.CONCEPTS, SETTINGS).notes
+def warnings(path: Path, content: dict[str, bytes]) -> list[str]:
+    return verify_dataset(write_zip(path / "a.zip", content), DatasetKind.CONCEPTS, SETTINGS).warnings
 
 
 def refused(path: Path, content: dict[str, bytes], settings: Settings = SETTINGS) -> str:
     with pytest.raises(FaceterError) as caught:
-        check(write_zip(path / "a.zip", content), DatasetKind.CONCEPTS, settings)
+        verify_dataset(write_zip(path / "a.zip", content), DatasetKind.CONCEPTS, settings)
     assert caught.value.kind is ProblemKind.INVALID_DATASET, caught.value.detail
     return caught.value.detail
 
 
 def test_images_and_concepts_are_read(tmp_path: Path) -> None:
-    told: list[float] = []
+    fractions: list[float] = []
     path = write_zip(tmp_path / "a.zip", members())
-    summary = check(path, DatasetKind.CONCEPTS, SETTINGS, told.append)
-    assert (summary.samples, summary.concepts, summary.notes) == (2, NAMES, [])
+    summary = verify_dataset(path, DatasetKind.CONCEPTS, SETTINGS, fractions.append)
+    assert (summary.samples, summary.concepts, summary.warnings) == (2, NAMES, [])
     assert (summary.classes, summary.class_counts) == ([], {})
-    assert told == [0.5, 1.0]
-    with open_dataset(path, DatasetKind.CONCEPTS, SETTINGS) as data:
+    assert fractions == [0.5, 1.0]
+    with ConceptsDataset.open(path, SETTINGS) as data:
         assert data.names == ["images/a.png", "images/town/b.jpg"]
         assert data.categories == NAMES
         assert list(data.categories) == ["object", "part", "scene"]
@@ -127,7 +127,7 @@ def test_they_are_images_for_a_model(tmp_path: Path) -> None:
 def test_a_folder_around_everything_is_allowed(tmp_path: Path) -> None:
     with opened(tmp_path, {f"streets/{name}": content for name, content in members().items()}) as data:
         data.verify()
-        assert data.notes == []
+        assert data.warnings == []
         np.testing.assert_array_equal(data.label_maps(0), [A, WHEELS])
         assert data.image_concepts(0) == [4]
 
@@ -181,7 +181,7 @@ def test_a_category_may_be_of_pixels_and_of_images(tmp_path: Path) -> None:
         assert data.image_concepts(1) == [2, 5]
 
 
-def test_a_name_without_its_ending_goes_first(tmp_path: Path) -> None:
+def test_a_name_without_its_extension_goes_first(tmp_path: Path) -> None:
     content = {
         "concepts.json": b'{"scene": ["day", "dusk"]}',
         "image_labels.csv": b"image,category,concept\na.jpg,scene,day\na.jpg.png,scene,dusk\n",
@@ -204,15 +204,15 @@ def test_names_keep_parentheses_and_lose_blanks_around(tmp_path: Path) -> None:
         assert data.concept_names[:3] == ["sky (clear)", "road", "voiture é"]
 
 
-def test_what_is_not_known_is_passed_over_and_said(tmp_path: Path) -> None:
+def test_what_is_not_known_is_ignored_with_a_warning(tmp_path: Path) -> None:
     more = {"labels/object/gone.png": b"x", "labels/part/a.txt": b"x", "labels/a.png": b"x", "images/read.me": b"x"}
-    assert notes(tmp_path, {**members(), **more, "more/c.png": image()}) == [
-        "passed over, no labels of an image: 'labels/a.png', 'labels/object/gone.png', 'labels/part/a.txt'",
-        "passed over, not known: 'images/read.me', 'more/c.png'",
+    assert warnings(tmp_path, {**members(), **more, "more/c.png": image()}) == [
+        "ignored, no labels of an image: 'labels/a.png', 'labels/object/gone.png', 'labels/part/a.txt'",
+        "ignored, unknown: 'images/read.me', 'more/c.png'",
     ]
 
 
-def test_endings_in_upper_case(tmp_path: Path) -> None:
+def test_extensions_in_upper_case(tmp_path: Path) -> None:
     content = members(object_a=None)
     with opened(tmp_path, {**content, "labels/object/a.PNG": gray(A)}) as data:
         np.testing.assert_array_equal(data.label_maps(0)[0], A)
@@ -356,7 +356,7 @@ def test_archives_that_lack_something_are_refused(tmp_path: Path) -> None:
 
 def test_a_broken_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(FaceterError, match=r"'images/a\.png'") as caught:
-        check(write_zip(tmp_path / "a.zip", members(a=image()[:50])), DatasetKind.CONCEPTS, SETTINGS)
+        verify_dataset(write_zip(tmp_path / "a.zip", members(a=image()[:50])), DatasetKind.CONCEPTS, SETTINGS)
     assert caught.value.kind is ProblemKind.INVALID_IMAGE
 
 
@@ -380,11 +380,11 @@ def test_labels_are_bounded_as_images_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("file", "images", "dusk"), [("train.zip", 123, 21), ("val.zip", 51, 0)])
 def test_a_real_set_passes(shared_data: Path, file: str, images: int, dusk: int) -> None:
     path = shared_data / "camvid" / file
-    summary = check(path, DatasetKind.CONCEPTS, SETTINGS)
-    assert (summary.samples, summary.notes) == (images, [])
+    summary = verify_dataset(path, DatasetKind.CONCEPTS, SETTINGS)
+    assert (summary.samples, summary.warnings) == (images, [])
     assert summary.concepts["scene"] == ["day", "dusk"]
     assert summary.concepts["object"][:2] == ["sky", "building"]
-    with open_dataset(path, DatasetKind.CONCEPTS, SETTINGS) as data:
+    with ConceptsDataset.open(path, SETTINGS) as data:
         assert data.pixel_categories == ["object"]
         assert data.concept_names[11:] == ["day", "dusk"]
         scenes = [data.image_concepts(index) for index in range(len(data))]

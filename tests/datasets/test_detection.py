@@ -9,7 +9,8 @@ from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Preprocessing
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import check, open_dataset
+from faceter.datasets.detection import DetectionDataset
+from faceter.datasets.kinds import verify_dataset
 from tests.datasets.archives import coco, detection_members, image, write_zip
 
 SETTINGS = Settings(_env_file=None)
@@ -17,7 +18,7 @@ SETTINGS = Settings(_env_file=None)
 
 def refused(path: Path, members: dict[str, bytes], kind: ProblemKind = ProblemKind.INVALID_DATASET) -> str:
     with pytest.raises(FaceterError) as caught:
-        check(write_zip(path / "a.zip", members), DatasetKind.DETECTION, SETTINGS)
+        verify_dataset(write_zip(path / "a.zip", members), DatasetKind.DETECTION, SETTINGS)
     assert caught.value.kind is kind
     return caught.value.detail
 
@@ -28,12 +29,12 @@ def annotation(**changes: Any) -> dict[str, Any]:
 
 def test_images_and_boxes_are_read(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", detection_members())
-    summary = check(path, DatasetKind.DETECTION, SETTINGS)
+    summary = verify_dataset(path, DatasetKind.DETECTION, SETTINGS)
     assert summary.samples == 2
     assert summary.classes == ["cat", "sofa"]
     assert summary.class_counts == {"cat": 1, "sofa": 2}
-    assert summary.notes == []
-    with open_dataset(path, DatasetKind.DETECTION, SETTINGS) as dataset:
+    assert summary.warnings == []
+    with DetectionDataset.open(path, SETTINGS) as dataset:
         assert dataset.names == ["images/a.png", "images/b.png"]
         first, second = dataset.truths
         assert first.boxes.tolist() == [[1, 2, 11, 22], [0, 0, 40, 30]]
@@ -48,27 +49,27 @@ def test_images_and_boxes_are_read(tmp_path: Path) -> None:
 
 def test_a_folder_around_everything_is_allowed(tmp_path: Path) -> None:
     members = {f"indoor/{name}": content for name, content in detection_members().items()}
-    assert check(write_zip(tmp_path / "a.zip", members), DatasetKind.DETECTION, SETTINGS).samples == 2
+    assert verify_dataset(write_zip(tmp_path / "a.zip", members), DatasetKind.DETECTION, SETTINGS).samples == 2
 
 
-def test_a_image_without_boxes_is_allowed(tmp_path: Path) -> None:
+def test_an_image_without_boxes_is_allowed(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", detection_members(coco(annotations=[annotation()])))
-    with open_dataset(path, DatasetKind.DETECTION, SETTINGS) as dataset:
+    with DetectionDataset.open(path, SETTINGS) as dataset:
         assert dataset.truths[1].boxes.shape == (0, 4)
 
 
-def test_what_is_not_annotated_is_passed_over_and_said(tmp_path: Path) -> None:
+def test_what_is_not_annotated_is_ignored_with_a_warning(tmp_path: Path) -> None:
     members = {**detection_members(), "images/c.png": image(), "notes.txt": b"x"}
-    assert check(write_zip(tmp_path / "a.zip", members), DatasetKind.DETECTION, SETTINGS).notes == [
-        "passed over, not in annotations.json: 'images/c.png'",
-        "passed over, not images: 'notes.txt'",
+    assert verify_dataset(write_zip(tmp_path / "a.zip", members), DatasetKind.DETECTION, SETTINGS).warnings == [
+        "ignored, not in annotations.json: 'images/c.png'",
+        "ignored, not images: 'notes.txt'",
     ]
 
 
 @pytest.mark.parametrize("bbox", [[-2, -2, 42, 32], [0, 0, 42, 32], [39, 29, 3, 3]])
 def test_a_box_may_reach_two_pixels_beyond(tmp_path: Path, bbox: list[float]) -> None:
     members = detection_members(coco(annotations=[annotation(bbox=bbox)]))
-    assert check(write_zip(tmp_path / "a.zip", members), DatasetKind.DETECTION, SETTINGS).samples == 2
+    assert verify_dataset(write_zip(tmp_path / "a.zip", members), DatasetKind.DETECTION, SETTINGS).samples == 2
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
 
 
 def test_classes_are_found_among_the_models_labels(tmp_path: Path) -> None:
-    with open_dataset(write_zip(tmp_path / "a.zip", detection_members()), DatasetKind.DETECTION, SETTINGS) as dataset:
+    with DetectionDataset.open(write_zip(tmp_path / "a.zip", detection_members()), SETTINGS) as dataset:
         assert dataset.labels_for(None) == [0, 1]
         assert dataset.labels_for(["sofa", "x", "cat"]) == [2, 0]
         assert dataset.labels_for(["Cat", "couch"]) == [0, 1]
@@ -170,13 +171,13 @@ def test_classes_are_found_among_the_models_labels(tmp_path: Path) -> None:
 
 def test_a_class_without_boxes_need_not_be_among_the_labels(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", detection_members(coco(annotations=[annotation()])))
-    with open_dataset(path, DatasetKind.DETECTION, SETTINGS) as dataset:
+    with DetectionDataset.open(path, SETTINGS) as dataset:
         assert dataset.labels_for(["cat"]) == [0, -1]
 
 
 def test_the_names_of_pascal_voc_are_those_of_coco(shared_data: Path) -> None:
     coco_names = ["airplane", "couch", "dining_table", "motorcycle", "potted-plant", "tv"]
-    with open_dataset(shared_data / "detection" / "indoor.zip", DatasetKind.DETECTION, SETTINGS) as dataset:
+    with DetectionDataset.open(shared_data / "detection" / "indoor.zip", SETTINGS) as dataset:
         others = [name for name in dataset.classes if name not in VOC]
         numbers = dataset.labels_for([*others, *coco_names])
         found = {name: coco_names[numbers[i] - len(others)] for i, name in enumerate(dataset.classes) if name in VOC}
@@ -194,7 +195,7 @@ VOC = {
 
 
 def test_a_real_set_passes(shared_data: Path) -> None:
-    summary = check(shared_data / "detection" / "indoor.zip", DatasetKind.DETECTION, SETTINGS)
+    summary = verify_dataset(shared_data / "detection" / "indoor.zip", DatasetKind.DETECTION, SETTINGS)
     assert summary.samples == 42
     assert len(summary.classes) == 80
     assert sum(summary.class_counts.values()) == 186
@@ -203,6 +204,6 @@ def test_a_real_set_passes(shared_data: Path) -> None:
 
 def test_boxes_are_float64_so_that_nothing_is_rounded(tmp_path: Path) -> None:
     members = detection_members(json.dumps(coco(annotations=[annotation(bbox=[0.1, 0.2, 0.3, 0.4])])).encode())
-    with open_dataset(write_zip(tmp_path / "a.zip", members), DatasetKind.DETECTION, SETTINGS) as dataset:
+    with DetectionDataset.open(write_zip(tmp_path / "a.zip", members), SETTINGS) as dataset:
         assert dataset.truths[0].boxes.dtype == np.float64
         np.testing.assert_array_equal(dataset.truths[0].boxes, [[0.1, 0.2, 0.1 + 0.3, 0.2 + 0.4]])

@@ -7,8 +7,8 @@ from PIL import Image
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
-from faceter.datasets.domains import DOMAINS
-from faceter.datasets.kinds import check, open_dataset, open_inputs
+from faceter.datasets.domains import DOMAINS, DomainsDataset
+from faceter.datasets.kinds import open_inputs, verify_dataset
 from tests.datasets.archives import image, write_zip
 
 SETTINGS = Settings(_env_file=None)
@@ -36,22 +36,22 @@ def refused(
     path: Path, members: dict[str, bytes], kind: ProblemKind = ProblemKind.INVALID_DATASET, *, paired: bool = False
 ) -> str:
     with pytest.raises(FaceterError) as caught:
-        check(write_zip(path / "a.zip", members), KIND, SETTINGS, paired=paired)
+        verify_dataset(write_zip(path / "a.zip", members), KIND, SETTINGS, paired=paired)
     assert caught.value.kind is kind
     return caught.value.detail
 
 
 def pairs_of(path: Path) -> list[tuple[str, str]]:
-    with open_dataset(path, KIND, SETTINGS) as dataset:
+    with DomainsDataset.open(path, SETTINGS) as dataset:
         return [(dataset.names_a[a], dataset.names_b[b]) for a, b in dataset.pairs()]
 
 
 def test_two_domains(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", UNPAIRED)
-    summary = check(path, KIND, SETTINGS)
+    summary = verify_dataset(path, KIND, SETTINGS)
     assert (summary.samples, summary.classes, summary.class_counts) == (5, ["A", "B"], {"A": 2, "B": 3})
-    assert (summary.concepts, summary.notes) == ({}, [])
-    with open_dataset(path, KIND, SETTINGS) as dataset:
+    assert (summary.concepts, summary.warnings) == ({}, [])
+    with DomainsDataset.open(path, SETTINGS) as dataset:
         assert dataset.names_a == ["A/2.png", "A/day/1.jpg"]
         assert dataset.names_b == ["B/1.png", "B/2.png", "B/3.png"]
         assert dataset.names == dataset.names_a + dataset.names_b
@@ -71,21 +71,21 @@ def test_images_are_upright_and_rgb(tmp_path: Path) -> None:
     exif[0x0112] = 6
     turned.save(tmp_path / "turned.jpg", exif=exif)
     members = {**TWO, "A/1.jpg": (tmp_path / "turned.jpg").read_bytes()}
-    with open_dataset(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS) as dataset:
+    with DomainsDataset.open(write_zip(tmp_path / "a.zip", members), SETTINGS) as dataset:
         image = dataset.image("A", 0)
     assert (image.mode, image.size) == ("RGB", (30, 40))
 
 
 @pytest.mark.parametrize("prefix", ["streets/", "a/b/", "A/"])
-def test_folders_around_everything_are_passed_over(tmp_path: Path, prefix: str) -> None:
+def test_folders_around_everything_are_ignored(tmp_path: Path, prefix: str) -> None:
     path = write_zip(tmp_path / "a.zip", {prefix + name: content for name, content in PAIRED.items()})
-    assert check(path, KIND, SETTINGS, paired=True).class_counts == {"A": 3, "B": 3}
+    assert verify_dataset(path, KIND, SETTINGS, paired=True).class_counts == {"A": 3, "B": 3}
     assert len(pairs_of(path)) == 3
 
 
-def test_pairs_have_the_same_path_whatever_the_ending(tmp_path: Path) -> None:
+def test_pairs_have_the_same_path_whatever_the_extension(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", PAIRED)
-    assert check(path, KIND, SETTINGS, paired=True).samples == 6
+    assert verify_dataset(path, KIND, SETTINGS, paired=True).samples == 6
     assert pairs_of(path) == [
         ("A/day/x.png", "B/day/x.png"),
         ("A/x-1.png", "B/x-1.webp"),
@@ -99,23 +99,23 @@ def test_some_images_are_in_no_pair(tmp_path: Path) -> None:
     assert pairs_of(path) == [("A/day/x.png", "B/day/x.png")]
 
 
-def test_only_the_last_ending_is_left_out_of_a_name(tmp_path: Path) -> None:
+def test_only_the_last_extension_is_left_out_of_a_name(tmp_path: Path) -> None:
     members = {"A/a.v1.png": image(), "A/a.v2.png": image(), "B/a.v2.jpg": image(), "B/a.v1.jpg": image()}
     path = write_zip(tmp_path / "a.zip", members)
-    assert check(path, KIND, SETTINGS, paired=True).samples == 4
+    assert verify_dataset(path, KIND, SETTINGS, paired=True).samples == 4
     assert pairs_of(path) == [("A/a.v1.png", "B/a.v1.jpg"), ("A/a.v2.png", "B/a.v2.jpg")]
 
 
-def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
+def test_ignored_files_are_in_the_warnings(tmp_path: Path) -> None:
     members = {**TWO, "README.txt": b"hello", "A/list.csv": b"1", "C/x.txt": b"x", "__MACOSX/A/._1.png": b"x"}
-    assert check(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS).notes == [
-        "passed over: __MACOSX (1)",
-        "passed over, not images: 'A/list.csv', 'C/x.txt', 'README.txt'",
+    assert verify_dataset(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS).warnings == [
+        "ignored: __MACOSX (1)",
+        "ignored, not images: 'A/list.csv', 'C/x.txt', 'README.txt'",
     ]
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "words"),
     [
         (["A/1.png", "A/2.png"], "There are no images in B/: they lie in 'A/'. Put"),
         (["B/x/1.png", "B/x/2.png"], "There are no images in A/: they lie in 'B/x/'. Put"),
@@ -133,8 +133,8 @@ def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
         (["A/x.txt", "B/x.txt"], "holds no images (.jpg, .png, .webp, .gif, .bmp, .tif), only 'A/x.txt', 'B/x.txt'."),
     ],
 )
-def test_other_folders_are_refused(tmp_path: Path, names: list[str], said: str) -> None:
-    assert said in refused(tmp_path, {name: image() for name in names})
+def test_other_folders_are_refused(tmp_path: Path, names: list[str], words: str) -> None:
+    assert words in refused(tmp_path, {name: image() for name in names})
 
 
 def test_names_without_a_partner_are_listed(tmp_path: Path) -> None:
@@ -148,15 +148,15 @@ def test_names_without_a_partner_are_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_pairs_are_of_two(tmp_path: Path, domain: str) -> None:
     members = {**PAIRED, f"{domain}/day/x.gif": image(format_="GIF")}
-    assert check(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS).samples == 7
+    assert verify_dataset(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS).samples == 7
     detail = refused(tmp_path, members, paired=True)
-    assert f"Images of {domain} have the same name but for the ending: '{domain}/day/x.gif', " in detail
+    assert f"Images of {domain} have the same name but for the extension: '{domain}/day/x.gif', " in detail
     assert f"'{domain}/day/x.png'." in detail
 
 
 def test_images_of_a_pair_are_of_one_size(tmp_path: Path) -> None:
     members = {**PAIRED, "B/x.jpg": image(size=(30, 40), format_="JPEG")}
-    assert check(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS).samples == 6
+    assert verify_dataset(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS).samples == 6
     detail = refused(tmp_path, members, paired=True)
     assert "'A/x.png' is 40 × 30 pixels, but 'B/x.jpg', the other of its pair, is 30 × 40 (upright)." in detail
 
@@ -164,7 +164,7 @@ def test_images_of_a_pair_are_of_one_size(tmp_path: Path) -> None:
 def test_images_that_are_no_pair_may_differ_in_size(tmp_path: Path) -> None:
     members = PAIRED | {f"{domain}/x.png": image(size=(9, 9)) for domain in DOMAINS}
     del members["B/x.jpg"]
-    assert check(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS, paired=True).samples == 6
+    assert verify_dataset(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS, paired=True).samples == 6
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -175,7 +175,7 @@ def test_a_broken_image_is_named(tmp_path: Path, domain: str) -> None:
 
 def test_progress_goes_up_to_one(tmp_path: Path) -> None:
     seen: list[float] = []
-    check(write_zip(tmp_path / "a.zip", UNPAIRED), KIND, SETTINGS, seen.append)
+    verify_dataset(write_zip(tmp_path / "a.zip", UNPAIRED), KIND, SETTINGS, seen.append)
     assert seen == [0.2, 0.4, 0.6, 0.8, 1.0]
 
 
@@ -188,21 +188,21 @@ def test_domains_are_no_inputs_of_one_model(tmp_path: Path) -> None:
 def test_a_refused_archive_is_closed(tmp_path: Path) -> None:
     # an open file that is forgotten warns, and warnings are errors
     with pytest.raises(FaceterError):
-        open_dataset(write_zip(tmp_path / "a.zip", {"A/1.png": image()}), KIND, SETTINGS)
+        DomainsDataset.open(write_zip(tmp_path / "a.zip", {"A/1.png": image()}), SETTINGS)
 
 
 def test_real_domains(shared_data: Path) -> None:
     path = shared_data / "dusk2day" / "train.zip"
-    assert check(path, KIND, SETTINGS).class_counts == {"A": 100, "B": 120}
+    assert verify_dataset(path, KIND, SETTINGS).class_counts == {"A": 100, "B": 120}
     assert pairs_of(path) == []
     with pytest.raises(FaceterError, match=r"Only in A: '0001TP_006690', .* and 95 more\. Only in B: .* and 115 more"):
-        check(path, KIND, SETTINGS, paired=True)
+        verify_dataset(path, KIND, SETTINGS, paired=True)
 
 
 def test_real_pairs(shared_data: Path) -> None:
     path = shared_data / "labels2photo" / "train.zip"
-    summary = check(path, KIND, SETTINGS, paired=True)
-    assert (summary.class_counts, summary.notes) == ({"A": 184, "B": 184}, [])
+    summary = verify_dataset(path, KIND, SETTINGS, paired=True)
+    assert (summary.class_counts, summary.warnings) == ({"A": 184, "B": 184}, [])
     found = pairs_of(path)
     assert len(found) == 184
     assert found[0] == ("A/0001TP_006690.png", "B/0001TP_006690.jpg")

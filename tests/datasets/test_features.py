@@ -14,7 +14,7 @@ from faceter.contracts.settings import Settings
 from faceter.datasets import array_dataset
 from faceter.datasets import features as module
 from faceter.datasets.features import FeaturesDataset
-from faceter.datasets.kinds import check, open_dataset, open_inputs
+from faceter.datasets.kinds import open_inputs, verify_dataset
 from tests.datasets.archives import npz
 
 SETTINGS = Settings(_env_file=None)
@@ -29,20 +29,20 @@ def opened(path: Path, **arrays: Any) -> FeaturesDataset:
 
 def refused(path: Path, **arrays: Any) -> str:
     with pytest.raises(FaceterError) as caught:
-        check(npz(path, **arrays), DatasetKind.FEATURES, SETTINGS)
+        verify_dataset(npz(path, **arrays), DatasetKind.FEATURES, SETTINGS)
     assert caught.value.kind is ProblemKind.INVALID_DATASET
     return caught.value.detail
 
 
 def test_what_it_holds(tmp_path: Path) -> None:
     path = npz(tmp_path, features=FEATURES, labels=LABELS, classes=np.array(NAMES), extra=np.zeros(1))
-    told: list[float] = []
-    summary = check(path, DatasetKind.FEATURES, SETTINGS, told.append)
+    fractions: list[float] = []
+    summary = verify_dataset(path, DatasetKind.FEATURES, SETTINGS, fractions.append)
     assert summary.samples == 20
     assert summary.class_counts == {"cat": 7, "dog": 7, "owl": 6}
-    assert summary.notes == ["passed over, not known: 'extra'"]
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert summary.warnings == ["ignored, unknown: 'extra'"]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4"])
@@ -88,7 +88,7 @@ BAD: dict[str, tuple[Mapping[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_wrong_is_said(tmp_path: Path, case: str) -> None:
+def test_invalid_arrays_are_named(tmp_path: Path, case: str) -> None:
     arrays, words = BAD[case]
     assert words in refused(tmp_path, **arrays)
 
@@ -105,7 +105,7 @@ def test_rows_have_a_most_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_they_are_no_inputs_of_a_model(tmp_path: Path) -> None:
     path = npz(tmp_path, features=FEATURES)
-    with open_dataset(path, DatasetKind.FEATURES, SETTINGS) as data:
+    with FeaturesDataset.open(path, SETTINGS) as data:
         assert data.width == 7
     with pytest.raises(FaceterError, match="no inputs of a model") as caught:
         open_inputs(path, DatasetKind.FEATURES, SETTINGS)

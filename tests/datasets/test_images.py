@@ -7,8 +7,9 @@ from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Preprocessing
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import READERS, check, open_dataset
-from faceter.datasets.samples import spread
+from faceter.datasets.images import ImagesDataset
+from faceter.datasets.kinds import READERS, verify_dataset
+from faceter.datasets.samples import evenly_spaced
 from tests.datasets.archives import image, write_zip
 
 SETTINGS = Settings(_env_file=None)
@@ -21,7 +22,7 @@ FOLDERS = {
 
 def refused(path: Path, members: dict[str, bytes], kind: ProblemKind, settings: Settings = SETTINGS) -> str:
     with pytest.raises(FaceterError) as caught:
-        check(write_zip(path / "a.zip", members), DatasetKind.IMAGES, settings)
+        verify_dataset(write_zip(path / "a.zip", members), DatasetKind.IMAGES, settings)
     assert caught.value.kind is kind
     return caught.value.detail
 
@@ -32,11 +33,11 @@ def test_every_kind_has_a_reader() -> None:
 
 def test_folders_are_classes(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", FOLDERS)
-    summary = check(path, DatasetKind.IMAGES, SETTINGS)
+    summary = verify_dataset(path, DatasetKind.IMAGES, SETTINGS)
     assert summary.samples == 3
     assert summary.classes == ["cat", "dog"]
     assert summary.class_counts == {"cat": 2, "dog": 1}
-    with open_dataset(path, DatasetKind.IMAGES, SETTINGS) as dataset:
+    with ImagesDataset.open(path, SETTINGS) as dataset:
         assert dataset.names == ["cat/1.jpg", "cat/2.png", "dog/1.png"]
         assert dataset.labels == [0, 0, 1]
         assert dataset.image(2).getpixel((0, 0)) == (0, 0, 255)
@@ -45,24 +46,24 @@ def test_folders_are_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", ["cifar/", "a/b/"])
 def test_a_folder_around_everything_is_no_class(tmp_path: Path, prefix: str) -> None:
     path = write_zip(tmp_path / "a.zip", {prefix + name: content for name, content in FOLDERS.items()})
-    assert check(path, DatasetKind.IMAGES, SETTINGS).class_counts == {"cat": 2, "dog": 1}
+    assert verify_dataset(path, DatasetKind.IMAGES, SETTINGS).class_counts == {"cat": 2, "dog": 1}
 
 
 def test_folders_within_a_class_are_of_that_class(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"cat/x/1.png": image(), "cat/2.png": image(), "dog/y/z/3.png": image()})
-    assert check(path, DatasetKind.IMAGES, SETTINGS).class_counts == {"cat": 2, "dog": 1}
+    assert verify_dataset(path, DatasetKind.IMAGES, SETTINGS).class_counts == {"cat": 2, "dog": 1}
 
 
 def test_one_folder_is_one_class(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"cat/1.png": image()})
-    assert check(path, DatasetKind.IMAGES, SETTINGS).classes == ["cat"]
+    assert verify_dataset(path, DatasetKind.IMAGES, SETTINGS).classes == ["cat"]
 
 
 def test_images_without_folders_have_no_labels(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"1.png": image(), "2.png": image()})
-    summary = check(path, DatasetKind.IMAGES, SETTINGS)
+    summary = verify_dataset(path, DatasetKind.IMAGES, SETTINGS)
     assert (summary.samples, summary.classes, summary.class_counts) == (2, [], {})
-    with open_dataset(path, DatasetKind.IMAGES, SETTINGS) as dataset:
+    with ImagesDataset.open(path, SETTINGS) as dataset:
         assert dataset.labels is None
         assert dataset.labels_for(["cat"]) is None
         (batch,) = dataset.batches(Preprocessing(size=[8, 8]), 5)
@@ -70,7 +71,7 @@ def test_images_without_folders_have_no_labels(tmp_path: Path) -> None:
 
 
 def test_classes_are_numbered_as_the_models_labels(tmp_path: Path) -> None:
-    with open_dataset(write_zip(tmp_path / "a.zip", FOLDERS), DatasetKind.IMAGES, SETTINGS) as dataset:
+    with ImagesDataset.open(write_zip(tmp_path / "a.zip", FOLDERS), SETTINGS) as dataset:
         assert dataset.labels_for(None) == [0, 0, 1]
         assert dataset.labels_for(["dog", "fox", "cat"]) == [2, 2, 0]
         with pytest.raises(FaceterError, match="no labels of the model: 'dog'") as caught:
@@ -78,11 +79,11 @@ def test_classes_are_numbered_as_the_models_labels(tmp_path: Path) -> None:
     assert caught.value.kind is ProblemKind.DATASET_MISMATCH
 
 
-def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
+def test_ignored_files_are_in_the_warnings(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {**FOLDERS, "README.txt": b"hello", "__MACOSX/cat/._1.jpg": b"x"})
-    assert check(path, DatasetKind.IMAGES, SETTINGS).notes == [
-        "passed over: __MACOSX (1)",
-        "passed over, not images: 'README.txt'",
+    assert verify_dataset(path, DatasetKind.IMAGES, SETTINGS).warnings == [
+        "ignored: __MACOSX (1)",
+        "ignored, not images: 'README.txt'",
     ]
 
 
@@ -100,7 +101,7 @@ def test_a_broken_image_is_named(tmp_path: Path, broken: bytes) -> None:
     assert "'dog/7.png'" in refused(tmp_path, {**FOLDERS, "dog/7.png": broken}, ProblemKind.INVALID_IMAGE)
 
 
-def test_a_image_of_too_many_pixels_is_named(tmp_path: Path) -> None:
+def test_an_image_of_too_many_pixels_is_named(tmp_path: Path) -> None:
     members = {**FOLDERS, "dog/7.png": image(size=(101, 100))}
     few = SETTINGS.model_copy(update={"max_pixels": 10_000})
     assert "'dog/7.png'" in refused(tmp_path, members, ProblemKind.IMAGE_TOO_LARGE, few)
@@ -113,7 +114,7 @@ def test_the_settings_limits_hold(tmp_path: Path) -> None:
 
 def test_progress_goes_up_to_one(tmp_path: Path) -> None:
     seen: list[float] = []
-    check(write_zip(tmp_path / "a.zip", FOLDERS), DatasetKind.IMAGES, SETTINGS, seen.append)
+    verify_dataset(write_zip(tmp_path / "a.zip", FOLDERS), DatasetKind.IMAGES, SETTINGS, seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1
 
@@ -121,7 +122,7 @@ def test_progress_goes_up_to_one(tmp_path: Path) -> None:
 def test_batches_come_in_order_whatever_their_size(tmp_path: Path) -> None:
     members = {f"{'cat' if i % 2 else 'dog'}/{i:02}.png": image(f"#{i:02x}0000", (8, 8)) for i in range(7)}
     preprocessing = Preprocessing(size=[8, 8], scale=1)
-    with open_dataset(write_zip(tmp_path / "a.zip", members), DatasetKind.IMAGES, SETTINGS) as dataset:
+    with ImagesDataset.open(write_zip(tmp_path / "a.zip", members), SETTINGS) as dataset:
         for size in (1, 3, 7, 50):
             batches = list(dataset.batches(preprocessing, size, model_labels=["dog", "cat"]))
             assert max(len(batch.inputs) for batch in batches) <= size
@@ -134,20 +135,20 @@ def test_batches_come_in_order_whatever_their_size(tmp_path: Path) -> None:
 
 
 def test_some_images_only(tmp_path: Path) -> None:
-    with open_dataset(write_zip(tmp_path / "a.zip", FOLDERS), DatasetKind.IMAGES, SETTINGS) as dataset:
+    with ImagesDataset.open(write_zip(tmp_path / "a.zip", FOLDERS), SETTINGS) as dataset:
         batches = list(dataset.batches(Preprocessing(size=[4, 4]), 2, indices=[2, 0]))
         assert [batch.indices.tolist() for batch in batches] == [[2, 0]]
         assert list(dataset.batches(Preprocessing(size=[4, 4]), 2, indices=[])) == []
 
 
-def test_spread_takes_from_the_whole_range() -> None:
-    assert spread(10, 3) == [1, 5, 8]
-    assert spread(3, 10) == [0, 1, 2]
-    assert len(set(spread(5000, 256))) == 256
+def test_evenly_spaced_indices_cover_the_whole_range() -> None:
+    assert evenly_spaced(10, 3) == [1, 5, 8]
+    assert evenly_spaced(3, 10) == [0, 1, 2]
+    assert len(set(evenly_spaced(5000, 256))) == 256
 
 
-def test_the_check_reads_every_image_of_a_real_set(shared_data: Path) -> None:
-    summary = check(shared_data / "cifar10" / "test.zip", DatasetKind.IMAGES, SETTINGS)
+def test_verification_reads_every_image_of_a_real_set(shared_data: Path) -> None:
+    summary = verify_dataset(shared_data / "cifar10" / "test.zip", DatasetKind.IMAGES, SETTINGS)
     assert summary.samples == 5000
     assert set(summary.class_counts.values()) == {500}
-    assert summary.notes == []
+    assert summary.warnings == []

@@ -4,13 +4,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError
 from faceter.contracts.settings import Settings
 from faceter.datasets.detection import DetectionDataset
-from faceter.datasets.kinds import open_dataset
 from faceter.datasets.mean_average_precision import mean_average_precision
-from faceter.vision.boxes import Boxes
+from faceter.vision.boxes import Detections
 from tests.datasets.archives import coco, detection_members, write_zip
 from tests.references.boxes import average_precision
 
@@ -25,20 +23,20 @@ def dataset_of(path: Path, boxes: list[tuple[int, int, list[float]]]) -> Detecti
         for number, (image, category, bbox) in enumerate(boxes)
     ]
     members = detection_members(coco(categories=CLASSES, annotations=entries))
-    return open_dataset(write_zip(path / "a.zip", members), DatasetKind.DETECTION, SETTINGS)
+    return DetectionDataset.open(write_zip(path / "a.zip", members), SETTINGS)
 
 
-def found(*boxes: tuple[float, int, list[float]]) -> Boxes:
+def found(*boxes: tuple[float, int, list[float]]) -> Detections:
     """Make boxes of (score, class, corners)."""
-    return Boxes(
+    return Detections(
         np.array([corners for _, _, corners in boxes], np.float32).reshape(-1, 4),
         np.array([score for score, _, _ in boxes], np.float32),
         np.array([class_ for _, class_, _ in boxes], np.int64),
     )
 
 
-def exact(truth: Any) -> Boxes:
-    return Boxes(truth.boxes, np.linspace(0.9, 0.5, len(truth.boxes)), truth.classes)
+def exact(truth: Any) -> Detections:
+    return Detections(truth.boxes, np.linspace(0.9, 0.5, len(truth.boxes)), truth.classes)
 
 
 def test_the_annotated_boxes_themselves_are_perfect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The API as a process of its own, with a real worker beside it, on a real Valkey server."""
+"""The API as a separate process, with a real worker and a real Valkey server."""
 
 import json
 import os
@@ -18,15 +18,15 @@ import onnx
 import pytest
 from redis import Redis
 
-from app.services.container import _REAP_SECONDS
 from app.services.jobs.queue import JobQueue
+from app.services.maintenance import _REAP_SECONDS
 from faceter.contracts.settings import LogFormat, Settings
 from faceter.datasets.signals import signals_file
 from faceter.graphs.describe import is_quantized
 from tests.app.http.routes.test_quantizations import signal_classifier
 from tests.app.uploads import LABELS, add_dataset, add_model, image, images
 from tests.workers.explanation import scenes
-from tests.workers.long_tasks import job_that
+from tests.workers.long_tasks import TASKS, job_spec
 from tests.workers.processes import ROOT, WorkerProcess, eventually
 
 pytestmark = pytest.mark.end_to_end
@@ -66,7 +66,7 @@ class ApiProcess:
             return False
 
     def close(self) -> None:
-        """End it, however it stands."""
+        """Kill the process if it still runs."""
         self.client.close()
         self.process.kill()
         self.process.wait()
@@ -96,13 +96,13 @@ def test_from_an_upload_to_a_served_quantized_model(api: httpx.Client, settings:
         assert api.get("/readyz").status_code == 200
         assert [name for name, _ in events][-1] == "end"
         ended = events[-1][1]
-        assert ended["status"] == "succeeded", (ended, worker.said())
+        assert ended["status"] == "succeeded", (ended, worker.log_text())
     assert ended == api.get(job["links"]["self"]).json()
     fractions = [data["fraction"] for name, data in events if name == "progress"]
     assert fractions == sorted(fractions)
 
     small = api.get(ended["links"]["result"]).json()
-    assert small["id"] == ended["result"]["model_id"]
+    assert small["id"] == ended["result"]["id"]
     assert small["derived_from_id"] == model["id"]
     assert small["quantization"]["settings"]["weight_bits"] == 4
     assert ended["provenance"]["inputs"]["model"] == model["sha256"]
@@ -113,7 +113,7 @@ def test_from_an_upload_to_a_served_quantized_model(api: httpx.Client, settings:
     assert is_quantized(onnx.load_model_from_string(content))
     answers = [
         api.post(link, files={"file": ("a.png", image(3))}).json()["predictions"][0]
-        for link in (model["links"]["predict"], small["links"]["predict"])
+        for link in (model["actions"]["predict"], small["actions"]["predict"])
     ]
     assert {item["label"] for item in answers[1]["top"]} == set(LABELS)
     assert answers[1]["score"] == pytest.approx(answers[0]["score"], abs=0.2)
@@ -122,7 +122,7 @@ def test_from_an_upload_to_a_served_quantized_model(api: httpx.Client, settings:
     assert again.json()["type"] == "/problems/already-quantized"
     assert api.delete(address).status_code == 204
     assert api.get(small["links"]["self"]).json()["derived_from_id"] == model["id"]
-    assert api.post(small["links"]["predict"], files={"file": ("a.png", image())}).status_code == 200
+    assert api.post(small["actions"]["predict"], files={"file": ("a.png", image())}).status_code == 200
     jobs = api.get("/metrics").text
     assert 'faceter_job_duration_seconds_count{kind="quantization",status="succeeded"} 1.0' in jobs
 
@@ -136,14 +136,14 @@ def test_signals_too(api: httpx.Client, settings: Settings, tmp_path: Path) -> N
     job = api.post(f"/v1/models/{model['id']}/quantizations", json=request).json()
     with WorkerProcess(settings, tmp_path / "worker.log", whole=True) as worker:
         ended = _events(api, job["links"]["events"])[-1][1]
-        assert ended["status"] == "succeeded", (ended, worker.said())
+        assert ended["status"] == "succeeded", (ended, worker.log_text())
 
     small = api.get(ended["links"]["result"]).json()
     (quality,) = small["quantization"]["quality"]
     assert (quality["metric"], quality["samples"]) == ("top1", 40)
     answers = [
         api.post(link, json={"inputs": {"signal": signals.tolist()}}).json()["predictions"]
-        for link in (model["links"]["predict"], small["links"]["predict"])
+        for link in (model["actions"]["predict"], small["actions"]["predict"])
     ]
     right = [
         sum(answer["label"] == classes[row % 2] for row, answer in enumerate(answered)) / 40 for answered in answers
@@ -156,12 +156,12 @@ def test_units_are_explained(api: httpx.Client, settings: Settings, tmp_path: Pa
     model = add_model(api, scenes.color_network().SerializeToString(), metadata=metadata)
     dataset = add_dataset(api, scenes.scenes(12), "concepts")["id"]
     request = {"dataset_id": dataset, "layer": "colors", "threshold": 0.2, "derived_concepts": ["color"]}
-    job = api.post(model["links"]["explanations"], json=request).json()
+    job = api.post(model["actions"]["explain"], json=request).json()
     with WorkerProcess(settings, tmp_path / "worker.log", whole=True) as worker:
         ended = _events(api, job["links"]["events"])[-1][1]
-        assert ended["status"] == "succeeded", (ended, worker.said())
+        assert ended["status"] == "succeeded", (ended, worker.log_text())
     explanation = api.get(ended["links"]["result"]).json()
-    assert explanation["id"] == ended["result"]["explanation_id"]
+    assert explanation["id"] == ended["result"]["id"]
     assert api.get(explanation["links"]["layers.png"]).headers["content-type"] == "image/png"
     best, *_ = api.get(explanation["links"]["units"], params={"sort": "-score"}).json()["items"]
     assert best["score"] > 0.5
@@ -180,16 +180,16 @@ def test_an_explanation_is_analysed(api: httpx.Client, settings: Settings, tmp_p
         def done(address: str, request: dict[str, Any]) -> dict[str, Any]:
             job = api.post(address, json=request).json()
             ended = _events(api, job["links"]["events"])[-1][1]
-            assert ended["status"] == "succeeded", (ended, worker.said())
+            assert ended["status"] == "succeeded", (ended, worker.log_text())
             made: dict[str, Any] = api.get(ended["links"]["result"]).json()
             return made
 
-        small = done(model["links"]["quantizations"], {"method": "aciq", "weight_bits": 8, "activation_bits": 8})
-        explanation = done(model["links"]["explanations"], {"dataset_id": dataset, "layer": "colors", "threshold": 0.2})
-        analyses = explanation["links"]["analyses"]
+        small = done(model["actions"]["quantize"], {"method": "aciq", "weight_bits": 8, "activation_bits": 8})
+        explanation = done(model["actions"]["explain"], {"dataset_id": dataset, "layer": "colors", "threshold": 0.2})
+        analyses = explanation["actions"]["analyse"]
         taxonomy = {"of the street": ["car", "tree"]}
         kinds = done(analyses, {"kind": "abstractions", "taxonomy": taxonomy})
-        drift = done(analyses, {"kind": "drift", "models": [model["id"], small["id"]]})
+        drift = done(analyses, {"kind": "drift", "model_ids": [model["id"], small["id"]]})
 
     formulas = {unit["unit"]: unit["formula"] for unit in kinds["result"]["units"]}
     units = api.get(explanation["links"]["units"]).json()["items"]
@@ -218,7 +218,7 @@ def _events(api: httpx.Client, address: str) -> list[tuple[str, dict[str, Any]]]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_when_told_to_even_while_events_are_followed(process: ApiProcess, how: signal.Signals) -> None:
+def test_the_api_stops_on_sigterm_while_events_are_followed(process: ApiProcess, how: signal.Signals) -> None:
     api = process.client
     job = api.post(f"/v1/models/{add_model(api)['id']}/quantizations", json={}).json()
     following = threading.Event()
@@ -239,18 +239,16 @@ def test_it_ends_when_told_to_even_while_events_are_followed(process: ApiProcess
     process.process.send_signal(how)
     assert process.process.wait(timeout=30) in (0, -how)
     thread.join()
-    said = process.log.read_text()
-    assert "Traceback" not in said
-    assert "request failed" not in said
+    log_text = process.log.read_text()
+    assert "Traceback" not in log_text
+    assert "request failed" not in log_text
 
 
-def test_it_ends_the_job_of_a_killed_worker_though_no_other_is_left(
+def test_the_job_of_a_killed_worker_ends_without_other_workers(
     settings: Settings, redis: Redis, tmp_path: Path
 ) -> None:
     settings = settings.model_copy(update={"worker_lost_seconds": 5, "job_attempts": 1})
-    job = JobQueue(redis, settings, "tests.workers.long_tasks").enqueue(
-        job_that("begins-and-sleeps", tmp_path / "begun")
-    )
+    job = JobQueue(redis, settings, TASKS).enqueue(job_spec("begins-and-sleeps", tmp_path / "begun"))
     process = ApiProcess(settings, tmp_path / "api.log")
     try:
         with WorkerProcess(settings, tmp_path / "worker.log"):
@@ -267,11 +265,11 @@ def test_it_ends_the_job_of_a_killed_worker_though_no_other_is_left(
         process.close()
 
 
-def test_by_default_a_killed_workers_job_is_seen_to_within_a_minute() -> None:
+def test_by_default_a_killed_workers_job_is_requeued_within_a_minute() -> None:
     assert Settings(_env_file=None).worker_lost_seconds + _REAP_SECONDS < 60
 
 
-def test_every_line_it_says_is_json_and_knows_its_request(process: ApiProcess) -> None:
+def test_every_log_line_is_json_with_a_request_id(process: ApiProcess) -> None:
     process.client.get("/v1/models/mdl_x", headers={"X-Request-ID": "look-for-me"})
     process.process.send_signal(signal.SIGTERM)
     process.process.wait(timeout=30)

@@ -1,8 +1,7 @@
-"""Jobs through real workers on a real Valkey server, while processes die and stop and the store comes and goes."""
+"""Jobs run by real workers on a real Valkey server, with failures of processes and of the store."""
 
 import asyncio
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,19 +13,16 @@ from redis import Redis
 
 from app.services.jobs.queue import JobEvent, JobQueue
 from faceter.contracts.base import Provenance
-from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.errors import ProblemKind
 from faceter.contracts.jobs import Job, JobStatus, QuantizationJob
+from faceter.contracts.references import ResourceName
 from faceter.contracts.settings import Settings
 from faceter.store import job_checkpoints
-from faceter.store.connection import connect
 from faceter.store.library import Library, files_of
-from tests.conftest import start_valkey, use_up
-from tests.workers.long_tasks import job_that
-from tests.workers.processes import WorkerProcess, alive, cancels, eventually
+from tests.workers.long_tasks import TASKS, job_spec
+from tests.workers.processes import WorkerProcess, alive, eventually, has, try_cancel
 
 pytestmark = pytest.mark.end_to_end
-
-TASKS = "tests.workers.long_tasks"
 
 Start = Callable[..., WorkerProcess]
 
@@ -51,21 +47,8 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
         yield enter
 
 
-def has(queue: JobQueue, job: Job, status: JobStatus, seconds: float = 20) -> Job:
-    """Wait until the job has that status; return it."""
-
-    def look() -> Job | None:
-        found = queue.get(job.id)
-        assert found.status is status or not found.status.ended, found
-        return found if found.status is status else None
-
-    found = eventually(look, seconds)
-    assert found is not None
-    return found
-
-
 def _events(queue: JobQueue, job: Job) -> list[JobEvent]:
-    """Return all that was told of a job that has ended."""
+    """Return all events of an ended job."""
 
     async def collect() -> list[JobEvent]:
         return [event async for event in queue.events(job.id)]
@@ -74,7 +57,7 @@ def _events(queue: JobQueue, job: Job) -> list[JobEvent]:
 
 
 def horse_of(begun: Path, attempt: int = 1) -> int:
-    """Wait until the job has begun for that time; return the process id of the child that does it."""
+    """Wait for the start of that attempt; return the process id of the job process."""
 
     def lines() -> list[str]:
         found = begun.read_text().splitlines() if begun.exists() else []
@@ -83,15 +66,14 @@ def horse_of(begun: Path, attempt: int = 1) -> int:
     return int(eventually(lines)[attempt - 1].split()[1])
 
 
-def test_a_job_succeeds_and_what_it_made_appears(queue: JobQueue, start: Start, library: Library) -> None:
+def test_a_job_succeeds_and_its_result_is_published(queue: JobQueue, start: Start, library: Library) -> None:
     start(whole=True)
-    job = queue.enqueue(job_that("succeeds"))
+    job = queue.enqueue(job_spec("succeeds"))
     done = has(queue, job, JobStatus.SUCCEEDED)
     assert done.result is not None
-    assert done.result.model_id == "mdl_" + job.id.removeprefix("job_")
-    assert done.result.url == f"/v1/models/{done.result.model_id}"
-    assert done.links["result"] == done.result.url
-    assert library.blobs.read(library.models.get(done.result.model_id).sha256) == b"the model of " + job.id.encode()
+    assert done.result.id == "mdl_" + job.id.removeprefix("job_")
+    assert done.result.resource is ResourceName.MODELS
+    assert library.blobs.read(library.models.get(done.result.id).sha256) == b"the model of " + job.id.encode()
     assert done.attempts == 1
     assert done.provenance == Provenance(seed=7)
     assert done.progress is not None
@@ -115,40 +97,37 @@ def test_a_job_fails_with_a_problem_document(
     queue: JobQueue, start: Start, library: Library, does: str, kind: ProblemKind
 ) -> None:
     worker = start()
-    failed = has(queue, queue.enqueue(job_that(does)), JobStatus.FAILED)
+    failed = has(queue, queue.enqueue(job_spec(does)), JobStatus.FAILED)
     assert failed.error is not None
     assert failed.error.type == kind.type
-    assert failed.error.instance == f"/v1/jobs/{failed.id}"
     assert "secret" not in failed.error.detail
     assert failed.attempts == (2 if does == "kills-itself" else 1)
     assert library.models.count() == 0
     if does == "raises":
-        assert "a secret of the house" in worker.said()
+        assert "a secret of the house" in worker.log_text()
 
 
 def test_a_job_out_of_time_fails(settings: Settings, redis: Redis, start: Start) -> None:
     short = settings.model_copy(update={"job_timeout_seconds": 1})
     queue = JobQueue(redis, short, tasks=TASKS)
     start()
-    failed = has(queue, queue.enqueue(job_that("hangs")), JobStatus.FAILED)
+    failed = has(queue, queue.enqueue(job_spec("hangs")), JobStatus.FAILED)
     assert failed.error is not None
     assert failed.error.type == ProblemKind.JOB_TIMEOUT.type
 
 
-def test_a_job_whose_process_dies_is_taken_up_again(
-    queue: JobQueue, start: Start, library: Library, tmp_path: Path
-) -> None:
+def test_a_job_whose_process_dies_is_restarted(queue: JobQueue, start: Start, library: Library, tmp_path: Path) -> None:
     start()
-    job = queue.enqueue(job_that("kills-itself-once", tmp_path / "begun"))
+    job = queue.enqueue(job_spec("kills-itself-once", tmp_path / "begun"))
     assert has(queue, job, JobStatus.SUCCEEDED).attempts == 2
     assert library.models.count() == 1
 
 
-def test_a_job_whose_worker_is_killed_is_taken_up_by_another(
+def test_a_job_whose_worker_is_killed_is_restarted_by_another(
     queue: JobQueue, start: Start, library: Library, tmp_path: Path
 ) -> None:
     first = start(whole=True)
-    job = queue.enqueue(job_that("sleeps-once", tmp_path / "begun"))
+    job = queue.enqueue(job_spec("sleeps-once", tmp_path / "begun"))
     horse = horse_of(tmp_path / "begun")
     first.kill()
     eventually(lambda: not alive(horse))
@@ -158,13 +137,13 @@ def test_a_job_whose_worker_is_killed_is_taken_up_by_another(
 
 
 def steps_of(queue: JobQueue, job: Job) -> int:
-    """Return how many steps a tuning job says it has taken."""
+    """Return the number of steps that a tuning job reports."""
     progress = queue.get(job.id).progress
     return 0 if progress is None or progress.training is None else progress.training.step
 
 
 def is_resting(queue: JobQueue, job: Job) -> bool:
-    """Return whether a tuning job has come to where it waits for its end."""
+    """Return whether a tuning job waits for its end."""
     progress = queue.get(job.id).progress
     return progress is not None and progress.step == "resting"
 
@@ -175,17 +154,17 @@ def blobs_in(settings: Settings) -> set[str]:
 
 
 def made_from(library: Library, done: Job) -> set[str]:
-    """Return the files of what a job made."""
+    """Return the files of a job's result."""
     assert done.result is not None
-    records = library.models.get(done.result.model_id or ""), library.datasets.get(done.result.dataset_id or "")
+    records = library.models.get(done.result.id or ""), library.datasets.get(done.result.by_products[0].id or "")
     return {sha256 for record in records for sha256 in files_of(record)}
 
 
-def test_a_killed_workers_job_goes_on_from_its_checkpoint(
+def test_a_killed_workers_job_resumes_from_its_checkpoint(
     queue: JobQueue, start: Start, library: Library, settings: Settings, tmp_path: Path
 ) -> None:
     first = start()
-    job = queue.enqueue(job_that("tunes", tmp_path / "begun", 30, 10))
+    job = queue.enqueue(job_spec("tunes", tmp_path / "begun", 30, 10))
     horse = horse_of(tmp_path / "begun")
     eventually(lambda: is_resting(queue, job))
     first.kill()
@@ -197,7 +176,7 @@ def test_a_killed_workers_job_goes_on_from_its_checkpoint(
     assert done.result is not None
     events = [event.data["step"] for event in _events(queue, job) if event.data and event.event == "progress"]
     assert "from step 10" in events
-    assert library.blobs.read(library.models.get(done.result.model_id or "").sha256) == b"the model after step 30"
+    assert library.blobs.read(library.models.get(done.result.id or "").sha256) == b"the model after step 30"
     eventually(lambda: blobs_in(settings) == made_from(library, done))
 
 
@@ -205,7 +184,7 @@ def test_a_killed_workers_canceled_job_leaves_no_checkpoint(
     queue: JobQueue, start: Start, library: Library, settings: Settings, tmp_path: Path
 ) -> None:
     worker = start()
-    job = queue.enqueue(job_that("tunes", tmp_path / "begun", 30, 3))
+    job = queue.enqueue(job_spec("tunes", tmp_path / "begun", 30, 3))
     horse = horse_of(tmp_path / "begun")
     eventually(lambda: is_resting(queue, job))
     worker.kill()
@@ -217,44 +196,44 @@ def test_a_killed_workers_canceled_job_leaves_no_checkpoint(
     assert library.models.count() == 0
 
 
-def test_a_running_job_that_is_asked_to_keep_the_best_ends_early_with_it(
+def test_a_running_job_asked_to_finish_ends_early_with_its_best_result(
     queue: JobQueue, start: Start, library: Library, settings: Settings, tmp_path: Path
 ) -> None:
     start()
-    job = queue.enqueue(job_that("tunes", tmp_path / "begun", 100_000))
+    job = queue.enqueue(job_spec("tunes", tmp_path / "begun", 100_000))
     eventually(lambda: steps_of(queue, job) >= 5)
-    asked = queue.request_end(job.id)
-    assert (asked.status, asked.ending) == (JobStatus.RUNNING, True)
+    ending_job = queue.request_end(job.id)
+    assert (ending_job.status, ending_job.ending) == (JobStatus.RUNNING, True)
     done = has(queue, job, JobStatus.SUCCEEDED)
     assert done.ending
     assert done.result is not None
-    made = library.blobs.read(library.models.get(done.result.model_id or "").sha256).decode()
+    made = library.blobs.read(library.models.get(done.result.id or "").sha256).decode()
     assert 5 <= int(made.removeprefix("the model after step ")) < 100_000
     eventually(lambda: blobs_in(settings) == made_from(library, done))
 
 
-def test_a_job_asked_to_keep_the_best_whose_worker_dies_is_ended_by_the_next(
+def test_a_job_asked_to_finish_whose_worker_dies_is_finished_by_the_next(
     queue: JobQueue, start: Start, library: Library, tmp_path: Path
 ) -> None:
     first = start()
-    job = queue.enqueue(job_that("tunes", tmp_path / "begun", 100_000))
+    job = queue.enqueue(job_spec("tunes", tmp_path / "begun", 100_000))
     eventually(lambda: steps_of(queue, job) >= 5)
     assert first.stop() == 0
-    asked = queue.request_end(job.id)
-    assert (asked.status, asked.ending) == (JobStatus.QUEUED, True)
+    ending_job = queue.request_end(job.id)
+    assert (ending_job.status, ending_job.ending) == (JobStatus.QUEUED, True)
     kept = int(library.blobs.read(job_checkpoints.find(queue._redis, job.id) or ""))
     start()
     done = has(queue, job, JobStatus.SUCCEEDED)
     assert done.result is not None
-    made = library.models.get(done.result.model_id or "")
+    made = library.models.get(done.result.id or "")
     assert library.blobs.read(made.sha256) == f"the model after step {kept}".encode()
 
 
-def test_a_job_whose_last_worker_dies_fails_though_none_is_left(
+def test_a_job_whose_last_worker_dies_fails_without_other_workers(
     redis: Redis, settings: Settings, start: Start, tmp_path: Path
 ) -> None:
     queue = JobQueue(redis, settings.model_copy(update={"job_attempts": 1}), tasks=TASKS)
-    job = queue.enqueue(job_that("begins-and-sleeps", tmp_path / "begun"))
+    job = queue.enqueue(job_spec("begins-and-sleeps", tmp_path / "begun"))
     worker = start()
     horse_of(tmp_path / "begun")
     worker.kill()
@@ -265,19 +244,21 @@ def test_a_job_whose_last_worker_dies_fails_though_none_is_left(
     assert failed.error.type == ProblemKind.WORKER_LOST.type
 
 
-def test_a_stopping_worker_hands_its_job_back(queue: JobQueue, start: Start, library: Library, tmp_path: Path) -> None:
+def test_a_stopping_worker_returns_its_job_to_the_queue(
+    queue: JobQueue, start: Start, library: Library, tmp_path: Path
+) -> None:
     first = start()
-    job = queue.enqueue(job_that("sleeps-once", tmp_path / "begun"))
+    job = queue.enqueue(job_spec("sleeps-once", tmp_path / "begun"))
     horse = horse_of(tmp_path / "begun")
     assert first.stop() == 0
     assert queue.get(job.id).status is JobStatus.QUEUED
     assert not alive(horse)
-    assert f"{job.id} handed back" in first.said()
+    assert f"{job.id} handed back" in first.log_text()
     start()
     assert has(queue, job, JobStatus.SUCCEEDED).attempts == 2
 
 
-def test_an_idle_worker_stops_at_once_and_signs_off(queue: JobQueue, start: Start) -> None:
+def test_an_idle_worker_stops_immediately_and_unregisters(queue: JobQueue, start: Start) -> None:
     worker = start()
     eventually(lambda: queue.statistics().workers == 1)
     assert worker.stop() == 0
@@ -286,39 +267,39 @@ def test_an_idle_worker_stops_at_once_and_signs_off(queue: JobQueue, start: Star
 
 def test_a_running_job_is_canceled(queue: JobQueue, start: Start, library: Library, tmp_path: Path) -> None:
     worker = start()
-    job = queue.enqueue(job_that("begins-and-sleeps", tmp_path / "begun"))
+    job = queue.enqueue(job_spec("begins-and-sleeps", tmp_path / "begun"))
     horse = horse_of(tmp_path / "begun")
     assert queue.cancel(job.id).status is JobStatus.CANCELED
     eventually(lambda: not alive(horse), 10)
-    after = queue.enqueue(job_that("succeeds"))
+    after = queue.enqueue(job_spec("succeeds"))
     has(queue, after, JobStatus.SUCCEEDED)
     assert queue.get(job.id).status is JobStatus.CANCELED
     assert library.models.count() == 1
     assert worker.process.poll() is None
 
 
-def test_a_running_job_is_canceled_though_its_worker_is_dead(queue: JobQueue, start: Start, tmp_path: Path) -> None:
+def test_a_running_job_of_a_dead_worker_is_canceled(queue: JobQueue, start: Start, tmp_path: Path) -> None:
     worker = start()
-    job = queue.enqueue(job_that("begins-and-sleeps", tmp_path / "begun"))
+    job = queue.enqueue(job_spec("begins-and-sleeps", tmp_path / "begun"))
     horse_of(tmp_path / "begun")
     worker.kill()
     assert queue.cancel(job.id).status is JobStatus.CANCELED
     assert queue.statistics().running == 0
     start()
-    has(queue, queue.enqueue(job_that("succeeds")), JobStatus.SUCCEEDED)
+    has(queue, queue.enqueue(job_spec("succeeds")), JobStatus.SUCCEEDED)
     assert queue.get(job.id).status is JobStatus.CANCELED
 
 
-def test_canceling_as_it_ends_leaves_it_either_canceled_or_done(
+def test_canceling_while_a_job_ends_leaves_it_canceled_or_succeeded(
     queue: JobQueue, start: Start, library: Library
 ) -> None:
     start()
-    has(queue, queue.enqueue(job_that("succeeds")), JobStatus.SUCCEEDED)
+    has(queue, queue.enqueue(job_spec("succeeds")), JobStatus.SUCCEEDED)
     outcomes = set()
     for wait in (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6):
-        job = queue.enqueue(job_that("succeeds"))
+        job = queue.enqueue(job_spec("succeeds"))
         time.sleep(wait)
-        expected = JobStatus.CANCELED if cancels(queue, job.id) else JobStatus.SUCCEEDED
+        expected = JobStatus.CANCELED if try_cancel(queue, job.id) else JobStatus.SUCCEEDED
         outcomes.add(expected)
         time.sleep(0.1)
         status = queue.get(job.id).status
@@ -327,11 +308,11 @@ def test_canceling_as_it_ends_leaves_it_either_canceled_or_done(
     assert JobStatus.CANCELED in outcomes
 
 
-def test_a_worker_thought_dead_cannot_write_to_the_job_it_lost(
+def test_a_worker_without_the_lease_cannot_write_to_the_job(
     queue: JobQueue, start: Start, library: Library, tmp_path: Path
 ) -> None:
     frozen = start()
-    job = queue.enqueue(job_that("sleeps-once", tmp_path / "begun"))
+    job = queue.enqueue(job_spec("sleeps-once", tmp_path / "begun"))
     horse = horse_of(tmp_path / "begun")
     os.kill(frozen.process.pid, signal.SIGSTOP)
     os.kill(horse, signal.SIGSTOP)
@@ -344,63 +325,7 @@ def test_a_worker_thought_dead_cannot_write_to_the_job_it_lost(
     assert library.models.count() == 1
 
 
-def test_the_store_restarts_in_the_middle_of_a_job(short_path: Path, tmp_path: Path) -> None:
-    server = start_valkey(short_path)
-    settings = Settings(
-        _env_file=None,
-        data_dir=tmp_path / "data",
-        redis_url=f"unix://{short_path / 'valkey.sock'}",
-        worker_lost_seconds=5,
-    )
-    with connect(settings) as redis, WorkerProcess(settings, tmp_path / "worker.log") as worker:
-        queue = JobQueue(redis, settings, tasks=TASKS)
-        job = queue.enqueue(job_that("sleeps", 5))
-        has(queue, job, JobStatus.RUNNING)
-        idle = queue.enqueue(job_that("succeeds"))
-        server.stop()
-        with pytest.raises(FaceterError) as away:
-            queue.get(job.id)
-        assert away.value.kind is ProblemKind.STORE_UNAVAILABLE
-        assert away.value.retry_after
-        time.sleep(6)
-        server.start()
-        done = has(queue, job, JobStatus.SUCCEEDED)
-        assert done.attempts == 1
-        has(queue, idle, JobStatus.SUCCEEDED)
-        server.stop()
-        time.sleep(1)
-        assert worker.process.poll() is None
-        server.start()
-        has(queue, queue.enqueue(job_that("succeeds")), JobStatus.SUCCEEDED)
-        assert worker.stop() == 0
-    server.stop()
-
-
-def test_a_store_without_room_is_waited_for(short_path: Path, small_disk: Path, tmp_path: Path) -> None:
-    server = start_valkey(small_disk, short_path / "valkey.sock")
-    settings = Settings(
-        _env_file=None,
-        data_dir=tmp_path / "data",
-        redis_url=f"unix://{short_path / 'valkey.sock'}",
-        worker_lost_seconds=5,
-    )
-    ballast = small_disk / "ballast"
-    with connect(settings) as redis, WorkerProcess(settings, tmp_path / "worker.log") as worker:
-        queue = JobQueue(redis, settings, tasks=TASKS)
-        job = queue.enqueue(job_that("sleeps", 3))
-        has(queue, job, JobStatus.RUNNING)
-        ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free))
-        use_up(settings.resolved_redis_url)
-        eventually(lambda: "waiting: Errors writing" in worker.said())
-        assert worker.process.poll() is None
-        ballast.unlink()
-        assert has(queue, job, JobStatus.SUCCEEDED).attempts == 2
-        assert "Traceback" not in worker.said()
-        assert worker.stop() == 0
-    server.stop()
-
-
-def test_the_front_end_names_the_work_without_importing_it(queue: JobQueue) -> None:
-    specification: QuantizationJob = job_that("succeeds")
+def test_the_api_names_the_job_function_without_importing_it(queue: JobQueue) -> None:
+    specification: QuantizationJob = job_spec("succeeds")
     job = JobQueue(queue._redis, queue._settings, tasks="no.such.module").enqueue(specification)
     assert job.status is JobStatus.QUEUED

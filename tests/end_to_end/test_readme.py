@@ -1,4 +1,4 @@
-"""The README, run: its commands and its curl tour, word for word, against a real service."""
+"""The commands of the README, the tutorial and the guides, run verbatim against a real service."""
 
 import os
 import re
@@ -19,14 +19,25 @@ from tests.end_to_end.test_up import Up
 pytestmark = pytest.mark.end_to_end
 
 _ROOT = Path(__file__).resolve().parents[2]
-_BLOCKS = re.findall(r"```bash\n(.*?)```", (_ROOT / "README.md").read_text(), re.DOTALL)
 _URL = "http://127.0.0.1:8000"
+_GUIDES = ("grade-generated-images", "explain-units", "translate-images")
+_RUN_ELSEWHERE = ("scripts/quickstart", "scripts/test", "faceter up")
+
+
+def _blocks(page: str) -> list[str]:
+    """Return the bash blocks of a page; blocks of other languages are outputs and variants."""
+    return re.findall(r"```bash\n(.*?)```", (_ROOT / page).read_text(), re.DOTALL)
 
 
 def _block(words: str) -> str:
     """Return the one bash block of the README that has ``words`` in it."""
-    (block,) = [block for block in _BLOCKS if words in block]
+    (block,) = [block for block in _blocks("README.md") if words in block]
     return str(block)
+
+
+def _tour(page: str) -> str:
+    """Return the commands of a page that use a running service."""
+    return "".join(block for block in _blocks(page) if not any(words in block for words in _RUN_ELSEWHERE))
 
 
 def _bash(text: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -38,14 +49,14 @@ def _bash(text: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=400,
         check=False,
     )
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of what the README's ``faceter up`` brings up, on a free port."""
+    """Address of the service of the README's ``faceter up``, on a free port."""
     assert _block("faceter up").strip() == ".venv/bin/faceter up"
     up = Up(tmp_path_factory.mktemp("readme") / "data", ["--port", "0"])
     up.hears("Ready after")
@@ -55,45 +66,41 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     up.process.stdout.close()
 
 
-def test_it_has_no_block_that_is_not_run_here() -> None:
-    run = ["scripts/quickstart", "scripts/test", "faceter up", "export-torch", "URL=", "grade=", "explain=", "learn="]
-    assert sorted(map(_block, run)) == sorted(_BLOCKS)
-
-
-def test_the_curl_tour_goes_as_told(url: str) -> None:
-    digits = _ROOT / "faceter-data" / "digits"
-    made = _bash(_block("export-torch"))
-    assert made.returncode == 0, made.stderr
-    assert "BatchNormalization" in made.stdout
-
-    tour = _block("URL=")
+def test_the_five_calls_of_the_readme(url: str) -> None:
+    tour = _tour("README.md")
     assert _URL in tour
-    assert len(tour.splitlines()) <= 10
-    grading = _block("grade=")
-    assert len(grading.splitlines()) <= 10
-    explaining = _block("explain=")
-    assert len(explaining.splitlines()) <= 10
-    learning = _block("learn=")
-    assert len(learning.splitlines()) <= 10
-    done = _bash(tour.replace(_URL, url) + "echo then\n" + grading + explaining + learning)
+    done = _bash(tour.replace(_URL, url))
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "event: progress" in done.stdout
-    assert "event: end" in done.stdout
-    assert "'metric': 'top1'" in done.stdout
-    first, then, graded, explained, back = done.stdout.splitlines()[-5:]
-    assert (first, then) == ("two", "then")
+    exported, model, job, end, last, size, label = list(filter(None, done.stdout.splitlines()))[-7:]
+    assert "BatchNormalization" in done.stdout, exported
+    assert re.fullmatch(r"mdl_[0-9a-z]{20}", model)
+    assert re.fullmatch(r"job_[0-9a-z]{20}", job)
+    assert end == "event: end"
+    assert last.startswith(f'data: {{"id":"{job}","kind":"quantization","status":"succeeded"')
+    assert "'packed': " in size
+    assert label == "two"
+
+
+def test_the_tutorial_and_the_guides(url: str) -> None:
+    digits = _ROOT / "faceter-data" / "digits"
+    pages = ["docs/get-started.md", *(f"docs/guides/{name}.md" for name in _GUIDES)]
+    done = _bash("echo page\n".join(_tour(page) for page in pages).replace(_URL, url))
+    assert done.returncode == 0, done.stderr + done.stdout
+    started, graded, explained, translated = done.stdout.split("page\n")
+    assert "event: progress" in started
+    assert "event: end" in started
+    assert "'metric': 'top1'" in started
     assert "'expected': " in graded
     assert "'interval': [" in graded
     assert " AND " in explained or " OR " in explained
-    assert float(back) < 0.1
-    assert (digits / "both-ways.png").read_bytes().startswith(b"\x89PNG")
+    assert float(translated) < 0.1
+    for name in ("unit", "map", "both-ways", "curves"):
+        assert (digits / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     with Image.open(digits / "chalk.png") as chalk, Image.open(digits / "ink.png") as ink:
         assert chalk.size == ink.size
         slate, paper = (np.asarray(image.convert("L"))[:3, :3].mean() for image in (chalk, ink))
         assert slate < 70
         assert paper > 150
-    assert (digits / "unit.png").read_bytes().startswith(b"\x89PNG")
-    assert (digits / "map.png").read_bytes().startswith(b"\x89PNG")
     assert (digits / "small.onnx").stat().st_size < (digits / "model.onnx").stat().st_size
 
 

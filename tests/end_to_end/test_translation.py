@@ -46,11 +46,11 @@ def translate(api: httpx.Client, here: str, query: str = "") -> httpx.Response:
     return api.post(f"{here}/translate{query}", files={"file": ("p.png", file.getvalue())})
 
 
-def test_a_training_survives_its_worker_and_can_be_watched(
+def test_a_training_survives_its_worker_and_has_results_meanwhile(
     api: httpx.Client, settings: Settings, tmp_path: Path
 ) -> None:
     dataset = add_dataset(api, domains_zip(*images_of()), "domains", paired="true")
-    said = {
+    payload = {
         "method": "pix2pix",
         "dataset_id": dataset["id"],
         "image_size": 16,
@@ -59,8 +59,8 @@ def test_a_training_survives_its_worker_and_can_be_watched(
         "base_channels": 2,
         "epochs": 30,
     }
-    job = api.post("/v1/translators", json=said).json()
-    here = job["links"]["translator"]
+    created = api.post("/v1/translators", json=payload).json()
+    here = created["links"]["self"]
     with WorkerProcess(settings, tmp_path / "first.log") as first:
         eventually(lambda: api.get(here).json()["checkpoint"], 60)
         os.kill(first.process.pid, signal.SIGKILL)
@@ -74,7 +74,7 @@ def test_a_training_survives_its_worker_and_can_be_watched(
         assert image.size == (21, 21)
     seen = [item["step"] for item in api.get(f"{here}/samples").json()["items"]]
     assert 0 < seen[-1] < 180
-    assert opened(api.get(f"{here}/samples/latest").content).std() > 5
+    assert opened(api.get(f"{here}/samples/latest/image").content).std() > 5
     points = api.get(f"{here}/curves").json()["points"]
     assert [point["step"] for point in points] == list(range(1, seen[-1] + 1))
     with WorkerProcess(settings, tmp_path / "second.log"):
@@ -82,9 +82,9 @@ def test_a_training_survives_its_worker_and_can_be_watched(
     assert isinstance(ready, dict)
     assert (ready["training"]["resumed"], ready["training"]["steps"]) == (1, 180)
     assert ready["training"]["ended_by"] == "budget"
-    done = api.get(f"/v1/jobs/{job['id']}").json()
+    done = api.get(created["links"]["job"]).json()
     assert (done["status"], done["attempts"]) == ("succeeded", 2)
-    assert done["result"]["translator_id"] == ready["id"]
+    assert done["result"]["id"] == ready["id"]
     assert set(seen) <= {item["step"] for item in api.get(f"{here}/samples").json()["items"]}
     assert translate(api, here).headers["faceter-model"] == ready["model_ids"]["a2b"]
     assert api.get(f"/v1/models/{ready['model_ids']['a2b']}").json()["metadata"]["task"] == "image_translation"

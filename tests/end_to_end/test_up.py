@@ -1,4 +1,4 @@
-"""``faceter up``: real processes that come up together, look after each other and go down together."""
+"""``faceter up``: real processes that start together, are supervised and stop together."""
 
 import os
 import re
@@ -24,7 +24,7 @@ _PATIENCE = 60.0
 
 
 class Up:
-    """A running ``faceter up`` and what it says."""
+    """A running ``faceter up`` and its output."""
 
     def __init__(self, data_dir: Path, arguments: Sequence[str] = (), **environment: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FACETER_")}
@@ -37,29 +37,29 @@ class Up:
             env=clean | environment,
             start_new_session=True,
         )
-        self.said = ""
+        self.output = ""
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.said += line
+            self.output += line
 
     def hears(self, pattern: str) -> re.Match[str]:
-        """Wait until something like ``pattern`` was said."""
-        found: list[re.Match[str]] = []
+        """Wait until something like ``pattern`` was printed."""
+        matches: list[re.Match[str]] = []
 
         def search() -> bool:
-            found.extend(re.finditer(pattern, self.said))
-            return bool(found) or self.process.poll() is not None
+            matches.extend(re.finditer(pattern, self.output))
+            return bool(matches) or self.process.poll() is not None
 
-        _wait(search, lambda: f"{pattern!r} was not said. What was:\n{self.said}")
-        assert found, f"it ended without saying {pattern!r}. What it said:\n{self.said}"
-        return found[0]
+        _wait(search, lambda: f"{pattern!r} was not printed. Output:\n{self.output}")
+        assert matches, f"it ended without printing {pattern!r}. Output:\n{self.output}"
+        return matches[0]
 
     def pid(self, part: str) -> int:
-        """Return the process id of a part, as it was said at the start."""
+        """Return the process id of a component, as printed at startup."""
         return int(self.hears(rf"{part}\D* process (\d+)")[1])
 
     @property
@@ -93,15 +93,15 @@ def _alive(pid: int) -> bool:
 
 def _marked(data_dir: Path) -> list[int]:
     """Return every process that was started for this data directory, by its environment or its folder."""
-    found = []
+    matches = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             environment, folder = (entry / "environ").read_bytes(), (entry / "cwd").resolve()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         if os.fsencode(data_dir) in environment or folder.is_relative_to(data_dir):
-            found.append(int(entry.name))
-    return [pid for pid in found if _alive(pid)]
+            matches.append(int(entry.name))
+    return [pid for pid in matches if _alive(pid)]
 
 
 Start = Callable[..., Up]
@@ -109,7 +109,7 @@ Start = Callable[..., Up]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a ``faceter up`` that is gone after the test, whatever happens."""
+    """Start a ``faceter up`` that is always stopped after the test."""
     started: list[Up] = []
 
     def start(data_dir: Path, *arguments: str, **environment: str) -> Up:
@@ -125,7 +125,7 @@ def start() -> Iterator[Start]:
         up.process.stdout.close()
 
 
-def test_all_comes_up_and_ctrl_c_stops_all_of_it_with_nothing_lost(tmp_path: Path, start: Start) -> None:
+def test_all_processes_start_and_ctrl_c_stops_them_without_loss(tmp_path: Path, start: Start) -> None:
     data = tmp_path / "data"
     up = start(data, "--port", "0")
     up.hears("Ready after")
@@ -136,20 +136,20 @@ def test_all_comes_up_and_ctrl_c_stops_all_of_it_with_nothing_lost(tmp_path: Pat
         redis.set("kept", "yes")
 
     assert up.end(signal.SIGINT) == 0
-    assert up.said.endswith("Stopped.\n")
-    assert "Traceback" not in up.said
+    assert up.output.endswith("Stopped.\n")
+    assert "Traceback" not in up.output
     assert _marked(data) == []
     with EmbeddedValkey(Settings(data_dir=data).valkey_dir) as server, Redis.from_url(server.url) as redis:
         assert redis.get("kept") == b"yes"
 
 
-def test_a_second_up_on_the_same_data_directory_is_told_who_has_it(tmp_path: Path, start: Start) -> None:
+def test_a_second_up_on_the_same_data_directory_is_refused(tmp_path: Path, start: Start) -> None:
     data = tmp_path / "data"
     first = start(data, "--port", "0", "--workers", "0")
     url = first.url
     second = start(data, "--port", "0")
     assert second.wait() == 2
-    assert f"already up on {data} (process {first.process.pid}, at {url})" in second.said
+    assert f"already up on {data} (process {first.process.pid}, at {url})" in second.output
     assert httpx.get(f"{url}/healthz", timeout=10).status_code == 200
 
 
@@ -160,12 +160,12 @@ def test_a_port_in_use_is_named_and_nothing_is_started(tmp_path: Path, start: St
         port = taken.getsockname()[1]
         up = start(tmp_path / "data", "--port", str(port))
         assert up.wait() == 2
-    assert f"cannot listen on port {port} of 127.0.0.1" in up.said
-    assert "--port" in up.said
+    assert f"cannot listen on port {port} of 127.0.0.1" in up.output
+    assert "--port" in up.output
     assert not (tmp_path / "data" / "valkey").exists()
 
 
-def test_when_it_is_killed_outright_nothing_is_left_and_it_comes_up_again(tmp_path: Path, start: Start) -> None:
+def test_after_sigkill_no_process_is_left_and_up_restarts(tmp_path: Path, start: Start) -> None:
     data = tmp_path / "data"
     up = start(data, "--port", "0")
     up.hears("Ready after")
@@ -175,7 +175,7 @@ def test_when_it_is_killed_outright_nothing_is_left_and_it_comes_up_again(tmp_pa
     assert httpx.get(f"{again.url}/healthz", timeout=10).status_code == 200
 
 
-def test_a_part_that_dies_is_started_again_and_that_is_said(tmp_path: Path, start: Start) -> None:
+def test_a_component_that_dies_is_restarted_and_reported(tmp_path: Path, start: Start) -> None:
     up = start(tmp_path / "data", "--port", "0", "--workers", "2")
     up.hears("Ready after")
     os.kill(up.pid("worker 2"), signal.SIGKILL)
@@ -191,11 +191,11 @@ def test_a_part_that_dies_is_started_again_and_that_is_said(tmp_path: Path, star
         except httpx.TransportError:
             return False
 
-    _wait(ready, lambda: f"it did not recover:\n{up.said}")
+    _wait(ready, lambda: f"it did not recover:\n{up.output}")
     assert up.end(signal.SIGINT) == 0
 
 
-def test_with_a_redis_of_ones_own_no_server_is_started(tmp_path: Path, start: Start, redis_url: str) -> None:
+def test_with_a_given_redis_no_server_is_started(tmp_path: Path, start: Start, redis_url: str) -> None:
     data = tmp_path / "data"
     up = start(data, "--port", "0", FACETER_REDIS_URL=redis_url)
     up.hears("no embedded server")
@@ -204,9 +204,9 @@ def test_with_a_redis_of_ones_own_no_server_is_started(tmp_path: Path, start: St
     assert up.end(signal.SIGTERM) == 0
 
 
-def test_a_service_that_cannot_come_up_says_so_and_ends(tmp_path: Path, start: Start) -> None:
+def test_a_service_that_cannot_start_reports_it_and_ends(tmp_path: Path, start: Start) -> None:
     data = tmp_path / "data"
     up = start(data, "--port", "0", "--workers", "0", FACETER_BLOB_URL="no-such-protocol://bucket")
     assert up.wait() == 1
-    assert "Giving up: the API ended 3 times before the service was ready." in up.said
+    assert "Giving up: the API ended 3 times before the service was ready." in up.output
     assert _marked(data) == []

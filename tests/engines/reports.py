@@ -1,4 +1,4 @@
-"""Reports on quantizations that never were, for tests of what is read from them."""
+"""Made-up quantization reports, for tests of their readers."""
 
 from faceter.contracts.quantizations import (
     Agreement,
@@ -11,7 +11,7 @@ from faceter.contracts.quantizations import (
 
 
 def report_of(served: str, *others: str) -> QuantizationReport:
-    """Return a report that says which layout was served, and which were slower."""
+    """Return a report with a served layout and slower others."""
     return QuantizationReport(
         settings=QuantizationRequest(),
         tensors=[],

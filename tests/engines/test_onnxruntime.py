@@ -16,7 +16,7 @@ def load(content: bytes) -> LoadedModel:
     return OnnxRuntimeEngine().load(content, threads=1)
 
 
-def test_says_what_it_takes_and_gives() -> None:
+def test_inputs_and_outputs_are_described() -> None:
     loaded = load(graphs.classifier())
     assert [(spec.name, spec.dtype, spec.shape) for spec in loaded.inputs] == [("image", "float32", ["batch", 3, 8, 8])]
     assert [(spec.name, spec.dtype, spec.shape) for spec in loaded.outputs] == [("logits", "float32", ["batch", 3])]
@@ -38,7 +38,7 @@ def test_dtypes_by_numpys_names(dtype: int, name: str) -> None:
     assert loaded.run({"a": one, "b": one})["sum"].dtype == np.dtype(name)
 
 
-def test_only_the_outputs_asked_for() -> None:
+def test_only_the_requested_outputs() -> None:
     content = graphs.model(
         [helper.make_node("Neg", ["x"], ["minus"]), helper.make_node("Abs", ["x"], ["size"])],
         {"x": (TensorProto.FLOAT, [2])},
@@ -62,7 +62,7 @@ def test_a_graph_without_kernel_is_refused() -> None:
     assert "/" not in caught.value.detail.replace("ai.onnx/", "")
 
 
-def test_failure_on_an_input_is_said_and_the_model_stays_usable() -> None:
+def test_after_a_failed_run_the_model_stays_usable() -> None:
     loaded = load(graphs.adder())
     good = np.ones((1, 2), np.float32)
     with pytest.raises(FaceterError) as caught:
@@ -71,7 +71,7 @@ def test_failure_on_an_input_is_said_and_the_model_stays_usable() -> None:
     assert loaded.run({"a": good, "b": good})["sum"].tolist() == [[2, 2]]
 
 
-def test_what_fails_inside_is_said_without_the_engines_own_names() -> None:
+def test_error_messages_contain_no_engine_internals() -> None:
     with pytest.raises(FaceterError) as caught:
         load(graphs.fails_when_run()).run({"a": np.zeros((1, 2), np.float32)})
     assert "Gather node" in caught.value.detail
@@ -100,14 +100,14 @@ def test_an_endless_run_can_be_interrupted() -> None:
     assert "longer" in caught.value.detail
 
 
-def test_a_run_given_a_triggered_interrupt_stops() -> None:
+def test_a_run_with_a_triggered_interrupt_stops() -> None:
     interrupt = Interrupt()
     interrupt.trigger()
     with pytest.raises(FaceterError, match="stopped"):
         load(graphs.endless()).run({"times": np.array(2**60)}, interrupt=interrupt)
 
 
-def test_runs_from_many_threads_at_once_give_each_its_own_answer() -> None:
+def test_concurrent_runs_return_their_own_outputs() -> None:
     loaded = load(graphs.adder())
 
     def run(i: int) -> list[list[float]]:

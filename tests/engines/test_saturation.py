@@ -11,7 +11,7 @@ from faceter.engines.base import Array, Interrupt
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import _largest_sums, sums_saturate
 from faceter.graphs.layouts import has_wide_codes
-from workers.network import OnnxModule
+from workers.onnx_module import OnnxModule
 
 
 def _has_vnni() -> bool:
@@ -20,7 +20,7 @@ def _has_vnni() -> bool:
 
 
 class PairSums:
-    """What AVX2 answers to the probe: products of neighbouring channels are added in 16 bits, then in 32."""
+    """The probe on AVX2: products of neighbouring channels are added in 16 bits, then in 32."""
 
     def __init__(self, content: bytes, only_symmetric: bool) -> None:
         self.inputs: list[TensorSpec] = []
@@ -46,7 +46,7 @@ class PairSums:
 
 
 class PairSumsEngine:
-    """Loads the probe, and counts."""
+    """Loads the probe and counts the calls."""
 
     def __init__(self, *, only_symmetric: bool = False) -> None:
         self.loaded = 0
@@ -58,7 +58,7 @@ class PairSumsEngine:
 
 
 @pytest.mark.parametrize("zero_point", [0, -1])
-def test_the_probe_answers_255_where_sums_are_exact(zero_point: int) -> None:
+def test_the_probe_is_255_if_sums_are_exact(zero_point: int) -> None:
     import torch
 
     probe = _largest_sums(zero_point)
@@ -69,11 +69,11 @@ def test_the_probe_answers_255_where_sums_are_exact(zero_point: int) -> None:
 
 
 @pytest.mark.parametrize("only_symmetric", [True, False])
-def test_sums_of_16_bits_are_noticed(only_symmetric: bool) -> None:
+def test_16_bit_sums_are_detected(only_symmetric: bool) -> None:
     assert sums_saturate(PairSumsEngine(only_symmetric=only_symmetric))
 
 
-def test_each_process_finds_out_once() -> None:
+def test_the_probe_runs_once_per_process() -> None:
     engine = PairSumsEngine()
     for _ in range(3):
         assert sums_saturate(engine)

@@ -3,7 +3,7 @@ import onnx
 import pytest
 
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
-from faceter.engines.serving import is_exact, layout_for, layout_of
+from faceter.engines.serving import host_layout, is_exact, served_layout
 from faceter.graphs.layouts import layouts
 from faceter.graphs.packing import pack_weights, unpack_weights
 from faceter.graphs.qdq import write_qdq
@@ -20,47 +20,47 @@ def quantized(bits: int) -> onnx.ModelProto:
     return pack_weights(write_qdq(min_max_plan(residual_net(), weight_bits=bits, image=normal(4, 3, 16, 16))))
 
 
-def test_the_reports_layout_is_the_one_served() -> None:
-    assert layout_of(report_of("u8s8-blocks", "u8s8", "u8u8")) == "u8s8-blocks"
+def test_the_served_layout_of_a_report() -> None:
+    assert served_layout(report_of("u8s8-blocks", "u8s8", "u8u8")) == "u8s8-blocks"
 
 
 def test_without_a_report_or_with_an_unknown_layout_it_is_the_plain_one() -> None:
-    assert layout_of(None) == "u8s8"
-    assert layout_of(report_of("u4s4-of-tomorrow", "u8s8-blocks")) == "u8s8"
+    assert served_layout(None) == "u8s8"
+    assert served_layout(report_of("u4s4-of-tomorrow", "u8s8-blocks")) == "u8s8"
 
 
 @pytest.mark.parametrize("layout", layouts)
-def test_where_sums_are_exact_a_model_is_loaded_as_its_report_says(layout: str) -> None:
-    assert layout_for(report_of(layout), quantized(8).SerializeToString(), saturates=False) == layout
+def test_where_sums_are_exact_the_reported_layout_is_used(layout: str) -> None:
+    assert host_layout(report_of(layout), quantized(8).SerializeToString(), saturates=False) == layout
 
 
 @pytest.mark.parametrize("layout", layouts)
-def test_where_sums_saturate_weights_of_8_bits_are_unsigned_whatever_the_report_says(layout: str) -> None:
+def test_where_sums_saturate_8_bit_weights_are_unsigned(layout: str) -> None:
     content = quantized(8).SerializeToString()
-    assert layout_for(report_of(layout), content, saturates=True) == "u8u8"
-    assert layout_for(None, content, saturates=True) == "u8u8"
+    assert host_layout(report_of(layout), content, saturates=True) == "u8u8"
+    assert host_layout(None, content, saturates=True) == "u8u8"
 
 
 @pytest.mark.parametrize("layout", layouts)
-def test_where_sums_saturate_narrow_weights_are_loaded_as_the_report_says(layout: str) -> None:
+def test_where_sums_saturate_narrow_weights_use_the_reported_layout(layout: str) -> None:
     content = quantized(4).SerializeToString()
-    assert layout_for(report_of(layout), content, saturates=True) == layout
+    assert host_layout(report_of(layout), content, saturates=True) == layout
 
 
 @pytest.mark.parametrize("saturates", [True, False])
 def test_a_float_model_is_plain(saturates: bool) -> None:
-    assert layout_for(None, residual_net().SerializeToString(), saturates=saturates) == "u8s8"
+    assert host_layout(None, residual_net().SerializeToString(), saturates=saturates) == "u8s8"
 
 
 @pytest.mark.parametrize("bits", [8, 4])
 def test_a_host_whose_sums_saturate_has_an_exact_layout(bits: int) -> None:
     content = quantized(bits).SerializeToString()
-    chosen = layout_for(None, content, saturates=True)
+    chosen = host_layout(None, content, saturates=True)
     assert is_exact(chosen, unpack_weights(onnx.load_model_from_string(content)), saturates=True)
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-def test_a_file_answers_the_same_in_every_layout_it_is_loaded_in(bits: int) -> None:
+def test_all_layouts_compute_the_same(bits: int) -> None:
     content = quantized(bits).SerializeToString()
     image = normal(4, 3, 16, 16)
     answers = []

@@ -1,10 +1,11 @@
-"""Formulas: what they say, and that text and tree mean what the chain does."""
+"""Formulas: text and tree are equivalent to the chain."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceter.contracts.explanations import FormulaNode, Operator
+from faceter.contracts.explanations import Operator
+from faceter.contracts.units import FormulaNode
 from faceter.explanations.formulas import Concept, Formula, concepts_of
 
 CONCEPTS = [Concept(name, "object") for name in "abcd"]
@@ -60,13 +61,13 @@ def test_text(rest: tuple[tuple[Operator, int], ...], text: str) -> None:
 
 
 @given(formulas)
-def test_the_text_means_what_the_formula_does(formula: Formula) -> None:
-    said = formula.text(CONCEPTS).replace("AND NOT", "& ~").replace("AND", "&").replace("OR", "|")
-    assert eval(said, {}, dict(BITS)) & ALL == chain(formula)
+def test_the_text_is_equivalent_to_the_formula(formula: Formula) -> None:
+    text = formula.text(CONCEPTS).replace("AND NOT", "& ~").replace("AND", "&").replace("OR", "|")
+    assert eval(text, {}, dict(BITS)) & ALL == chain(formula)
 
 
 @given(formulas)
-def test_the_tree_means_what_the_formula_does(formula: Formula) -> None:
+def test_the_tree_is_equivalent_to_the_formula(formula: Formula) -> None:
     tree = formula.tree(CONCEPTS)
     assert tree_value(tree) == chain(formula)
     assert concepts_of(tree) == [CONCEPTS[number].name for number in formula.concepts]
@@ -81,7 +82,7 @@ def test_a_formula_grows_by_one_concept(formula: Formula, operator: Operator, co
     assert chain(longer) == joined(operator, chain(formula), BITS[CONCEPTS[concept].name])
 
 
-def test_neighbors_are_a_concept_of_a_concept() -> None:
+def test_neighbors_are_a_unary_operator() -> None:
     concepts = [Concept("pre:tok:dog", "pre:tok"), Concept("NEIGHBORS(pre:tok:cat)", "n", neighbors_of="pre:tok:cat")]
     formula = Formula(0, ((OR, 1),))
     assert formula.text(concepts) == "pre:tok:dog OR NEIGHBORS(pre:tok:cat)"

@@ -1,4 +1,4 @@
-"""The masks of an explanation as a file and back, whole and unit by unit."""
+"""The masks file of an explanation: round trips, whole and unit by unit."""
 
 from pathlib import Path
 
@@ -8,8 +8,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from faceter.explanations.masks import LayerMasks, Masks, masks_file, read_masks, read_unit_masks, unpacked
-from tests.app.explained import masks_of
+from faceter.explanations.masks import (
+    ExplanationMasks,
+    LayerMasks,
+    encode_masks,
+    read_masks,
+    read_unit_masks,
+    unpack_bits,
+)
+from tests.app.explanation_records import random_masks
 
 GRIDS = [(), (1,), (13,), (64,), (1, 1), (7, 5), (8, 8), (3, 11)]
 
@@ -23,15 +30,13 @@ def assert_equal(found: LayerMasks, expected: LayerMasks) -> None:
 
 @given(st.sampled_from(GRIDS), st.integers(1, 5), st.integers(1, 4), st.integers(1, 9), st.integers(0, 99))
 @hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_masks_come_back_as_they_were(
-    tmp_path: Path, grid: tuple[int, ...], units: int, shown: int, more: int, seed: int
-) -> None:
+def test_round_trip(tmp_path: Path, grid: tuple[int, ...], units: int, shown: int, more: int, seed: int) -> None:
     layers = [
-        masks_of(units, shown + more, shown, grid, seed),
-        masks_of(units + 1, shown + more, shown, grid, seed + 1),
+        random_masks(units, shown + more, shown, grid, seed),
+        random_masks(units + 1, shown + more, shown, grid, seed + 1),
     ]
     file = tmp_path / "masks.npz"
-    file.write_bytes(masks_file(Masks(layers, None, None)))
+    file.write_bytes(encode_masks(ExplanationMasks(layers, None, None)))
     found = read_masks(file)
     assert (found.labels, found.predicted) == (None, None)
     for one, other in zip(found.layers, layers, strict=True):
@@ -45,11 +50,11 @@ def test_masks_come_back_as_they_were(
             assert unit.unit.dtype == np.bool_
 
 
-def test_some_layers_and_classes(tmp_path: Path) -> None:
-    layers = [masks_of(2, 4, 2, (3, 3), seed) for seed in range(3)]
+def test_selected_layers_and_classes(tmp_path: Path) -> None:
+    layers = [random_masks(2, 4, 2, (3, 3), seed) for seed in range(3)]
     labels, predicted = np.array([0, 1, 1, 0]), np.array([0, 1, 2, 2])
     file = tmp_path / "masks.npz"
-    file.write_bytes(masks_file(Masks(layers, labels, predicted)))
+    file.write_bytes(encode_masks(ExplanationMasks(layers, labels, predicted)))
     found = read_masks(file, [2, 0])
     for one, other in zip(found.layers, (layers[2], layers[0]), strict=True):
         assert_equal(one, other)
@@ -60,7 +65,7 @@ def test_some_layers_and_classes(tmp_path: Path) -> None:
 
 
 def test_equal_masks_give_equal_bytes() -> None:
-    first, second = (masks_file(Masks([masks_of(2, 4, 2, (3, 3))], None, None)) for _ in range(2))
+    first, second = (encode_masks(ExplanationMasks([random_masks(2, 4, 2, (3, 3))], None, None)) for _ in range(2))
     assert first == second
 
 
@@ -68,4 +73,4 @@ def test_equal_masks_give_equal_bytes() -> None:
 def test_bits_packed_by_rows(shape: tuple[int, ...]) -> None:
     bits = np.random.default_rng(0).random((4, 3, *shape)) < 0.5
     packed = np.packbits(bits.reshape(4, 3, -1), axis=-1)
-    assert np.array_equal(unpacked(packed, shape), bits)
+    assert np.array_equal(unpack_bits(packed, shape), bits)

@@ -1,4 +1,4 @@
-"""Small graphs made by hand, and ONNX Runtime to run them."""
+"""Builders of small graphs, and ONNX Runtime to run them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 class GraphBuilder:
-    """Adds nodes one after the other, making up names."""
+    """Adds nodes one after the other, with generated names."""
 
     def __init__(self, shape: Sequence[int | str], *, name: str = "x", seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
@@ -91,26 +91,26 @@ def residual_net(seed: int = 0) -> onnx.ModelProto:
 
 
 def run(model: onnx.ModelProto, *outputs: str, **inputs: Array) -> list[Array]:
-    """Run a model as it is written, without optimization, and return the outputs asked for (all, if none is)."""
+    """Run a model without graph optimization; return the named outputs, or all."""
     session = _session(model, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
     return [np.asarray(value) for value in session.run(list(outputs) or None, inputs)]
 
 
 def run_optimized(model: onnx.ModelProto, **inputs: Array) -> list[Array]:
-    """Run a model as it is served, with every optimization."""
+    """Run a model with all graph optimizations, as it is served."""
     session = _session(model, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
     return [np.asarray(value) for value in session.run(None, inputs)]
 
 
 def optimized_operators(model: onnx.ModelProto, folder: Path) -> Counter[str]:
-    """Return how often each operator is in the graph that ONNX Runtime makes of a model."""
+    """Count the operators of a model after ONNX Runtime's graph optimization."""
     path = folder / "optimized.onnx"
     _session(model, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL, path)
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
 def with_outputs(model: onnx.ModelProto, names: Sequence[str], elem_type: int = TensorProto.FLOAT) -> onnx.ModelProto:
-    """Return the model with more tensors given out."""
+    """Return the model with further tensors as outputs."""
     more = onnx.ModelProto()
     more.CopyFrom(model)
     have = {value.name for value in (*model.graph.output, *model.graph.input)}

@@ -1,14 +1,17 @@
-"""The simplest plan there is: min–max ranges of weights, and of activations on one batch."""
+"""Min–max quantization with one calibration batch."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import onnx
 
+from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize
-from faceter.graphs.fold import fold_batch_norms
-from faceter.graphs.qdq import QuantizationPlan, asymmetric, quantizable, symmetric
+from faceter.graphs.quantization_plan import QuantizationPlan
+from faceter.graphs.quantization_sites import find_quantization_sites
+from faceter.graphs.quantizer import asymmetric
 from tests.graphs.builders import Array, constants, run, with_outputs
+from tests.graphs.quantizers import symmetric
 
 
 def min_max_plan(
@@ -20,10 +23,10 @@ def min_max_plan(
     given: Mapping[str, Array] | None = None,
     **inputs: Array,
 ) -> QuantizationPlan:
-    """Return the plan of a model by its weights and by what a batch of inputs makes; ``given`` adds to the inputs."""
+    """Return the min–max plan of a model; ``given`` has calibration inputs whose names are not identifiers."""
     inputs |= given or {}
     folded = fold_batch_norms(canonicalize(model)).model
-    sites = quantizable(folded)
+    sites = find_quantization_sites(folded)
     names = [name for site in sites.activations for name in site.tensors if name not in inputs]
     seen = dict(zip(names, run(with_outputs(folded, names), *names, **inputs), strict=True)) | inputs
     weights = {}

@@ -35,7 +35,7 @@ def widths(model: onnx.ModelProto) -> list[int]:
         {"group": 4},
     ],
 )
-def test_the_answers_are_the_same_to_the_last_bit(settings: dict[str, Any], per_channel: bool) -> None:
+def test_blocking_is_bit_identical(settings: dict[str, Any], per_channel: bool) -> None:
     net = GraphBuilder(["n", 4, 12, 16])
     net.conv(8, 4, **settings)
     net.add("Relu")
@@ -53,14 +53,14 @@ def test_the_answers_are_the_same_to_the_last_bit(settings: dict[str, Any], per_
 @pytest.mark.parametrize(
     ("outputs", "width", "expected"), [(8, 16, 64), (8, 12, 32), (8, 15, 8), (24, 16, 48), (64, 16, 64)]
 )
-def test_as_many_pixels_as_fit_and_divide_the_row(outputs: int, width: int, expected: int) -> None:
+def test_the_number_of_pixels_divides_the_row(outputs: int, width: int, expected: int) -> None:
     net = GraphBuilder([1, 4, 6, width])
     net.conv(outputs, 4)
     x = normal(1, 4, 6, width)
     assert widths(block_convolutions(write_qdq(min_max_plan(net.build(), x=x)), 64)) == [expected]
 
 
-def test_pointwise_and_depthwise_convolutions_are_left() -> None:
+def test_pointwise_and_depthwise_convolutions_are_not_blocked() -> None:
     net = GraphBuilder([1, 4, 8, 8])
     net.conv(4, 4, 1)
     net.conv(4, 4, group=4)

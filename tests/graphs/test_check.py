@@ -25,7 +25,7 @@ def of(model: onnx.ModelProto) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def test_a_sound_model_is_loaded_whole() -> None:
+def test_a_valid_model_is_loaded() -> None:
     model = residual_net()
     assert load_model(of(model), max_bytes=LIMIT) == model
 
@@ -48,7 +48,7 @@ def test_a_truncated_file(kept: float) -> None:
     assert refusal(content[: int(len(content) * kept)]).kind is ProblemKind.INVALID_MODEL
 
 
-def test_every_truncation_is_refused_with_a_problem() -> None:
+def test_every_truncation_is_rejected() -> None:
     content = of(residual_net())
     for length in range(0, len(content), 97):
         assert refusal(content[:length]).kind is ProblemKind.INVALID_MODEL
@@ -94,7 +94,7 @@ def test_another_format_is_named(content: bytes, named: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"hello, world", b"\x00" * 64, b"\x08\x08", b"\xff" * 1000, b"{}"])
-def test_bytes_that_are_no_model(content: bytes) -> None:
+def test_bytes_that_are_not_a_model(content: bytes) -> None:
     assert refusal(content).kind is ProblemKind.INVALID_MODEL
 
 
@@ -120,7 +120,7 @@ def test_a_custom_domain(domain: str) -> None:
     assert model.graph.node[2].name in error.detail
 
 
-def test_an_import_nobody_uses_is_dropped() -> None:
+def test_an_unused_opset_import_is_removed() -> None:
     model = residual_net()
     model.opset_import.append(helper.make_opsetid("pkg.onnxscript.torch_lib", 1))
     assert [item.domain for item in load_model(of(model), max_bytes=LIMIT).opset_import] == [""]
@@ -165,13 +165,13 @@ def test_a_graph_without_inputs() -> None:
     assert "no inputs" in refusal(of(model)).detail
 
 
-def test_a_node_that_reads_what_nobody_makes() -> None:
+def test_a_node_that_reads_an_undefined_tensor() -> None:
     model = residual_net()
     model.graph.node[3].input[0] = "nowhere"
     assert "checker" in refusal(of(model)).detail
 
 
-def test_shapes_that_do_not_fit() -> None:
+def test_inconsistent_shapes() -> None:
     model = residual_net()
     weight = next(tensor for tensor in model.graph.initializer if tensor.name == "classifier")
     weight.CopyFrom(numpy_helper.from_array(np.ones((5, 13), np.float32), "classifier"))
@@ -179,7 +179,7 @@ def test_shapes_that_do_not_fit() -> None:
 
 
 @pytest.mark.parametrize("change", ["node", "initializer", "input"])
-def test_a_name_given_twice(change: str) -> None:
+def test_duplicate_tensor_names(change: str) -> None:
     model = residual_net()
     if change == "node":
         model.graph.node[4].output[0] = model.graph.node[3].output[0]
@@ -197,7 +197,7 @@ def test_a_weight_with_too_few_bytes() -> None:
     assert model.graph.initializer[0].name in error.detail
 
 
-def test_a_weight_whose_shape_is_vast() -> None:
+def test_a_weight_with_a_huge_shape() -> None:
     model = residual_net()
     model.graph.initializer[0].dims[0] = 1 << 40
     assert refusal(of(model)).kind is ProblemKind.INVALID_MODEL
@@ -211,7 +211,7 @@ def test_sparse_initializers() -> None:
     assert "sparse" in refusal(of(model)).detail
 
 
-def test_an_input_that_is_no_tensor() -> None:
+def test_an_input_that_is_not_a_tensor() -> None:
     model = residual_net()
     model.graph.input.append(
         helper.make_value_info("many", helper.make_sequence_type_proto(helper.make_tensor_type_proto(1, [2])))
@@ -259,7 +259,7 @@ def test_custom_operators_inside_a_branch_are_found() -> None:
     assert refusal(of(model("custom"))).kind is ProblemKind.CUSTOM_OPERATORS
 
 
-def test_an_output_without_a_shape_gets_the_one_inferred() -> None:
+def test_the_shape_of_an_output_is_inferred() -> None:
     model = residual_net()
     model.graph.output[0].type.tensor_type.ClearField("shape")
     [output] = load_model(of(model), max_bytes=LIMIT).graph.output

@@ -60,7 +60,7 @@ def test_layers_tensors_and_operators() -> None:
     assert graph.unsupported_operators == []
 
 
-def test_nameless_and_namesake_nodes_get_names_of_their_own() -> None:
+def test_node_names_are_unique_and_not_empty() -> None:
     model = residual_net()
     for node in model.graph.node:
         node.name = "" if node.op_type == "Relu" else "same"
@@ -78,7 +78,7 @@ def test_shared_weights_count_once() -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-def test_a_quantized_model_is_known_as_one_and_keeps_its_count(bits: int) -> None:
+def test_a_quantized_model_has_the_same_parameter_count(bits: int) -> None:
     image = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
     plan = min_max_plan(residual_net(), weight_bits=bits, image=image)
     quantized = write_qdq(plan)
@@ -91,7 +91,7 @@ def test_a_quantized_model_is_known_as_one_and_keeps_its_count(bits: int) -> Non
     assert graph.macs == describe(residual_net()).macs
 
 
-def test_operators_that_work_does_not_know_are_listed() -> None:
+def test_unsupported_operators_are_listed() -> None:
     net = GraphBuilder([1, 4])
     graph = net.add("ReduceSum", net.last, keepdims=0)
     net.add("SequenceConstruct", graph, output="sequence")

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.equalization_pairs import EqualizationPair, find_pairs, replace_relu6
-from faceter.graphs.fold import fold_batch_norms
 from tests.graphs.builders import Array, GraphBuilder, constants, residual_net, run
 
 
@@ -16,7 +16,7 @@ def normal(*shape: int) -> Array:
 
 
 def rescaled(model: onnx.ModelProto, pairs: list[EqualizationPair]) -> onnx.ModelProto:
-    """Divide what the first layer of each pair makes by random factors and multiply what the second takes by them."""
+    """Divide the outputs of the first layer of each pair by random factors and multiply the inputs of the second."""
     rng = np.random.default_rng(3)
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
@@ -35,7 +35,7 @@ def rescaled(model: onnx.ModelProto, pairs: list[EqualizationPair]) -> onnx.Mode
 
 
 def found(net: GraphBuilder, *outputs: str, x: Array | None = None) -> list[EqualizationPair]:
-    """Find the pairs, and check that rescaling each leaves the function as it was."""
+    """Find the pairs, and check that rescaling does not change the function."""
     model = net.build(*outputs)
     pairs = find_pairs(model)
     image = normal(2, 4, 8, 8) if x is None else x
@@ -56,7 +56,7 @@ def test_a_chain() -> None:
     assert pairs[0].between == ("n1",)
 
 
-def test_layers_with_nothing_between() -> None:
+def test_adjacent_layers() -> None:
     net = GraphBuilder(["n", 4, 8, 8])
     net.conv(6, 4)
     net.conv(5, 6, 1)
@@ -116,7 +116,7 @@ def test_matrix_products(transposed: int) -> None:
     assert len(found(net, x=normal(2, 6))) == 1
 
 
-def test_a_flattened_image_is_not_passed() -> None:
+def test_not_through_a_flattened_image() -> None:
     net = GraphBuilder(["n", 4, 8, 8])
     net.conv(4, 4)
     net.add("Flatten")
@@ -135,7 +135,7 @@ def test_not_across_a_branch() -> None:
     assert found(net) == []
 
 
-def test_not_where_the_graph_gives_the_tensor_out() -> None:
+def test_not_if_the_tensor_is_a_graph_output() -> None:
     net = GraphBuilder(["n", 4, 8, 8])
     net.conv(4, 4)
     between = net.add("Relu")
@@ -177,7 +177,7 @@ def test_not_through_relu6_unless_replaced() -> None:
     np.testing.assert_array_equal(run(net.build(), x=small)[0], run(replaced, x=small)[0])
 
 
-def test_a_clip_from_elsewhere_than_zero_is_not_replaced() -> None:
+def test_a_clip_with_a_nonzero_minimum_is_not_replaced() -> None:
     net = GraphBuilder(["n", 4, 8, 8])
     net.conv(4, 4)
     net.add("Clip", net.last, net.constant(np.full((), -1, np.float32)), net.constant(np.full((), 1, np.float32)))

@@ -27,7 +27,7 @@ def plain_model(bits: int = 8, *, per_channel: bool = True) -> onnx.ModelProto:
 @pytest.mark.parametrize("layout", layouts)
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("bits", [8, 4])
-def test_every_layout_gives_the_same_answers(bits: int, per_channel: bool, layout: str) -> None:
+def test_every_layout_is_bit_identical(bits: int, per_channel: bool, layout: str) -> None:
     image = normal(4, 3, 16, 16)
     plain = plain_model(bits, per_channel=per_channel)
     changed = apply_layout(plain, layout)
@@ -51,7 +51,7 @@ def test_everything_runs_on_integer_kernels(bits: int, layout: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("layout", layouts)
-def test_it_is_the_same_from_a_packed_file(layout: str) -> None:
+def test_a_layout_of_an_unpacked_file_is_the_same(layout: str) -> None:
     plain = plain_model(4)
     before = plain.SerializeToString()
     image = normal(4, 3, 16, 16)
@@ -62,18 +62,18 @@ def test_it_is_the_same_from_a_packed_file(layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", layouts)
-def test_a_float_model_is_left_as_it_is(layout: str) -> None:
+def test_a_float_model_is_unchanged(layout: str) -> None:
     model = residual_net()
     assert apply_layout(model, layout) is model
 
 
-def test_the_plain_layout_is_what_is_written() -> None:
+def test_write_qdq_writes_the_plain_layout() -> None:
     plain = plain_model()
     assert apply_layout(plain, PLAIN) is plain
     assert next(iter(layouts)) == PLAIN
 
 
-def test_channels_are_filled_up_to_fours() -> None:
+def test_channels_are_padded_to_a_multiple_of_four() -> None:
     net = GraphBuilder([1, 3, 6, 6])
     net.conv(6, 3)
     net.conv(4, 6)
@@ -85,7 +85,7 @@ def test_channels_are_filled_up_to_fours() -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 7])
-def test_codes_that_two_products_of_overflow(bits: int) -> None:
+def test_codes_whose_products_overflow_16_bits(bits: int) -> None:
     net = GraphBuilder([1, 4, 8, 8])
     net.conv(8, 4)
     model = net.build()
@@ -99,13 +99,13 @@ def test_codes_that_two_products_of_overflow(bits: int) -> None:
         if tensor.name.endswith("/q") and len(tensor.dims) == 4:
             tensor.CopyFrom(onnx.numpy_helper.from_array(lowest, tensor.name))
     assert has_wide_codes(plain) is (bits == 8)
-    # Blocks count all codes less by one: −64 becomes −65.
+    # Blocking lowers all codes by one: −64 becomes −65.
     assert has_wide_codes(apply_layout(plain, "u8s8-blocks"))
     assert not has_wide_codes(apply_layout(plain, UNSIGNED))
     assert not has_wide_codes(model)
 
 
-def test_unsigned_weights_of_a_graph_written_elsewhere() -> None:
+def test_unsigned_weights_of_a_foreign_graph() -> None:
     """Signed activations, one weight read twice, no zero point where it is 0."""
     codes = np.random.default_rng(0).integers(-128, 128, (4, 4, 1, 1)).astype(np.int8)
     scale, zero = np.float32(0.02), np.int8(3)

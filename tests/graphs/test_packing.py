@@ -19,7 +19,7 @@ def normal(*shape: int) -> Array:
 
 
 def of_codes(*weights: Array, per_channel: bool = False) -> onnx.ModelProto:
-    """Return a model that gives out the dequantized values of some weights."""
+    """Return a model whose outputs are the dequantized values of some weights."""
     nodes, initializers, outputs = [], [], []
     for index, codes in enumerate(weights):
         scale = np.ones(codes.shape[0], np.float32) if per_channel else np.float32(1)
@@ -37,7 +37,7 @@ def of_codes(*weights: Array, per_channel: bool = False) -> onnx.ModelProto:
 
 
 def assert_round_trip(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Check that packing loses nothing, by numpy and by a runtime that knows only ONNX; return the packed model."""
+    """Check that numpy and ONNX Runtime unpack the same codes; return the packed model."""
     packed = pack_weights(model)
     onnx.checker.check_model(packed, full_check=True)
     unpacked = unpack_weights(packed)
@@ -53,13 +53,13 @@ def assert_round_trip(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @given(st.integers(1, 8), st.integers(1, 70), st.integers(0, 99))
-def test_any_bits_and_size_come_back(bits: int, size: int, seed: int) -> None:
+def test_packing_is_lossless_at_any_bits_and_size(bits: int, size: int, seed: int) -> None:
     codes = np.random.default_rng(seed).integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (size, 3))
     assert_round_trip(of_codes(codes.astype(np.int8)))
 
 
 @pytest.mark.parametrize("bits", range(1, 8))
-def test_a_runtime_rebuilds_the_codes(bits: int) -> None:
+def test_onnxruntime_unpacks_the_codes(bits: int) -> None:
     rng = np.random.default_rng(bits)
     weights = [rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), shape).astype(np.int8) for shape in ((5, 7), (3, 3))]
     packed = assert_round_trip(of_codes(*weights))
@@ -69,7 +69,7 @@ def test_a_runtime_rebuilds_the_codes(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", range(2, 8))
-def test_weights_take_their_bits(bits: int) -> None:
+def test_packed_weights_have_the_size_of_their_bits(bits: int) -> None:
     codes = np.random.default_rng(0).integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (64, 800)).astype(np.int8)
     packed = pack_weights(of_codes(codes))
     assert weight_bytes(of_codes(codes)) == codes.size
@@ -78,7 +78,7 @@ def test_weights_take_their_bits(bits: int) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(2, 40), st.integers(1, 9)), min_size=1, max_size=5))
-def test_bytes_are_known_before_there_are_codes(weights: list[tuple[int, int, int]]) -> None:
+def test_packed_bytes_predicts_the_size(weights: list[tuple[int, int, int]]) -> None:
     rng = np.random.default_rng(0)
     codes = []
     for bits, rows, columns in weights:
@@ -90,7 +90,7 @@ def test_bytes_are_known_before_there_are_codes(weights: list[tuple[int, int, in
     assert weight_bytes(pack_weights(of_codes(*codes))) == foretold
 
 
-def test_channels_of_different_bits_take_their_own() -> None:
+def test_channels_are_packed_at_their_own_bits() -> None:
     rng = np.random.default_rng(0)
     bits = rng.integers(2, 9, 32)
     codes = np.stack([rng.integers(-(2 ** (width - 1)), 2 ** (width - 1), 300) for width in bits]).astype(np.int8)
@@ -99,7 +99,7 @@ def test_channels_of_different_bits_take_their_own() -> None:
     assert weight_bytes(packed) <= 300 * bits.sum() / 8 + 600
 
 
-def test_eight_bits_are_left_as_they_are() -> None:
+def test_eight_bit_weights_are_not_packed() -> None:
     codes = np.arange(-128, 128).astype(np.int8).reshape(16, 16)
     model = of_codes(codes)
     assert pack_weights(model) == model
@@ -108,7 +108,7 @@ def test_eight_bits_are_left_as_they_are() -> None:
 
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7])
-def test_a_packed_network_gives_the_same_answers(bits: int, per_channel: bool, tmp_path: Path) -> None:
+def test_a_packed_network_has_the_same_outputs(bits: int, per_channel: bool, tmp_path: Path) -> None:
     image = normal(4, 3, 16, 16)
     plan = min_max_plan(residual_net(), weight_bits=bits, activation_bits=bits, per_channel=per_channel, image=image)
     model = write_qdq(plan)
@@ -121,7 +121,7 @@ def test_a_packed_network_gives_the_same_answers(bits: int, per_channel: bool, t
     assert optimized_operators(packed, tmp_path / "a") == optimized_operators(model, tmp_path / "b")
 
 
-def test_packing_and_unpacking_twice_change_nothing() -> None:
+def test_packing_and_unpacking_are_idempotent() -> None:
     model = write_qdq(min_max_plan(residual_net(), weight_bits=4, image=normal(2, 3, 16, 16)))
     packed = pack_weights(model)
     assert pack_weights(packed) is packed
@@ -129,7 +129,7 @@ def test_packing_and_unpacking_twice_change_nothing() -> None:
     assert pack_weights(unpack_weights(packed)) == packed
 
 
-def test_a_float_model_is_left_as_it_is() -> None:
+def test_a_float_model_is_unchanged() -> None:
     model = residual_net()
     assert pack_weights(model) == model
     assert unpack_weights(model) is model
@@ -157,7 +157,7 @@ def test_a_damaged_packed_model_is_a_problem(damage: str) -> None:
     assert caught.value.kind is ProblemKind.INVALID_MODEL
 
 
-def test_resnet20_takes_half_at_four_bits(shared_data: Path) -> None:
+def test_resnet20_at_four_bits_has_half_the_size(shared_data: Path) -> None:
     image = normal(2, 3, 32, 32)
     model = onnx.load(shared_data / "cifar10" / "resnet20.onnx")
     quantized = write_qdq(min_max_plan(model, weight_bits=4, activation_bits=4, image=image))

@@ -6,9 +6,10 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from faceter.graphs.fold import fold_batch_norms
+from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.layouts import apply_layout
-from faceter.graphs.qdq import QuantizationPlan, bias_quantizers, fit_biases, write_qdq
+from faceter.graphs.qdq import write_qdq
+from faceter.graphs.quantization_plan import QuantizationPlan, bias_quantizers, fit_biases
 from tests.graphs.builders import (
     Array,
     GraphBuilder,
@@ -27,7 +28,7 @@ def normal(*shape: int) -> Array:
 
 
 def simulated(plan: QuantizationPlan, **inputs: Array) -> list[Array]:
-    """Run the plan's float network with every tensor of it replaced by its fake-quantized self."""
+    """Run the float network of a plan with every quantized tensor fake-quantized."""
     model = onnx.ModelProto()
     model.CopyFrom(plan.model)
     replacements = plan.replacements()
@@ -48,7 +49,7 @@ def simulated(plan: QuantizationPlan, **inputs: Array) -> list[Array]:
 
 
 def _partial(model: onnx.ModelProto, name: str, given: dict[str, Array]) -> Array:
-    """Compute one tensor from those given."""
+    """Compute one tensor from given ones."""
     part = with_outputs(model, [name])
     del part.graph.output[:]
     part.graph.output.append(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
@@ -69,13 +70,13 @@ def _partial(model: onnx.ModelProto, name: str, given: dict[str, Array]) -> Arra
 
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("bits", range(2, 9))
-def test_what_is_served_equals_the_simulation(bits: int, per_channel: bool) -> None:
+def test_the_qdq_graph_equals_simulated_quantization(bits: int, per_channel: bool) -> None:
     image = normal(16, 3, 16, 16)
     plan = min_max_plan(residual_net(), weight_bits=bits, activation_bits=bits, per_channel=per_channel, image=image)
     [expected] = simulated(plan, image=image)
     [served] = run_optimized(write_qdq(plan), image=image)
     close = np.isclose(served, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()).all(axis=1)
-    assert close.mean() >= 0.9  # a tie that is rounded the other way moves one image
+    assert close.mean() >= 0.9  # a tie rounded the other way changes one image
     np.testing.assert_allclose(served, expected, atol=0.05 * np.abs(expected).max())
 
 
@@ -101,7 +102,7 @@ def test_relu6_is_a_clip_of_codes(bits: int, limit: float, tmp_path: Path) -> No
     net.conv(4, 4)
     x = 3 * normal(1, 4, 8, 8)
     plan = min_max_plan(net.build(), activation_bits=bits, x=x)
-    # Also where the range is wider than the clip: the quantizer is not the one that clips then.
+    # Also where the range is wider than the clip, so that the quantizer does not clip.
     wider = replace(plan.activations["t1"], scale=plan.activations["t1"].scale * np.float32(1.7))
     plan = replace(plan, activations=plan.activations | {"t1": wider})
     [expected], [served] = simulated(plan, x=x), run_optimized(write_qdq(plan), x=x)
@@ -109,7 +110,7 @@ def test_relu6_is_a_clip_of_codes(bits: int, limit: float, tmp_path: Path) -> No
     assert optimized_operators(write_qdq(plan), tmp_path)["QLinearConv"] == 2
 
 
-def test_moving_nodes_run_on_codes(tmp_path: Path) -> None:
+def test_data_movement_runs_on_codes(tmp_path: Path) -> None:
     net = GraphBuilder([1, 4, 8, 8])
     trunk = net.conv(4, 4)
     left = net.add("MaxPool", trunk, kernel_shape=[2, 2], strides=[2, 2])
@@ -132,7 +133,7 @@ def test_moving_nodes_run_on_codes(tmp_path: Path) -> None:
     operators = optimized_operators(model, tmp_path)
     assert operators["QLinearConv"] == 2
     assert operators["QuantizeLinear"] == 1
-    assert operators["DequantizeLinear"] == 1  # the answer
+    assert operators["DequantizeLinear"] == 1  # the output
     [expected], [served] = simulated(plan, x=x), run_optimized(model, x=x)
     assert np.abs(served - expected).max() <= 1.01 * plan.activations[net.last].scale
 
@@ -144,7 +145,7 @@ def test_inputs_and_outputs_keep_their_names_and_types() -> None:
     assert quantized.graph.output == model.graph.output
 
 
-def test_a_tensor_that_is_quantized_and_given_out() -> None:
+def test_an_output_can_be_quantized() -> None:
     net = GraphBuilder([1, 4, 8, 8])
     net.conv(4, 4)
     features = net.add("Relu")
@@ -206,7 +207,7 @@ def test_one_dimensional_and_ungrouped_layers(tmp_path: Path) -> None:
         np.testing.assert_allclose(served, expected, atol=0.05 * np.abs(expected).max())
 
 
-def test_a_nearly_dead_channel_with_a_large_bias() -> None:
+def test_a_near_dead_channel_with_a_large_bias() -> None:
     net = GraphBuilder([1, 4, 8, 8])
     net.conv(4, 4)
     net.add("Relu")

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from faceter.graphs.quantizer import Quantizer, asymmetric, symmetric
+from faceter.graphs.quantizer import Quantizer, asymmetric
 from tests.graphs.builders import Array
+from tests.graphs.quantizers import symmetric
 
 ends = st.floats(-1e4, 1e4, width=32)
 bits_range = st.integers(2, 8)
@@ -44,13 +45,13 @@ def test_the_error_inside_the_clip_is_at_most_half_a_step(quantizer: Quantizer, 
 
 
 @given(quantizers(), values)
-def test_outside_the_clip_is_its_end(quantizer: Quantizer, x: Array) -> None:
+def test_values_out_of_range_are_clamped_to_its_ends(quantizer: Quantizer, x: Array) -> None:
     fake = quantizer.fake(x)
     assert np.all(fake >= np.float32(quantizer.low))
     assert np.all(fake <= np.float32(quantizer.high))
 
 
-def test_values_a_float_of_steps_away_are_clamped() -> None:
+def test_values_beyond_float_range_are_clamped() -> None:
     quantizer = Quantizer(np.array(5e-38, np.float32), np.array(0, np.int32), bits=2, axis=None, signed=False)
     np.testing.assert_array_equal(quantizer.quantize(np.array([18.0, -18.0], np.float32)), [3, 0])
 
@@ -73,7 +74,7 @@ def test_codes_stay_within_their_bits(quantizer: Quantizer, x: Array) -> None:
 
 
 @given(ends, ends, bits_range)
-def test_the_range_asked_for_is_covered_up_to_rounding_of_the_zero_point(a: float, b: float, bits: int) -> None:
+def test_the_range_is_covered_up_to_rounding_of_the_zero_point(a: float, b: float, bits: int) -> None:
     low, high = min(a, b, 0.0), max(a, b, 0.0)
     quantizer = asymmetric(low, high, bits)
     half = float(quantizer.scale) / 2 * (1 + 1e-4)
@@ -116,7 +117,7 @@ def test_bits_per_channel() -> None:
 
 
 @pytest.mark.parametrize("limit", [0.0, 1e-45, np.array([0.0, 1.0])])
-def test_a_range_of_nothing_has_a_usable_scale(limit: float | Array) -> None:
+def test_a_zero_range_has_a_nonzero_scale(limit: float | Array) -> None:
     axis = 0 if isinstance(limit, np.ndarray) else None
     quantizer = symmetric(limit, 4, axis=axis)
     assert np.all(quantizer.scale > 0)
@@ -136,13 +137,13 @@ def test_a_range_of_nothing_has_a_usable_scale(limit: float | Array) -> None:
         ({"channel_bits": np.array([2, 3])}, "channel_bits"),
     ],
 )
-def test_what_makes_no_sense_is_refused(settings: dict[str, object], named: str) -> None:
+def test_invalid_settings_are_rejected(settings: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         Quantizer(**({"scale": np.float32(1), "zero_point": np.int32(0), "bits": 8} | settings))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("axis", "expected"), [(None, -128), (0, -127)])
-def test_the_code_that_is_left_out_for_moving_the_zero_point(axis: int | None, expected: int) -> None:
+def test_minus_128_is_unused_with_a_scale_per_channel(axis: int | None, expected: int) -> None:
     limit = 1.0 if axis is None else np.ones(2)
     codes = symmetric(limit, 8, axis=axis).quantize(np.full((2, 3), -9.0, np.float32))
     assert codes.min() == expected

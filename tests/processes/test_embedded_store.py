@@ -26,7 +26,7 @@ def _alive(pid: int) -> bool:
 @pytest.mark.parametrize(
     "name", ["valkey", 'with space, "quotes", back\\slash, ö, %20 and ?#', "x" * 120], ids=["plain", "odd", "long"]
 )
-def test_what_was_written_is_there_after_a_restart(tmp_path: Path, name: str) -> None:
+def test_data_persists_across_restarts(tmp_path: Path, name: str) -> None:
     for expected in (None, b"1"):
         with EmbeddedValkey(tmp_path / name) as server, Redis.from_url(server.url) as redis:
             assert redis.get("key") == expected
@@ -49,7 +49,7 @@ def test_settings_find_the_server_by_the_data_directory_alone(tmp_path: Path) ->
             assert redis.ping()
 
 
-def test_a_socket_path_is_never_longer_than_the_kernel_takes(tmp_path: Path) -> None:
+def test_a_socket_path_never_exceeds_the_kernel_limit(tmp_path: Path) -> None:
     for length in (1, 60, 90, 100, 200):
         path = embedded_socket(tmp_path / ("d" * length))
         assert len(os.fsencode(path)) <= 103
@@ -58,7 +58,7 @@ def test_a_socket_path_is_never_longer_than_the_kernel_takes(tmp_path: Path) -> 
     assert embedded_socket(tmp_path / ("d" * 200)) != embedded_socket(tmp_path / ("e" * 200))
 
 
-def test_a_second_server_on_the_same_directory_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+def test_a_second_server_on_the_same_directory_is_refused_and_the_first_keeps_running(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path) as server:
         with pytest.raises(EmbeddedValkeyError, match="Another Valkey server is running on"):
             EmbeddedValkey(tmp_path).start()
@@ -71,18 +71,18 @@ def test_starting_twice_is_an_error(tmp_path: Path) -> None:
         server.start()
 
 
-def test_stopping_one_that_does_not_run_does_nothing(tmp_path: Path) -> None:
+def test_stopping_a_server_that_is_not_running_does_nothing(tmp_path: Path) -> None:
     server = EmbeddedValkey(tmp_path)
     server.stop()
     with pytest.raises(EmbeddedValkeyError, match="not been started"):
         _ = server.pid
 
 
-def test_a_server_that_cannot_start_says_what_its_log_says(tmp_path: Path) -> None:
+def test_a_failed_start_reports_the_end_of_the_log(tmp_path: Path) -> None:
     (tmp_path / "appendonlydir").mkdir()
     (tmp_path / "appendonlydir" / "appendonly.aof.manifest").write_text("not a manifest\n")
     server = EmbeddedValkey(tmp_path)
-    with pytest.raises(EmbeddedValkeyError, match=r"(?s)ended at once.*valkey.log.*manifest"):
+    with pytest.raises(EmbeddedValkeyError, match=r"(?s)exited at once.*valkey.log.*manifest"):
         server.start()
     (tmp_path / "appendonlydir" / "appendonly.aof.manifest").unlink()
     with server:
@@ -103,7 +103,7 @@ def test_a_shared_socket_folder_that_others_can_open_is_refused(
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the kernel ends children with their parent on Linux only"
 )
-def test_it_ends_with_its_parent_and_its_data_is_whole(tmp_path: Path) -> None:
+def test_it_exits_with_its_parent_without_losing_data(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from faceter.processes.embedded_store import EmbeddedValkey\n"
         "server = EmbeddedValkey(Path(sys.argv[1])).start(); print(server.pid, flush=True); time.sleep(60)"

@@ -32,7 +32,7 @@ def _lines(monkeypatch: pytest.MonkeyPatch, log_format: str, level: str = "info"
     return done.stderr.splitlines()
 
 
-def test_json_lines_of_ours_and_of_others_look_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_structlog_and_standard_library_lines_have_the_same_json_format(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs, failure = (json.loads(line) for line in _lines(monkeypatch, "json"))
     assert {name: ours[name] for name in ("event", "level", "logger", "bytes", "request_id")} == {
         "event": "stored",
@@ -53,7 +53,7 @@ def test_json_lines_of_ours_and_of_others_look_alike(monkeypatch: pytest.MonkeyP
     assert "private" not in json.dumps(failure)
 
 
-def test_console_lines_say_the_same_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_console_lines_have_the_same_content(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = _lines(monkeypatch, "console")
     assert "stored" in lines[0]
     assert "bytes=3" in lines[0]
@@ -62,6 +62,6 @@ def test_console_lines_say_the_same_to_people(monkeypatch: pytest.MonkeyPatch) -
     assert not any("\x1b" in line or "'private'" in line for line in lines)
 
 
-def test_the_level_holds_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_level_applies_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [json.loads(line)["event"] for line in _lines(monkeypatch, "json", "warning")] == ["took 2 s", "failed"]
     assert "too quiet" in [json.loads(line)["event"] for line in _lines(monkeypatch, "json", "debug")]

@@ -1,4 +1,4 @@
-"""Boxes one at a time, as one would explain them."""
+"""Box operations, one box at a time."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def intersection_over_union(a: Box, b: Box) -> float:
 def suppress(
     boxes: Sequence[Box], scores: Sequence[float], classes: Sequence[int], iou: float, limit: int, class_agnostic: bool
 ) -> list[int]:
-    """Go through all boxes, best first, and keep each that no kept one covers."""
+    """Keep each box, best first, that no kept one covers."""
     kept: list[int] = []
     for i in sorted(range(len(boxes)), key=lambda i: -scores[i]):
         covered = any(

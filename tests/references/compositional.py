@@ -1,4 +1,4 @@
-"""Compositional explanations as published, one mask per formula: slow and obvious."""
+"""Compositional explanations as published, with one pixel mask per formula."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class Candidate:
     """A formula with its mask."""
 
     text: str
-    """It in words, every joining in parentheses."""
+    """Its text, with parentheses around every join."""
     mask: Mask
     """bool [pixels]."""
     length: int
-    """Concepts in it."""
+    """Number of concepts."""
     score: float
     """IoU."""
 
@@ -44,7 +44,10 @@ def beam_search(
     best = beam[:1]
     for _ in range(1, max_length):
         new = [
-            made for formula in beam for k in candidates for made in joined(unit, formula, k, concepts[k], operators)
+            longer
+            for formula in beam
+            for k in candidates
+            for longer in joined(unit, formula, k, concepts[k], operators)
         ]
         beam = _best([*beam, *new], beam_size, penalty)
         best.extend(beam[:1])
@@ -53,38 +56,38 @@ def beam_search(
 
 def joined(unit: Mask, formula: Candidate, k: int, concept: Mask, operators: Sequence[str]) -> Iterator[Candidate]:
     """Yield a formula joined with a concept by each operator."""
-    made = {"or": formula.mask | concept, "and": formula.mask & concept, "and_not": formula.mask & ~concept}
+    masks = {"or": formula.mask | concept, "and": formula.mask & concept, "and_not": formula.mask & ~concept}
     for operator in operators:
-        mask = made[operator]
+        mask = masks[operator]
         yield Candidate(f"({formula.text} {operator} {k})", mask, formula.length + 1, iou(unit, mask))
 
 
 def every_formula(unit: Mask, concepts: Sequence[Mask], operators: Sequence[str], max_length: int) -> list[Candidate]:
     """Return all formulas of up to so many concepts, the short ones first."""
-    level = [Candidate(str(k), concept, 1, iou(unit, concept)) for k, concept in enumerate(concepts)]
-    found = list(level)
+    shorter = [Candidate(str(k), concept, 1, iou(unit, concept)) for k, concept in enumerate(concepts)]
+    formulas = list(shorter)
     for _ in range(1, max_length):
-        level = [
-            made
-            for formula in level
+        shorter = [
+            longer
+            for formula in shorter
             for k, concept in enumerate(concepts)
-            for made in joined(unit, formula, k, concept, operators)
+            for longer in joined(unit, formula, k, concept, operators)
         ]
-        found.extend(level)
-    return found
+        formulas.extend(shorter)
+    return formulas
 
 
-def ceiling(unit: Mask, patterns: NDArray[np.int64], reachable: Sequence[int]) -> float:
-    """Return the highest IoU of any set of patterns, by trying them all.
+def ceiling(unit: Mask, patterns: NDArray[np.int64], labelled: Sequence[int]) -> float:
+    """Return the highest IoU of any set of patterns, by enumeration.
 
     Args:
         unit: bool [pixels].
         patterns: Pattern of each pixel, int64 [pixels].
-        reachable: Those that carry a concept.
+        labelled: Patterns with a concept.
     """
     best = 0.0
-    for chosen in range(1 << len(reachable)):
-        mask = np.isin(patterns, [pattern for place, pattern in enumerate(reachable) if chosen >> place & 1])
+    for chosen in range(1 << len(labelled)):
+        mask = np.isin(patterns, [pattern for place, pattern in enumerate(labelled) if chosen >> place & 1])
         best = max(best, iou(unit, mask))
     return best
 

@@ -1,6 +1,6 @@
-"""Decoders of well-known heads, cell by cell, as their papers and first implementations write them.
+"""Decoders of well-known detection heads, cell by cell, as in their papers and first implementations.
 
-Each answers, for one image, a list of (left, top, right, bottom, scores per class) in input pixels.
+Each returns, for one image, a list of (left, top, right, bottom, scores per class) in input pixels.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Moments of a clamped Gaussian by adding up a fine grid."""
+"""Moments of a clamped Gaussian by summation over a fine grid."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Mixed precision the slow way: every assignment of bits tried, every divergence summed one input at a time."""
+"""Mixed precision by brute force over all bit assignments, and divergences summed input by input."""
 
 import itertools
 import math
@@ -24,7 +24,7 @@ def all_assignments(
 
 
 def undominated_pairs(pairs: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Return, smallest first, the different pairs than which no other is as good in one and better in the other."""
+    """Return the Pareto frontier of (size, Ω) pairs, smallest first, without duplicates."""
     different = set(pairs)
     return sorted(
         pair for pair in different if not any(a <= pair[0] and b <= pair[1] and (a, b) != pair for a, b in different)
@@ -50,8 +50,8 @@ def relative_squared_error(outputs: Sequence[Array], others: Sequence[Array]) ->
     return sum(ratios) / len(ratios)
 
 
-def best_never_falling(values: Sequence[float], levels: Sequence[float]) -> float:
-    """Return the least squared distance of ``values`` from any sequence of ``levels`` that never falls."""
+def isotonic_error(values: Sequence[float], levels: Sequence[float]) -> float:
+    """Return the least squared distance of ``values`` from any non-decreasing sequence of ``levels``."""
     return min(
         sum((a - b) ** 2 for a, b in zip(values, tried, strict=True))
         for tried in itertools.combinations_with_replacement(sorted(levels), len(values))

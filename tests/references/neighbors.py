@@ -1,4 +1,4 @@
-"""Distances and neighbours from their definition: all differences, in float64."""
+"""Distances and nearest neighbours by their definition: all differences, in float64."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ def distances(x: Floats, y: Floats) -> Floats:
 
 
 def nearest_within(x: Floats, k: int) -> Floats:
-    """Return the distances to the k nearest other samples, [N, k]."""
+    """Return the distances to the k nearest neighbours, [N, k]."""
     found = distances(x, x)
     np.fill_diagonal(found, np.inf)
     return np.sort(found, axis=1)[:, :k]

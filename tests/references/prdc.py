@@ -1,4 +1,4 @@
-"""Density, coverage, precision and recall as their definitions read, in float64."""
+"""Precision, recall, density and coverage by their definitions, in float64."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 
 
 def prdc(real: Floats, generated: Floats, k: int) -> dict[str, float]:
-    """Return the four, with a ball's edge outside of it."""
+    """Return the four metrics, with open balls."""
     radii, others = nearest_within(real, k)[:, -1], nearest_within(generated, k)[:, -1]
     between = distances(real, generated)
     inside = between < radii[:, None]

@@ -1,4 +1,4 @@
-"""ZAQ's channel relation maps and output discrepancy by loops over samples and channels."""
+"""ZAQ's channel relation maps and output discrepancy, by loops over samples and channels."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A real S3-compatible server (moto's), in a process of its own."""
+"""A real S3-compatible server (moto), in a separate process."""
 
 import socket
 import subprocess
@@ -41,7 +41,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A bucket of one's own, reached as an operator would: by FACETER_BLOB_URL and the AWS variables."""
+    """A new bucket, configured as by an operator: by FACETER_BLOB_URL and the AWS variables."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

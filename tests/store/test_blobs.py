@@ -40,7 +40,7 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_a_blob_comes_back_as_it_was_put(blobs: BlobStore, tmp_path: Path) -> None:
+def test_a_blob_is_read_back_unchanged(blobs: BlobStore, tmp_path: Path) -> None:
     stored = blobs.put(io.BytesIO(CONTENT))
     assert (stored.sha256, stored.bytes) == (DIGEST, len(CONTENT))
     assert blobs.exists(DIGEST)
@@ -57,7 +57,7 @@ def test_a_blob_comes_back_as_it_was_put(blobs: BlobStore, tmp_path: Path) -> No
     assert blobs.read(blobs.put_file(source).sha256) == b"other"
 
 
-def test_a_missing_blob_says_so(blobs: BlobStore) -> None:
+def test_a_missing_blob_raises(blobs: BlobStore) -> None:
     assert not blobs.exists(MISSING)
     blobs.delete(MISSING)
     for call in (blobs.open, blobs.read, blobs.path, blobs.size):
@@ -89,7 +89,7 @@ def test_names_are_digests_whatever_the_bytes(blobs: BlobStore, content: bytes) 
     assert blobs.read(stored.sha256) == content
 
 
-def test_a_blob_that_is_there_is_not_written_again(local: BlobStore) -> None:
+def test_an_existing_blob_is_not_written_again(local: BlobStore) -> None:
     local.put(CONTENT)
     before = local.path(DIGEST).stat()
     local.put(CONTENT)
@@ -97,7 +97,7 @@ def test_a_blob_that_is_there_is_not_written_again(local: BlobStore) -> None:
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_a_source_that_breaks_leaves_nothing(blobs: BlobStore, tmp_path: Path) -> None:
+def test_a_failing_source_leaves_nothing(blobs: BlobStore, tmp_path: Path) -> None:
     class Breaks(io.RawIOBase):
         left = 2
 
@@ -112,7 +112,7 @@ def test_a_source_that_breaks_leaves_nothing(blobs: BlobStore, tmp_path: Path) -
     assert files(tmp_path) == []
 
 
-def test_nobody_sees_half_a_blob(local: BlobStore) -> None:
+def test_partial_blobs_are_never_visible(local: BlobStore) -> None:
     size = 20_000_000
     content = os.urandom(1000) * (size // 1000)
     digest = hashlib.sha256(content).hexdigest()
@@ -149,7 +149,7 @@ def test_blobs_are_readable_and_not_executable(local: BlobStore) -> None:
 
 
 def test_a_full_disk_is_a_clean_failure(tmp_path: Path) -> None:
-    """The limit on a file's size is the kernel's own, met in a process of its own."""
+    """The file size limit is set by the kernel, in a separate process."""
     code = """
 import resource, sys
 from faceter.contracts.errors import FaceterError
@@ -180,7 +180,7 @@ def test_leftovers_of_dead_processes_are_swept_after_a_day(local: BlobStore, tmp
     assert sorted(files(tmp_path)) == sorted([fresh, local.path(DIGEST)])
 
 
-def test_a_fetched_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path) -> None:
+def test_a_fetched_file_with_another_digest_is_refused(tmp_path: Path) -> None:
     url = f"memory://{uuid4().hex}"
     blobs = BlobStore(url, cache_dir=tmp_path)
     blobs.put(CONTENT)

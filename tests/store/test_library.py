@@ -19,7 +19,7 @@ from faceter.contracts.settings import Settings
 from faceter.store.blob_references import queue_release
 from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library, files_of
-from tests.app.graded import graded
+from tests.app.evaluation_records import make_evaluation
 
 
 def file(blob: StoredBlob) -> StoredFile:
@@ -56,14 +56,16 @@ def dataset(blob: StoredBlob, **files: StoredBlob) -> Dataset:
 
 
 def evaluation(blob: StoredBlob, **files: StoredBlob) -> Evaluation:
-    return graded(sha256=blob.sha256, bytes=blob.bytes, files={name: file(further) for name, further in files.items()})
+    return make_evaluation(
+        sha256=blob.sha256, bytes=blob.bytes, files={name: file(further) for name, further in files.items()}
+    )
 
 
 def files_in(settings: Settings) -> list[Path]:
     return [path for path in Path(settings.resolved_blob_url).rglob("*") if path.is_file()]
 
 
-def test_equal_files_are_one_blob_that_goes_with_its_last_record(library: Library) -> None:
+def test_equal_files_share_a_blob_that_is_deleted_with_its_last_record(library: Library) -> None:
     blob = library.store_blob(b"weights")
     first = library.add(model(blob))
     second = library.add(model(library.store_blob(io.BytesIO(b"weights"))))
@@ -83,7 +85,7 @@ def test_nothing_of_a_deleted_record_is_left_in_the_store(library: Library, redi
     assert redis.keys("*") == []
 
 
-def test_a_discarded_file_goes_unless_a_record_has_it(library: Library) -> None:
+def test_a_discarded_file_is_deleted_unless_a_record_references_it(library: Library) -> None:
     blob = library.store_blob(b"weights")
     library.discard_blob(blob.sha256)
     assert not library.blobs.exists(blob.sha256)
@@ -93,21 +95,23 @@ def test_a_discarded_file_goes_unless_a_record_has_it(library: Library) -> None:
     assert library.blobs.exists(kept.sha256)
 
 
-def test_a_file_on_its_way_in_outlives_the_deletion_of_its_twin(library: Library) -> None:
+def test_a_held_file_survives_the_deletion_of_an_equal_one(library: Library) -> None:
     record = library.add(model(library.store_blob(b"weights")))
     on_its_way = library.store_blob(b"weights")
     library.delete(library.models, record.id)
     assert library.blobs.read(library.add(model(on_its_way)).sha256) == b"weights"
 
 
-def test_a_record_of_a_file_that_is_not_there_is_refused(library: Library) -> None:
+def test_a_record_with_a_missing_file_is_refused(library: Library) -> None:
     with pytest.raises(FaceterError) as missing:
         library.add(model(StoredBlob("0" * 64, 1)))
     assert missing.value.kind is ProblemKind.BLOB_MISSING
     assert library.models.count() == 0
 
 
-def test_further_files_come_and_go_with_their_record(library: Library, redis: Redis, settings: Settings) -> None:
+def test_further_files_are_stored_and_deleted_with_their_record(
+    library: Library, redis: Redis, settings: Settings
+) -> None:
     curves, sheet = library.store_blob(b"curves"), library.store_blob(b"sheet")
     plot = library.store_blob(b"plot")
     tuned = library.add(model(library.store_blob(b"weights"), curves=curves))
@@ -147,7 +151,7 @@ def test_a_record_may_have_one_content_several_times(library: Library, redis: Re
     assert redis.keys("*") == []
 
 
-def test_a_record_is_refused_whole_if_one_of_its_files_is_not_there(library: Library) -> None:
+def test_a_record_with_a_missing_further_file_is_refused(library: Library) -> None:
     weights, curves = library.store_blob(b"weights"), library.store_blob(b"curves")
     with pytest.raises(FaceterError) as missing:
         library.add(model(weights, curves=curves, lost=StoredBlob("0" * 64, 1)))
@@ -162,14 +166,14 @@ def test_a_job_publishes_models_and_datasets_in_one_transaction(library: Library
     weights, curves = library.store_blob(b"weights"), library.store_blob(b"curves")
     inputs, sheet = library.store_blob(b"inputs"), library.store_blob(b"sheet")
     nearest = library.store_blob(b"nearest")
-    made, tuned_on, grades = model(weights, curves=curves), dataset(inputs, sheet=sheet), evaluation(nearest)
+    tuned_model, tuned_on, grades = model(weights, curves=curves), dataset(inputs, sheet=sheet), evaluation(nearest)
     with library.redis.pipeline() as pipeline:
-        library.queue_add(pipeline, made)
+        library.queue_add(pipeline, tuned_model)
         library.queue_add(pipeline, tuned_on)
         library.queue_add(pipeline, grades)
         assert (library.models.count(), library.datasets.count(), library.evaluations.count()) == (0, 0, 0)
         pipeline.execute()
-    assert library.models.get(made.id) == made
+    assert library.models.get(tuned_model.id) == tuned_model
     assert library.datasets.get(tuned_on.id) == tuned_on
     assert library.evaluations.get(grades.id) == grades
     for blob in (weights, curves, inputs, sheet, nearest):
@@ -188,7 +192,7 @@ def test_a_job_publishes_models_and_datasets_in_one_transaction(library: Library
         ("analyses", "analysis"),
     ],
 )
-def test_what_is_not_there_cannot_be_deleted(library: Library, collection: str, noun: str) -> None:
+def test_a_missing_record_cannot_be_deleted(library: Library, collection: str, noun: str) -> None:
     with pytest.raises(FaceterError, match=f"There is no {noun} 'abc_none'") as missing:
         library.delete(getattr(library, collection), "abc_none")
     assert missing.value.kind is ProblemKind.NOT_FOUND
@@ -206,7 +210,7 @@ def test_a_file_that_cannot_be_stored_is_not_held(
     assert redis.keys("*") == []
 
 
-def test_files_nobody_took_are_swept_after_a_day(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreferenced_files_are_swept_after_a_day(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = library.add(model(library.store_blob(b"kept")))
     forgotten = library.store_blob(b"forgotten")
     assert library.sweep() == 0
@@ -219,7 +223,7 @@ def test_files_nobody_took_are_swept_after_a_day(library: Library, monkeypatch: 
     assert library.sweep() == 0
 
 
-def test_a_file_that_someone_died_over_holds_nobody_up(library: Library, redis: Redis) -> None:
+def test_a_lock_of_a_dead_process_does_not_block_the_sweep(library: Library, redis: Redis) -> None:
     stuck, other = library.store_blob(b"stuck"), library.store_blob(b"other")
     for blob in (stuck, other):
         redis.delete(f"faceter:blob:{blob.sha256}:holds")
@@ -263,7 +267,7 @@ def test_threads_that_add_and_delete_one_content_never_lose_a_file_in_use(settin
     assert files_in(settings) == []
 
 
-def test_threads_whose_records_share_files_crosswise_neither_lose_one_nor_wait_for_ever(settings: Settings) -> None:
+def test_threads_that_share_files_neither_lose_one_nor_deadlock(settings: Settings) -> None:
     failures: list[Exception] = []
 
     def come_and_go(contents: list[bytes]) -> None:
@@ -309,7 +313,7 @@ def test_one_record_deleted_by_many_is_deleted_once(library: Library, settings: 
     assert sorted(outcomes) == ["NOT_FOUND"] * 5 + ["deleted"]
 
 
-def test_any_history_keeps_exactly_the_files_that_are_needed(library: Library, redis: Redis) -> None:
+def test_any_sequence_of_operations_keeps_exactly_the_referenced_files(library: Library, redis: Redis) -> None:
     class History(RuleBasedStateMachine):
         held: Bundle[StoredBlob] = Bundle("held")
         models: Bundle[Model] = Bundle("models")

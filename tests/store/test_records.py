@@ -3,14 +3,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from redis import Redis
 
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.store.newest_first import decode_cursor, encode_cursor
+from faceter.resources import DATASETS
+from faceter.store.cursors import decode_cursor, encode_cursor
+from faceter.store.newest_first import encode_position
 from faceter.store.records import Records
 
+_PAIR = TypeAdapter(tuple[int, str])
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -28,14 +32,14 @@ def dataset(id: str, created_at: datetime | None = None, name: str = "digits") -
 
 @pytest.fixture
 def records(redis: Redis) -> Records[Dataset]:
-    return Records(redis, "datasets", Dataset, noun="dataset")
+    return Records(redis, DATASETS)
 
 
 def ids(items: list[Dataset]) -> list[str]:
     return [item.id for item in items]
 
 
-def test_a_record_comes_back_as_it_was_kept(records: Records[Dataset]) -> None:
+def test_a_record_is_read_back_unchanged(records: Records[Dataset]) -> None:
     record = dataset("dts_1", name="Ziffern — 数字")
     records.add(record)
     assert records.get("dts_1") == record
@@ -53,17 +57,17 @@ def test_a_missing_record_is_not_found_by_name(records: Records[Dataset]) -> Non
     assert records.count() == 0
 
 
-def test_a_list_goes_on_after_a_record_that_may_be_gone(records: Records[Dataset]) -> None:
-    made = [dataset(f"dts_{n}", NOON + timedelta(seconds=n // 2)) for n in range(5)]
-    for record in made:
+def test_a_list_continues_after_a_deleted_record(records: Records[Dataset]) -> None:
+    added = [dataset(f"dts_{n}", NOON + timedelta(seconds=n // 2)) for n in range(5)]
+    for record in added:
         records.add(record)
-    for place, record in enumerate(made):
-        assert ids(records.page(9, records.cursor_after(record)).items) == ids(made[:place][::-1])
+    for place, record in enumerate(added):
+        assert ids(records.page(9, records.cursor_after(record)).items) == ids(added[:place][::-1])
     records.delete("dts_3")
-    assert ids(records.page(9, records.cursor_after(made[3])).items) == ["dts_2", "dts_1", "dts_0"]
+    assert ids(records.page(9, records.cursor_after(added[3])).items) == ["dts_2", "dts_1", "dts_0"]
 
 
-def test_an_id_is_kept_once(records: Records[Dataset]) -> None:
+def test_an_id_is_unique(records: Records[Dataset]) -> None:
     records.add(dataset("dts_1", name="first"))
     with pytest.raises(ValueError, match="dts_1"):
         records.add(dataset("dts_1", name="second"))
@@ -100,7 +104,7 @@ def test_pages_are_newest_first_and_stay_put_while_records_come_and_go(records: 
     assert last.next_cursor is None
 
 
-def test_a_filter_holds_over_pages(records: Records[Dataset]) -> None:
+def test_a_filter_applies_to_all_pages(records: Records[Dataset]) -> None:
     for n in range(250):
         records.add(dataset(f"dts_{n:03}", NOON + timedelta(seconds=n), name=str(n % 50)))
     page = records.page(3, where=lambda record: record.name == "7")
@@ -114,9 +118,9 @@ def test_a_filter_holds_over_pages(records: Records[Dataset]) -> None:
 @given(seconds=st.lists(st.integers(0, 3), max_size=30), limit=st.integers(1, 7))
 def test_pages_together_are_the_whole_list_even_of_equal_times(redis: Redis, seconds: list[int], limit: int) -> None:
     redis.flushdb()
-    records = Records(redis, "datasets", Dataset)
-    kept = [dataset(f"dts_{n:02}", NOON + timedelta(seconds=second)) for n, second in enumerate(seconds)]
-    for record in kept:
+    records: Records[Dataset] = Records(redis, DATASETS)
+    added_records = [dataset(f"dts_{n:02}", NOON + timedelta(seconds=second)) for n, second in enumerate(seconds)]
+    for record in added_records:
         records.add(record)
     seen: list[str] = []
     cursor = None
@@ -127,7 +131,7 @@ def test_pages_together_are_the_whole_list_even_of_equal_times(redis: Redis, sec
         cursor = page.next_cursor
         if cursor is None:
             break
-    assert seen == ids(sorted(kept, key=lambda record: (record.created_at, record.id), reverse=True))
+    assert seen == ids(sorted(added_records, key=lambda record: (record.created_at, record.id), reverse=True))
 
 
 def test_many_records_of_one_instant_are_all_listed(records: Records[Dataset]) -> None:
@@ -138,8 +142,8 @@ def test_many_records_of_one_instant_are_all_listed(records: Records[Dataset]) -
     assert ids(first.items + second.items) == [f"dts_{n:03}" for n in reversed(range(230))]
 
 
-@pytest.mark.parametrize("cursor", ["x", "!!!", "MTIz", "ünïcode", "A" * 500, encode_cursor((1, "a/b"))])
-def test_a_cursor_that_is_not_ours_is_refused(records: Records[Dataset], cursor: str) -> None:
+@pytest.mark.parametrize("cursor", ["x", "!!!", "MTIz", "ünïcode", "A" * 500, encode_cursor(_PAIR, (1, "a/b"))])
+def test_an_invalid_cursor_is_refused(records: Records[Dataset], cursor: str) -> None:
     with pytest.raises(FaceterError) as bad:
         records.page(1, cursor)
     assert bad.value.kind is ProblemKind.INVALID_REQUEST
@@ -153,5 +157,5 @@ def test_a_limit_below_one_is_refused(records: Records[Dataset]) -> None:
 
 
 @given(st.integers(0, 10**16), st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True))
-def test_a_cursor_goes_there_and_back(moment: int, id: str) -> None:
-    assert decode_cursor(encode_cursor((moment, id))) == (moment, id)
+def test_a_position_survives_its_cursor(moment: int, id: str) -> None:
+    assert decode_cursor(_PAIR, encode_position((moment, id))) == (moment, id)

@@ -1,4 +1,4 @@
-"""Small generators made by hand, in the forms that translation meets."""
+"""Small hand-made generators of the common architectures."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.graphs.builders import GraphBuilder
 
 
 class GeneratorBuilder(GraphBuilder):
-    """Adds what generators are made of."""
+    """Adds the layers of generators."""
 
     def __init__(self, *, height: int | str = "height", width: int | str = "width", batch: int | str = "batch") -> None:
         super().__init__([batch, 3, height, width], name="image")
@@ -42,91 +42,91 @@ class GeneratorBuilder(GraphBuilder):
 def resnet(
     channels: int = 8, blocks: int = 2, *, norm: str = "instance", up: str = "transposed", **sizes: Any
 ) -> bytes:
-    """Return the papers' generator: reflection padding, two convolutions of stride 2, residual blocks, two upwards."""
-    made = GeneratorBuilder(**sizes)
+    """Return CycleGAN's generator: reflection padding, two strided convolutions, residual blocks, two upsamplings."""
+    builder = GeneratorBuilder(**sizes)
 
     def norm_relu(count: int) -> None:
         if norm == "instance":
-            made.norm(count)
+            builder.norm(count)
         elif norm == "batch":
-            made.batch_norm(count)
-        made.add("Relu")
+            builder.batch_norm(count)
+        builder.add("Relu")
 
-    made.pad(3)
-    made.conv(channels, 3, 7, pads=[0] * 4)
+    builder.pad(3)
+    builder.conv(channels, 3, 7, pads=[0] * 4)
     norm_relu(channels)
     for factor in (1, 2):
-        made.conv(2 * factor * channels, factor * channels, strides=[2, 2])
+        builder.conv(2 * factor * channels, factor * channels, strides=[2, 2])
         norm_relu(2 * factor * channels)
     wide = 4 * channels
     for _ in range(blocks):
-        before = made.last
-        made.pad(1)
-        made.conv(wide, wide, pads=[0] * 4)
+        before = builder.last
+        builder.pad(1)
+        builder.conv(wide, wide, pads=[0] * 4)
         norm_relu(wide)
-        made.pad(1)
-        made.conv(wide, wide, pads=[0] * 4)
+        builder.pad(1)
+        builder.conv(wide, wide, pads=[0] * 4)
         if norm == "instance":
-            made.norm(wide)
-        made.add("Add", before, made.last)
+            builder.norm(wide)
+        builder.add("Add", before, builder.last)
     for factor in (2, 1):
         if up == "transposed":
-            made.up(factor * channels, 2 * factor * channels)
+            builder.up(factor * channels, 2 * factor * channels)
         else:
-            scales = made.constant(np.array([1, 1, 2, 2], np.float32))
-            made.add("Resize", made.last, "", scales, mode=up)
-            made.conv(factor * channels, 2 * factor * channels)
+            scales = builder.constant(np.array([1, 1, 2, 2], np.float32))
+            builder.add("Resize", builder.last, "", scales, mode=up)
+            builder.conv(factor * channels, 2 * factor * channels)
         norm_relu(factor * channels)
-    made.pad(3)
-    made.conv(3, channels, 7, pads=[0] * 4)
-    made.add("Tanh")
-    return made.content()
+    builder.pad(3)
+    builder.conv(3, channels, 7, pads=[0] * 4)
+    builder.add("Tanh")
+    return builder.content()
 
 
 def unet(channels: int = 4, depth: int = 4, *, norm: bool = True, **sizes: Any) -> bytes:
-    """Return pix2pix's generator: convolutions of stride 2 down, and up again, joined with what came down."""
-    made = GeneratorBuilder(**sizes)
+    """Return pix2pix's generator, a U-Net: strided convolutions, transposed convolutions, skip connections."""
+    builder = GeneratorBuilder(**sizes)
     down: list[tuple[str, int]] = []
     count = 3
     for level in range(depth):
         wider = channels * 2 ** min(level, 3)
-        made.conv(wider, count, 4, strides=[2, 2], pads=[1] * 4)
+        builder.conv(wider, count, 4, strides=[2, 2], pads=[1] * 4)
         if norm and 0 < level < depth - 1:
-            made.norm(wider)
-        made.add("LeakyRelu", alpha=0.2)
-        down.append((made.last, wider))
+            builder.norm(wider)
+        builder.add("LeakyRelu", alpha=0.2)
+        down.append((builder.last, wider))
         count = wider
     for level in reversed(range(depth)):
         narrower = 3 if level == 0 else down[level - 1][1]
-        weight, bias = made.weight(count, narrower, 4, 4), made.weight(narrower)
-        made.add("ConvTranspose", made.last, weight, bias, strides=[2, 2], pads=[1] * 4)
+        weight, bias = builder.weight(count, narrower, 4, 4), builder.weight(narrower)
+        builder.add("ConvTranspose", builder.last, weight, bias, strides=[2, 2], pads=[1] * 4)
         if level:
             if norm:
-                made.norm(narrower)
-            made.add("Concat", made.last, down[level - 1][0], axis=1)
-            made.add("Relu")
+                builder.norm(narrower)
+            builder.add("Concat", builder.last, down[level - 1][0], axis=1)
+            builder.add("Relu")
             count = 2 * narrower
-    made.add("Tanh")
-    return made.content()
+    builder.add("Tanh")
+    return builder.content()
 
 
 def inverter(**sizes: Any) -> bytes:
-    """Return a generator that turns every colour into its opposite: y = −x."""
-    made = GeneratorBuilder(**sizes)
-    made.add("Neg")
-    return made.content()
+    """Return a generator that inverts colours: y = −x."""
+    builder = GeneratorBuilder(**sizes)
+    builder.add("Neg")
+    return builder.content()
 
 
 def one_node(operator: str, *constants: np.ndarray, opset: int = 17, **attributes: Any) -> bytes:
     """Return a model of one node that reads the image and constants."""
-    made = GeneratorBuilder()
-    names = [made.constant(value) for value in constants]
-    made.add(operator, "image", *names, **attributes)
-    return made.content(opset=opset)
+    builder = GeneratorBuilder()
+    names = [builder.constant(value) for value in constants]
+    builder.add(operator, "image", *names, **attributes)
+    return builder.content(opset=opset)
 
 
 def quantized(content: bytes, *, bits: int = 8) -> bytes:
-    """Return a generator whose convolutions read and give values rounded to 8-bit codes (QDQ)."""
+    """Return a generator whose convolutions have quantized weights and inputs (QDQ, 8-bit codes)."""
     model = onnx.load_model_from_string(content)
     nodes, weights = [], {tensor.name: tensor for tensor in model.graph.initializer}
     scale = numpy_helper.from_array(np.array(0.05, np.float32), "activation_scale")

@@ -1,4 +1,4 @@
-"""The archive of a translator: what is written is what is read, equal members make equal bytes."""
+"""The archive of a translator: round trip and determinism."""
 
 import io
 import zipfile
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from faceter.contracts.translators import Direction, LossPoint, TranslatorCurves
+from faceter.contracts.translation_methods import Direction
+from faceter.contracts.translator_records import LossPoint, TranslatorCurves
 from faceter.translation.archive import (
     CURVES,
     STATE,
@@ -15,7 +16,7 @@ from faceter.translation.archive import (
     curves_content,
     generator_member,
     sample_member,
-    thinned,
+    thin_samples,
     write_archive,
 )
 
@@ -37,7 +38,7 @@ def written(tmp_path: Path, members: list[tuple[str, bytes]]) -> Path:
     return path
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+def test_members_survive_the_round_trip(tmp_path: Path) -> None:
     with Archive(written(tmp_path, MEMBERS)) as archive:
         assert archive.names == [name for name, _ in MEMBERS]
         assert all(archive.read(name) == content for name, content in MEMBERS)
@@ -49,7 +50,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
             archive.read(generator_member(Direction.A2B))
 
 
-def test_an_archive_of_nothing(tmp_path: Path) -> None:
+def test_an_empty_archive(tmp_path: Path) -> None:
     with Archive(written(tmp_path, [])) as archive:
         assert (archive.directions, archive.sample_steps, archive.samples()) == ([], [], {})
         assert archive.curves() == TranslatorCurves(points=[])
@@ -66,7 +67,7 @@ def test_equal_members_make_equal_bytes_that_anyone_can_read() -> None:
         assert all(entry.compress_type == zipfile.ZIP_STORED for entry in opened.infolist())
 
 
-def test_members_are_taken_one_at_a_time() -> None:
+def test_members_are_consumed_one_at_a_time() -> None:
     alive: list[str] = []
 
     class Content(bytes):
@@ -85,22 +86,22 @@ def test_members_are_taken_one_at_a_time() -> None:
 @pytest.mark.parametrize("count", [1, 60])
 def test_up_to_sixty_sheets_are_kept(count: int) -> None:
     sheets = dict.fromkeys(range(count), b"")
-    assert thinned(sheets) == sheets
+    assert thin_samples(sheets) == sheets
 
 
 @pytest.mark.parametrize("count", [61, 62])
-def test_of_more_every_other_one_goes_and_the_last_stays(count: int) -> None:
+def test_of_more_every_other_one_is_dropped_but_not_the_last(count: int) -> None:
     sheets = {10 * step: str(step).encode() for step in range(count)}
-    kept = thinned(sheets)
+    kept = thin_samples(sheets)
     assert list(kept) == list(range(10 * (count - 1), -1, -20))[::-1]
     assert all(sheets[step] == sheet for step, sheet in kept.items())
     assert len(kept) == 31
 
 
-def test_sheets_of_a_long_training_stay_few_and_spread() -> None:
+def test_sheets_of_a_long_training_are_few_and_evenly_spread() -> None:
     sheets: dict[int, bytes] = {}
     for step in range(1, 1001):
-        sheets = thinned({**sheets, step: b""})
+        sheets = thin_samples({**sheets, step: b""})
         assert len(sheets) <= 60
     assert max(sheets) == 1000
     assert min(sheets) < 100

@@ -6,20 +6,22 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing, Task
 from faceter.engines.base import Interrupt
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
-from faceter.translation.check import Takes, check_generator
+from faceter.translation.check import GeneratorSignature, check_generator
 from tests.translation import generators
 from tests.translation.generators import GeneratorBuilder, one_node
 
 ENGINE = OnnxRuntimeEngine()
 
 
-def taken(content: bytes, metadata: ModelMetadata | None = None, interrupt: Interrupt | None = None) -> Takes:
+def signature(
+    content: bytes, metadata: ModelMetadata | None = None, interrupt: Interrupt | None = None
+) -> GeneratorSignature:
     return check_generator(content, metadata or ModelMetadata(), ENGINE, interrupt=interrupt)
 
 
 def refused(content: bytes, words: str, kind: ProblemKind = ProblemKind.METHOD_NOT_APPLICABLE) -> None:
     with pytest.raises(FaceterError, match=words) as caught:
-        taken(content)
+        signature(content)
     assert caught.value.kind is kind
 
 
@@ -34,69 +36,71 @@ def refused(content: bytes, words: str, kind: ProblemKind = ProblemKind.METHOD_N
     ],
 )
 def test_the_smallest_multiple_is_found_by_trial(content: bytes, multiple: int) -> None:
-    found = taken(content)
-    assert (found.input, found.output, found.size, found.multiple) == ("image", "translation", None, multiple)
-    assert found.least % multiple == 0
-    assert found.least >= 32
+    result = signature(content)
+    assert (result.input, result.output, result.size, result.multiple) == ("image", "translation", None, multiple)
+    assert result.min_side % multiple == 0
+    assert result.min_side >= 32
 
 
 @pytest.mark.parametrize("opset", [11, 13, 18, 21])
-def test_any_opset_will_do(opset: int) -> None:
-    made = GeneratorBuilder()
-    made.conv(3, 3)
-    made.add("Tanh")
-    assert taken(made.content(opset=opset)).multiple == 1
+def test_any_opset_is_accepted(opset: int) -> None:
+    builder = GeneratorBuilder()
+    builder.conv(3, 3)
+    builder.add("Tanh")
+    assert signature(builder.content(opset=opset)).multiple == 1
 
 
-def test_a_generator_of_one_size_says_so() -> None:
-    found = taken(generators.resnet(height=48, width=64, batch=1))
-    assert (found.size, found.multiple) == ((48, 64), 1)
+def test_a_generator_of_fixed_size() -> None:
+    result = signature(generators.resnet(height=48, width=64, batch=1))
+    assert (result.size, result.multiple) == ((48, 64), 1)
 
 
-def test_a_model_that_takes_no_image_is_refused() -> None:
-    made = GeneratorBuilder()
-    made.conv(3, 4, 1, pads=[0] * 4)
-    made.inputs[0].type.tensor_type.shape.dim[1].dim_value = 4
-    refused(made.content(), "takes no image of three channels.*4")
-    made = GeneratorBuilder()
-    made.inputs.append(onnx.helper.make_tensor_value_info("noise", onnx.TensorProto.FLOAT, ["n", 3, "height", "width"]))
-    made.add("Add", "image", "noise")
-    refused(made.content(), "2 inputs")
+def test_a_model_without_an_image_input_is_refused() -> None:
+    builder = GeneratorBuilder()
+    builder.conv(3, 4, 1, pads=[0] * 4)
+    builder.inputs[0].type.tensor_type.shape.dim[1].dim_value = 4
+    refused(builder.content(), "takes no image of three channels.*4")
+    builder = GeneratorBuilder()
+    builder.inputs.append(
+        onnx.helper.make_tensor_value_info("noise", onnx.TensorProto.FLOAT, ["n", 3, "height", "width"])
+    )
+    builder.add("Add", "image", "noise")
+    refused(builder.content(), "2 inputs")
 
 
-def test_a_model_that_gives_no_image_is_refused() -> None:
-    made = GeneratorBuilder()
-    made.conv(5, 3)
-    content = onnx.load_model_from_string(made.content())
+def test_a_model_without_an_image_output_is_refused() -> None:
+    builder = GeneratorBuilder()
+    builder.conv(5, 3)
+    content = onnx.load_model_from_string(builder.content())
     content.graph.output[0].type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(content)
     refused(inferred.SerializeToString(), "gives no image of three channels.*5")
-    made = GeneratorBuilder()
-    made.conv(10, 3)
-    made.add("GlobalAveragePool")
-    made.add("Flatten")
-    model = onnx.load_model_from_string(made.content())
+    builder = GeneratorBuilder()
+    builder.conv(10, 3)
+    builder.add("GlobalAveragePool")
+    builder.add("Flatten")
+    model = onnx.load_model_from_string(builder.content())
     model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("translation", onnx.TensorProto.FLOAT, ["n", 10]))
     refused(model.SerializeToString(), "gives no image")
 
 
 def test_a_model_that_changes_the_size_is_refused() -> None:
-    made = GeneratorBuilder()
-    made.up(3, 3)
-    refused(made.content(), "of the size it was given")
+    builder = GeneratorBuilder()
+    builder.up(3, 3)
+    refused(builder.content(), "of the size it was given")
     refused(one_node("MaxPool", kernel_shape=[2, 2], strides=[2, 2]), "of the size it was given")
-    made = GeneratorBuilder()
-    made.conv(3, 3, 3, pads=[0] * 4)
-    refused(made.content(), "of the size it was given")
-    made = GeneratorBuilder(height=32, width=32, batch=1)
-    made.up(3, 3)
-    refused(made.content(), "of the size it was given")
+    builder = GeneratorBuilder()
+    builder.conv(3, 3, 3, pads=[0] * 4)
+    refused(builder.content(), "of the size it was given")
+    builder = GeneratorBuilder(height=32, width=32, batch=1)
+    builder.up(3, 3)
+    refused(builder.content(), "of the size it was given")
 
 
 def test_half_precision_is_refused() -> None:
-    made = GeneratorBuilder()
-    made.add("Neg")
-    refused(made.content(dtype=onnx.TensorProto.FLOAT16), "float32")
+    builder = GeneratorBuilder()
+    builder.add("Neg")
+    refused(builder.content(dtype=onnx.TensorProto.FLOAT16), "float32")
 
 
 def test_a_fixed_batch_or_one_fixed_side_is_refused() -> None:
@@ -104,33 +108,33 @@ def test_a_fixed_batch_or_one_fixed_side_is_refused() -> None:
     refused(generators.inverter(height=64), "one side is fixed")
 
 
-def test_a_model_that_cannot_be_run_on_images_is_refused_with_its_words() -> None:
-    made = GeneratorBuilder()
-    made.add("Add", "image", made.constant(np.ones((1, 3, 1000, 1001), np.float32)))
-    refused(made.content(), "could not be run.*1001")
+def test_a_model_that_fails_on_images_is_refused_with_the_engines_message() -> None:
+    builder = GeneratorBuilder()
+    builder.add("Add", "image", builder.constant(np.ones((1, 3, 1000, 1001), np.float32)))
+    refused(builder.content(), "could not be run.*1001")
 
 
 @pytest.mark.parametrize("task", [task for task in Task if task not in (Task.IMAGE_TRANSLATION, Task.OTHER)])
-def test_a_model_classed_otherwise_is_refused(task: Task) -> None:
+def test_a_model_of_another_task_is_refused(task: Task) -> None:
     with pytest.raises(FaceterError, match="image_translation") as caught:
-        taken(generators.inverter(), ModelMetadata(task=task))
+        signature(generators.inverter(), ModelMetadata(task=task))
     assert caught.value.kind is ProblemKind.METADATA_MISMATCH
-    assert taken(generators.inverter(), ModelMetadata(task=Task.IMAGE_TRANSLATION)).multiple == 1
+    assert signature(generators.inverter(), ModelMetadata(task=Task.IMAGE_TRANSLATION)).multiple == 1
 
 
 def test_preprocessing_that_does_not_fit_is_refused() -> None:
-    for said, words in (
+    for preprocessing, words in (
         (Preprocessing(size=[8, 8], channel_order=ChannelOrder.GRAY), "grey"),
         (Preprocessing(size=[8, 8], input="photo"), "'photo'"),
     ):
         with pytest.raises(FaceterError, match=words) as caught:
-            taken(generators.inverter(), ModelMetadata(preprocessing=said))
+            signature(generators.inverter(), ModelMetadata(preprocessing=preprocessing))
         assert caught.value.kind is ProblemKind.METADATA_MISMATCH
 
 
-def test_an_interrupt_stops_the_trial() -> None:
+def test_an_interrupt_stops_the_trial_runs() -> None:
     interrupt = Interrupt()
     interrupt.trigger()
     with pytest.raises(FaceterError, match="stopped") as caught:
-        taken(generators.resnet(), interrupt=interrupt)
+        signature(generators.resnet(), interrupt=interrupt)
     assert caught.value.kind is ProblemKind.INFERENCE_FAILED

@@ -2,8 +2,8 @@ import numpy as np
 import onnx
 import pytest
 
-from faceter.translation.locality import NotLocal
-from faceter.translation.stages import MOST_MARGIN, Plan, plan_stages
+from faceter.translation.local_operators import NotTileableError
+from faceter.translation.stages import MAX_HALO, TilingPlan, plan_stages
 from tests.translation import generators
 from tests.translation.generators import GeneratorBuilder, one_node
 
@@ -11,7 +11,7 @@ WIDTHS = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
 KERNEL = np.ones((3, 3, 3, 3), np.float32)
 
 
-def operators(plan: Plan, stage: int) -> list[str]:
+def operators(plan: TilingPlan, stage: int) -> list[str]:
     model = onnx.load_model_from_string(plan.stages[stage].content)
     onnx.checker.check_model(model)
     return [node.op_type for node in model.graph.node]
@@ -24,27 +24,27 @@ def test_a_stage_ends_before_each_norm() -> None:
     assert operators(plan, 1) == ["BatchNormalization", "Relu", "Conv"]
     assert operators(plan, 5) == ["BatchNormalization", "Add", "Pad", "Conv"]
     assert operators(plan, 9) == ["BatchNormalization", "Relu", "Pad", "Conv", "Tanh"]
-    assert plan.unit == (4, 4)
-    assert [stage.unit[0] for stage in plan.stages] == [1, 2, 4, 4, 4, 4, 4, 4, 2, 1]
+    assert plan.stride == (4, 4)
+    assert [stage.stride[0] for stage in plan.stages] == [1, 2, 4, 4, 4, 4, 4, 4, 2, 1]
 
 
-def test_what_a_residual_block_skips_is_kept_until_it_is_added() -> None:
+def test_a_skip_connection_is_held_until_it_is_added() -> None:
     plan = plan_stages(generators.resnet(blocks=2))
     first, added = plan.stages[3], plan.stages[5]
-    (skipped,) = set(first.results) & set(added.sources)
-    assert skipped not in first.measured
-    assert skipped in added.done_with
-    freed = [name for stage in plan.stages for name in stage.done_with]
+    (skipped,) = set(first.outputs) & set(added.inputs)
+    assert skipped not in first.normalized
+    assert skipped in added.released
+    freed = [name for stage in plan.stages for name in stage.released]
     assert len(freed) == len(set(freed))
-    assert set(freed) == {name for stage in plan.stages for name in stage.results} - {plan.output}
+    assert set(freed) == {name for stage in plan.stages for name in stage.outputs} - {plan.output}
 
 
-def test_without_norms_a_stage_ends_where_it_would_see_too_far() -> None:
+def test_without_norms_a_stage_ends_at_the_largest_halo() -> None:
     plan = plan_stages(generators.resnet(norm="none", blocks=9))
     assert 1 < len(plan.stages) < 5
     for stage in plan.stages:
-        reach = sum(step.rows.margin * 4 for step in stage.steps if step.node.op_type == "Conv")
-        assert reach <= 2 * MOST_MARGIN
+        halo = sum(node.rows.halo * 4 for node in stage.nodes if node.node.op_type == "Conv")
+        assert halo <= 2 * MAX_HALO
     assert len(plan_stages(generators.inverter()).stages) == 1
 
 
@@ -60,34 +60,34 @@ def test_every_weight_is_in_one_stage() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (one_node("GlobalAveragePool"), "neighbours only"),
-        (one_node("Softmax", axis=3), "neighbours only"),
-        (one_node("Transpose", perm=[0, 1, 3, 2]), "neighbours only"),
+        (one_node("GlobalAveragePool"), "local operator"),
+        (one_node("Softmax", axis=3), "local operator"),
+        (one_node("Transpose", perm=[0, 1, 3, 2]), "local operator"),
         (one_node("Pad", WIDTHS, mode="wrap", opset=19), "'wrap'"),
-        (one_node("Pad", -WIDTHS), "cuts off"),
-        (one_node("MaxPool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), "rounds its size up"),
-        (one_node("ConvTranspose", KERNEL, strides=[2, 2], output_shape=[64, 64]), "states its size"),
-        (one_node("Add", np.ones((1, 1, 8, 8), np.float32)), "from place to place"),
+        (one_node("Pad", -WIDTHS), "negative padding"),
+        (one_node("MaxPool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), "rounds its output size up"),
+        (one_node("ConvTranspose", KERNEL, strides=[2, 2], output_shape=[64, 64]), "specifies output_shape"),
+        (one_node("Add", np.ones((1, 1, 8, 8), np.float32)), "varies over the image"),
         (one_node("InstanceNormalization", *[np.ones(3, np.float32)] * 2), "the image itself"),
     ],
 )
-def test_what_is_not_local_is_named(content: bytes, words: str) -> None:
-    with pytest.raises(NotLocal, match=words):
+def test_nodes_that_are_not_local_are_named(content: bytes, words: str) -> None:
+    with pytest.raises(NotTileableError, match=words):
         plan_stages(content)
 
 
 def test_resizing_by_half_or_to_corners_is_not_local() -> None:
     for scale, mode in ((0.5, "half_pixel"), (2.0, "align_corners"), (1.5, "half_pixel")):
-        made = GeneratorBuilder()
-        scales = made.constant(np.array([1, 1, scale, scale], np.float32))
-        made.add("Resize", "image", "", scales, coordinate_transformation_mode=mode, mode="linear")
-        with pytest.raises(NotLocal, match="enlargement"):
-            plan_stages(made.content())
+        builder = GeneratorBuilder()
+        scales = builder.constant(np.array([1, 1, scale, scale], np.float32))
+        builder.add("Resize", "image", "", scales, coordinate_transformation_mode=mode, mode="linear")
+        with pytest.raises(NotTileableError, match="upsampling"):
+            plan_stages(builder.content())
 
 
 def test_adding_a_tensor_of_another_size_is_not_local() -> None:
-    made = GeneratorBuilder()
-    made.conv(3, 3, pads=[0] * 4)
-    made.add("Add", made.last, "image")
-    with pytest.raises(NotLocal, match="different sizes"):
-        plan_stages(made.content())
+    builder = GeneratorBuilder()
+    builder.conv(3, 3, pads=[0] * 4)
+    builder.add("Add", builder.last, "image")
+    with pytest.raises(NotTileableError, match="different sizes"):
+        plan_stages(builder.content())

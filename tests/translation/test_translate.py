@@ -12,9 +12,9 @@ from PIL import Image
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing
 from faceter.engines.base import Interrupt
-from faceter.translation.generator import Generator, load_generator
+from faceter.translation.generator import LoadedGenerator, load_generator
+from faceter.translation.peak_memory import ARENA_FACTOR, BYTES_PER_VALUE
 from faceter.translation.translate import translate, translate_and_back
-from faceter.translation.working_memory import BYTES, HELD
 from faceter.vision.decoded_image import DecodedImage
 from tests.translation import generators
 from tests.translation.generators import GeneratorBuilder
@@ -32,9 +32,9 @@ def image(height: int, width: int, *, alpha: bool = False) -> DecodedImage:
     )
 
 
-def loaded(content: bytes, **preprocessing: Any) -> Generator:
-    said = Preprocessing(size=[64, 64], **preprocessing) if preprocessing else None
-    return load_generator(content, ModelMetadata(preprocessing=said))
+def loaded(content: bytes, **preprocessing: Any) -> LoadedGenerator:
+    given = Preprocessing(size=[64, 64], **preprocessing) if preprocessing else None
+    return load_generator(content, ModelMetadata(preprocessing=given))
 
 
 INVERTER = loaded(generators.inverter())
@@ -43,103 +43,103 @@ UNET = loaded(generators.unet(channels=1, depth=8))
 
 
 def not_tileable() -> bytes:
-    """Return a generator that adds the mean of the image, which no tile knows."""
-    made = GeneratorBuilder()
-    made.add("GlobalAveragePool", "image")
-    made.add("Add", "image", made.last)
-    return made.content()
+    """Return a generator that adds the mean of the image, so it is not tileable."""
+    builder = GeneratorBuilder()
+    builder.add("GlobalAveragePool", "image")
+    builder.add("Add", "image", builder.last)
+    return builder.content()
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (2, 3), (33, 47), (64, 64)])
 @pytest.mark.parametrize("generator", [INVERTER, RESNET, UNET], ids=["inverter", "resnet", "unet"])
-def test_any_size_comes_back(generator: Generator, height: int, width: int, tmp_path: Path) -> None:
-    made = translate(image(height, width), generator, folder=tmp_path)
-    assert made.colour.shape == (height, width, 3)
-    assert made.colour.dtype == np.uint8
-    assert (made.alpha, made.tiles, made.notes) == (None, 1, ())
-    assert made.seconds > 0
+def test_any_size_is_preserved(generator: LoadedGenerator, height: int, width: int, tmp_path: Path) -> None:
+    output = translate(image(height, width), generator, folder=tmp_path)
+    assert output.colour.shape == (height, width, 3)
+    assert output.colour.dtype == np.uint8
+    assert (output.alpha, output.tiles, output.warnings) == (None, 1, ())
+    assert output.seconds > 0
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (40, 30), (99, 101)])
 def test_inverted_colours_are_exact_whole_and_in_tiles(height: int, width: int, tmp_path: Path) -> None:
     original = image(height, width)
     for tile in (None, 32, "never"):
-        made = translate(original, INVERTER, folder=tmp_path, tile=tile)
-        assert (made.colour == 255 - original.colour).all()
+        output = translate(original, INVERTER, folder=tmp_path, tile=tile)
+        assert (output.colour == 255 - original.colour).all()
         expected = -(-max(height, 33) // 32) * -(-max(width, 33) // 32) if tile == 32 else 1
-        assert made.tiles == expected
+        assert output.tiles == expected
 
 
-def test_alpha_and_notes_are_kept(tmp_path: Path) -> None:
+def test_alpha_and_warnings_are_passed_on(tmp_path: Path) -> None:
     original = image(20, 30, alpha=True)
-    made = translate(original, INVERTER, folder=tmp_path)
-    assert made.alpha is original.alpha
-    assert made.notes == ("first of 3 frames",)
+    output = translate(original, INVERTER, folder=tmp_path)
+    assert output.alpha is original.alpha
+    assert output.warnings == ("first of 3 frames",)
 
 
-def test_the_models_own_preprocessing_counts(tmp_path: Path) -> None:
+def test_the_models_preprocessing_is_used(tmp_path: Path) -> None:
     """Y = −x of values around a mean: 2 · mean − pixel, channel by channel in the model's order."""
     generator = loaded(
         generators.inverter(), scale=1.0, mean=[100.0, 110.0, 120.0], std=[50.0], channel_order=ChannelOrder.BGR
     )
     original = DecodedImage(np.full((8, 8, 3), [30, 130, 140], np.uint8))
-    made = translate(original, generator, folder=tmp_path)
-    assert made.colour[0, 0].tolist() == [240 - 30, 220 - 130, 200 - 140]
+    output = translate(original, generator, folder=tmp_path)
+    assert output.colour[0, 0].tolist() == [240 - 30, 220 - 130, 200 - 140]
 
 
-def test_tiles_and_whole_are_one_image(tmp_path: Path) -> None:
+def test_tiles_and_whole_give_the_same_image(tmp_path: Path) -> None:
     original = image(333, 222)
     whole = translate(original, RESNET, folder=tmp_path, tile="never")
     tiled = translate(original, RESNET, folder=tmp_path, tile=96)
     little = translate(original, RESNET, folder=tmp_path, memory=4 << 20)
     assert (whole.tiles, tiled.tiles) == (1, 12)
     assert little.tiles > 1
-    for made in (tiled, little):
-        assert np.abs(made.colour.astype(int) - whole.colour).max() <= 1
-        assert (made.colour == whole.colour).mean() > 0.99
+    for output in (tiled, little):
+        assert np.abs(output.colour.astype(int) - whole.colour).max() <= 1
+        assert (output.colour == whole.colour).mean() > 0.99
 
 
 def test_scale_limits_the_working_size(tmp_path: Path) -> None:
     original = image(120, 200)
-    made = translate(original, INVERTER, folder=tmp_path, scale=50)
-    assert made.notes == ("translated at 50 x 30 and scaled back",)
+    output = translate(original, INVERTER, folder=tmp_path, scale=50)
+    assert output.warnings == ("translated at 50 x 30 and scaled back",)
     small = Image.fromarray(original.colour).resize((50, 30), Image.Resampling.LANCZOS)
     expected = Image.fromarray(255 - np.asarray(small)).resize((200, 120), Image.Resampling.LANCZOS)
-    assert (made.colour == np.asarray(expected)).all()
-    assert translate(original, INVERTER, folder=tmp_path, scale=200).notes == ()
+    assert (output.colour == np.asarray(expected)).all()
+    assert translate(original, INVERTER, folder=tmp_path, scale=200).warnings == ()
 
 
-def test_a_generator_of_one_size_gets_images_of_it(tmp_path: Path) -> None:
+def test_images_are_resized_for_a_generator_of_fixed_size(tmp_path: Path) -> None:
     generator = loaded(generators.inverter(height=48, width=64, batch=1))
     original = image(100, 90)
-    made = translate(original, generator, folder=tmp_path)
-    assert made.colour.shape == (100, 90, 3)
-    assert made.notes == ("brought to the generator's 64 x 48 and back",)
-    assert np.abs(made.colour.astype(int) - (255 - original.colour)).mean() < 10
+    output = translate(original, generator, folder=tmp_path)
+    assert output.colour.shape == (100, 90, 3)
+    assert output.warnings == ("resized to the generator's 64 x 48 and back",)
+    assert np.abs(output.colour.astype(int) - (255 - original.colour)).mean() < 10
     assert "64 x 48" in (generator.why_not_tileable() or "")
 
 
-def test_there_and_back_is_shown_side_by_side(tmp_path: Path) -> None:
+def test_a_cycle_is_returned_side_by_side(tmp_path: Path) -> None:
     original = image(40, 50, alpha=True)
-    made = translate_and_back(original, INVERTER, INVERTER, folder=tmp_path)
-    assert made.colour.shape == (40, 150, 3)
-    assert (made.colour[:, :50] == original.colour).all()
-    assert (made.colour[:, 50:100] == 255 - original.colour).all()
-    assert (made.colour[:, 100:] == original.colour).all()
-    assert made.alpha is not None
+    output = translate_and_back(original, INVERTER, INVERTER, folder=tmp_path)
+    assert output.colour.shape == (40, 150, 3)
+    assert (output.colour[:, :50] == original.colour).all()
+    assert (output.colour[:, 50:100] == 255 - original.colour).all()
+    assert (output.colour[:, 100:] == original.colour).all()
+    assert output.alpha is not None
     assert original.alpha is not None
-    assert (made.alpha == np.hstack([original.alpha] * 3)).all()
-    assert made.tiles == 2
-    assert made.notes == original.notes
+    assert (output.alpha == np.hstack([original.alpha] * 3)).all()
+    assert output.tiles == 2
+    assert output.warnings == original.warnings
 
 
-def test_there_and_back_at_a_working_size(tmp_path: Path) -> None:
-    made = translate_and_back(image(40, 60), INVERTER, RESNET, folder=tmp_path, scale=30)
-    assert made.colour.shape == (40, 180, 3)
-    assert made.notes == ("translated at 30 x 20 and scaled back",)
+def test_a_cycle_at_a_working_size(tmp_path: Path) -> None:
+    output = translate_and_back(image(40, 60), INVERTER, RESNET, folder=tmp_path, scale=30)
+    assert output.colour.shape == (40, 180, 3)
+    assert output.warnings == ("translated at 30 x 20 and scaled back",)
 
 
-def test_what_is_too_large_for_memory_and_tiles_names_a_scale_that_works(tmp_path: Path) -> None:
+def test_too_large_an_image_without_tiles_is_refused_with_a_scale_that_works(tmp_path: Path) -> None:
     generator = loaded(not_tileable())
     reason = generator.why_not_tileable()
     assert reason is not None
@@ -157,14 +157,14 @@ def test_what_is_too_large_for_memory_and_tiles_names_a_scale_that_works(tmp_pat
     assert caught.value.kind is ProblemKind.METHOD_NOT_APPLICABLE
 
 
-def test_tiles_forbidden_and_too_large_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FaceterError, match="forbidden") as caught:
+def test_too_large_an_image_with_tiles_disabled_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FaceterError, match="`tile` is `never`") as caught:
         translate(image(300, 400), RESNET, folder=tmp_path, memory=1 << 20, tile="never")
     assert caught.value.kind is ProblemKind.IMAGE_TOO_LARGE
 
 
 @pytest.mark.parametrize(("field", "value"), [("tile", 5), ("tile", 0), ("scale", 0), ("scale", -3)])
-def test_sizes_that_are_none_are_refused(field: str, value: int, tmp_path: Path) -> None:
+def test_invalid_sizes_are_refused(field: str, value: int, tmp_path: Path) -> None:
     options: dict[str, Any] = {field: value}
     with pytest.raises(FaceterError) as caught:
         translate(image(8, 8), INVERTER, folder=tmp_path, **options)
@@ -182,30 +182,30 @@ def test_an_interrupt_stops_whole_and_tiled_translations(tmp_path: Path) -> None
         assert caught.value.kind is ProblemKind.INFERENCE_FAILED
 
 
-def test_values_that_are_not_finite_are_said(tmp_path: Path) -> None:
-    made = GeneratorBuilder()
-    made.add("Sqrt")
+def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    output = GeneratorBuilder()
+    output.add("Sqrt")
     with pytest.raises(FaceterError, match="not finite"):
-        translate(DecodedImage(np.zeros((8, 8, 3), np.uint8)), loaded(made.content()), folder=tmp_path)
+        translate(DecodedImage(np.zeros((8, 8, 3), np.uint8)), loaded(output.content()), folder=tmp_path)
 
 
 def test_threads_share_a_generator(tmp_path: Path) -> None:
     generator = loaded(generators.resnet())
     original = image(200, 200)
-    made: list[np.ndarray] = []
+    output: list[np.ndarray] = []
     threads = [
-        threading.Thread(target=lambda: made.append(translate(original, generator, folder=tmp_path, tile=64).colour))
+        threading.Thread(target=lambda: output.append(translate(original, generator, folder=tmp_path, tile=64).colour))
         for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made) == 4
-    assert all((item == made[0]).all() for item in made)
+    assert len(output) == 4
+    assert all((item == output[0]).all() for item in output)
 
 
-def test_stages_count_once_they_are_there() -> None:
+def test_bytes_include_the_stages_once_planned() -> None:
     content = generators.resnet()
     generator = loaded(content)
     before = generator.bytes
@@ -215,12 +215,12 @@ def test_stages_count_once_they_are_there() -> None:
     generator.close()
 
 
-def test_what_a_whole_run_takes_is_estimated_from_its_largest_tensors() -> None:
-    """8 channels at full size, as the convolution makes them and in its kernel's layout, and the padded image."""
-    values = RESNET.bytes_per_pixel / BYTES / HELD
+def test_peak_memory_is_estimated_from_the_largest_tensors() -> None:
+    """8 channels at full size, plain and in the kernel's blocked layout, and the padded image."""
+    values = RESNET.bytes_per_pixel / BYTES_PER_VALUE / ARENA_FACTOR
     assert 2 * 8 < values < 5 * 8
     model = onnx.load_model_from_string(generators.resnet(channels=16))
-    assert loaded(model.SerializeToString()).bytes_per_pixel / BYTES / HELD > 1.8 * values
+    assert loaded(model.SerializeToString()).bytes_per_pixel / BYTES_PER_VALUE / ARENA_FACTOR > 1.8 * values
 
 
 _CHILD = """
@@ -243,8 +243,8 @@ print(done.tiles, peak() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
-def test_memory_is_bounded_by_what_is_allowed(tmp_path: Path) -> None:
-    """In processes of their own: in tiles within the limit, with some room for the image; as a whole far beyond."""
+def test_memory_stays_below_the_limit(tmp_path: Path) -> None:
+    """In processes of their own: tiles stay within the limit, a run on the whole image needs far more."""
     (tmp_path / "generator.onnx").write_bytes(generators.resnet(channels=16, blocks=1))
 
     def run(memory: int) -> tuple[int, float]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceter.vision.boxes import Boxes, agreement_f1, iou_matrix, non_maximum_suppression
+from faceter.vision.boxes import Detections, agreement_f1, iou_matrix, non_maximum_suppression
 from tests.references.boxes import intersection_over_union, suppress
 
 coordinates = st.integers(0, 24)
@@ -19,14 +19,14 @@ def array(rows: list[list[int]]) -> np.ndarray:
     return np.array(rows, np.float32).reshape(-1, 4)
 
 
-def some(rows: list[list[int]], classes: list[int] | None = None) -> Boxes:
+def detections(rows: list[list[int]], classes: list[int] | None = None) -> Detections:
     scores = np.linspace(1, 0.5, len(rows), dtype=np.float32)
-    return Boxes(array(rows), scores, np.array(classes or [0] * len(rows), np.int64))
+    return Detections(array(rows), scores, np.array(classes or [0] * len(rows), np.int64))
 
 
 @settings(deadline=None)
 @given(boxes, boxes)
-def test_iou_equals_the_one_by_one_reference(first: list[list[int]], second: list[list[int]]) -> None:
+def test_iou_equals_the_reference(first: list[list[int]], second: list[list[int]]) -> None:
     matrix = iou_matrix(array(first), array(second))
     assert matrix.shape == (len(first), len(second))
     for i, j in itertools.product(range(len(first)), range(len(second))):
@@ -55,27 +55,30 @@ def test_suppression_keeps_boxes_of_other_classes() -> None:
 
 @settings(deadline=None)
 @given(st.lists(boxes, min_size=1, max_size=3))
-def test_agreement_with_itself_is_full(images: list[list[list[int]]]) -> None:
-    solid = [some([row for row in rows if row[0] < row[2] and row[1] < row[3]]) for rows in images]
+def test_agreement_with_itself_is_1(images: list[list[list[int]]]) -> None:
+    solid = [detections([row for row in rows if row[0] < row[2] and row[1] < row[3]]) for rows in images]
     assert agreement_f1(solid, solid) == 1
 
 
 @settings(deadline=None)
 @given(boxes, boxes)
-def test_agreement_is_symmetric_and_a_share(first: list[list[int]], second: list[list[int]]) -> None:
-    one, other = agreement_f1([some(first)], [some(second)]), agreement_f1([some(second)], [some(first)])
+def test_agreement_is_symmetric_and_between_0_and_1(first: list[list[int]], second: list[list[int]]) -> None:
+    one, other = (
+        agreement_f1([detections(first)], [detections(second)]),
+        agreement_f1([detections(second)], [detections(first)]),
+    )
     assert one == pytest.approx(other)
     assert 0 <= one <= 1
 
 
 def test_agreement_counts_matches_once_and_by_class() -> None:
     base = [0, 0, 10, 10]
-    assert agreement_f1([some([base])], [some([base, base])]) == pytest.approx(2 / 3)
-    assert agreement_f1([some([base])], [some([base], [1])]) == 0
-    assert agreement_f1([some([base])], [some([[0, 0, 10, 5]])]) == 1
-    assert agreement_f1([some([base])], [some([[0, 0, 10, 4]])]) == 0
+    assert agreement_f1([detections([base])], [detections([base, base])]) == pytest.approx(2 / 3)
+    assert agreement_f1([detections([base])], [detections([base], [1])]) == 0
+    assert agreement_f1([detections([base])], [detections([[0, 0, 10, 5]])]) == 1
+    assert agreement_f1([detections([base])], [detections([[0, 0, 10, 4]])]) == 0
 
 
-def test_agreement_wants_the_same_images() -> None:
+def test_agreement_requires_the_same_images() -> None:
     with pytest.raises(ValueError, match="argument 2 is longer"):
-        agreement_f1([], [some([])])
+        agreement_f1([], [detections([])])

@@ -23,7 +23,7 @@ def test_softmax_equals_the_formula(row: list[float]) -> None:
 
 @settings(deadline=None)
 @given(logits)
-def test_probabilities_are_left_as_they_are(row: list[float]) -> None:
+def test_probabilities_are_not_changed(row: list[float]) -> None:
     once = probabilities(np.array([row]))
     np.testing.assert_array_equal(probabilities(once), once)
 
@@ -40,7 +40,7 @@ def test_top_classes_best_first() -> None:
     assert second.score == pytest.approx(math.exp(5) / (2 * math.exp(5) + 1))
 
 
-def test_without_labels_a_class_is_its_number_and_k_is_at_most_all() -> None:
+def test_without_labels_a_class_is_its_index_and_k_is_limited_to_all() -> None:
     (only,) = softmax_top(np.array([[0.0, 2.0]], np.float32), None, 10)
     assert [entry.label for entry in only.top] == ["1", "0"]
     assert sum(entry.score for entry in only.top) == pytest.approx(1)
@@ -62,7 +62,7 @@ def test_axes_of_length_one_after_the_classes_are_dropped() -> None:
         (np.zeros((1, 3)), "3 classes but has 2 labels"),
     ],
 )
-def test_outputs_that_are_no_classes_are_told(output: np.ndarray, words: str) -> None:
+def test_outputs_without_classes_are_refused(output: np.ndarray, words: str) -> None:
     with pytest.raises(FaceterError, match=words) as caught:
         softmax_top(output, ["a", "b"], 1)
     assert caught.value.kind is ProblemKind.INFERENCE_FAILED

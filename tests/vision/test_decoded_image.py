@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.vision.decoded_image import DecodedImage, decode_image
+from faceter.vision.decoded_image import DecodedImage, decode_with_alpha
 from faceter.vision.images import FORMATS
 from tests.vision.test_images import LIMIT, ORIENTATION, encode, png, quadrants
 
@@ -18,7 +18,7 @@ RED = (255, 0, 0)
 
 
 def opened(content: bytes, limit: int = LIMIT) -> DecodedImage:
-    return decode_image(content, max_pixels=limit, name="a.png")
+    return decode_with_alpha(content, max_pixels=limit, name="a.png")
 
 
 def wide_gamut() -> bytes:
@@ -38,16 +38,16 @@ def wide_gamut() -> bytes:
     return bytes(profile)
 
 
-def test_an_ordinary_image_is_taken_as_it_is() -> None:
+def test_an_ordinary_image_is_not_changed() -> None:
     decoded = opened(encode(quadrants(), "PNG"))
     assert (decoded.colour == np.asarray(quadrants())).all()
     assert decoded.alpha is None
-    assert decoded.notes == ()
+    assert decoded.warnings == ()
     assert decoded.size == (16, 32)
 
 
 @pytest.mark.parametrize("format_", ["PNG", "WEBP", "TIFF"])
-def test_colour_and_alpha_are_kept_apart(format_: str) -> None:
+def test_colour_and_alpha_are_separate(format_: str) -> None:
     pixels = np.array([[[255, 0, 0, 255], [255, 0, 0, 0], [0, 0, 0, 128]]], np.uint8)
     options: dict[str, Any] = {"lossless": True, "exact": True} if format_ == "WEBP" else {}
     decoded = opened(encode(Image.fromarray(pixels), format_, **options))
@@ -87,7 +87,7 @@ def test_a_transparent_colour_of_rgb_and_grey_becomes_alpha() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_colour_and_alpha_are_turned_alike(orientation: int) -> None:
+def test_the_orientation_is_applied_to_colour_and_alpha(orientation: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     colour = np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8)
@@ -111,16 +111,16 @@ def test_black_and_white_survive_every_mode(mode: str, level: int) -> None:
     assert (decoded.alpha is not None) is (mode in ("LA", "RGBA"))
 
 
-def test_sixteen_bits_are_reduced_and_said_so() -> None:
+def test_sixteen_bits_are_reduced_with_a_warning() -> None:
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     for format_ in ("PNG", "TIFF"):
         decoded = opened(encode(Image.fromarray(values), format_))
         assert (decoded.colour == (values >> 8)[..., None]).all()
-        assert decoded.notes == ("16 bits reduced to 8",)
+        assert decoded.warnings == ("16 bits reduced to 8",)
     pixels = np.array([[[0x12FF, 0x8000, 0xFFFF], [0, 0x00FF, 0x0100]]], ">u2")
     decoded = opened(png(2, 1, 16, 2, b"\0" + pixels.tobytes()))
     assert decoded.colour.tolist() == [[[0x12, 0x80, 0xFF], [0, 0, 1]]]
-    assert decoded.notes == ("16 bits reduced to 8",)
+    assert decoded.warnings == ("16 bits reduced to 8",)
 
 
 def test_a_transparent_level_of_sixteen_bit_grey_becomes_alpha() -> None:
@@ -136,18 +136,18 @@ def test_a_transparent_level_of_sixteen_bit_grey_becomes_alpha() -> None:
 
 
 @pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_an_animation_the_first_frame_is_taken_and_said_so(format_: str) -> None:
+def test_of_an_animation_the_first_frame_is_taken_with_a_warning(format_: str) -> None:
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue", "green")]
     options: dict[str, Any] = {"lossless": True} if format_ == "WEBP" else {}
     decoded = opened(encode(frames[0], format_, save_all=True, append_images=frames[1:], **options))
     assert (decoded.colour == RED).all()
-    assert decoded.notes == ("first of 3 frames",)
+    assert decoded.warnings == ("first of 3 frames",)
 
 
-def test_cmyk_without_a_profile_is_converted_and_said_so() -> None:
+def test_cmyk_without_a_profile_is_converted_with_a_warning() -> None:
     decoded = opened(encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95))
     assert np.abs(decoded.colour.astype(int) - RED).max() <= 6
-    assert decoded.notes == ("CMYK converted to RGB without a colour profile",)
+    assert decoded.warnings == ("CMYK converted to RGB without a colour profile",)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
@@ -155,36 +155,36 @@ def test_a_colour_profile_is_applied(mode: str) -> None:
     image = Image.new("RGB", (4, 4), (255, 0, 0)).convert(mode)
     decoded = opened(encode(image, "PNG", icc_profile=wide_gamut()))
     assert np.abs(decoded.colour.astype(int) - [0, 255, 0]).max() <= 3
-    assert decoded.notes == ("colour profile converted to sRGB",)
+    assert decoded.warnings == ("colour profile converted to sRGB",)
 
 
-def test_a_profile_that_is_srgb_leaves_every_pixel_as_it_is() -> None:
+def test_an_srgb_profile_changes_no_pixel() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     decoded = opened(encode(Image.fromarray(pixels), "PNG", icc_profile=profile))
     assert (decoded.colour == pixels).all()
-    assert decoded.notes == ()
+    assert decoded.warnings == ()
 
 
 @pytest.mark.parametrize("profile", [b"not a profile", wide_gamut()[:200], bytes(200)])
-def test_a_broken_profile_is_passed_over_and_said_so(profile: bytes) -> None:
+def test_a_broken_profile_is_ignored_with_a_warning(profile: bytes) -> None:
     decoded = opened(encode(quadrants(), "PNG", icc_profile=profile))
     assert (decoded.colour == np.asarray(quadrants())).all()
-    (note,) = decoded.notes
-    assert note.startswith("colour profile passed over")
+    (warning,) = decoded.warnings
+    assert warning.startswith("colour profile ignored")
 
 
-def test_a_profile_of_another_kind_of_image_is_passed_over_and_said_so() -> None:
+def test_a_profile_for_another_mode_is_ignored_with_a_warning() -> None:
     for image in (Image.new("L", (4, 4), 77), Image.new("CMYK", (4, 4), (0, 255, 255, 0))):
         format_ = "PNG" if image.mode == "L" else "JPEG"
         decoded = opened(encode(image, format_, icc_profile=wide_gamut()))
-        assert any("it is for RGB" in note for note in decoded.notes)
+        assert any("it is for RGB" in warning for warning in decoded.warnings)
         assert decoded.colour.shape == (4, 4, 3)
 
 
-def test_every_note_can_stand_in_a_header() -> None:
+def test_warnings_are_valid_in_a_header() -> None:
     content = encode(Image.new("CMYK", (4, 4)), "JPEG", icc_profile=b"\xff" * 200)
-    assert all(note.isascii() and "\n" not in note for note in opened(content).notes)
+    assert all(warning.isascii() and "\n" not in warning for warning in opened(content).warnings)
 
 
 def test_bad_files_are_refused_as_open_image_refuses_them() -> None:
@@ -207,7 +207,7 @@ def test_a_gigapixel_image_is_refused_by_its_header() -> None:
 
 
 @given(st.sampled_from(FORMATS), st.data())
-def test_damaged_files_give_a_image_or_a_problem_and_nothing_else(format_: str, data: st.DataObject) -> None:
+def test_damaged_files_give_an_image_or_a_problem(format_: str, data: st.DataObject) -> None:
     image = quadrants().convert("RGBA") if format_ in ("PNG", "WEBP", "TIFF") else quadrants()
     content = bytearray(encode(image, format_, icc_profile=wide_gamut()))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -222,6 +222,6 @@ def outcome(content: bytes) -> ProblemKind | str:
         return error.kind
 
 
-def test_a_file_object_is_read_as_bytes_are() -> None:
+def test_a_file_object_is_read_like_bytes() -> None:
     content = encode(quadrants(), "PNG")
-    assert (decode_image(io.BytesIO(content), max_pixels=LIMIT, name="a").colour == opened(content).colour).all()
+    assert (decode_with_alpha(io.BytesIO(content), max_pixels=LIMIT, name="a").colour == opened(content).colour).all()

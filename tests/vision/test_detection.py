@@ -6,10 +6,10 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import fastestdet
+from faceter.contracts.detection import Activation, DetectionDecoding
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Activation, DetectionDecoding
-from faceter.vision.boxes import Boxes
-from faceter.vision.detection import decode, decode_to_images, for_evaluation
+from faceter.vision.boxes import Detections
+from faceter.vision.detection import decode, decode_to_image_pixels, for_evaluation
 from faceter.vision.preprocess import Placement
 from tests.references import detection as reference
 from tests.references.boxes import suppress
@@ -32,8 +32,8 @@ def normal(*shape: int) -> NDArray[np.float32]:
     return RNG.normal(size=shape).astype(np.float32)
 
 
-def assert_same(found: Boxes, candidates: list[reference.Candidate], decoding: DetectionDecoding) -> None:
-    """The boxes are the reference's: its candidates over the threshold, doubles suppressed one by one."""
+def assert_same(found: Detections, candidates: list[reference.Candidate], decoding: DetectionDecoding) -> None:
+    """The boxes equal the reference: its candidates above the threshold after non-maximum suppression."""
     expected = reference.best(candidates, decoding.score_threshold)
     kept = suppress(
         [box.tolist() for box, _, _ in expected],
@@ -49,7 +49,7 @@ def assert_same(found: Boxes, candidates: list[reference.Candidate], decoding: D
     assert found.classes.tolist() == [expected[i][2] for i in kept]
 
 
-def decode_one(outputs: Mapping[str, NDArray[Any]], decoding: DetectionDecoding) -> Boxes:
+def decode_one(outputs: Mapping[str, NDArray[Any]], decoding: DetectionDecoding) -> Detections:
     (found,) = decode(outputs, decoding, SIZE)
     assert found.boxes.dtype == np.float32
     assert found.scores.dtype == np.float32
@@ -139,7 +139,7 @@ def test_yolox_with_feature_maps_on_one_axis() -> None:
     assert_same(decode_one({"out": output}, decoding), reference.yolox(output[0], SIZE, strides), decoding)
 
 
-def test_distances_from_the_middle_of_cells() -> None:
+def test_distances_from_the_centers_of_cells() -> None:
     boxes, scores = normal(1, 4, 6, 8), normal(1, 3, 6, 8)
     decoding = DetectionDecoding(
         head="grid",
@@ -185,7 +185,7 @@ def test_ssd_anchors() -> None:
 
 
 @pytest.mark.parametrize("background", [0, 2, 4])
-def test_the_background_is_no_class_wherever_it_is(background: int) -> None:
+def test_the_background_is_dropped_at_any_index(background: int) -> None:
     scores = np.full((1, 5, 5), 0.02, np.float32)
     scores[0, np.arange(5), np.arange(5)] = 0.9
     boxes = np.array([[[10 * i, 0, 10 * i + 9, 9] for i in range(5)]], np.float32)
@@ -210,20 +210,20 @@ def test_yolov8_direct_head() -> None:
     assert second.classes.tolist() == [0]
 
 
-def test_class_count_leaves_out_what_comes_after() -> None:
+def test_class_count_excludes_later_values() -> None:
     output = np.array([[[0, 0, 10, 10, 0.4, 0.6, 55.0, -8.0]]], np.float32)
     found = decode_one({"out": output}, DIRECT.model_copy(update={"class_count": 2}))
     assert found.classes.tolist() == [1]
     assert found.scores.tolist() == pytest.approx([0.6])
 
 
-def test_fractions_are_of_the_input() -> None:
+def test_fractions_are_relative_to_the_input() -> None:
     output = np.array([[[0.5, 0.25, 0.5, 0.5, 0.9]]], np.float32)
     decoding = DetectionDecoding(head="direct", boxes="out", layout="channels_last", class_offset=4)
     assert decode_one({"out": output}, decoding).boxes.tolist() == [[32, 0, 96, 48]]
 
 
-def test_multi_label_answers_every_class_over_the_threshold() -> None:
+def test_multi_label_returns_every_class_above_the_threshold() -> None:
     output = np.array([[[0, 0, 10, 10, 0.9, 0.5, 0.05]]], np.float32)
     assert decode_one({"out": output}, DIRECT).classes.tolist() == [0]
     found = decode_one({"out": output}, DIRECT.model_copy(update={"multi_label": True}))
@@ -231,7 +231,7 @@ def test_multi_label_answers_every_class_over_the_threshold() -> None:
     assert found.scores.tolist() == pytest.approx([0.9, 0.5])
 
 
-def test_class_numbers_of_an_output_without_a_batch_axis() -> None:
+def test_class_indices_of_an_output_without_a_batch_axis() -> None:
     decoding = DetectionDecoding(
         head="direct",
         boxes="boxes",
@@ -252,7 +252,7 @@ def test_class_numbers_of_an_output_without_a_batch_axis() -> None:
     assert found.boxes.tolist() == [[0, 0, 10, 10], [40, 0, 50, 10]]
 
 
-def test_yolov10_class_numbers_beside_the_boxes() -> None:
+def test_yolov10_class_indices_next_to_the_boxes() -> None:
     decoding = DetectionDecoding(
         head="direct",
         boxes="out",
@@ -276,20 +276,20 @@ def test_objectness_alone_is_one_class() -> None:
     assert found.scores.tolist() == pytest.approx([0.6])
 
 
-def test_values_that_are_not_finite_are_no_boxes() -> None:
+def test_boxes_with_non_finite_values_are_dropped() -> None:
     output = np.array(
         [[[0, 0, np.inf, 10, 0.9], [0, 0, 10, 10, np.nan], [0, np.nan, 10, 10, 0.9], [0, 0, 10, 10, 0.5]]], np.float32
     )
     assert decode_one({"out": output}, DIRECT).scores.tolist() == pytest.approx([0.5])
 
 
-def test_nothing_found_is_no_boxes() -> None:
+def test_no_detections() -> None:
     found = decode_one({"out": np.zeros((1, 3, 6), np.float32)}, DIRECT)
     assert found.boxes.shape == (0, 4)
     assert len(found) == 0
 
 
-def test_most_boxes() -> None:
+def test_max_detections() -> None:
     boxes = np.array([[[10 * i, 0, 10 * i + 9, 9, 0.2 + i / 100] for i in range(12)]], np.float32)
     found = decode_one({"out": boxes}, DIRECT.model_copy(update={"max_detections": 5}))
     assert found.scores.tolist() == pytest.approx([0.31, 0.30, 0.29, 0.28, 0.27])
@@ -301,14 +301,14 @@ def test_the_threshold_of_an_evaluation_is_low() -> None:
     assert len(decode_one({"out": output}, for_evaluation(DIRECT))) == 1
 
 
-def test_boxes_in_the_images_own_pixels() -> None:
+def test_boxes_in_image_pixels() -> None:
     output = np.array([[[-8, 8, 48, 48, 0.9]], [[0, 0, 10, 10, 0.8]]], np.float32)
     placements = [Placement((0.5, 0.5), (0.0, 8.0), (200, 150)), Placement((2.0, 1.0), (0.0, 0.0), (4, 4))]
-    first, second = decode_to_images({"out": output}, DIRECT, SIZE, placements)
+    first, second = decode_to_image_pixels({"out": output}, DIRECT, SIZE, placements)
     assert first.boxes.tolist() == [[0, 0, 96, 80]]
     assert second.boxes.tolist() == [[0, 0, 4, 4]]
-    uncut, _ = decode_to_images({"out": output}, DIRECT, SIZE, placements, clip=False)
-    assert uncut.boxes.tolist() == [[-16, 0, 96, 80]]
+    unclipped, _ = decode_to_image_pixels({"out": output}, DIRECT, SIZE, placements, clip=False)
+    assert unclipped.boxes.tolist() == [[-16, 0, 96, 80]]
 
 
 @pytest.mark.parametrize(
@@ -319,12 +319,12 @@ def test_boxes_in_the_images_own_pixels() -> None:
         ({"out": np.zeros((1, 3, 3), np.float32)}, DIRECT, "four box values"),
         ({"out": np.full((1, 1, 6), 7, np.float32)}, DIRECT, "no probabilities"),
         ({"out": np.zeros((1, 9, 8), np.float32)}, FASTESTDET, "rows and columns"),
-        ({"out": np.zeros((1, 26, 6, 8), np.float32)}, yolov3_decoding(ANCHORS[:3], ["out"]), "share equally"),
+        ({"out": np.zeros((1, 26, 6, 8), np.float32)}, yolov3_decoding(ANCHORS[:3], ["out"]), "divisible by 3 anchors"),
         ({"boxes": np.zeros((1, 3, 4)), "scores": np.zeros((1, 3, 2))}, ssd_decoding([[0.5] * 4]), "one per anchor"),
         ({"boxes": np.zeros((1, 1, 4)), "scores": np.zeros((1, 2, 2))}, ssd_decoding([[0.5] * 4]), "1 candidates"),
     ],
 )
-def test_outputs_of_another_shape_are_told(
+def test_outputs_of_another_shape_are_refused(
     outputs: dict[str, NDArray[Any]], decoding: DetectionDecoding, words: str
 ) -> None:
     with pytest.raises(FaceterError, match=words) as caught:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.vision.images import EXTENSIONS, FORMATS, open_image
+from faceter.vision.images import EXTENSIONS, FORMATS, open_rgb_image
 
 LIMIT = 1_000_000
 QUADRANTS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
@@ -31,14 +31,14 @@ def encode(image: Image.Image, format_: str, **options: Any) -> bytes:
 
 
 def opened(content: bytes, limit: int = LIMIT) -> np.ndarray:
-    image = open_image(content, max_pixels=limit, name="cats/7.png")
+    image = open_rgb_image(content, max_pixels=limit, name="cats/7.png")
     assert image.mode == "RGB"
     return np.asarray(image)
 
 
 def refused(content: bytes, limit: int = LIMIT) -> FaceterError:
     with pytest.raises(FaceterError) as caught:
-        open_image(content, max_pixels=limit, name="cats/7.png")
+        open_rgb_image(content, max_pixels=limit, name="cats/7.png")
     assert "cats/7.png" in caught.value.detail
     return caught.value
 
@@ -60,9 +60,9 @@ def test_each_format_gives_the_colours_that_were_saved(format_: str) -> None:
     assert np.abs(opened(encode(image, format_, **options)).astype(int) - np.asarray(image)).max() <= 6
 
 
-def test_a_file_object_is_read_as_bytes_are() -> None:
+def test_a_file_object_is_read_like_bytes() -> None:
     content = encode(quadrants(), "PNG")
-    image = open_image(io.BytesIO(content), max_pixels=LIMIT, name="a.png")
+    image = open_rgb_image(io.BytesIO(content), max_pixels=LIMIT, name="a.png")
     assert (np.asarray(image) == opened(content)).all()
 
 
@@ -90,7 +90,7 @@ def test_the_exif_orientation_is_applied(format_: str, orientation: int) -> None
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_a_broken_exif_block_costs_only_the_orientation() -> None:
+def test_a_broken_exif_block_is_ignored() -> None:
     exif = b"Exif\x00\x00MM\x00*\x00\x00\xff\xff"
     assert opened(encode(quadrants(), "JPEG", exif=exif)).shape == (16, 32, 3)
 
@@ -122,14 +122,14 @@ def test_sixteen_bit_colour_keeps_its_upper_byte() -> None:
     assert opened(png(2, 1, 16, 2, b"\0" + pixels.tobytes())).tolist() == [[[0x12, 0x80, 0xFF], [0, 0, 1]]]
 
 
-def test_what_is_transparent_is_laid_over_white() -> None:
+def test_transparency_is_composited_over_white() -> None:
     image = Image.fromarray(np.array([[[255, 0, 0, 255], [255, 0, 0, 0], [0, 0, 0, 128]]], np.uint8))
     for format_ in ("PNG", "WEBP", "TIFF"):
         options = {"lossless": True, "exact": True} if format_ == "WEBP" else {}
         assert opened(encode(image, format_, **options)).tolist() == [[[255, 0, 0], [255, 255, 255], [127, 127, 127]]]
 
 
-def test_a_transparent_colour_of_a_palette_is_laid_over_white() -> None:
+def test_a_transparent_colour_of_a_palette_is_composited_over_white() -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.putdata([0, 1])
@@ -153,14 +153,14 @@ def test_values_of_unknown_range_are_refused(image: Image.Image) -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_file_cut_off_is_refused(format_: str) -> None:
+def test_a_truncated_file_is_refused(format_: str) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     content = encode(image, format_)
     error = refused(content[: len(content) // 2])
     assert error.kind is ProblemKind.INVALID_IMAGE
 
 
-def test_an_empty_file_and_junk_are_refused_in_different_words() -> None:
+def test_empty_and_invalid_files_have_different_messages() -> None:
     assert "empty" in refused(b"").detail
     assert "not an image" in refused(b"these are not the bytes of an image").detail
 
@@ -182,7 +182,7 @@ def test_the_limit_itself_is_allowed_and_one_pixel_more_is_not() -> None:
     assert refused(content, limit=32 * 16 - 1).kind is ProblemKind.IMAGE_TOO_LARGE
 
 
-def test_only_the_limit_given_counts_not_pillows_own() -> None:
+def test_pillows_own_limit_is_disabled() -> None:
     """Over 89 million pixels Pillow would warn as soon as it has read the header; this file breaks off after it."""
     error = refused(png(1000, 90_000, 1, 0, b""), limit=100_000_000)
     assert error.kind is ProblemKind.INVALID_IMAGE
@@ -191,7 +191,7 @@ def test_only_the_limit_given_counts_not_pillows_own() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(FORMATS), st.data())
-def test_damaged_files_give_a_image_or_a_problem_and_nothing_else(format_: str, data: st.DataObject) -> None:
+def test_damaged_files_give_an_image_or_a_problem(format_: str, data: st.DataObject) -> None:
     content = bytearray(encode(quadrants(), format_))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -200,7 +200,7 @@ def test_damaged_files_give_a_image_or_a_problem_and_nothing_else(format_: str, 
 
 def outcome(content: bytes) -> ProblemKind | str:
     try:
-        return open_image(content, max_pixels=LIMIT, name="damaged").mode
+        return open_rgb_image(content, max_pixels=LIMIT, name="damaged").mode
     except FaceterError as error:
         return error.kind
 

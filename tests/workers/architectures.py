@@ -1,4 +1,4 @@
-"""Small networks of the kinds users bring, with seeded weights, and their export to ONNX."""
+"""Small networks of common architectures with seeded weights, and their export to ONNX."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: in
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project (Sandler et al. 2018)."""
+    """Inverted residual block (Sandler et al. 2018)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """All stages of MobileNetV2 at a quarter of its width, for small images."""
+    """MobileNetV2 with a quarter of its width, for small images."""
 
     STAGES: ClassVar[tuple[tuple[int, int, int, int], ...]] = (
         (1, 16, 1, 1),
@@ -66,7 +66,7 @@ class MobileNetV2(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Patches, a class token, two encoder layers (Dosovitskiy et al. 2021)."""
+    """ViT with two encoder layers (Dosovitskiy et al. 2021)."""
 
     def __init__(self, size: int = 32, patch: int = 8, width: int = 48, heads: int = 4, classes: int = 10) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class VisionTransformer(nn.Module):
 
 
 class UNet(nn.Module):
-    """Down twice, up twice, once by a transposed convolution and once by resizing (Ronneberger et al. 2015)."""
+    """U-Net with two levels, upsampled by a transposed convolution and by resizing (Ronneberger et al. 2015)."""
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class ConvNet1d(nn.Module):
 
 
 def seeded(module: nn.Module) -> nn.Module:
-    """Give every BatchNorm statistics as after training, and return the module in evaluation mode."""
+    """Set random BatchNorm statistics, as after training; return the module in evaluation mode."""
     generator = torch.Generator().manual_seed(SEED)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -157,7 +157,7 @@ def seeded(module: nn.Module) -> nn.Module:
 def exported(
     module: nn.Module, inputs: Sequence[Tensor], *, opset: int = 20, optimize: bool = False
 ) -> onnx.ModelProto:
-    """Export with a dynamic batch; unless optimized, BatchNorm is kept as a node of its own."""
+    """Export with a dynamic batch; BatchNorm is not folded unless ``optimize`` is set."""
     batch = torch.export.Dim("batch", min=1, max=4096)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -175,7 +175,7 @@ def exported(
 
 
 def exported_by_tracing(module: nn.Module, inputs: Sequence[Tensor], folder: Path, *, opset: int) -> onnx.ModelProto:
-    """Export as torch did before `torch.export`: opsets before 18, all arithmetic on constants left in the graph."""
+    """Export by the TorchScript exporter: opsets before 18, without constant folding."""
     path = folder / "traced.onnx"
     names = [f"input{index}" for index in range(len(inputs))]
     with warnings.catch_warnings():
@@ -200,16 +200,16 @@ SHAPES: dict[Callable[[], nn.Module], tuple[int, ...]] = {
     UNet: (3, 32, 32),
     ConvNet1d: (2, 128),
 }
-"""The architectures, and the shape of one input of each."""
+"""Architectures, and the shape of one input."""
 
 
-def made(architecture: Callable[[], nn.Module]) -> nn.Module:
-    """Return a module of the architecture; always the same weights."""
+def seeded_module(architecture: Callable[[], nn.Module]) -> nn.Module:
+    """Return a module with the same weights at every call."""
     torch.manual_seed(SEED)
     return seeded(architecture())
 
 
 @cache
 def export_of(architecture: Callable[[], nn.Module]) -> onnx.ModelProto:
-    """Return the export of what `made` makes at opset 20; all that ask get the same object, not to be changed."""
-    return exported(made(architecture), [torch.zeros(2, *SHAPES[architecture])])
+    """Return the export of what `seeded_module` returns at opset 20. It is cached and must not be changed."""
+    return exported(seeded_module(architecture), [torch.zeros(2, *SHAPES[architecture])])

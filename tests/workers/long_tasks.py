@@ -1,6 +1,6 @@
-"""Tasks for tests of the queue, without any real quantization.
+"""Quantization tasks for tests of jobs and workers, which only sleep, fail, or make a fake model.
 
-What each does is said by the specification's name, so that real workers run for as long as a test needs.
+The name in the request selects the behavior.
 """
 
 import os
@@ -19,10 +19,13 @@ from faceter.contracts.models import Model, ModelMetadata
 from faceter.contracts.quantizations import QuantizationRequest
 from workers.jobs.context import JobContext, run_task
 
+TASKS = "tests.workers.long_tasks"
+"""Where a job queue finds the tasks of this file."""
 
-def job_that(does: str, *arguments: object) -> QuantizationJob:
-    """Return the specification of a job that does one of the things below."""
-    request = QuantizationRequest(name=" ".join([does, *map(str, arguments)]))
+
+def job_spec(behavior: str, *arguments: object) -> QuantizationJob:
+    """Return the specification of a job with one of the behaviors in `do`."""
+    request = QuantizationRequest(name=" ".join([behavior, *map(str, arguments)]))
     return QuantizationJob(model_id="mdl_0000000000000000test", request=request)
 
 
@@ -31,8 +34,8 @@ def quantization(specification: dict[str, Any]) -> dict[str, Any]:
 
 
 def do(context: JobContext, specification: QuantizationJob) -> JobResult:
-    does, *arguments = (specification.request.name or "").split()
-    match does:
+    behavior, *arguments = (specification.request.name or "").split()
+    match behavior:
         case "succeeds":
             context.progress("working", 0.5)
         case "sleeps":
@@ -59,12 +62,12 @@ def do(context: JobContext, specification: QuantizationJob) -> JobResult:
         case "hangs":
             time.sleep(600)
         case _:
-            raise ValueError(does)
+            raise ValueError(behavior)
     return make_model(context)
 
 
 def begin(context: JobContext, log: Path) -> int:
-    """Note the attempt in a file; return which it is."""
+    """Append the attempt to a file; return its number."""
     with log.open("a") as file:
         file.write(f"{context.job_id} {os.getpid()}\n")
     return len(log.read_text().splitlines())
@@ -78,9 +81,9 @@ def sleep(context: JobContext, seconds: float) -> None:
 
 
 def tune(context: JobContext, log: Path, steps: int, pause_after: int | None = None) -> JobResult:
-    """Take steps, keeping a checkpoint of each, until there were enough or someone asks for the best so far.
+    """Take steps with a checkpoint after each, until the last one or a request to stop.
 
-    The first attempt rests after step ``pause_after``, for a test to end it there.
+    The first attempt sleeps after step ``pause_after``, so that a test can end it there.
     """
     first = begin(context, log) == 1
     step = int(context.load_checkpoint() or 0)
@@ -94,7 +97,7 @@ def tune(context: JobContext, log: Path, steps: int, pause_after: int | None = N
             time.sleep(600)
         time.sleep(0.02)
     inputs, sheet = context.store_blob(b"inputs of " + context.job_id.encode()), context.store_blob(b"a contact sheet")
-    context.add_dataset(
+    dataset = context.add(
         Dataset(
             id=context.new_id("dts"),
             name="made",
@@ -108,12 +111,12 @@ def tune(context: JobContext, log: Path, steps: int, pause_after: int | None = N
         )
     )
     made = make_model(context, f"the model after step {step}".encode())
-    return made.model_copy(update={"dataset_id": context.new_id("dts")})
+    return made.model_copy(update={"by_products": [dataset]})
 
 
 def make_model(context: JobContext, content: bytes | None = None) -> JobResult:
     blob = context.store_blob(content or b"the model of " + context.job_id.encode())
-    return context.add_model(
+    return context.result(
         Model(
             id=context.new_id("mdl"),
             name="made",

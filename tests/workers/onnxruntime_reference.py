@@ -1,4 +1,4 @@
-"""What ONNX Runtime answers, and how far the torch interpreter may be from it."""
+"""Comparison of the torch interpreter with ONNX Runtime."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper
 
-from workers.network import OnnxModule
+from workers.onnx_module import OnnxModule
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -18,7 +18,7 @@ RELATIVE = 1e-4
 
 
 def onnxruntime_outputs(model: onnx.ModelProto, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Run a model as it stands, without graph optimizations."""
+    """Run a model by ONNX Runtime without graph optimizations."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
@@ -31,7 +31,7 @@ def onnxruntime_outputs(model: onnx.ModelProto, inputs: Arrays) -> dict[str, NDA
 
 
 def torch_outputs(model: onnx.ModelProto, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Run a model by the interpreter."""
+    """Run a model by the torch interpreter."""
     module = OnnxModule(model)
     with torch.no_grad():
         results = module({name: torch.from_numpy(np.asarray(value)) for name, value in inputs.items()})
@@ -39,10 +39,10 @@ def torch_outputs(model: onnx.ModelProto, inputs: Arrays) -> dict[str, NDArray[A
 
 
 def assert_equal_to_onnxruntime(model: onnx.ModelProto, inputs: Arrays) -> None:
-    """Compare every output: dtype, shape, and values to 1e-4 of the largest one."""
-    wanted, got = onnxruntime_outputs(model, inputs), torch_outputs(model, inputs)
-    assert list(got) == list(wanted)
-    for name, value in wanted.items():
+    """Compare dtype, shape and values (1e-4 relative) of every output."""
+    expected, got = onnxruntime_outputs(model, inputs), torch_outputs(model, inputs)
+    assert list(got) == list(expected)
+    for name, value in expected.items():
         assert got[name].dtype == value.dtype, name
         assert got[name].shape == value.shape, name
         if value.dtype.kind == "f":
@@ -65,13 +65,11 @@ def one_node(
     """Make a model of one node.
 
     Args:
-        op_type: Its operator.
-        inputs: What the graph is given, in the node's order.
-        opset: The version it is written in.
-        constants: Initializers; they come after the inputs.
-        order: The node's inputs, where that is not the order of ``inputs`` and ``constants``; "" leaves one out.
-        outputs: How many outputs it has.
-        **attributes: Its attributes.
+        inputs: Inputs of the graph, in the node's order.
+        constants: Initializers; they follow the inputs.
+        order: The node's inputs, if they are not ``inputs`` and then ``constants``; "" omits one.
+        outputs: Number of outputs.
+        **attributes: Attributes of the node.
     """
     constants = constants or {}
     names = [f"y{i}" for i in range(outputs)]

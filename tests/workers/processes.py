@@ -1,4 +1,4 @@
-"""Real workers in real processes, and what tests of jobs share."""
+"""Worker processes, and helpers for tests of jobs."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from app.services.jobs.queue import JobQueue
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.jobs import Job, JobStatus
 from faceter.contracts.settings import Settings
 
 T = TypeVar("T")
@@ -30,12 +31,11 @@ run_worker(settings) if sys.argv[2] == "whole" else JobWorker(settings).run()
 
 
 class WorkerProcess:
-    """One worker; end it with `stop` or by leaving the ``with`` block.
+    """A worker process; `stop` or the end of the ``with`` block ends it.
 
     Args:
-        settings: Its settings.
-        log: File that gets what it says.
-        whole: Whether it is started as the `faceter worker` command does, torch and all, which takes seconds.
+        log: File for its output.
+        whole: Whether to start it as `faceter worker` does, with torch, which takes seconds.
     """
 
     def __init__(self, settings: Settings, log: Path, *, whole: bool = False) -> None:
@@ -56,34 +56,34 @@ class WorkerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Send SIGKILL."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """Ask it to end; return its exit status."""
+        """Send SIGTERM; return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=15)
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         """Return its log."""
         return self.log.read_text(errors="replace")
 
 
 def eventually(look: Callable[[], T], seconds: float = 20, every: float = 0.05) -> T:
-    """Return what ``look`` returns as soon as that is true; fail if it does not become so."""
+    """Call ``look`` until its result is true, and return that; AssertionError after ``seconds``."""
     end = time.monotonic() + seconds
     while True:
         seen = look()
         if seen:
             return seen
         if time.monotonic() > end:
-            raise AssertionError(f"did not come about within {seconds} seconds; last seen: {seen!r}")
+            raise AssertionError(f"not true within {seconds} seconds; last result: {seen!r}")
         time.sleep(every)
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process is there and is not a zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -91,8 +91,8 @@ def alive(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-def cancels(queue: JobQueue, job_id: str) -> bool:
-    """Cancel the job; return whether it had not ended yet."""
+def try_cancel(queue: JobQueue, job_id: str) -> bool:
+    """Cancel the job; return False if it has ended."""
     try:
         queue.cancel(job_id)
     except FaceterError as error:
@@ -100,3 +100,16 @@ def cancels(queue: JobQueue, job_id: str) -> bool:
             raise
         return False
     return True
+
+
+def has(queue: JobQueue, job: Job, status: JobStatus, seconds: float = 20) -> Job:
+    """Wait until the job has that status; return it."""
+
+    def look() -> Job | None:
+        found = queue.get(job.id)
+        assert found.status is status or not found.status.ended, found
+        return found if found.status is status else None
+
+    found = eventually(look, seconds)
+    assert found is not None
+    return found

@@ -1,4 +1,4 @@
-"""What an evaluation leaves beside its values: each sample's neighbours, plots with their data, contact sheets."""
+"""The files of an evaluation: each sample's neighbours, plots with their data, contact sheets."""
 
 from __future__ import annotations
 
@@ -15,146 +15,151 @@ from numpy.typing import NDArray
 from faceter.contracts.base import StoredFile
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.evaluations import EvaluationRequest, Shown
-from faceter.datasets.shown import ShownSamples
-from workers.evaluation.context import Context
+from faceter.datasets.ranked_samples import RankedSamples
+from workers.evaluation.contact_sheets import contact_sheet
 from workers.evaluation.feature_sets import FeatureSet
-from workers.evaluation.grading import Graded
+from workers.evaluation.metrics import EvaluationMetrics
 from workers.evaluation.points import Floats
-from workers.evaluation.projection import drawn, principal_components
-from workers.evaluation.sheets import sheet
-from workers.figures.bootstraps import bootstrap_png
+from workers.evaluation.projection import principal_components, random_subset
+from workers.figures.bootstrap_histograms import bootstrap_png
 from workers.figures.nearest_distances import distances_png
-from workers.figures.sets_map import map_png
+from workers.figures.pca_map import pca_map_png
 from workers.figures.sweep import sweep_png
-from workers.files import stored
+from workers.files import store_file
+from workers.jobs.context import JobContext
 
 PLOTS = "plots.json"
 SWEEP, DISTANCES, MAP, BOOTSTRAP = "k-sweep.png", "distances.png", "map.png", "bootstrap.png"
 
-_ON_MAP = 2000
+_MAX_MAP_SAMPLES = 2000
 _DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two sets and what came of them."""
+class EvaluatedSets:
+    """Two sets and their metrics."""
 
     reference: FeatureSet
     generated: FeatureSet
-    graded: Graded
+    computed: EvaluationMetrics
 
     @property
     def nearest_other_real(self) -> Floats:
-        """Distance of each real sample to the nearest other, [N], in the units of the features."""
-        comparison = self.graded.comparison
+        """Distance of each real sample to the nearest other real one, [N], in the units of the features."""
+        comparison = self.computed.comparison
         return np.asarray(comparison.real.distances[:, 0] * comparison.scale)
 
     @cached_property
-    def samples(self) -> ShownSamples:
-        """What of both sets is worth looking at."""
-        return ShownSamples.of(self.arrays())
+    def samples(self) -> RankedSamples:
+        """Rankings of the samples of both sets."""
+        return RankedSamples.of(self.arrays())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return how each sample lies among those of the other set; see `faceter.datasets.shown.ShownSamples.of`."""
-        comparison = self.graded.comparison
-        crossing = comparison.crossing
-        found: dict[str, NDArray[Any]] = {
+        """Return balls and nearest neighbours of each sample in the other set; see `RankedSamples.of`."""
+        comparison = self.computed.comparison
+        cross = comparison.cross
+        arrays: dict[str, NDArray[Any]] = {
             "generated_indices": self.generated.indices,
             "reference_indices": self.reference.indices,
-            "generated_balls": crossing.real_balls[:, 0],
-            "reference_balls": crossing.in_real_ball[:, 0],
-            "nearest_reference": crossing.nearest_real.indices[:, 0],
-            "nearest_reference_distance": crossing.nearest_real.distances[:, 0] * comparison.scale,
-            "nearest_generated": crossing.nearest_generated.indices[:, 0],
-            "nearest_generated_distance": crossing.nearest_generated.distances[:, 0] * comparison.scale,
+            "generated_balls": cross.real_balls_per_generated[:, 0],
+            "reference_balls": cross.generated_per_real_ball[:, 0],
+            "nearest_reference": cross.nearest_real.indices[:, 0],
+            "nearest_reference_distance": cross.nearest_real.distances[:, 0] * comparison.scale,
+            "nearest_generated": cross.nearest_generated.indices[:, 0],
+            "nearest_generated_distance": cross.nearest_generated.distances[:, 0] * comparison.scale,
         }
         for role, features in (("reference", self.reference), ("generated", self.generated)):
             for name, texts in (("names", features.names), ("labels", features.labels)):
                 if texts is not None:
-                    found[f"{role}_{name}"] = texts
-        return found
+                    arrays[f"{role}_{name}"] = texts
+        return arrays
 
 
-def neighbors_file(pair: Pair) -> bytes:
+def neighbors_file(sets: EvaluatedSets) -> bytes:
     """Return the evaluation's own file, an ``.npz``; equal sets give equal bytes."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **pair.arrays())  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **sets.arrays())  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def shown_counts(pair: Pair) -> dict[Shown, int]:
-    """Return how many samples there are of each sort worth looking at."""
-    return {which: len(pair.samples.order(which)) for which in Shown}
+def ranking_lengths(sets: EvaluatedSets) -> dict[Shown, int]:
+    """Return the number of samples of each ranking."""
+    return {which: len(sets.samples.order(which)) for which in Shown}
 
 
 def evaluation_files(
-    context: Context, request: EvaluationRequest, pair: Pair, reference: Dataset, generated: Dataset, title: str
+    context: JobContext,
+    request: EvaluationRequest,
+    sets: EvaluatedSets,
+    reference: Dataset,
+    generated: Dataset,
+    title: str,
 ) -> dict[str, StoredFile]:
-    """Keep plots, the data they were drawn from and contact sheets; return them by name.
+    """Store plots, their data and contact sheets; return them by name.
 
     Args:
-        context: The job.
-        request: What was asked for.
-        pair: The two sets and what came of them.
+        context: Of the job.
+        request: The request.
+        sets: The two sets and their metrics.
         reference: The dataset of real samples.
-        generated: Of generated ones.
-        title: Set above each plot.
+        generated: The dataset of generated samples.
+        title: Of each plot.
     """
-    drawings = _plots(request, pair, title)
-    files = {name: stored(context, content, "image/png") for name, (content, _) in drawings.items()}
-    data = {name.removesuffix(".png"): values for name, (_, values) in drawings.items()}
-    files[PLOTS] = stored(context, json.dumps(data, separators=(",", ":")).encode(), "application/json")
+    plots = _plots(request, sets, title)
+    files = {name: store_file(context, content, "image/png") for name, (content, _) in plots.items()}
+    data = {name.removesuffix(".png"): values for name, (_, values) in plots.items()}
+    files[PLOTS] = store_file(context, json.dumps(data, separators=(",", ":")).encode(), "application/json")
     for which in Shown:
-        content = sheet(context.library, context.settings, pair.samples, which, reference, generated)
+        content = contact_sheet(context.library, context.settings, sets.samples, which, reference, generated)
         if content is not None:
-            files[f"{which}.png"] = stored(context, content, "image/png")
+            files[f"{which}.png"] = store_file(context, content, "image/png")
     return files
 
 
-def _plots(request: EvaluationRequest, pair: Pair, title: str) -> dict[str, tuple[bytes, Mapping[str, Any]]]:
-    """Return each plot by name: its PNG, and what it was drawn from."""
-    graded = pair.graded
-    crossing, scale = graded.comparison.crossing, graded.comparison.scale
-    to_real, between_real = crossing.nearest_real.distances[:, 0] * scale, pair.nearest_other_real
-    found: dict[str, tuple[bytes, Mapping[str, Any]]] = {
+def _plots(request: EvaluationRequest, sets: EvaluatedSets, title: str) -> dict[str, tuple[bytes, Mapping[str, Any]]]:
+    """Return each plot by name: its PNG and its data."""
+    computed = sets.computed
+    cross, scale = computed.comparison.cross, computed.comparison.scale
+    to_real, between_real = cross.nearest_real.distances[:, 0] * scale, sets.nearest_other_real
+    plots: dict[str, tuple[bytes, Mapping[str, Any]]] = {
         DISTANCES: (
             distances_png(to_real, between_real, title),
             {"generated_to_nearest_real": _rounded(to_real), "real_to_nearest_real": _rounded(between_real)},
         ),
-        MAP: _map(request, pair, title),
+        MAP: _map(request, sets, title),
     }
-    if len(graded.sweep) > 1:
-        found[SWEEP] = sweep_png(graded.sweep, title), {"points": [point.model_dump() for point in graded.sweep]}
-    if graded.replicates:
-        values = {metric.value: replicates for metric, replicates in graded.replicates.items()}
-        points = {metric.value: graded.metrics[metric].value for metric in graded.replicates}
+    if len(computed.sweep) > 1:
+        plots[SWEEP] = sweep_png(computed.sweep, title), {"points": [point.model_dump() for point in computed.sweep]}
+    if computed.replicates:
+        values = {metric.value: replicates for metric, replicates in computed.replicates.items()}
+        points = {metric.value: computed.metrics[metric].value for metric in computed.replicates}
         expected = {
             metric.value: item.expected
-            for metric, item in graded.metrics.items()
-            if metric in graded.replicates and item.expected is not None
+            for metric, item in computed.metrics.items()
+            if metric in computed.replicates and item.expected is not None
         }
-        said = {name: _rounded(replicates) for name, replicates in values.items()}
-        found[BOOTSTRAP] = bootstrap_png(values, points, expected, title), {"replicates": said, "values": points}
-    return found
+        data = {name: _rounded(replicates) for name, replicates in values.items()}
+        plots[BOOTSTRAP] = bootstrap_png(values, points, expected, title), {"replicates": data, "values": points}
+    return plots
 
 
-def _map(request: EvaluationRequest, pair: Pair, title: str) -> tuple[bytes, Mapping[str, Any]]:
+def _map(request: EvaluationRequest, sets: EvaluatedSets, title: str) -> tuple[bytes, Mapping[str, Any]]:
     rng = np.random.default_rng([request.seed, 4])
-    projection = principal_components(pair.reference.rows, rng)
-    crossing = pair.graded.comparison.crossing
-    real, made = (drawn(len(features), _ON_MAP, rng) for features in (pair.reference, pair.generated))
-    places = projection.of(pair.reference.rows[real]), projection.of(pair.generated.rows[made])
-    uncovered, outside = crossing.in_real_ball[real, 0] == 0, crossing.real_balls[made, 0] == 0
-    said = {
+    projection = principal_components(sets.reference.rows, rng)
+    cross = sets.computed.comparison.cross
+    real, fake = (random_subset(len(features), _MAX_MAP_SAMPLES, rng) for features in (sets.reference, sets.generated))
+    places = projection.apply(sets.reference.rows[real]), projection.apply(sets.generated.rows[fake])
+    uncovered, outside = cross.generated_per_real_ball[real, 0] == 0, cross.real_balls_per_generated[fake, 0] == 0
+    data = {
         "projection": "principal components of the reference",
         "explained": list(projection.explained),
-        "reference": {"index": pair.reference.indices[real].tolist(), "place": _rounded(places[0])},
-        "generated": {"index": pair.generated.indices[made].tolist(), "place": _rounded(places[1])},
+        "reference": {"index": sets.reference.indices[real].tolist(), "place": _rounded(places[0])},
+        "generated": {"index": sets.generated.indices[fake].tolist(), "place": _rounded(places[1])},
     }
-    return map_png(*places, projection.explained, outside, uncovered, title), said
+    return pca_map_png(*places, projection.explained, outside, uncovered, title), data
 
 
 def _rounded(values: Floats) -> list[Any]:
-    """Return values to six digits, for JSON."""
+    """Return values rounded to six digits, for JSON."""
     flat = [float(f"{value:.{_DIGITS}g}") for value in np.ravel(values)]
     return np.reshape(flat, values.shape).tolist()  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Clipped density and clipped coverage: values that read as the share of good samples.
+"""Clipped density and clipped coverage: calibrated to the fraction of good samples.
 
 References:
     Salvy, Talbot, Thirion, "Enhanced Generative Model Evaluation with Clipped Density and Coverage", ICLR 2026,
@@ -10,63 +10,63 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from workers.evaluation.crossing import Counts, clipped_radii
+from workers.evaluation.cross_distances import Counts, clipped_radii
 from workers.evaluation.neighbors import Neighbors
 from workers.evaluation.points import Floats
 
 
-def clipped_density(generated_in: Counts, real_in: Counts, k: int) -> float:
-    """Return the mean of min(1, n / k) over generated samples by that over real ones, at most 1.
+def clipped_density(generated_balls: Counts, real_balls: Counts, k: int) -> float:
+    """Return the mean of min(1, n / k) over generated samples divided by that over real ones, at most 1.
 
     Args:
-        generated_in: In how many clipped balls each generated sample lies, [M].
-        real_in: In how many of the others' each real sample lies, [N].
-        k: Which neighbour's distance is the radius before it is clipped.
+        generated_balls: Number of clipped balls that each generated sample lies in, [M].
+        real_balls: Number of clipped balls of other samples that each real sample lies in, [N].
+        k: The neighbour whose distance is the radius before clipping.
     """
-    generated, real = (np.minimum(counts, k).mean() / k for counts in (generated_in, real_in))
+    generated, real = (np.minimum(counts, k).mean() / k for counts in (generated_balls, real_balls))
     return float(min(1.0, generated / real)) if real > 0 else 0.0
 
 
-def balls_of_others(neighbors: Neighbors, k: int) -> Counts:
-    """Return in how many clipped balls of other samples each sample of a set lies, [N].
+def clipped_balls_within(neighbors: Neighbors, k: int) -> Counts:
+    """Return the number of clipped balls of other samples that each sample of a set lies in, [N].
 
     Args:
-        neighbors: Those within the set, more than ``k`` of them where several may be equally far away.
-        k: Which neighbour's distance is the radius before it is clipped.
+        neighbors: Within the set, more than ``k`` where there may be ties.
+        k: The neighbour whose distance is the radius before clipping.
     """
     radii = clipped_radii(neighbors.distances[:, k - 1 : k])
     inside = neighbors.distances <= radii
     return np.bincount(neighbors.indices[inside], minlength=len(radii))
 
 
-def clipped_coverage(in_ball: Counts, generated: int, k: int) -> float:
-    """Return the share of good samples that would cover the real ones as well as the generated ones do.
+def clipped_coverage(generated_per_ball: Counts, generated: int, k: int) -> float:
+    """Return the fraction of good samples that would cover the real ones as well as the generated ones do.
 
     The mean of min(k, n) / k over real samples is compared with f(m) = E min(J, k) / k, J beta-binomial(m, k, N − k),
-    which is what m samples of the real distribution give: the answer is how many of the m from 0 to M have an f(m)
-    below it, by M + 1.
+    its expectation for m samples of the real distribution. The value is the number of m in 0 … M with a smaller f(m),
+    divided by M + 1.
 
     Args:
-        in_ball: How many generated samples lie in the ball of each real one, [N].
+        generated_per_ball: Number of generated samples in the ball of each real one, [N].
         generated: M.
         k: Below N.
     """
-    found = np.array([np.minimum(in_ball, k).mean() / k])
-    return float(calibrated(found, expected_covered(len(in_ball), generated, k))[0])
+    uncalibrated = np.array([np.minimum(generated_per_ball, k).mean() / k])
+    return float(calibrate(uncalibrated, expected_clipped_coverage(len(generated_per_ball), generated, k))[0])
 
 
-def calibrated(covered: Floats, expected: Floats) -> Floats:
-    """Return for means over real samples the share of the m from 0 to M whose f(m) lies below, [B].
+def calibrate(uncalibrated: Floats, expected: Floats) -> Floats:
+    """Return the fraction of m in 0 … M whose f(m) lies below each value, [B].
 
     Args:
-        covered: The means of min(k, n) / k, [B].
-        expected: f(m) for m = 0 … M, which rises, [M + 1].
+        uncalibrated: Means of min(k, n) / k over real samples, [B].
+        expected: f(m) for m = 0 … M, ascending, [M + 1].
     """
-    return np.asarray(np.searchsorted(expected, covered, side="left") / len(expected))
+    return np.asarray(np.searchsorted(expected, uncalibrated, side="left") / len(expected))
 
 
-def expected_covered(real: int, generated: int, k: int) -> Floats:
-    """Return f(m) for m = 0 … M, which rises: E min(J, k) / k = 1 − Σ_{j<k} (1 − j / k) P(J = j), float64 [M + 1].
+def expected_clipped_coverage(real: int, generated: int, k: int) -> Floats:
+    """Return f(m) for m = 0 … M, ascending: E min(J, k) / k = 1 − Σ_{j<k} (1 − j / k) P(J = j), float64 [M + 1].
 
     Args:
         real: N.
@@ -85,5 +85,5 @@ def expected_covered(real: int, generated: int, k: int) -> Floats:
         - torch.lgamma(torch.tensor(b, dtype=torch.float64))
     )  # fmt: skip
     probabilities = torch.where(j <= m, logs.exp(), 0.0)
-    found = (1 - (probabilities * (k - j)).sum(1) / k).numpy()
-    return np.asarray(np.maximum.accumulate(found))
+    expected = (1 - (probabilities * (k - j)).sum(1) / k).numpy()
+    return np.asarray(np.maximum.accumulate(expected))

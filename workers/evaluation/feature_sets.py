@@ -1,4 +1,4 @@
-"""A dataset's features, ready to be compared: rows in a file, with the class and the name of each sample."""
+"""The features of a dataset as memory-mapped rows, with the class and the name of each sample."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from workers.jobs.scratch import rows_in_file
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Samples by their features.
+    """Samples in the feature space.
 
     Args:
-        rows: [N, D], finite; may lie in a file.
-        indices: Position of each sample in its dataset, rising, int64 [N].
-        labels: Class of each sample, text [N]; None where there are none.
-        names: Name of each sample, text [N]; None where they have none.
+        rows: [N, D], finite; may be memory-mapped.
+        indices: Position of each sample in its dataset, ascending, int64 [N].
+        labels: Class of each sample, text [N]; None if there are none.
+        names: Name of each sample, text [N]; None if there are none.
     """
 
     rows: Rows
@@ -37,7 +37,7 @@ class FeatureSet:
 
     @property
     def width(self) -> int:
-        """D."""
+        """D, the dimension of the feature space."""
         return int(self.rows.shape[1])
 
     def of_class(self, label: str) -> FeatureSet:
@@ -51,17 +51,17 @@ def read_features(
     folder: Path,
     dataset: FeaturesDataset,
     *,
-    most: int | None,
+    max_samples: int | None,
     rng: np.random.Generator,
     names: NDArray[np.str_] | None = None,
 ) -> FeatureSet:
-    """Return the features of a dataset, or of samples of it drawn at random, a block in memory at a time.
+    """Return the features of a dataset, or of a random subset of it, a block in memory at a time.
 
     Args:
-        folder: For the file that they are put in.
-        dataset: Has them.
-        most: How many samples to take at most; all if not given.
-        rng: Draws them.
+        folder: For the memory-mapped file.
+        dataset: Has the features.
+        max_samples: Size of the subset; all samples if not given.
+        rng: Draws the subset.
         names: Name of each sample of the dataset.
 
     Raises:
@@ -69,22 +69,22 @@ def read_features(
     """
     count = len(dataset)
     indices = np.arange(count)
-    if most is not None and most < count:
-        indices = np.sort(rng.choice(count, most, replace=False))
-    rows = rows_in_file(_chosen(dataset, indices), folder, dataset.dtype)
+    if max_samples is not None and max_samples < count:
+        indices = np.sort(rng.choice(count, max_samples, replace=False))
+    rows = rows_in_file(_selected_rows(dataset, indices), folder, dataset.dtype)
     labels = None
     if dataset.labels is not None:
         labels = np.array(dataset.classes, np.str_)[dataset.labels[indices]]
     return FeatureSet(rows, indices, labels, None if names is None else names[indices])
 
 
-def check_sizes(reference: FeatureSet, generated: FeatureSet, k: int) -> None:
-    """See that two sets can be compared.
+def validate_sizes(reference: FeatureSet, generated: FeatureSet, k: int) -> None:
+    """Check that two sets can be compared.
 
     Args:
         reference: The real samples.
-        generated: The generated ones.
-        k: The largest.
+        generated: The generated samples.
+        k: The largest k.
 
     Raises:
         FaceterError: ``DATASET_MISMATCH``.
@@ -93,7 +93,7 @@ def check_sizes(reference: FeatureSet, generated: FeatureSet, k: int) -> None:
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
             f"The features of the real samples have {reference.width} values each, those of the generated ones "
-            f"{generated.width}. Both must come from one extractor.",
+            f"{generated.width}. Both must come from one feature extractor.",
             field="generated_id",
         )
     for role, features in (("reference", reference), ("generated", generated)):
@@ -102,12 +102,12 @@ def check_sizes(reference: FeatureSet, generated: FeatureSet, k: int) -> None:
                 ProblemKind.DATASET_MISMATCH,
                 f"The {role} dataset has {len(features)} samples; it must have more than k = {k}, and at least "
                 f"{LEAST_SAMPLES}.",
-                field=role,
+                field=f"{role}_id",
             )
 
 
-def _chosen(dataset: FeaturesDataset, indices: Integers) -> Iterator[Rows]:
-    """Yield the rows at some positions, which rise, as they are read."""
+def _selected_rows(dataset: FeaturesDataset, indices: Integers) -> Iterator[Rows]:
+    """Yield the rows at ascending positions, block by block."""
     start = 0
     for block in dataset.blocks():
         first, last = np.searchsorted(indices, [start, start + len(block)])

@@ -1,4 +1,4 @@
-"""Fréchet distance of two sets of features, each taken for a normal distribution (FID).
+"""Fréchet distance between Gaussians fitted to two sets of features (FID).
 
 References:
     Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, "GANs Trained by a Two Time-Scale Update Rule Converge to a
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.evaluation.points import Floats, Rows, blocks, let_go
+from workers.evaluation.points import Floats, Rows, release_pages, row_blocks_by_bytes
 
 _BLOCK_BYTES = 2**26
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Mean and covariance of a set.
+class GaussianMoments:
+    """Mean and covariance of a set of features.
 
     Args:
         count: N.
@@ -31,7 +31,7 @@ class Moments:
     covariance: Floats
 
 
-def moments(rows: Rows) -> Moments:
+def moments(rows: Rows) -> GaussianMoments:
     """Return mean and covariance in two passes, a block of rows in memory at a time.
 
     Args:
@@ -40,36 +40,32 @@ def moments(rows: Rows) -> Moments:
     return weighted_moments(rows, np.ones(len(rows)))
 
 
-def weighted_moments(rows: Rows, times: Floats) -> Moments:
-    """Return mean and covariance of samples each of which counts so many times; see `moments`.
+def weighted_moments(rows: Rows, counts: Floats) -> GaussianMoments:
+    """Return mean and covariance of samples repeated ``counts`` times; see `moments`.
 
     Args:
         rows: [N, D].
-        times: How often each sample counts, float64 [N], at least 2 in all.
+        counts: Repetitions of each sample, float64 [N], at least 2 in all.
     """
-    width, count = rows.shape[1], float(times.sum())
-    parts = blocks(len(rows), width, _BLOCK_BYTES)
+    width, count = rows.shape[1], float(counts.sum())
+    parts = row_blocks_by_bytes(len(rows), width, _BLOCK_BYTES)
     mean = np.zeros(width)
     for part in parts:
-        mean += times[part] @ np.asarray(rows[part], np.float64) / count
-        let_go(rows)
+        mean += counts[part] @ np.asarray(rows[part], np.float64) / count
+        release_pages(rows)
     covariance = np.zeros((width, width))
     for part in parts:
         centred = np.asarray(rows[part], np.float64) - mean
-        covariance += (centred * times[part, None]).T @ centred / (count - 1)
-        let_go(rows)
-    return Moments(round(count), mean, covariance)
+        covariance += (centred * counts[part, None]).T @ centred / (count - 1)
+        release_pages(rows)
+    return GaussianMoments(round(count), mean, covariance)
 
 
-def frechet_distance(real: Moments, generated: Moments) -> float:
+def frechet_distance(real: GaussianMoments, generated: GaussianMoments) -> float:
     """Return ‖μ_r − μ_g‖² + Tr(Σ_r + Σ_g − 2 (Σ_r Σ_g)^½).
 
-    The last trace is the sum of the roots of the eigenvalues of Σ_r^½ Σ_g Σ_r^½, which is symmetric and so has none
-    that are complex, also where there are fewer samples than features. What rounding leaves below zero is zero.
-
-    Args:
-        real: Of the real samples.
-        generated: Of the generated ones.
+    The last trace is the sum of the square roots of the eigenvalues of Σ_r^½ Σ_g Σ_r^½, which is symmetric, so they are
+    real also if there are fewer samples than features. Negative values from rounding are set to zero.
     """
     values, vectors = np.linalg.eigh(real.covariance)
     root = vectors * np.sqrt(values.clip(0))

@@ -1,4 +1,4 @@
-"""Inception score: how sure a classifier is of each sample, and how many classes there are among all.
+"""Inception score: how confident a classifier is of each sample, and how many classes it predicts over all.
 
 References:
     Salimans, Goodfellow, Zaremba, Cheung, Radford, Chen, "Improved Techniques for Training GANs", NeurIPS 2016,
@@ -16,12 +16,12 @@ from workers.evaluation.points import Floats
 
 @dataclass(frozen=True)
 class InceptionScore:
-    """The score over parts of a set.
+    """The score over splits of a set.
 
     Args:
-        mean: Over the parts; from 1 to the number of classes.
-        deviation: Between them, with N; 0 for a single one.
-        splits: How many.
+        mean: Over the splits; from 1 to the number of classes.
+        deviation: Standard deviation over the splits, with N; 0 for a single one.
+        splits: Number of splits.
     """
 
     mean: float
@@ -30,20 +30,20 @@ class InceptionScore:
 
 
 def inception_score(probabilities: Floats, rng: np.random.Generator, *, splits: int = 10) -> InceptionScore:
-    """Return exp(E KL(p(y|x) ‖ p(y))) over random parts of equal size, to one sample.
+    """Return exp(E KL(p(y|x) ‖ p(y))) over random splits whose sizes differ by at most one.
 
     Args:
         probabilities: p(y|x) of each sample, [N, K].
-        rng: Puts samples into parts.
-        splits: How many parts; no more than there are samples.
+        rng: Draws the splits.
+        splits: Number of splits; at most the number of samples.
     """
     splits = min(splits, len(probabilities))
-    found = [score_of(probabilities[part]) for part in np.array_split(rng.permutation(len(probabilities)), splits)]
-    return InceptionScore(float(np.mean(found)), float(np.std(found)), splits)
+    scores = [split_score(probabilities[part]) for part in np.array_split(rng.permutation(len(probabilities)), splits)]
+    return InceptionScore(float(np.mean(scores)), float(np.std(scores)), splits)
 
 
-def score_of(probabilities: Floats) -> float:
-    """Return the score of a set as a whole; 0 · log 0 is 0.
+def split_score(probabilities: Floats) -> float:
+    """Return the score of one split; 0 · log 0 is 0.
 
     Args:
         probabilities: [N, K].

@@ -1,4 +1,4 @@
-"""Kernel distance (KID): the unbiased squared maximum mean discrepancy of two sets of features.
+"""Kernel distance (KID): the unbiased squared maximum mean discrepancy (MMD) between two sets of features.
 
 References:
     Bińkowski, Sutherland, Arbel, Gretton, "Demystifying MMD GANs", ICLR 2018, arXiv 1801.01401, section 4.
@@ -20,9 +20,9 @@ class KernelDistance:
 
     Args:
         mean: Over the subsets.
-        deviation: Between them, with N − 1.
-        subsets: How many.
-        size: Samples of each set in each.
+        deviation: Standard deviation over the subsets, with N − 1.
+        subsets: Number of subsets.
+        size: Samples of each set in a subset.
     """
 
     mean: float
@@ -34,30 +34,30 @@ class KernelDistance:
 def kernel_distance(
     real: Rows, generated: Rows, rng: np.random.Generator, *, subsets: int = 100, size: int = 1000
 ) -> KernelDistance:
-    """Return mean and deviation of MMD² with the kernel (x · y / D + 1)³ over random subsets.
+    """Return mean and standard deviation of MMD² with the kernel (x · y / D + 1)³ over random subsets.
 
     Args:
         real: [N, D].
         generated: [M, D].
-        rng: Draws the subsets, each without repetition.
-        subsets: How many, at least 2.
-        size: Samples of each set in each; fewer where a set has fewer.
+        rng: Draws the subsets, each without replacement.
+        subsets: Number of subsets, at least 2.
+        size: Samples of each set in a subset; fewer if a set has fewer.
     """
     size = min(size, len(real), len(generated))
-    found = []
+    distances = []
     for _ in range(subsets):
         x, y = (
             np.asarray(rows[np.sort(rng.choice(len(rows), size, replace=False))], np.float64)
             for rows in (real, generated)
         )
-        found.append(squared_discrepancy(x, y))
-    return KernelDistance(float(np.mean(found)), float(np.std(found, ddof=1)), subsets, size)
+        distances.append(squared_mmd(x, y))
+    return KernelDistance(float(np.mean(distances)), float(np.std(distances, ddof=1)), subsets, size)
 
 
-def squared_discrepancy(x: Floats, y: Floats) -> float:
+def squared_mmd(x: Floats, y: Floats) -> float:
     """Return Σ_{i≠j} k(x_i, x_j) / (n (n−1)) + Σ_{i≠j} k(y_i, y_j) / (m (m−1)) − 2 Σ k(x_i, y_j) / (n m).
 
-    Its expectation is the squared discrepancy itself, and so it can be below zero.
+    The estimator is unbiased, so it can be negative.
 
     Args:
         x: [n, D], n at least 2.

@@ -16,72 +16,75 @@ from faceter.contracts.evaluations import Evaluation, EvaluationRequest, Feature
 from faceter.contracts.jobs import EvaluationJob, JobResult
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
+from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.images import ImagesDataset
-from faceter.datasets.kinds import open_dataset, open_inputs
+from faceter.datasets.kinds import open_inputs
 from faceter.store.library import Library
 from faceter.vision.classification import probabilities as as_probabilities
 from faceter.vision.metadata import class_output
-from workers.evaluation.artifacts import Pair, evaluation_files, neighbors_file, shown_counts
-from workers.evaluation.cautions import cautions
-from workers.evaluation.context import Context
-from workers.evaluation.embedding import activations, embedded
-from workers.evaluation.feature_sets import FeatureSet, check_sizes, read_features
-from workers.evaluation.grading import Graded, grade
+from workers.evaluation.artifacts import EvaluatedSets, evaluation_files, neighbors_file, ranking_lengths
+from workers.evaluation.feature_extraction import activations, feature_dataset
+from workers.evaluation.feature_sets import FeatureSet, read_features, validate_sizes
+from workers.evaluation.metrics import EvaluationMetrics, compute_metrics
 from workers.evaluation.points import Floats
+from workers.evaluation.warnings import evaluation_warnings
+from workers.jobs.context import JobContext
 from workers.jobs.journal import StoredJournal
 from workers.jobs.provenance import provenance_of
 from workers.jobs.scratch import scratch_folder
+from workers.jobs.stages import Stages
 
-_CORNERS = {"reference": 0.02, "generated": 0.2, "classifier": 0.38, "grading": 0.5, "plots": 0.92}
+_ROLES = ("reference", "generated")
 
 
 @dataclass(frozen=True)
-class _Side:
-    """One of the two sets."""
+class _SampleSet:
+    """The real or the generated samples."""
 
     role: str
     dataset: Dataset
-    """As the user named it."""
-    described: Dataset
-    """Its features."""
+    """Named by the request."""
+    feature_dataset: Dataset
+    """Dataset of its features."""
     features: FeatureSet
 
 
-def evaluate(context: Context, specification: EvaluationJob) -> JobResult:
-    """Grade a dataset of generated samples, and hand over the evaluation.
+def evaluate(context: JobContext, specification: EvaluationJob) -> JobResult:
+    """Evaluate generated samples against real ones, and return the stored evaluation.
 
     Args:
-        context: The job's.
-        specification: What against what, and how.
+        context: Of the job.
+        specification: Names both datasets and the metrics.
 
     Raises:
-        FaceterError: Whatever keeps the two from being compared, in words to act on.
+        FaceterError: If the two datasets cannot be compared.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     request = specification.request
     library = context.library
     model = None if request.features is None else library.models.get(request.features.model_id)
-    reference, generated = (_side(context, request, model, role) for role in ("reference", "generated"))
-    check_sizes(reference.features, generated.features, max(request.ks))
-    probabilities = _probabilities(context, request, generated)
+    stages = context.stages(_expected_seconds(library, request))
+    reference, generated = (_sample_set(context, stages, request, model, role) for role in _ROLES)
+    validate_sizes(reference.features, generated.features, max(request.ks))
+    probabilities = _probabilities(context, stages, request, generated)
     inputs = _inputs(library, request, reference, generated, model)
-    graded = grade(
+    computed = compute_metrics(
         reference.features,
         generated.features,
         request,
         probabilities,
-        lambda step, share: context.progress(step, _at(share, "grading", "plots")),
+        stages.enter("computing metrics"),
         _journal(context, request, inputs),
     )
-    context.progress("drawing plots", _CORNERS["plots"])
-    pair = Pair(reference.features, generated.features, graded)
-    content = neighbors_file(pair)
+    stages.enter("drawing plots")
+    sets = EvaluatedSets(reference.features, generated.features, computed)
+    content = neighbors_file(sets)
     blob = context.store_blob(content)
     name = request.name or f"{generated.dataset.name[:90]} against {reference.dataset.name[:90]}"
-    files = evaluation_files(context, request, pair, reference.dataset, generated.dataset, name)
-    warnings = cautions(reference.features, generated.features, request, graded)
-    context.progress("storing the evaluation", 0.99)
-    return context.add_evaluation(
+    files = evaluation_files(context, request, sets, reference.dataset, generated.dataset, name)
+    warnings = evaluation_warnings(reference.features, generated.features, request, computed)
+    stages.enter("storing the evaluation")
+    return context.result(
         Evaluation(
             id=context.new_id("evl"),
             name=name,
@@ -95,44 +98,48 @@ def evaluate(context: Context, specification: EvaluationJob) -> JobResult:
             generated_samples=len(generated.features),
             k=request.ks[0],
             features=_description(request, model, reference, generated),
-            metrics=graded.metrics,
-            sweep=graded.sweep,
-            per_class=graded.per_class,
-            shown=shown_counts(pair),
-            warnings=[*warnings, *_class_notes(request, graded)],
-            seconds=round(time.monotonic() - began, 2),
+            metrics=computed.metrics,
+            sweep=computed.sweep,
+            per_class=computed.per_class,
+            shown=ranking_lengths(sets),
+            warnings=[*warnings, *_class_warnings(request, computed)],
+            seconds=round(time.monotonic() - started, 2),
             provenance=provenance_of(request.model_dump(mode="json"), inputs, request.seed),
             files=files,
         )
     )
 
 
-def _side(context: Context, request: EvaluationRequest, model: Model | None, role: str) -> _Side:
-    """Return one of the two sets with its features, computed if they are not there yet."""
+def _sample_set(
+    context: JobContext, stages: Stages, request: EvaluationRequest, model: Model | None, role: str
+) -> _SampleSet:
+    """Return one of the two sets with its features, extracted if they do not exist yet."""
     library, settings = context.library, context.settings
-    dataset = library.datasets.get(getattr(request, role))
-    described = dataset
-    start = _CORNERS[role]
-    context.progress(f"reading the {role} dataset", start)
+    dataset = library.datasets.get(getattr(request, f"{role}_id"))
+    features_of = dataset
     if request.features is not None:
         assert model is not None
-        described = embedded(
+        features_of = feature_dataset(
             library,
             settings,
             dataset,
             model,
             request.features,
             role,
-            lambda done: context.progress(f"features of the {role} dataset", start + 0.15 * done),
+            stages.enter(f"features of the {role} dataset"),
         )
-    context.progress(f"reading features of the {role} dataset", start + 0.15)
-    with open_dataset(library.blobs.path(described.sha256), DatasetKind.FEATURES, settings) as opened:
-        # one generator for each set, so that what is drawn from one does not depend on the other's size
+    stages.enter(f"reading features of the {role} dataset")
+    with FeaturesDataset.open(library.blobs.path(features_of.sha256), settings) as opened:
+        # one random generator for each set, so that a subsample does not depend on the other set's size
         rng = np.random.default_rng([request.seed, role == "generated"])
         features = read_features(
-            scratch_folder(settings), opened, most=request.subsample, rng=rng, names=_names(library, settings, dataset)
+            scratch_folder(settings),
+            opened,
+            max_samples=request.subsample,
+            rng=rng,
+            names=_names(library, settings, dataset),
         )
-    return _Side(role, dataset, described, features)
+    return _SampleSet(role, dataset, features_of, features)
 
 
 def _names(library: Library, settings: Settings, dataset: Dataset) -> NDArray[np.str_] | None:
@@ -143,7 +150,9 @@ def _names(library: Library, settings: Settings, dataset: Dataset) -> NDArray[np
         return np.array(opened.names, np.str_)
 
 
-def _probabilities(context: Context, request: EvaluationRequest, generated: _Side) -> Floats | None:
+def _probabilities(
+    context: JobContext, stages: Stages, request: EvaluationRequest, generated: _SampleSet
+) -> Floats | None:
     """Return p(y|x) of each generated sample, [M, K], if there is a classifier."""
     if request.classifier_id is None:
         return None
@@ -151,37 +160,37 @@ def _probabilities(context: Context, request: EvaluationRequest, generated: _Sid
     model = library.models.get(request.classifier_id)
     content = library.blobs.read(model.sha256)
     output = class_output(model.metadata, model.outputs).name
-    found: list[Floats] = []
+    progress = stages.enter("classifying the generated samples")
+    probabilities: list[Floats] = []
     done = 0
     dataset = generated.dataset
     with open_inputs(library.blobs.path(dataset.sha256), dataset.kind, context.settings) as opened:
         for values in activations(content, model, opened, output, "generated"):
-            found.append(_classes(values.float().cpu().numpy()))
+            probabilities.append(_class_probabilities(values.float().cpu().numpy()))
             done += len(values)
-            share = done / dataset.samples
-            context.progress("classifying the generated samples", _at(share, "classifier", "grading"))
-    return np.concatenate(found)[generated.features.indices]
+            progress(done / dataset.samples)
+    return np.concatenate(probabilities)[generated.features.indices]
 
 
-def _classes(values: NDArray[np.float32]) -> Floats:
+def _class_probabilities(values: NDArray[np.float32]) -> Floats:
     try:
         return as_probabilities(values)
     except FaceterError as error:
         raise FaceterError(error.kind, error.detail, field="classifier_id") from error
 
 
-def _journal(context: Context, request: EvaluationRequest, inputs: dict[str, str]) -> StoredJournal:
-    said = f"{request.model_dump_json()} {sorted(inputs.items())}"
+def _journal(context: JobContext, request: EvaluationRequest, inputs: dict[str, str]) -> StoredJournal:
+    key = f"{request.model_dump_json()} {sorted(inputs.items())}"
     return StoredJournal(
         context.load_checkpoint,
         context.save_checkpoint,
         context.settings.checkpoint_seconds,
-        hashlib.sha256(said.encode()).hexdigest(),
+        hashlib.sha256(key.encode()).hexdigest(),
     )
 
 
 def _inputs(
-    library: Library, request: EvaluationRequest, reference: _Side, generated: _Side, model: Model | None
+    library: Library, request: EvaluationRequest, reference: _SampleSet, generated: _SampleSet, model: Model | None
 ) -> dict[str, str]:
     inputs = {"reference": reference.dataset.sha256, "generated": generated.dataset.sha256}
     if model is not None:
@@ -192,7 +201,7 @@ def _inputs(
 
 
 def _description(
-    request: EvaluationRequest, model: Model | None, reference: _Side, generated: _Side
+    request: EvaluationRequest, model: Model | None, reference: _SampleSet, generated: _SampleSet
 ) -> FeatureDescription:
     return FeatureDescription(
         source="dataset" if model is None else "model",
@@ -200,20 +209,33 @@ def _description(
         model_sha256=None if model is None else model.sha256,
         tensor=None if request.features is None else request.features.tensor,
         dimensions=reference.features.width,
-        reference_features_id=reference.described.id,
-        generated_features_id=generated.described.id,
+        reference_features_id=reference.feature_dataset.id,
+        generated_features_id=generated.feature_dataset.id,
     )
 
 
-def _at(share: float, start: str, end: str) -> float:
-    """Return the share of the whole job that is done when this share of one of its parts is."""
-    return _CORNERS[start] + share * (_CORNERS[end] - _CORNERS[start])
+def _expected_seconds(library: Library, request: EvaluationRequest) -> dict[str, float]:
+    """Return the stages of the job with the seconds that each may take on two cores."""
+    samples = {role: library.datasets.get(getattr(request, f"{role}_id")).samples for role in _ROLES}
+    seconds: dict[str, float] = {}
+    for role, count in samples.items():
+        seconds[f"features of the {role} dataset"] = 0.0 if request.features is None else 0.01 * count
+        seconds[f"reading features of the {role} dataset"] = 0.1 + 1e-4 * count
+    seconds["classifying the generated samples"] = 0.0 if request.classifier_id is None else 0.01 * samples["generated"]
+    limit = request.subsample or max(samples.values())
+    compared = [min(count, limit) for count in samples.values()]
+    return {
+        **seconds,
+        "computing metrics": 1.0 + 1e-7 * compared[0] * compared[1],
+        "drawing plots": 3.0 + 1e-4 * sum(compared),
+        "storing the evaluation": 0.5,
+    }
 
 
-def _class_notes(request: EvaluationRequest, graded: Graded) -> list[str]:
+def _class_warnings(request: EvaluationRequest, computed: EvaluationMetrics) -> list[str]:
     if not request.per_class:
         return []
-    if not graded.per_class:
-        return ["There is no table of classes: the two datasets have no class of one name in common."]
-    few = [item.label for item in graded.per_class if not item.values]
-    return [f"Classes with too few samples to be graded by themselves: {', '.join(few[:10])}."] if few else []
+    if not computed.per_class:
+        return ["There are no values per class: the two datasets have no class name in common."]
+    too_few = [item.label for item in computed.per_class if not item.values]
+    return [f"Classes with too few samples for values of their own: {', '.join(too_few[:10])}."] if too_few else []

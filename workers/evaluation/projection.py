@@ -1,4 +1,4 @@
-"""A map of two sets: the two directions in which real samples differ most.
+"""Projection of the feature space on two principal components of the real samples.
 
 References:
     Hotelling, "Analysis of a Complex of Statistical Variables into Principal Components", 1933.
@@ -12,7 +12,7 @@ import numpy as np
 
 from workers.evaluation.points import Floats, Integers, Rows
 
-_MOST_FITTED = 2000
+_MAX_FITTED_SAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,16 @@ class Projection:
 
     Args:
         center: Mean, float64 [D].
-        axes: Directions of unit length, float64 [2, D].
-        explained: Share of the variance along each.
+        axes: Unit vectors, float64 [2, D].
+        explained: Fraction of the variance along each.
     """
 
     center: Floats
     axes: Floats
     explained: tuple[float, float]
 
-    def of(self, rows: Rows) -> Floats:
-        """Return where samples lie on the map, [N, 2]."""
+    def apply(self, rows: Rows) -> Floats:
+        """Return the components of samples, [N, 2]."""
         return (np.asarray(rows, np.float64) - self.center) @ self.axes.T
 
 
@@ -38,10 +38,10 @@ def principal_components(rows: Rows, rng: np.random.Generator) -> Projection:
     """Return the projection on the first two principal components, from at most 2,000 samples.
 
     Args:
-        rows: [N, D], N at least 2; with a single feature the second direction is empty.
+        rows: [N, D], N at least 2; with D = 1 the second axis is zero.
         rng: Draws the samples.
     """
-    sample = np.asarray(rows[drawn(len(rows), _MOST_FITTED, rng)], np.float64)
+    sample = np.asarray(rows[random_subset(len(rows), _MAX_FITTED_SAMPLES, rng)], np.float64)
     center = sample.mean(0)
     _, sizes, directions = np.linalg.svd(sample - center, full_matrices=False)
     axes = np.zeros((2, rows.shape[1]))
@@ -50,13 +50,13 @@ def principal_components(rows: Rows, rng: np.random.Generator) -> Projection:
         axis *= -1 if axis[np.abs(axis).argmax()] < 0 else 1
     variances = np.zeros(2)
     variances[: len(sizes[:2])] = np.square(sizes[:2])
-    whole = np.square(sizes).sum()
-    shares = variances / whole if whole > 0 else variances
-    return Projection(center, axes, (float(shares[0]), float(shares[1])))
+    total = np.square(sizes).sum()
+    fractions = variances / total if total > 0 else variances
+    return Projection(center, axes, (float(fractions[0]), float(fractions[1])))
 
 
-def drawn(count: int, most: int, rng: np.random.Generator) -> Integers:
-    """Return at most so many of ``count`` positions, drawn at random, in rising order."""
-    if count <= most:
+def random_subset(count: int, size: int, rng: np.random.Generator) -> Integers:
+    """Return at most ``size`` of ``count`` positions, drawn without replacement, ascending."""
+    if count <= size:
         return np.arange(count)
-    return np.sort(rng.choice(count, most, replace=False))
+    return np.sort(rng.choice(count, size, replace=False))

@@ -1,4 +1,4 @@
-"""Finds the patterns of pixels as samples come, and numbers them in the order they are found."""
+"""Finds the patterns of a probe dataset sample by sample."""
 
 from __future__ import annotations
 
@@ -9,133 +9,137 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from workers.explanation.patterns import Patterns
-from workers.explanation.samples import Group, Integers, Labels
+from workers.explanation.key_index import KeyIndex
+from workers.explanation.probe.dataset import ConceptRange, Integers, SampleConcepts
+from workers.explanation.search.patterns import Patterns
 from workers.jobs.journal import State
 
-MOST_PATTERNS = 4_000_000
-"""Most patterns: what is kept of each takes a few dozen bytes, and counts 8 for each unit of a slice."""
+MAX_PATTERNS = 4_000_000
+"""Most patterns: each takes a few dozen bytes here, and 8 per unit of a slice in counts."""
 
 _FIRST_KEYS = 2**62
 _FURTHER_KEYS = 2**31
 
 
 class PatternTable:
-    """The sets of concepts that were met, each told by one value per group and the concepts of the whole sample.
+    """Numbers patterns in the order in which they appear.
 
-    Values are joined to one whole number, the key. Where it would not fit 62 bits, keys of the first groups are
-    numbered by a table of their own and the number is joined with the values of the next ones.
+    A pattern is one label per label map, and the concepts of the whole sample. All of them together make one integer
+    key. Where it would not fit 62 bits, keys of the first label maps are numbered by an index of their own, and that
+    number makes a key with the labels of the next maps.
 
     Args:
-        groups: Concepts of which a pixel carries one at most.
+        label_maps: The concepts of each label map.
         concept_count: K.
     """
 
-    def __init__(self, groups: Sequence[Group], concept_count: int) -> None:
-        self._groups = list(groups)
+    def __init__(self, label_maps: Sequence[ConceptRange], concept_count: int) -> None:
+        self._label_maps = list(label_maps)
         self._concept_count = concept_count
-        self._runs = _runs([group.size + 1 for group in groups])
-        self._tables = [_Keys() for _ in self._runs[1:]]
-        self._keys = _Keys()
-        self._wholes: dict[tuple[int, ...], int] = {}
-        self._whole_list: list[tuple[int, ...]] = []
-        self._codes = np.zeros((64, len(groups) + 1), np.int32)
+        self._chunks = _key_chunks([concepts.size + 1 for concepts in label_maps])
+        self._chunk_keys = [KeyIndex() for _ in self._chunks[1:]]
+        self._keys = KeyIndex()
+        self._sample_sets: dict[tuple[int, ...], int] = {}
+        self._sample_set_list: list[tuple[int, ...]] = []
+        self._codes = np.zeros((64, len(label_maps) + 1), np.int32)
         self._weights = np.zeros(64, np.int64)
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def ids(self, labels: Labels, visible: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
-        """Return the pattern of each pixel of a sample; new ones get the next numbers.
+    def ids(self, concepts: SampleConcepts, visible: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
+        """Return the pattern of each pixel of a sample; new patterns get the next numbers.
 
         Args:
-            labels: Its concepts.
-            visible: Which pixels the model sees at all, bool [pixels]; all if not given.
+            concepts: The concepts of the sample.
+            visible: Pixels that the model sees, bool [pixels]; all if not given.
 
         Returns:
-            int32 [pixels]; −1 for pixels that are not seen.
+            int32 [pixels]; −1 for pixels that the model does not see.
 
         Raises:
-            FaceterError: ``DATASET_MISMATCH`` if there are more patterns than can be held.
+            FaceterError: ``DATASET_MISMATCH`` if there are more than `MAX_PATTERNS`.
         """
-        values = labels.values if visible is None else labels.values[:, visible]
-        found = self._number(values, self._whole(labels.everywhere))
+        labels = concepts.label_maps if visible is None else concepts.label_maps[:, visible]
+        numbers = self._number(labels, self._sample_set(concepts.sample_level))
         if visible is None:
-            return found
+            return numbers
         ids = np.full(len(visible), -1, np.int32)
-        ids[visible] = found
+        ids[visible] = numbers
         return ids
 
     def count(self, ids: NDArray[np.int32]) -> Integers:
-        """Count pixels of a sample's patterns; return these, rising."""
-        found, counts = np.unique(ids[ids >= 0].astype(np.int64), return_counts=True)
-        self._weights[found] += counts
-        return found
+        """Add the pixels of a sample to the weights of their patterns; return these patterns, ascending."""
+        patterns, counts = np.unique(ids[ids >= 0].astype(np.int64), return_counts=True)
+        self._weights[patterns] += counts
+        return patterns
 
     def concepts_of(self, ids: Integers) -> Integers:
-        """Return all concepts of some patterns together, rising."""
-        found = [self._concepts(int(row)) for row in ids]
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+        """Return the concepts of some patterns together, ascending."""
+        concepts = [self._concepts(int(row)) for row in ids]
+        return np.unique(np.concatenate(concepts)) if concepts else np.zeros(0, np.int64)
 
     def patterns(self) -> Patterns:
-        """Return the patterns with the pixels counted so far."""
+        """Return the patterns, weighted by the pixels counted so far."""
         count = len(self)
-        values = self._codes[:count, :-1].astype(np.int64)
-        firsts = np.array([group.first for group in self._groups], np.int64)
-        pattern, group = np.nonzero(values)
-        numbers = firsts[group] + values[pattern, group] - 1
-        wholes = [np.array(concepts, np.int64) for concepts in self._whole_list]
-        lengths = np.array([len(concepts) for concepts in wholes], np.int64)[self._codes[:count, -1]]
-        spread = np.repeat(np.arange(count), lengths)
-        added = [wholes[code] for code in self._codes[:count, -1]] if lengths.any() else []
-        pairs = np.stack([np.concatenate([pattern, spread]), np.concatenate([numbers, *added])])
+        labels = self._codes[:count, :-1].astype(np.int64)
+        firsts = np.array([concepts.first for concepts in self._label_maps], np.int64)
+        pattern, label_map = np.nonzero(labels)
+        numbers = firsts[label_map] + labels[pattern, label_map] - 1
+        sample_sets = [np.array(concepts, np.int64) for concepts in self._sample_set_list]
+        lengths = np.array([len(concepts) for concepts in sample_sets], np.int64)[self._codes[:count, -1]]
+        repeated = np.repeat(np.arange(count), lengths)
+        added = [sample_sets[code] for code in self._codes[:count, -1]] if lengths.any() else []
+        pairs = np.stack([np.concatenate([pattern, repeated]), np.concatenate([numbers, *added])])
         unique = np.unique(pairs[0] * self._concept_count + pairs[1]) if pairs.size else np.zeros(0, np.int64)
-        of, concepts = np.divmod(unique, max(self._concept_count, 1))
-        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(of, minlength=count))])
+        owners, concepts = np.divmod(unique, max(self._concept_count, 1))
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(owners, minlength=count))])
         return Patterns(self._weights[:count].copy(), starts, concepts, self._concept_count)
 
     def state(self) -> State:
-        """Return all that is known, as arrays."""
-        lengths = np.array([len(whole) for whole in self._whole_list], np.int64)
-        members = np.array([number for whole in self._whole_list for number in whole], np.int64)
-        state: State = {"whole_lengths": lengths, "whole_members": members}
+        """Return the state for a checkpoint."""
+        lengths = np.array([len(concepts) for concepts in self._sample_set_list], np.int64)
+        members = np.array([number for concepts in self._sample_set_list for number in concepts], np.int64)
+        state: State = {"sample_set_lengths": lengths, "sample_set_members": members}
         state |= {"codes": self._codes[: len(self)], "weights": self._weights[: len(self)]}
-        for number, keys in enumerate([self._keys, *self._tables]):
-            state[f"keys_{number}"] = keys.known
+        for number, index in enumerate([self._keys, *self._chunk_keys]):
+            state[f"keys_{number}"] = index.keys
         return state
 
     def restore(self, state: State) -> None:
-        """Go on from what was known."""
-        parts = np.split(state["whole_members"], np.cumsum(state["whole_lengths"])[:-1])
-        self._whole_list = [tuple(part.tolist()) for part in parts[: len(state["whole_lengths"])]]
-        self._wholes = {whole: number for number, whole in enumerate(self._whole_list)}
+        """Continue from a state."""
+        parts = np.split(state["sample_set_members"], np.cumsum(state["sample_set_lengths"])[:-1])
+        self._sample_set_list = [tuple(part.tolist()) for part in parts[: len(state["sample_set_lengths"])]]
+        self._sample_sets = {concepts: number for number, concepts in enumerate(self._sample_set_list)}
         self._codes, self._weights = state["codes"].astype(np.int32), state["weights"].astype(np.int64)
-        self._keys, *self._tables = (_Keys(state[f"keys_{number}"].tolist()) for number in range(1 + len(self._tables)))
+        indices = [KeyIndex(state[f"keys_{number}"].tolist()) for number in range(1 + len(self._chunk_keys))]
+        self._keys, *self._chunk_keys = indices
 
-    def _whole(self, concepts: tuple[int, ...]) -> int:
-        if concepts not in self._wholes:
-            self._wholes[concepts] = len(self._whole_list)
-            self._whole_list.append(concepts)
-        return self._wholes[concepts]
+    def _sample_set(self, concepts: tuple[int, ...]) -> int:
+        """Return the number of a set of concepts of a whole sample."""
+        if concepts not in self._sample_sets:
+            self._sample_sets[concepts] = len(self._sample_set_list)
+            self._sample_set_list.append(concepts)
+        return self._sample_sets[concepts]
 
-    def _number(self, values: Integers, whole: int) -> NDArray[np.int32]:
-        key = np.full(values.shape[1], whole, np.int64)
-        for place, run in enumerate(self._runs):
+    def _number(self, labels: Integers, sample_set: int) -> NDArray[np.int32]:
+        key = np.full(labels.shape[1], sample_set, np.int64)
+        for place, chunk in enumerate(self._chunks):
             if place:
-                key, _ = self._tables[place - 1].numbered(key)
-            for group in run:
-                key = key * (self._groups[group].size + 1) + values[group]
-        ids, new = self._keys.numbered(key)
+                key, _ = self._chunk_keys[place - 1].numbers(key)
+            for label_map in chunk:
+                key = key * (self._label_maps[label_map].size + 1) + labels[label_map]
+        ids, new = self._keys.numbers(key)
         if len(new):
-            self._add(values, whole, ids, new)
+            self._add(labels, sample_set, ids, new)
         return ids.astype(np.int32)
 
-    def _add(self, values: Integers, whole: int, ids: Integers, new: Integers) -> None:
-        """Keep the values of new patterns, which these pixels have."""
-        if len(self) > MOST_PATTERNS:
+    def _add(self, labels: Integers, sample_set: int, ids: Integers, new: Integers) -> None:
+        """Add the patterns of the pixels at the positions ``new``."""
+        if len(self) > MAX_PATTERNS:
             raise FaceterError(
                 ProblemKind.DATASET_MISMATCH,
-                f"Pixels carry more than {MOST_PATTERNS:,} different sets of concepts. Give a lower `resolution`, "
+                f"Pixels carry more than {MAX_PATTERNS:,} different sets of concepts. Give a lower `resolution`, "
                 "leave derived concepts out, or label fewer categories at once.",
                 field="dataset_id",
             )
@@ -144,44 +148,22 @@ class PatternTable:
             self._codes = np.concatenate([self._codes, np.zeros((more, self._codes.shape[1]), np.int32)])
             self._weights = np.concatenate([self._weights, np.zeros(more, np.int64)])
         rows = ids[new]
-        self._codes[rows, :-1] = values[:, new].T
-        self._codes[rows, -1] = whole
+        self._codes[rows, :-1] = labels[:, new].T
+        self._codes[rows, -1] = sample_set
 
     def _concepts(self, pattern: int) -> Integers:
         code = self._codes[pattern]
-        of_groups = [group.first + int(value) - 1 for group, value in zip(self._groups, code, strict=False) if value]
-        return np.array([*of_groups, *self._whole_list[code[-1]]], np.int64)
+        labelled = [maps.first + int(label) - 1 for maps, label in zip(self._label_maps, code, strict=False) if label]
+        return np.array([*labelled, *self._sample_set_list[code[-1]]], np.int64)
 
 
-class _Keys:
-    """Whole numbers, each known by the order in which it came."""
-
-    def __init__(self, known: Sequence[int] = ()) -> None:
-        self._numbers = {key: number for number, key in enumerate(known)}
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @property
-    def known(self) -> Integers:
-        """All of them in that order."""
-        return np.fromiter(self._numbers, np.int64, len(self))
-
-    def numbered(self, keys: Integers) -> tuple[Integers, Integers]:
-        """Return the number of each key, and for each key that is new a place at which it is."""
-        unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        before = len(self)
-        numbers = np.array([self._numbers.setdefault(key, len(self._numbers)) for key in unique.tolist()], np.int64)
-        return numbers[inverse.reshape(-1)], first[numbers >= before]
-
-
-def _runs(sizes: Sequence[int]) -> list[list[int]]:
-    """Return the groups in runs whose values fit one key together with what is before them."""
-    runs: list[list[int]] = [[]]
+def _key_chunks(sizes: Sequence[int]) -> list[list[int]]:
+    """Split label maps into chunks whose labels fit one key together with the number of the chunk before."""
+    chunks: list[list[int]] = [[]]
     room = _FIRST_KEYS // _FURTHER_KEYS
     for number, size in enumerate(sizes):
-        if math.prod(sizes[group] for group in runs[-1]) * size > room:
-            runs.append([])
+        if math.prod(sizes[label_map] for label_map in chunks[-1]) * size > room:
+            chunks.append([])
             room = _FURTHER_KEYS
-        runs[-1].append(number)
-    return runs
+        chunks[-1].append(number)
+    return chunks

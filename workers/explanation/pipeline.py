@@ -4,96 +4,95 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset
-from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.explanations import Explanation, ExplanationRequest
 from faceter.contracts.jobs import ExplanationJob, JobResult
 from faceter.contracts.models import Model
 from faceter.datasets.kinds import open_dataset
-from faceter.explanations.masks import MASKS, LayerMasks, Masks, masks_file, unpacked
-from faceter.explanations.units import units_file
+from faceter.explanations.masks import MASKS, ExplanationMasks, LayerMasks, encode_masks, unpack_bits
+from faceter.explanations.units import encode_units
 from faceter.vision.metadata import class_output
-from workers.explanation.context import Context
-from workers.explanation.counting import QUANTILE, TEXT_THRESHOLD
-from workers.explanation.first_pass import FirstPass, FirstPassJob, formula_masks
-from workers.explanation.kinds import samples_of
-from workers.explanation.layers import LayerResult, search_layer
-from workers.explanation.patterns import Patterns, formula_mask
-from workers.explanation.samples import Integers, Samples
-from workers.explanation.search import FormulaSearch
-from workers.explanation.stream import Network
-from workers.explanation.summary import layer_summary, layers_image, listed_concepts, warnings
-from workers.explanation.units import Classes, UnitWriter
-from workers.files import stored
+from workers.explanation.activation_recorder import ActivationRecorder
+from workers.explanation.activations import OnnxActivationExtractor
+from workers.explanation.class_statistics import ClassStatistics
+from workers.explanation.layer_search import LayerResult, StepProgress, search_layer
+from workers.explanation.probe.build import build_probe_dataset
+from workers.explanation.probe.dataset import ProbeDataset
+from workers.explanation.recorded_activations import RecordedActivations, formula_masks
+from workers.explanation.request_settings import require_firing_unit, select_units, with_defaults
+from workers.explanation.search.formula_search import FormulaSearch
+from workers.explanation.search.patterns import Patterns, formula_vector
+from workers.explanation.summary import find_warnings, layer_summary, list_concepts, plot_layers
+from workers.explanation.unit_records import UnitRecordBuilder
+from workers.files import store_file
+from workers.jobs.context import JobContext
 from workers.jobs.journal import StoredJournal
 from workers.jobs.provenance import provenance_of
 from workers.jobs.scratch import ScratchFiles, job_folder
+from workers.jobs.stages import Stage
 
 LAYERS = "layers.png"
-"""Name of the image of all layers."""
+"""Name of the plot of all layers."""
 
-_READING, _COUNTING, _DONE = 0.02, 0.6, 0.95
+_STAGES = {
+    "reading the dataset": 2.0,
+    "running the model": 58.0,
+    "searching for formulas": 35.0,
+    "writing the explanation": 5.0,
+}
+"""Stages of the job and their relative time."""
 
 
-def explain(context: Context, specification: ExplanationJob) -> JobResult:
-    """Say what units of a model detect, and hand over the explanation.
-
-    Args:
-        context: The job's.
-        specification: Which model, by which concepts, and how.
+def explain(context: JobContext, specification: ExplanationJob) -> JobResult:
+    """Explain units of a model and store the explanation.
 
     Raises:
-        FaceterError: Whatever keeps the model from being explained, in words to act on.
+        FaceterError: The model cannot be explained; the message says why.
     """
     began = time.monotonic()
     request, library = specification.request, context.library
     model, dataset = library.models.get(specification.model_id), library.datasets.get(request.dataset_id)
     content = library.blobs.read(model.sha256)
-    context.progress("reading the dataset", 0.0)
+    stages = context.stages(_STAGES)
+    stages.enter("reading the dataset")
     journal = _journal(context, request, model, dataset)
     with (
         open_dataset(library.blobs.path(dataset.sha256), dataset.kind, context.settings) as data,
         job_folder(context.settings, context.job_id) as folder,
         ScratchFiles(folder) as files,
     ):
-        samples = samples_of(data, dataset.kind, model, request)
-        network = Network(content, request.layers, model.inputs, _class_output(model))
-        first = FirstPassJob(network, samples, request, partial(units_of, request), files, journal).run(
-            lambda share: context.progress("running the model", _READING + share * (_COUNTING - _READING))
-        )
-        patterns = first.table.patterns()
-        looked_at = [
-            search_layer(
-                first,
-                layer,
-                samples,
-                FormulaSearch(patterns, request),
-                network.device,
-                files,
-                journal,
-                _told(context, number, first),
-            )
-            for number, layer in enumerate(first.layers)
-        ]
-        settled = _settled(request, samples)
-        _check_any_fires(request, looked_at, samples.about)
-        context.progress("writing what was found", _DONE)
-        classes = Classes.of(model, content, samples, first)
-        writer = UnitWriter(data, samples, first, patterns, classes)
+        probe = build_probe_dataset(data, dataset.kind, model, request)
+        extractor = OnnxActivationExtractor(content, request.layers, model.inputs, _class_output(model))
+        recorder = ActivationRecorder(extractor, probe, request, partial(select_units, request), files, journal)
+        recorded = recorder.record(stages.enter("running the model"))
+        patterns = recorded.table.patterns()
+        search = FormulaSearch(patterns, request)
+        results = []
+        searching, count = stages.enter("searching for formulas"), len(recorded.layers)
+        for number, layer in enumerate(recorded.layers):
+            progress = _layer_progress(searching.part(number / count, (number + 1) / count))
+            results.append(search_layer(recorded, layer, probe, search, extractor.device, files, journal, progress))
+        settings = with_defaults(request, probe)
+        require_firing_unit(request, results, probe.about)
+        stages.enter("writing the explanation")
+        classes = ClassStatistics.of(model, content, probe, recorded)
+        builder = UnitRecordBuilder(data, probe, recorded, patterns, classes)
         units = [
-            unit for layer, found in zip(first.layers, looked_at, strict=True) for unit in writer.units(layer, found)
+            unit
+            for layer, result in zip(recorded.layers, results, strict=True)
+            for unit in builder.units(layer, result)
         ]
-        masks = _masks(first, looked_at, patterns, samples)
-        blob = context.store_blob(units_file(units))
+        masks = _masks(recorded, results, patterns, probe)
+        blob = context.store_blob(encode_units(units))
         name = request.name or f"{', '.join(request.layers)[:80]} of {model.name[:50]}, {dataset.name[:50]}"
-        summaries = [layer_summary(layer, units, samples.concepts) for layer in first.layers]
-        return context.add_explanation(
+        summaries = [layer_summary(layer, units, probe.concepts) for layer in recorded.layers]
+        return context.result(
             Explanation(
                 id=context.new_id("exp"),
                 name=name,
@@ -103,122 +102,65 @@ def explain(context: Context, specification: ExplanationJob) -> JobResult:
                 model_id=model.id,
                 model_sha256=model.sha256,
                 dataset_sha256=dataset.sha256,
-                settings=settled,
-                about=samples.about,
-                samples=len(samples),
+                settings=settings,
+                about=probe.about,
+                samples=len(probe),
                 pixels=patterns.pixels,
-                concepts=listed_concepts(samples.concepts, patterns),
-                concept_count=len(samples.concepts),
+                concepts=list_concepts(probe.concepts, patterns),
+                concept_count=len(probe.concepts),
                 patterns=len(patterns),
                 layers=summaries,
-                warnings=[*samples.notes, *warnings(request, patterns, units)],
+                warnings=[*probe.warnings, *find_warnings(request, patterns, units)],
                 seconds=round(time.monotonic() - began, 2),
                 provenance=provenance_of(
-                    settled.model_dump(mode="json"), {"model": model.sha256, "dataset": dataset.sha256}, request.seed
+                    settings.model_dump(mode="json"), {"model": model.sha256, "dataset": dataset.sha256}, request.seed
                 ),
                 files={
-                    LAYERS: stored(context, layers_image(summaries, units, name), "image/png"),
-                    MASKS: stored(context, masks_file(masks), "application/octet-stream"),
+                    LAYERS: store_file(context, plot_layers(summaries, units, name), "image/png"),
+                    MASKS: store_file(context, encode_masks(masks), "application/octet-stream"),
                 },
             )
         )
 
 
-def _settled(request: ExplanationRequest, samples: Samples) -> ExplanationRequest:
-    """Return the request with the defaults that depend on the samples filled in."""
-    said: dict[str, object] = {"operators": request.joined_by}
-    if samples.about == "images":
-        said["resolution"] = list(samples.grid)
-    if request.quantile is None and request.threshold is None:
-        said |= {"threshold": TEXT_THRESHOLD} if samples.about == "text" else {"quantile": QUANTILE}
-    return request.model_copy(update=said)
+def _layer_progress(stage: Stage) -> StepProgress:
+    """Return the progress function of one layer."""
+    return lambda step, fraction: stage(fraction, step)
 
 
-def _check_any_fires(request: ExplanationRequest, looked_at: Sequence[LayerResult], about: str) -> None:
-    """See that there is something to explain.
-
-    Raises:
-        FaceterError: ``DATASET_MISMATCH`` if no unit fires often enough.
-    """
-    if any(found is not None for result in looked_at for found in result.searched):
-        return
-    most = max(int(result.firings.max(initial=0)) for result in looked_at)
-    units = "no unit" if request.units is None else "none of the units asked for"
-    layers = " and ".join(repr(layer) for layer in request.layers)
-    if most:
-        often = f"enough: the one that fires most does so at {most:,} places"
-        remedy = f"Give a `min_firings` of {most:,} at most"
-    else:
-        often = "anywhere in this dataset"
-        lower = request.threshold is not None or about == "text"
-        remedy = "Give a lower `threshold`" if lower else "Give a higher `quantile` or a `threshold`"
-    raise FaceterError(
-        ProblemKind.DATASET_MISMATCH,
-        f"There is nothing to explain: {units} of {layers} fires {often}. {remedy}, or choose others.",
-        field="layer",
-    )
-
-
-def _told(context: Context, number: int, first: FirstPass) -> Callable[[str, float], None]:
-    """Return what tells how far one layer is."""
-    share = (_DONE - _COUNTING) / len(first.layers)
-
-    def tell(step: str, done: float) -> None:
-        context.progress(step, _COUNTING + share * (number + done))
-
-    return tell
-
-
-def _masks(first: FirstPass, looked_at: Sequence[LayerResult], patterns: Patterns, samples: Samples) -> Masks:
-    grid = {"images": samples.grid, "signals": samples.grid[1:], "text": ()}[samples.about]
-    pixels = int(np.prod(samples.grid))
+def _masks(
+    recorded: RecordedActivations, results: Sequence[LayerResult], patterns: Patterns, probe: ProbeDataset
+) -> ExplanationMasks:
+    grid = {"images": probe.grid, "signals": probe.grid[1:], "text": ()}[probe.about]
+    pixels = int(np.prod(probe.grid))
     layers = []
-    for layer, result in zip(first.layers, looked_at, strict=True):
+    for layer, result in zip(recorded.layers, results, strict=True):
         vectors = [
-            formula_mask(patterns, found.levels[-1].formula) if found is not None and found.levels else None
-            for found in result.searched
+            formula_vector(patterns, search.by_length[-1].formula) if search is not None and search.by_length else None
+            for search in result.searches
         ]
-        formulas = formula_masks(first, layer.strongest, vectors, pixels)
+        formulas = formula_masks(recorded, layer.strongest, vectors, pixels)
         layers.append(
             LayerMasks(
-                fires=unpacked(result.samples, (len(samples),)),
+                fires=unpack_bits(result.samples, (len(probe),)),
                 strongest=layer.strongest,
-                unit_masks=unpacked(result.masks, grid),
-                formula_masks=unpacked(formulas, grid),
+                unit_masks=unpack_bits(result.masks, grid),
+                formula_masks=unpack_bits(formulas, grid),
             )
         )
-    return Masks(layers, samples.classes, first.predicted)
-
-
-def units_of(request: ExplanationRequest, layer: str, count: int) -> Integers:
-    """Return which units of a layer are looked at.
-
-    Raises:
-        FaceterError: ``INVALID_REQUEST`` if it does not have one of them.
-    """
-    if request.units is None:
-        return np.arange(count)
-    units = list(dict.fromkeys(request.units))
-    missing = [unit for unit in units if unit >= count]
-    if missing:
-        raise FaceterError(
-            ProblemKind.INVALID_REQUEST,
-            f"{layer!r} has {count} units, 0 to {count - 1}: there is no unit {missing[0]}.",
-            field="units",
-        )
-    return np.array(units, np.int64)
+    return ExplanationMasks(layers, probe.classes, recorded.predicted)
 
 
 def _class_output(model: Model) -> str | None:
-    """Return the name of the output with class scores, of a classifier."""
+    """Return the name of the output with class scores; None if the model is no classifier."""
     return class_output(model.metadata, model.outputs).name if model.metadata.task.classifies else None
 
 
-def _journal(context: Context, request: ExplanationRequest, model: Model, dataset: Dataset) -> StoredJournal:
-    said = f"{request.model_dump_json()} {model.sha256} {model.metadata.model_dump_json()} {dataset.sha256}"
+def _journal(context: JobContext, request: ExplanationRequest, model: Model, dataset: Dataset) -> StoredJournal:
+    key = f"{request.model_dump_json()} {model.sha256} {model.metadata.model_dump_json()} {dataset.sha256}"
     return StoredJournal(
         context.load_checkpoint,
         context.save_checkpoint,
         context.settings.checkpoint_seconds,
-        hashlib.sha256(said.encode()).hexdigest(),
+        hashlib.sha256(key.encode()).hexdigest(),
     )

@@ -1,4 +1,4 @@
-"""What is said of a whole layer, and what could mislead a reader."""
+"""Statistics of a layer, and warnings about an explanation."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from faceter.contracts.explanations import ConceptUse, ExplanationRequest, LayerSummary, Search, Spread, Unit
+from faceter.contracts.explanations import ConceptUse, ExplanationRequest, LayerSummary, Search, Spread
+from faceter.contracts.units import Unit
 from faceter.explanations.formulas import Concept, concepts_of
-from workers.explanation.first_pass import Layer
-from workers.explanation.patterns import Patterns
+from workers.explanation.recorded_activations import LayerActivations
+from workers.explanation.search.patterns import Patterns
 from workers.figures.layer_summary import LayerUnits, layers_png
 
 _MOST_USED = 20
 _AT_CEILING = 0.999
-_LISTED = 50
+_MAX_LISTED = 50
 _FEW_FIRINGS = 30
-_MANY_BLANK = 0.5
+_MANY_UNLABELLED = 0.5
 _PIXELS_PER_PATTERN = 2
 
 
-def layer_summary(layer: Layer, units: Sequence[Unit], concepts: Sequence[Concept]) -> LayerSummary:
-    """Return what is said of a layer.
+def layer_summary(layer: LayerActivations, units: Sequence[Unit], concepts: Sequence[Concept]) -> LayerSummary:
+    """Return the statistics of a layer.
 
     Args:
-        layer: The layer.
-        units: All units of all layers.
-        concepts: All concepts.
+        units: Units of all layers.
     """
     of_layer = [unit for unit in units if unit.layer == layer.name]
     explained = [unit for unit in of_layer if unit.formula is not None]
@@ -53,8 +52,8 @@ def layer_summary(layer: Layer, units: Sequence[Unit], concepts: Sequence[Concep
     )
 
 
-def layers_image(summaries: Sequence[LayerSummary], units: Sequence[Unit], title: str) -> bytes:
-    """Return the image of all layers, a PNG."""
+def plot_layers(summaries: Sequence[LayerSummary], units: Sequence[Unit], title: str) -> bytes:
+    """Return a plot of all layers, a PNG."""
 
     def of(summary: LayerSummary) -> LayerUnits:
         of_layer = [unit for unit in units if unit.layer == summary.layer and unit.formula is not None]
@@ -68,48 +67,48 @@ def layers_image(summaries: Sequence[LayerSummary], units: Sequence[Unit], title
     return layers_png([of(summary) for summary in summaries], title)
 
 
-def listed_concepts(concepts: Sequence[Concept], patterns: Patterns) -> dict[str, list[str]]:
-    """Return the concepts that occur by category, of a category with very many the first few."""
+def list_concepts(concepts: Sequence[Concept], patterns: Patterns) -> dict[str, list[str]]:
+    """Return the names of concepts that occur by category, at most 50 of each."""
     listed: dict[str, list[str]] = {}
     for concept, size in zip(concepts, patterns.sizes, strict=True):
         names = listed.setdefault(concept.category, [])
-        if size > 0 and len(names) < _LISTED:
+        if size > 0 and len(names) < _MAX_LISTED:
             names.append(concept.name)
     return {category: names for category, names in listed.items() if names}
 
 
-def warnings(request: ExplanationRequest, patterns: Patterns, units: Sequence[Unit]) -> list[str]:
-    """Return what could mislead a reader."""
-    said = []
-    blank = int(patterns.weights[patterns.blank].sum())
-    if blank > _MANY_BLANK * patterns.pixels:
-        said.append(
-            f"{blank / patterns.pixels:.0%} of what is compared carries no concept at all, and no formula reaches "
-            "there: ceilings are low for that reason."
+def find_warnings(request: ExplanationRequest, patterns: Patterns, units: Sequence[Unit]) -> list[str]:
+    """Return what a reader of the explanation should know."""
+    messages = []
+    unlabelled = int(patterns.weights[patterns.unlabelled].sum())
+    if unlabelled > _MANY_UNLABELLED * patterns.pixels:
+        messages.append(
+            f"{unlabelled / patterns.pixels:.0%} of the pixels have no concept, so no formula covers them: "
+            "ceilings are low for that reason."
         )
     unexplained = sum(unit.formula is None for unit in units)
     if unexplained:
-        said.append(f"{unexplained} of {len(units)} units are left unexplained; `reason` of each says why.")
+        messages.append(f"{unexplained} of {len(units)} units have no formula; see the `reason` of each.")
     few = sum(unit.formula is not None and unit.firings < _FEW_FIRINGS for unit in units)
     if few:
-        said.append(f"{few} units fire at fewer than {_FEW_FIRINGS} places: their formulas may be chance.")
+        messages.append(f"{few} units fire at fewer than {_FEW_FIRINGS} pixels: their formulas may be due to chance.")
     if request.search is Search.OPTIMAL and (
         unknown := sum(unit.optimal is None and unit.formula is not None for unit in units)
     ):
-        said.append(
-            f"For {unknown} units it is not known whether the formula is the best: there are too many concepts to look "
-            "at all formulas of that length. `bound` of each says how much better one could be at most."
+        messages.append(
+            f"For {unknown} units it is not known whether the formula is optimal: there are too many concepts to score "
+            "all formulas of that length. `bound` of each is an upper bound of their IoU."
         )
     if (
         len(patterns) * _PIXELS_PER_PATTERN > patterns.pixels
         and patterns.pixels > len(patterns)
         and len(patterns) > 10_000
     ):
-        said.append(
-            f"{patterns.pixels:,} pixels carry {len(patterns):,} different sets of concepts, nearly each its own: the "
+        messages.append(
+            f"{patterns.pixels:,} pixels carry {len(patterns):,} different sets of concepts, so few share one: the "
             "search is slow, and formulas may describe single pixels."
         )
-    return said
+    return messages
 
 
 def _spread(values: Sequence[float]) -> Spread | None:

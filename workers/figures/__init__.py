@@ -1,1 +1,1 @@
-"""Images that belong to results: PNG files, equal bytes for equal input on equal machines."""
+"""Figures of results as PNG files; equal inputs give equal bytes on equal machines."""

@@ -1,4 +1,4 @@
-"""Contact sheets: many inputs on one page, images or signals, with their classes."""
+"""Contact sheets: many images or signals on one page, with captions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from workers.figures.figures import COLOURS
+from workers.figures.figure_style import COLOURS
 from workers.figures.pages import fitted, page
 from workers.figures.pixels import Pixels
 from workers.figures.signal_panels import Lines, signal_panels
 
-MOST = 64
+MAX_TILES = 64
 
 
 def image_sheet(images: Pixels, captions: Sequence[str] | None = None, title: str | None = None) -> bytes:
@@ -23,7 +23,7 @@ def image_sheet(images: Pixels, captions: Sequence[str] | None = None, title: st
     Args:
         images: uint8 [N, 3, H, W], red first, or [N, 1, H, W]; the first 64 are shown.
         captions: One for each, such as its class.
-        title: Set above everything.
+        title: Of the figure.
 
     Returns:
         A PNG file.
@@ -33,25 +33,25 @@ def image_sheet(images: Pixels, captions: Sequence[str] | None = None, title: st
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype != np.uint8 or not len(images):
         raise ValueError(f"images must be uint8 [N, 1 or 3, H, W], not {images.dtype} {list(images.shape)}")
-    return page([[fitted(image)] for image in images[:MOST]], captions, title)
+    return page([[fitted(image)] for image in images[:MAX_TILES]], captions, title)
 
 
 def mixed_sheet(
     images: Sequence[Image.Image], captions: Sequence[str] | None = None, title: str | None = None
 ) -> bytes:
-    """Lay out up to 64 images of any sizes and modes in rows, each in the middle of its place.
+    """Lay out up to 64 images of any sizes and modes in rows, each centred in its cell.
 
     Their proportions are kept, their sizes are not: small ones are enlarged by whole pixels, large ones averaged down.
 
     Args:
         images: The first 64 are shown; if there are none, the page says so.
         captions: One for each, such as its class.
-        title: Set above everything.
+        title: Of the figure.
 
     Returns:
         A PNG file.
     """
-    tiles = [[fitted(image)] for image in images[:MOST]]
+    tiles = [[fitted(image)] for image in images[:MAX_TILES]]
     return page(tiles, captions, title, None if tiles else "There are no images to show.")
 
 
@@ -60,7 +60,7 @@ def signal_sheet(
     captions: Sequence[str] | None = None,
     title: str | None = None,
 ) -> bytes:
-    """Lay out up to 64 signals as small line plots with one vertical scale, that of all but the wildest values.
+    """Lay out up to 64 signals as small line plots with a common vertical scale that covers all but extreme values.
 
     Up to three channels are drawn over each other, each in its colour; more are drawn one below the other, without a
     vertical scale.
@@ -68,7 +68,7 @@ def signal_sheet(
     Args:
         signals: Float [N, C, L]; the first 64 are shown.
         captions: One for each, such as its class.
-        title: Set above everything.
+        title: Of the figure.
 
     Returns:
         A PNG file.
@@ -78,4 +78,4 @@ def signal_sheet(
     """
     if signals.ndim != 3 or not signals.size:
         raise ValueError(f"signals must be [N, C, L], not {list(signals.shape)}")
-    return signal_panels([Lines(signals[:MOST].astype(np.float64), COLOURS)], captions, title)
+    return signal_panels([Lines(signals[:MAX_TILES].astype(np.float64), COLOURS)], captions, title)

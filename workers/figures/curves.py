@@ -1,4 +1,4 @@
-"""How tuning went: losses, and agreement and accuracy, against steps."""
+"""Training curves of tuning: losses, agreement and accuracy against steps."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from faceter.contracts.quantizations import CurvePoint
-from workers.figures.figures import (
+from workers.figures.figure_style import (
     COLOURS,
     FAINT,
     legend_beside,
     new_figure,
     plain_numbers,
     png,
-    say_empty,
     set_title,
+    show_message,
     style,
 )
 
@@ -30,13 +30,13 @@ _TINTS = ("#e6eef8", "#fbeee2", "#e5f3ea", "#f6e8f1", "#f4f0dc", "#e9e9e9")
 _WIDTH = 8.0
 _PANEL_WIDTH = 5.8
 _INCHES_PER_LETTER = 0.066
-_FEW = 40
-_FEW_RUNS = 10
+_MAX_MARKERS = 40
+_MAX_SEPARATE_LINES = 10
 
 
 @dataclass(frozen=True)
-class _Run:
-    """Points one after the other of the same phase."""
+class _PhaseSegment:
+    """Consecutive points of the same phase."""
 
     phase: str
     start: int
@@ -49,15 +49,15 @@ class _Run:
 
 
 def curves_png(points: Sequence[CurvePoint], title: str | None = None) -> bytes:
-    """Draw losses on a logarithmic axis and, in a second panel where there are any, agreement and accuracy.
+    """Draw losses on a logarithmic axis and, in a second panel if there are any, agreement and accuracy.
 
-    Phases are bands with their names above them, in colours of a legend where there is no room for names; lines end
-    with their phase, unless there are very many. A loss that goes below 0 makes the axis logarithmic in both
-    directions and linear about 0. Where a loss is no number or infinite, a red line says so.
+    Phases are bands with their names above them, or with a legend if the names do not fit. Lines are interrupted
+    between phases, unless there are very many. Negative losses make the axis symmetric-logarithmic. A red line marks
+    steps where a loss is not finite.
 
     Args:
-        points: In the order they were measured.
-        title: Set above everything.
+        points: In the order of measurement.
+        title: Of the figure.
 
     Returns:
         A PNG file, 960 pixels wide.
@@ -66,11 +66,11 @@ def curves_png(points: Sequence[CurvePoint], title: str | None = None) -> bytes:
     with style():
         figure = new_figure(_WIDTH, 5.6 if measured else 3.6)
         panels = list(figure.subplots(2 if measured else 1, 1, sharex=True, squeeze=False)[:, 0])
-        runs = _runs(points)
-        _draw_losses(panels[0], runs)
+        segments = _segments(points)
+        _draw_losses(panels[0], segments)
         if measured:
-            _draw_shares(panels[1], runs)
-        _mark_phases(figure, panels, runs)
+            _draw_agreement(panels[1], segments)
+        _mark_phases(figure, panels, segments)
         panels[-1].set_xlabel(_steps_label(points))
         panels[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -78,21 +78,27 @@ def curves_png(points: Sequence[CurvePoint], title: str | None = None) -> bytes:
         return png(figure)
 
 
-def _runs(points: Sequence[CurvePoint]) -> list[_Run]:
-    runs: list[_Run] = []
+def _segments(points: Sequence[CurvePoint]) -> list[_PhaseSegment]:
+    segments: list[_PhaseSegment] = []
     first = 0
     for index, point in enumerate(points):
         if index + 1 == len(points) or points[index + 1].phase != point.phase:
-            start = runs[-1].end if runs else min(0, points[0].step)
-            runs.append(_Run(point.phase, start, points[first : index + 1]))
+            start = segments[-1].end if segments else min(0, points[0].step)
+            segments.append(_PhaseSegment(point.phase, start, points[first : index + 1]))
             first = index + 1
-    return runs
+    return segments
 
 
-def _draw_losses(axes: Axes, runs: Sequence[_Run]) -> None:
+def _draw_losses(axes: Axes, segments: Sequence[_PhaseSegment]) -> None:
     axes.set_ylabel("loss")
-    names = list(dict.fromkeys(name for run in runs for point in run.points for name in point.losses))
-    values = [value for run in runs for point in run.points for value in point.losses.values() if math.isfinite(value)]
+    names = list(dict.fromkeys(name for segment in segments for point in segment.points for name in point.losses))
+    values = [
+        value
+        for segment in segments
+        for point in segment.points
+        for value in point.losses.values()
+        if math.isfinite(value)
+    ]
     sizes = [abs(value) for value in values if value != 0]
     if min(values, default=0.0) < 0:
         linear = 10.0 ** math.floor(math.log10(max(min(sizes), max(sizes) * 1e-3)))
@@ -103,29 +109,38 @@ def _draw_losses(axes: Axes, runs: Sequence[_Run]) -> None:
         axes.set_yscale("log", nonpositive="mask")
         plain_numbers(axes)
     else:
-        say_empty(axes, "no losses were measured")
+        show_message(axes, "no losses were measured")
     for index, name in enumerate(names):
-        found = [[(point.step, point.losses[name]) for point in run.points if name in point.losses] for run in runs]
-        lines = found if len(runs) <= _FEW_RUNS else [list(chain.from_iterable(found))]
+        by_segment = [
+            [(point.step, point.losses[name]) for point in segment.points if name in point.losses]
+            for segment in segments
+        ]
+        separate = len(segments) <= _MAX_SEPARATE_LINES
+        lines = by_segment if separate else [list(chain.from_iterable(by_segment))]
         _draw_lines(axes, lines, name, COLOURS[index % len(COLOURS)], markers=False)
-    bad = sorted(
-        {point.step for run in runs for point in run.points if not all(map(math.isfinite, point.losses.values()))}
+    not_finite = sorted(
+        {
+            point.step
+            for segment in segments
+            for point in segment.points
+            if not all(map(math.isfinite, point.losses.values()))
+        }
     )
-    for step in bad:
-        axes.axvline(step, color="#c00000", linestyle=":", label="not finite" if step == bad[0] else None)
+    for step in not_finite:
+        axes.axvline(step, color="#c00000", linestyle=":", label="not finite" if step == not_finite[0] else None)
     legend_beside(axes)
 
 
-def _draw_shares(axes: Axes, runs: Sequence[_Run]) -> None:
+def _draw_agreement(axes: Axes, segments: Sequence[_PhaseSegment]) -> None:
     axes.set_ylabel("share of inputs, %")
     kinds = (
         ("agreement with\nthe original on\nheld-out inputs", "agreement"),
         ("accuracy on\nevaluation data", "accuracy"),
     )
     for index, (label, attribute) in enumerate(kinds):
-        found = [(point.step, getattr(point, attribute)) for run in runs for point in run.points]
-        told = [(step, 100 * share) for step, share in found if share is not None]
-        _draw_lines(axes, [told], label, COLOURS[index], markers=len(told) <= _FEW)
+        values = [(point.step, getattr(point, attribute)) for segment in segments for point in segment.points]
+        measured = [(step, 100 * value) for step, value in values if value is not None]
+        _draw_lines(axes, [measured], label, COLOURS[index], markers=len(measured) <= _MAX_MARKERS)
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, -2), min(high, 101))
     legend_beside(axes)
@@ -134,8 +149,8 @@ def _draw_shares(axes: Axes, runs: Sequence[_Run]) -> None:
 def _draw_lines(
     axes: Axes, lines: Sequence[Sequence[tuple[int, float]]], label: str, colour: str, *, markers: bool
 ) -> None:
-    """Draw lines of one name; one of a single point is a dot."""
-    named = False
+    """Draw lines with one label; a single point is a dot."""
+    labelled = False
     for line in lines:
         finite = [(step, value) for step, value in line if math.isfinite(value)]
         if not finite:
@@ -143,30 +158,33 @@ def _draw_lines(
         marker = "o" if markers or len(finite) == 1 else None
         steps, values = zip(*finite, strict=True)
         [drawn] = axes.plot(steps, values, color=colour, marker=marker, markersize=3.5)
-        if not named:
+        if not labelled:
             drawn.set_label(label)
-        named = True
+        labelled = True
 
 
-def _mark_phases(figure: Figure, panels: Sequence[Axes], runs: Sequence[_Run]) -> None:
-    """Draw phases as bands: with their names above them where there is room, else in colours of a legend."""
-    if not runs:
+def _mark_phases(figure: Figure, panels: Sequence[Axes], segments: Sequence[_PhaseSegment]) -> None:
+    """Draw phases as bands, with their names above them if they fit, else with a legend."""
+    if not segments:
         return
-    left, right = runs[0].start, max(run.end for run in runs)
+    left, right = segments[0].start, max(segment.end for segment in segments)
     span = max(right - left, 1)
     panels[0].set_xlim(left - 0.01 * span, left + 1.01 * span)
-    names = list(dict.fromkeys(run.phase for run in runs))
-    fits = all((run.end - run.start) / span * _PANEL_WIDTH > _INCHES_PER_LETTER * len(run.phase) for run in runs)
-    for index, run in enumerate(runs):
-        colour = _BANDS[index % 2] if fits else _TINTS[names.index(run.phase) % len(_TINTS)]
+    names = list(dict.fromkeys(segment.phase for segment in segments))
+    fits = all(
+        (segment.end - segment.start) / span * _PANEL_WIDTH > _INCHES_PER_LETTER * len(segment.phase)
+        for segment in segments
+    )
+    for index, segment in enumerate(segments):
+        colour = _BANDS[index % 2] if fits else _TINTS[names.index(segment.phase) % len(_TINTS)]
         for axes in panels:
-            axes.axvspan(run.start, run.end, color=colour, zorder=0, linewidth=0)
+            axes.axvspan(segment.start, segment.end, color=colour, zorder=0, linewidth=0)
             if fits and index:
-                axes.axvline(run.start, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+                axes.axvline(segment.start, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         if fits:
             where = panels[0].get_xaxis_transform()
-            middle = (run.start + run.end) / 2
-            text = panels[0].text(middle, 1.02, run.phase, transform=where, ha="center", fontsize=8, color=FAINT)
+            middle = (segment.start + segment.end) / 2
+            text = panels[0].text(middle, 1.02, segment.phase, transform=where, ha="center", fontsize=8, color=FAINT)
             text.set_parse_math(False)
     if not fits:
         patches = [Patch(color=_TINTS[index % len(_TINTS)]) for index in range(len(names))]

@@ -1,4 +1,4 @@
-"""How the losses of a translator went, against steps."""
+"""Losses of a translator's training, against steps."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from faceter.contracts.translators import LossPoint
-from workers.figures.figures import (
+from faceter.contracts.translator_records import LossPoint
+from workers.figures.figure_style import (
     COLOURS,
     legend_beside,
     new_figure,
     plain_numbers,
     png,
-    say_empty,
     set_title,
+    show_message,
     style,
 )
 
@@ -27,15 +27,15 @@ def loss_curves_png(points: Sequence[LossPoint], title: str | None = None) -> by
     """Draw the losses of generators in one panel and those of discriminators in another.
 
     Args:
-        points: In the order they were measured.
-        title: Set above everything.
+        points: In the order of measurement.
+        title: Of the figure.
 
     Returns:
         A PNG file.
     """
     names = list(dict.fromkeys(name for point in points for name in point.losses))
-    judged = [name for name in names if name.startswith("D_")]
-    panels = [[name for name in names if name not in judged], judged]
+    discriminators = [name for name in names if name.startswith("D_")]
+    panels = [[name for name in names if name not in discriminators], discriminators]
     with style():
         figure = new_figure(_WIDTH, _HEIGHT)
         for axes, shown, label in zip(
@@ -53,19 +53,23 @@ def loss_curves_png(points: Sequence[LossPoint], title: str | None = None) -> by
 def _draw(axes: Axes, points: Sequence[LossPoint], names: Sequence[str]) -> None:
     drawn = 0
     for number, name in enumerate(names):
-        there = [
+        finite = [
             (point.step, point.losses[name])
             for point in points
             if name in point.losses and math.isfinite(point.losses[name])
         ]
-        if there:
-            steps, values = zip(*there, strict=True)
+        if finite:
+            steps, values = zip(*finite, strict=True)
             axes.plot(
-                steps, values, color=COLOURS[number % len(COLOURS)], label=name, marker="." if len(there) == 1 else None
+                steps,
+                values,
+                color=COLOURS[number % len(COLOURS)],
+                label=name,
+                marker="." if len(finite) == 1 else None,
             )
             drawn += 1
     if not drawn:
-        say_empty(axes, "Nothing was measured yet.")
+        show_message(axes, "No losses yet.")
         return
     axes.set_ylim(bottom=0)
     plain_numbers(axes)

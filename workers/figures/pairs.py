@@ -1,4 +1,4 @@
-"""Pairs of samples side by side, a generated one and its nearest real one: what the eye says about copies."""
+"""Pairs of samples side by side, a generated one and its nearest real one, to check for copies by eye."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.figures.figures import GENERATED
+from workers.figures.figure_style import GENERATED
 from workers.figures.pages import fitted, page
 from workers.figures.pixels import Pixels
 from workers.figures.signal_panels import Lines, signal_panels
 
-MOST_PAIRS = 32
+MAX_PAIRS = 32
 NAMES = ("generated", "nearest real")
 _PALE = "#7fb8d8"
 
@@ -29,11 +29,11 @@ def pairs_sheet(
 
     Args:
         left: Images of any sizes, each uint8 [3, H, W], red first, or [1, H, W]; the first 32 are shown. If there
-            are none, the page says so.
+            are none, the page has a message instead.
         right: As many.
-        captions: One for each pair, such as the distance of the two.
-        title: Set above everything.
-        names: What lies at the left and at the right; told below the title.
+        captions: One for each pair, such as their distance.
+        title: Of the figure.
+        names: Of the left and the right images, below the title.
 
     Returns:
         A PNG file.
@@ -46,7 +46,7 @@ def pairs_sheet(
             raise ValueError(f"an image must be uint8 [1 or 3, H, W], not {image.dtype} {list(image.shape)}")
     if len(left) != len(right):
         raise ValueError(f"there are {len(left)} images for the left and {len(right)} for the right")
-    pairs = list(zip(left, right, strict=True))[:MOST_PAIRS]
+    pairs = list(zip(left, right, strict=True))[:MAX_PAIRS]
     note = f"left: {names[0]}, right: {names[1]}" if pairs else "There are no pairs to show."
     return page([[fitted(image) for image in pair] for pair in pairs], captions, title, note)
 
@@ -58,30 +58,30 @@ def signal_pairs_sheet(
     title: str | None = None,
     names: tuple[str, str] = NAMES,
 ) -> bytes:
-    """Draw up to 32 pairs of signals as small line plots, the two of a pair over each other, all to one scale.
+    """Draw up to 32 pairs of signals as small line plots, the two of a pair over each other, with a common scale.
 
     Several channels are drawn one below the other, without a vertical scale.
 
     Args:
-        left: Float [N, C, L]; the first 32 are shown. If there are none, the page says so.
+        left: Float [N, C, L]; the first 32 are shown. If there are none, the page has a message instead.
         right: As many.
-        captions: One for each pair, such as the distance of the two.
-        title: Set above everything.
-        names: What the two are.
+        captions: One for each pair, such as their distance.
+        title: Of the figure.
+        names: Of the two signals.
 
     Returns:
         A PNG file.
 
     Raises:
-        ValueError: If the two are not of one shape [N, C, L].
+        ValueError: If the two do not have the same shape [N, C, L].
     """
     if left.ndim != 3 or left.shape != right.shape:
         raise ValueError(f"signals must be [N, C, L], both alike, not {list(left.shape)} and {list(right.shape)}")
     if not left.size:
         return page([], title=title, note="There are no pairs to show.")
-    # the real one wider and below, so that both are seen where they agree
+    # the real one wider and below, so that both are visible where they agree
     sets = [
-        Lines(right[:MOST_PAIRS].astype(np.float64), [_PALE], width=3.0),
-        Lines(left[:MOST_PAIRS].astype(np.float64), [GENERATED]),
+        Lines(right[:MAX_PAIRS].astype(np.float64), [_PALE], width=3.0),
+        Lines(left[:MAX_PAIRS].astype(np.float64), [GENERATED]),
     ]
     return signal_panels(sets, captions, title, names[::-1])

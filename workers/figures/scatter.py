@@ -1,4 +1,4 @@
-"""Whether a model does well where units fire that formulas describe well."""
+"""Accuracy of a model where a unit fires against the IoU of the unit's formula."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from workers.figures.figures import COLOURS, FAINT, new_figure, png, say_all_empty, set_title, style
+from workers.figures.figure_style import COLOURS, FAINT, new_figure, png, set_title, show_no_data, style
 
 _COLUMNS = 3
 _MARGIN = 0.06
@@ -27,9 +27,9 @@ class Panel:
     iou: NDArray[np.float64]
     """[U]: IoU of the unit and its formula."""
     accuracy: NDArray[np.float64]
-    """[U]: share of the samples where the unit fires that the model gets right; not a number where it never fires."""
+    """[U]: accuracy on the samples where the unit fires; NaN if it never fires."""
     r: float | None
-    """Pearson's correlation of the two; None where it is not defined."""
+    """Pearson's correlation of the two; None if it is not defined."""
     p: float | None
     """Its p-value."""
 
@@ -37,12 +37,12 @@ class Panel:
 def interpretability_png(panels: Sequence[Panel], title: str | None = None, measure: str = "accuracy") -> bytes:
     """Draw the accuracy where a unit fires against the IoU of its formula, a panel for each length.
 
-    All panels have the same axes; a line of least squares goes through each.
+    All panels have the same axes and a line fitted by least squares.
 
     Args:
         panels: In the order in which they are drawn.
-        title: Set above everything.
-        measure: What is meant by accuracy, such as recall.
+        title: Of the figure.
+        measure: Name of the accuracy, such as recall.
 
     Returns:
         A PNG file, 960 pixels wide.
@@ -52,21 +52,21 @@ def interpretability_png(panels: Sequence[Panel], title: str | None = None, meas
 
 
 def interpretability_figure(panels: Sequence[Panel], title: str | None = None, measure: str = "accuracy") -> Figure:
-    """Return the figure of `interpretability_png`, to be drawn in the same style."""
+    """Return the figure of `interpretability_png`, to be saved in the same `style`."""
     columns, rows = min(_COLUMNS, max(len(panels), 1)), max(-(-len(panels) // _COLUMNS), 1)
     figure = new_figure(8.0, 0.7 + (3.2 if columns == 1 else 2.4) * rows)
-    found = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    axes_grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     if not panels:
-        say_all_empty(found[0, 0], "no unit")
-    for axes, panel in zip(found.flat, panels, strict=False):
+        show_no_data(axes_grid[0, 0], "no unit")
+    for axes, panel in zip(axes_grid.flat, panels, strict=False):
         _draw(axes, panel)
-    for axes in found.flat[len(panels) :] if panels else ():
+    for axes in axes_grid.flat[len(panels) :] if panels else ():
         axes.set_axis_off()
     if panels:
-        _set_ranges(found[0, 0], panels)
-        for axes in found[:, 0]:
+        _set_ranges(axes_grid[0, 0], panels)
+        for axes in axes_grid[:, 0]:
             axes.set_ylabel(f"{measure} where it fires")
-        for axes in found.flat[max(len(panels) - columns, 0) : len(panels)]:
+        for axes in axes_grid.flat[max(len(panels) - columns, 0) : len(panels)]:
             axes.set_xlabel("IoU of the formula")
             axes.tick_params(labelbottom=True)
     set_title(figure, title)
@@ -75,26 +75,26 @@ def interpretability_figure(panels: Sequence[Panel], title: str | None = None, m
 
 def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_title("one concept" if panel.length == 1 else f"at most {panel.length} concepts", pad=16)
-    axes.text(0, 1.03, _told(panel), transform=axes.transAxes, fontsize=8, va="bottom")
-    iou, accuracy = _measured(panel)
+    axes.text(0, 1.03, _statistics_text(panel), transform=axes.transAxes, fontsize=8, va="bottom")
+    iou, accuracy = _finite(panel)
     if not len(iou):
         axes.text(0.5, 0.5, "no unit", transform=axes.transAxes, ha="center", va="center", color=FAINT)
         return
     axes.scatter(iou, accuracy, s=14, color=COLOURS[0], alpha=0.45, linewidth=0, zorder=3)
-    spread = iou - iou.mean()
-    if (spread != 0).any() and spread @ spread > 0:
-        slope = float(spread @ (accuracy - accuracy.mean()) / (spread @ spread))
+    centred = iou - iou.mean()
+    if (centred != 0).any() and centred @ centred > 0:
+        slope = float(centred @ (accuracy - accuracy.mean()) / (centred @ centred))
         ends = np.array([iou.min(), iou.max()])
         axes.plot(ends, accuracy.mean() + slope * (ends - iou.mean()), color=COLOURS[1], zorder=4)
 
 
-def _measured(panel: Panel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _finite(panel: Panel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     finite = np.isfinite(panel.iou) & np.isfinite(panel.accuracy)
     return panel.iou[finite], panel.accuracy[finite]
 
 
-def _told(panel: Panel) -> str:
-    count = len(_measured(panel)[0])
+def _statistics_text(panel: Panel) -> str:
+    count = len(_finite(panel)[0])
     units = f"{count:,} unit{'' if count == 1 else 's'}"
     if panel.r is None:
         return f"{units}, r not defined"
@@ -105,8 +105,8 @@ def _told(panel: Panel) -> str:
 
 
 def _set_ranges(axes: Axes, panels: Sequence[Panel]) -> None:
-    """Set the ranges that all panels share, about all there is."""
-    iou, accuracy = (np.concatenate(values) for values in zip(*map(_measured, panels), strict=True))
+    """Set the common ranges of all panels."""
+    iou, accuracy = (np.concatenate(values) for values in zip(*map(_finite, panels), strict=True))
     for values, set_range in ((iou, axes.set_xlim), (accuracy, axes.set_ylim)):
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
         margin = _MARGIN * (high - low) or 0.05

@@ -1,4 +1,4 @@
-"""Signals as small line plots in rows, all of one vertical scale."""
+"""Signals as small line plots in rows with a common vertical scale."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from workers.figures.figures import FAINT, new_figure, png, set_title, style, title_height
+from workers.figures.figure_style import FAINT, new_figure, png, set_title, style, title_height
 
 Signals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Signals [N, C, L], and how their channels are drawn; colours begin anew where there are too few."""
+    """Signals [N, C, L] and the colours of their channels, repeated if there are fewer colours."""
 
     signals: Signals
     colours: Sequence[str]
@@ -31,7 +31,7 @@ _SHARED_RANGE = (0.5, 99.5)
 _MOST_OVERLAID = 3
 _COLUMNS = 4
 _PANEL_WIDTH = 2.4
-_LEGEND = 0.25
+_LEGEND_HEIGHT = 0.25
 
 
 def signal_panels(
@@ -47,8 +47,8 @@ def signal_panels(
     Args:
         sets: Signals of one shape; the first set is drawn first, below the others.
         captions: One for each panel.
-        title: Set above everything.
-        names: One for each set, to be explained by its first colour.
+        title: Of the figure.
+        names: One for each set, for the legend, which shows its first colour.
 
     Returns:
         A PNG file.
@@ -56,43 +56,41 @@ def signal_panels(
     count, channels, length = sets[0].signals.shape
     columns, rows = min(_COLUMNS, count), -(-count // _COLUMNS)
     together = np.concatenate([lines.signals for lines in sets])
-    shifts = _shifts(together, overlaid=channels * len(sets) <= _MOST_OVERLAID)
+    offsets = _offsets(together, overlaid=channels * len(sets) <= _MOST_OVERLAID)
     with style():
-        height = 1.1 if shifts is None else 0.5 + 0.25 * channels
-        figure, axes = _panels(rows, columns, height, title, explained=names is not None)
+        height = 1.1 if offsets is None else 0.5 + 0.25 * channels
+        figure, axes = _panels(rows, columns, height, title, legend=names is not None)
         for index, panel in enumerate(axes.flat):
             if index >= count:
                 panel.set_axis_off()
                 continue
             for lines in sets:
-                _draw_signal(panel, lines, index, shifts)
+                _draw_signal(panel, lines, index, offsets)
             if index + columns >= count:
                 panel.tick_params(labelbottom=True)
                 panel.set_xlabel("sample", fontsize=8, labelpad=1)
             if captions is not None:
                 text = panel.set_title(captions[index], fontsize=8, fontweight="normal", pad=2)
                 text.set_parse_math(False)
-        axes[0, 0].set_ylim(*_range(together if shifts is None else together + shifts))
+        axes[0, 0].set_ylim(*_range(together if offsets is None else together + offsets))
         axes[0, 0].set_xlim(0, max(length - 1, 1))
         axes[0, 0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        if shifts is not None:
+        if offsets is not None:
             axes[0, 0].set_yticks([])
         if names is not None:
-            _explain(figure, sets, names, title)
+            _add_legend(figure, sets, names, title)
         set_title(figure, title)
         return png(figure)
 
 
-def _panels(
-    rows: int, columns: int, height: float, title: str | None, *, explained: bool
-) -> tuple[Figure, NDArray[Any]]:
-    """Return a figure and its axes [rows, columns]; each place is 2.4 inches wide and ``height`` high."""
+def _panels(rows: int, columns: int, height: float, title: str | None, *, legend: bool) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure and its axes [rows, columns]; each panel is 2.4 inches wide and ``height`` high."""
     left, right, lower, gap = 0.45, 0.15, 0.5, 0.3
     width = left + columns * _PANEL_WIDTH + right
-    upper = 0.3 + title_height(title, width) + (_LEGEND if explained else 0)
+    upper = 0.3 + title_height(title, width) + (_LEGEND_HEIGHT if legend else 0)
     size = width, upper + rows * height + lower
     figure = new_figure(*size, constrained=False)
-    # finding places for 64 panels by itself takes matplotlib seconds
+    # constrained layout of 64 panels takes matplotlib seconds
     spaces = {
         "left": left / size[0],
         "right": 1 - right / size[0],
@@ -105,7 +103,7 @@ def _panels(
     return figure, axes
 
 
-def _explain(figure: Figure, sets: Sequence[Lines], names: Sequence[str], title: str | None) -> None:
+def _add_legend(figure: Figure, sets: Sequence[Lines], names: Sequence[str], title: str | None) -> None:
     drawn = zip(sets, names, strict=True)
     handles = [Line2D([], [], color=lines.colours[0], linewidth=lines.width, label=name) for lines, name in drawn]
     width, height = figure.get_size_inches()
@@ -113,16 +111,16 @@ def _explain(figure: Figure, sets: Sequence[Lines], names: Sequence[str], title:
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=len(handles), borderaxespad=0)
 
 
-def _draw_signal(axes: Axes, lines: Lines, index: int, shifts: Signals | None) -> None:
-    signal = lines.signals[index] if shifts is None else lines.signals[index] + shifts
+def _draw_signal(axes: Axes, lines: Lines, index: int, offsets: Signals | None) -> None:
+    signal = lines.signals[index] if offsets is None else lines.signals[index] + offsets
     for place, channel in enumerate(signal):
         axes.plot(channel, color=lines.colours[place % len(lines.colours)], linewidth=lines.width)
     axes.tick_params(labelsize=7, length=2)
     axes.spines["left"].set_color(FAINT)
 
 
-def _shifts(signals: Signals, *, overlaid: bool) -> Signals | None:
-    """Return what to add to each channel, [C, 1], so that it lies below the one before; None to lay it over that."""
+def _offsets(signals: Signals, *, overlaid: bool) -> Signals | None:
+    """Return the offset of each channel, [C, 1], to draw it below the previous one; None if they are overlaid."""
     if overlaid:
         return None
     low, high = _range(signals)
@@ -130,7 +128,7 @@ def _shifts(signals: Signals, *, overlaid: bool) -> Signals | None:
 
 
 def _range(values: Signals) -> tuple[float, float]:
-    """Return the range of all finite values but the wildest, with a margin."""
+    """Return the range of the finite values without extremes, with a margin."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return -1.0, 1.0

@@ -1,4 +1,4 @@
-"""Size against quality: the Pareto frontier of mixed precision, what was measured of it, and the point chosen."""
+"""Size against quality: the Pareto frontier of mixed precision, its measured points and the chosen one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
 
 from faceter.contracts.quantizations import TradeOff, TradeOffPoint
-from workers.figures.figures import COLOURS, FAINT, INK, new_figure, plain_numbers, png, set_title, style
+from workers.figures.figure_style import COLOURS, FAINT, INK, new_figure, plain_numbers, png, set_title, style
 
 _KIB = 1024
 _CHOSEN = "#d55e00"
@@ -21,23 +21,23 @@ _MEASURE = {
 def trade_off_png(trade_off: TradeOff, title: str | None = None) -> bytes:
     """Draw quality against bytes, and below it Σ Ω against bytes on a logarithmic axis; the chosen point is marked.
 
-    Predicted quality is always agreement, before tuning. Without any prediction or measurement there is only the lower
+    Predicted quality is always agreement before tuning. Without predictions and measurements there is only the lower
     panel.
 
     Args:
-        trade_off: The frontier, and what was chosen.
-        title: Set above everything.
+        trade_off: The frontier and the chosen point.
+        title: Of the figure.
 
     Returns:
         A PNG file, 960 pixels wide.
     """
     points = trade_off.points
-    graded = any(point.predicted is not None or point.measured is not None for point in points)
+    has_quality = any(point.predicted is not None or point.measured is not None for point in points)
     with style():
-        figure = new_figure(8.0, 6.0 if graded else 3.4)
-        heights = [3, 2] if graded else [1]
+        figure = new_figure(8.0, 6.0 if has_quality else 3.4)
+        heights = [3, 2] if has_quality else [1]
         panels = list(figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
-        if graded:
+        if has_quality:
             _draw_quality(panels[0], trade_off)
         _draw_sensitivity(panels[-1], points, points[trade_off.chosen])
         panels[-1].set_xlabel("weights, packed, KiB")
@@ -50,24 +50,26 @@ def trade_off_png(trade_off: TradeOff, title: str | None = None) -> bytes:
 
 def _draw_quality(axes: Axes, trade_off: TradeOff) -> None:
     accuracy = trade_off.measure == "accuracy"
-    foretold = any(point.predicted is not None for point in trade_off.points)
-    axes.set_ylabel("accuracy and predicted agreement, %" if foretold and accuracy else _MEASURE[trade_off.measure])
+    has_predictions = any(point.predicted is not None for point in trade_off.points)
+    axes.set_ylabel(
+        "accuracy and predicted agreement, %" if has_predictions and accuracy else _MEASURE[trade_off.measure]
+    )
     original = 100 * trade_off.original
     axes.axhline(original, color=FAINT, linestyle="--", linewidth=1.0, label=f"the original, {original:.1f} %")
     predicted = [(_size(point), 100 * point.predicted) for point in trade_off.points if point.predicted is not None]
     if predicted:
-        sizes, shares = zip(*predicted, strict=True)
-        axes.plot(sizes, shares, color=COLOURS[0], label="agreement predicted,\nbefore tuning")
+        sizes, percentages = zip(*predicted, strict=True)
+        axes.plot(sizes, percentages, color=COLOURS[0], label="agreement predicted,\nbefore tuning")
     for tuned, label in ((False, "measured after rounding"), (True, "measured after tuning")):
-        found = [
+        measured = [
             (_size(point), 100 * point.measured)
             for point in trade_off.points
             if point.measured is not None and point.tuned is tuned
         ]
-        if found:
-            sizes, shares = zip(*found, strict=True)
+        if measured:
+            sizes, percentages = zip(*measured, strict=True)
             face = COLOURS[2] if tuned else "white"
-            axes.plot(sizes, shares, "o", color=COLOURS[2], markerfacecolor=face, markersize=6, label=label)
+            axes.plot(sizes, percentages, "o", color=COLOURS[2], markerfacecolor=face, markersize=6, label=label)
     _mark_chosen(axes, trade_off)
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, -2), min(high, 102))
@@ -106,8 +108,8 @@ def _draw_sensitivity(axes: Axes, points: Sequence[TradeOffPoint], chosen: Trade
     bits = chosen.bits.values()
     if bits:
         mean = sum(bits) / len(bits)
-        words = f"chosen: {min(bits)} to {max(bits)} bits a weight tensor, {mean:.1f} on average"
-        axes.text(0.99, 0.95, words, transform=axes.transAxes, ha="right", va="top", fontsize=8)
+        text = f"chosen: {min(bits)} to {max(bits)} bits a weight tensor, {mean:.1f} on average"
+        axes.text(0.99, 0.95, text, transform=axes.transAxes, ha="right", va="top", fontsize=8)
 
 
 def _size(point: TradeOffPoint) -> float:

@@ -1,1 +1,1 @@
-"""What every job is given: its context, scratch space, checkpoints, provenance."""
+"""What every job uses: its context, progress stages, checkpoints, scratch files, provenance."""

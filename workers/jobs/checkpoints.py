@@ -1,4 +1,4 @@
-"""The state of a run as bytes: tensors, numbers and text in nested dicts and lists, nothing that runs code."""
+"""The state of a run as bytes: tensors, numbers and text in nested dicts and lists, loaded without running code."""
 
 from __future__ import annotations
 

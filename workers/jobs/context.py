@@ -1,10 +1,10 @@
-"""What a job is given: its library, a way to say how far it is, and a way to hand over what it made."""
+"""The context of a job: its library, progress, checkpoints, and the records it makes."""
 
 import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, BinaryIO, Final, TypeVar
 
@@ -13,31 +13,25 @@ from redis import Redis
 from redis.client import Pipeline
 from rq.executions import Execution
 
-from faceter.contracts.analyses import Analysis
-from faceter.contracts.base import Provenance, utc_now
-from faceter.contracts.datasets import Dataset
+from faceter.contracts.base import StoredRecord, utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.evaluations import Evaluation
-from faceter.contracts.explanations import Explanation
 from faceter.contracts.jobs import JobResult, Progress, Training
-from faceter.contracts.models import Model
+from faceter.contracts.references import ResourceReference
 from faceter.contracts.settings import Settings
-from faceter.contracts.translators import Translator
+from faceter.resources import resource_of
 from faceter.store import job_checkpoints, job_records, job_steps
 from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library, files_of
+from workers.jobs.stages import Stages
 
 _log = logging.getLogger("faceter.worker")
 
 S = TypeVar("S")
 
-Made = Model | Dataset | Evaluation | Explanation | Analysis | Translator
-"""A record that a job makes."""
-
-_INTERVAL_SECONDS: Final = 0.5
-_CERTAIN_FRACTION: Final = 0.02
-_ASK_SECONDS: Final = 1.0
-_PASSING: Final = (ProblemKind.STORAGE_FULL, ProblemKind.STORE_UNAVAILABLE)
+_MIN_REPORT_SECONDS: Final = 0.5
+_MIN_ETA_FRACTION: Final = 0.02
+_STOP_CHECK_SECONDS: Final = 1.0
+_TRANSIENT: Final = (ProblemKind.STORAGE_FULL, ProblemKind.STORE_UNAVAILABLE)
 
 _current: ContextVar["JobContext"] = ContextVar("current job")
 
@@ -46,11 +40,8 @@ class JobContext:
     """One execution of one job.
 
     Args:
-        settings: The service's.
-        library: All records and their files.
-        redis: The store.
         execution: The lease on the job.
-        clock: Seconds that only go up; the tests' own clock, elsewhere the machine's.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -64,40 +55,39 @@ class JobContext:
         self.settings = settings
         self.library = library
         self.job_id: str = execution.job_id
-        self.provenance: Provenance | None = None
-        """All that is needed to make the result again; that of what it made if not set."""
         self._redis = redis
         self._execution = execution
         self._clock = clock
-        self._began: tuple[float, float] | None = (clock(), 0.0)
-        self._told = -_INTERVAL_SECONDS
+        self._eta_base: tuple[float, float] | None = (clock(), 0.0)
+        self._reported_at = -_MIN_REPORT_SECONDS
         self._step = ""
         self._fraction = 0.0
-        self._held: list[str] = []
-        self._made: list[Made] = []
-        self._asked = -_ASK_SECONDS
+        self._stored: list[str] = []
+        self._records: list[StoredRecord] = []
+        self._stop_checked_at = -_STOP_CHECK_SECONDS
         self._stop = False
 
     def new_id(self, prefix: str) -> str:
-        """Return the id of what this job makes: ``prefix`` and the job's own characters, the same in every attempt."""
+        """Return the id of a record of this job: ``prefix`` and the job's characters, the same in every attempt."""
         return f"{prefix}_{self.job_id.partition('_')[2]}"
 
     def progress(self, step: str, fraction: float, training: Training | None = None) -> None:
-        """Say how far the job is. Cheap enough for an inner loop: at most two writes a second, and one per new step.
+        """Report progress. Cheap enough for an inner loop: at most two writes a second, and one per new step.
 
         Args:
-            step: What it is doing, in a word or a few.
-            fraction: How much of the whole job is done, 0 to 1; less than was said before counts as that.
-            training: For a job that trains: its losses and how good it is; losses that are not finite are left out.
+            step: What the job is doing, in a few words.
+            fraction: How much of the job is done, 0 to 1. A lower one than before, as after going back to a checkpoint,
+                counts as that before.
+            training: Losses and measurements of a job that trains; losses that are not finite are left out.
 
         Raises:
-            LeaseLostError: If the job was canceled or given to another worker; let it pass.
+            LeaseLostError: If the job was canceled or given to another worker; do not catch it.
         """
         self._fraction = round(min(1.0, max(fraction, self._fraction)), 4)
         now = self._clock()
-        if step == self._step and now - self._told < _INTERVAL_SECONDS:
+        if step == self._step and now - self._reported_at < _MIN_REPORT_SECONDS:
             return
-        self._step, self._told = step, now
+        self._step, self._reported_at = step, now
         progress = Progress(
             step=step,
             fraction=self._fraction,
@@ -108,99 +98,83 @@ class JobContext:
         job_steps.record_progress(self._redis, self._execution, progress)
 
     def _eta(self, now: float) -> float | None:
-        if self._began is None:
-            self._began = (now, self._fraction)
-        since, already = self._began
+        """Return the seconds left at the pace since the start, or since the checkpoint; None at first."""
+        if self._eta_base is None:
+            self._eta_base = (now, self._fraction)
+        since, already = self._eta_base
         done = self._fraction - already
-        if done < _CERTAIN_FRACTION and self._fraction < 1:
+        if done < _MIN_ETA_FRACTION and self._fraction < 1:
             return None
-        return round((now - since) * (1 - self._fraction) / max(done, _CERTAIN_FRACTION), 1)
+        return round((now - since) * (1 - self._fraction) / max(done, _MIN_ETA_FRACTION), 1)
+
+    def stages(self, weights: Mapping[str, float]) -> Stages:
+        """Divide the job into weighted stages that report to :meth:`progress`.
+
+        Args:
+            weights: Expected seconds of each stage, in order, by the step that is reported; only ratios count.
+        """
+        return Stages(self.progress, weights)
 
     def store_blob(self, source: BinaryIO | bytes) -> StoredBlob:
-        """Keep a file the job made; it is deleted again should the job fail.
+        """Store a file of a record; it is deleted again if the job fails.
 
         Raises:
-            FaceterError: `STORAGE_FULL` where there is no room; `STORE_UNAVAILABLE`.
+            FaceterError: `STORAGE_FULL`, `STORE_UNAVAILABLE`.
         """
         blob = self.library.store_blob(source)
-        self._held.append(blob.sha256)
+        self._stored.append(blob.sha256)
         return blob
 
-    def add_model(self, model: Model) -> JobResult:
-        """Hand over a model the job made, its files kept with `store_blob`.
+    def add(self, record: StoredRecord) -> ResourceReference:
+        """Add a record, its files stored with `store_blob`, and return the reference to it.
 
-        It appears in the library in the instant the job succeeds, and never if it does not.
-
-        Returns:
-            The result that names it, for the job to return.
+        It appears in the library when the job succeeds, and not at all if it fails.
         """
-        self._made.append(model)
-        return JobResult(model_id=model.id, url=f"/v1/models/{model.id}")
+        self._records.append(record)
+        return resource_of(record).reference(record)
 
-    def add_dataset(self, dataset: Dataset) -> None:
-        """Hand over a dataset that the job made on the way, as `add_model` does a model."""
-        self._made.append(dataset)
-
-    def add_evaluation(self, evaluation: Evaluation) -> JobResult:
-        """Hand over an evaluation, as `add_model` does a model."""
-        self._made.append(evaluation)
-        return JobResult(evaluation_id=evaluation.id, url=f"/v1/evaluations/{evaluation.id}")
-
-    def add_explanation(self, explanation: Explanation) -> JobResult:
-        """Hand over an explanation, as `add_model` does a model."""
-        self._made.append(explanation)
-        return JobResult(explanation_id=explanation.id, url=f"/v1/explanations/{explanation.id}")
-
-    def add_analysis(self, analysis: Analysis) -> JobResult:
-        """Hand over an analysis, as `add_model` does a model."""
-        self._made.append(analysis)
-        return JobResult(analysis_id=analysis.id, url=f"/v1/analyses/{analysis.id}")
-
-    def add_translator(self, translator: Translator) -> JobResult:
-        """Hand over a translator, as `add_model` does a model."""
-        self._made.append(translator)
-        return JobResult(translator_id=translator.id, url=f"/v1/translators/{translator.id}")
+    def result(self, record: StoredRecord, *by_products: StoredRecord) -> JobResult:
+        """Add a record and its by-products, and return the job's result, which names them."""
+        reference, *others = [self.add(each) for each in (record, *by_products)]
+        return JobResult(resource=reference.resource, id=reference.id, by_products=others)
 
     def stop_requested(self) -> bool:
-        """Return whether someone asked the job to end soon and keep the best it has.
+        """Return whether the job was asked to finish early with the best it has.
 
-        Cheap enough for an inner loop: the store is asked at most once a second, and not again once it said yes.
+        Cheap enough for an inner loop: reads the store at most once a second, and no more once it was asked.
         """
         now = self._clock()
-        if not self._stop and now - self._asked >= _ASK_SECONDS:
-            self._asked = now
+        if not self._stop and now - self._stop_checked_at >= _STOP_CHECK_SECONDS:
+            self._stop_checked_at = now
             self._stop = job_records.is_ending(self._redis, self.job_id)
         return self._stop
 
     def save_checkpoint(self, content: BinaryIO | bytes) -> None:
-        """Keep the state of the work, in place of what was kept before, for an attempt after this one to go on from.
+        """Store a checkpoint for later attempts, in place of the one before.
 
-        It outlives this process and its worker, and goes when the job ends. Where the blob store is full or away, the
-        log says so, the checkpoint before stays, and the job goes on.
-
-        Args:
-            content: The state.
+        It outlives this process and its worker, and is deleted when the job ends. If the blob store is full or cannot
+        be reached, the log says so, the checkpoint before stays in force, and the job goes on.
 
         Raises:
-            LeaseLostError: If the job was canceled or given to another worker; let it pass.
+            LeaseLostError: If the job was canceled or given to another worker; do not catch it.
         """
         try:
             blob = self.library.store_blob(content)
             try:
-                job_checkpoints.keep(self._redis, self._execution, blob.sha256)
+                job_checkpoints.save(self._redis, self._execution, blob.sha256)
             finally:
                 self.library.discard_blob(blob.sha256)
             self.library.delete_released()
         except FaceterError as error:
-            if error.kind not in _PASSING:
+            if error.kind not in _TRANSIENT:
                 raise
             _log.warning("job %s goes on without a new checkpoint: %s", self.job_id, error)
 
     def load_checkpoint(self) -> bytes | None:
-        """Return what `save_checkpoint` last kept of this job, in this attempt or an earlier one; None if nothing.
+        """Return the last checkpoint of this job, of this attempt or an earlier one; None if there is none.
 
-        A checkpoint whose blob is lost is none; the log says so. What `progress` is told next is taken for the share
-        that was done already when it estimates the time left.
+        If its blob is lost, the log says so and there is none. The estimate of the time left then starts from the next
+        progress.
 
         Raises:
             FaceterError: `STORE_UNAVAILABLE`.
@@ -213,53 +187,49 @@ class JobContext:
         except FaceterError as error:
             if error.kind is not ProblemKind.BLOB_MISSING:
                 raise
-            _log.warning("job %s begins anew, since its checkpoint is gone: %s", self.job_id, error)
+            _log.warning("job %s starts from the beginning, since its checkpoint is lost: %s", self.job_id, error)
             return None
-        self._began = None
+        self._eta_base = None
         return content
 
     def succeed(self, result: JobResult) -> None:
-        """End the job well: record its result and let what it made appear, in one step. For the worker to call.
+        """End the job: record its result and publish its records, in one transaction. Called by the worker.
 
         Raises:
-            LeaseLostError: If the job was canceled or given to another worker; nothing appears.
+            LeaseLostError: If the job was canceled or given to another worker; nothing is published.
         """
-        provenance = self.provenance
-        if provenance is None:
-            results = [record for record in self._made if not isinstance(record, Dataset)]
-            provenance = next((record.provenance for record in results if record.provenance is not None), None)
+        provenance = next((record.provenance for record in self._records if record.id == result.id), None)
         job_steps.succeed(self._redis, self._execution, result, provenance, self._publish)
-
-        self._held = list((Counter(self._held) - Counter(self._published())).elements())
+        self._stored = list((Counter(self._stored) - Counter(self._published())).elements())
 
     def discard(self) -> None:
-        """Give up the files that what the job handed over does not have; all of them, if it did not succeed.
+        """Delete the stored files that no published record has: all of them, if the job failed.
 
-        For the worker to call once the job has ended.
+        Called by the worker once the job has ended.
 
         Raises:
-            FaceterError: `STORE_UNAVAILABLE`; a sweep then does it later.
+            FaceterError: `STORE_UNAVAILABLE`; a sweep deletes them later.
         """
-        while self._held:
-            self.library.discard_blob(self._held.pop())
+        while self._stored:
+            self.library.discard_blob(self._stored.pop())
         self.library.delete_released()
 
     def _publish(self, pipeline: Pipeline) -> None:
-        for record in self._made:
+        for record in self._records:
             self.library.queue_add(pipeline, record)
 
     def _published(self) -> list[str]:
-        return [sha256 for record in self._made for sha256 in files_of(record)]
+        return [sha256 for record in self._records for sha256 in files_of(record)]
 
 
 def _finite(training: Training) -> Training:
-    """Return it without the losses that JSON cannot say."""
+    """Return it without losses that are not finite, which JSON cannot represent."""
     losses = {name: loss for name, loss in training.losses.items() if math.isfinite(loss)}
     return training.model_copy(update={"losses": losses})
 
 
 def current() -> JobContext:
-    """Return the context of the job this process is on.
+    """Return the context of the current job.
 
     Raises:
         LookupError: Outside of a job.
@@ -268,22 +238,22 @@ def current() -> JobContext:
 
 
 def enter(context: JobContext) -> None:
-    """Make ``context`` the current one. For the worker to call."""
+    """Set the current context. Called by the worker."""
     _current.set(context)
 
 
 def run_task(
     specification_type: type[S], function: Callable[[JobContext, S], JobResult], specification: dict[str, Any]
 ) -> dict[str, Any]:
-    """Do a job: read its specification, call its function with the context, return its result as JSON values.
+    """Run a job: parse its specification, call its function with the context, return its result as JSON values.
 
     Args:
         specification_type: Contract of the specification.
         function: Does the work.
-        specification: As it was queued.
+        specification: As JSON values.
 
     Raises:
-        Exception: Whatever the function raises; the worker turns it into the job's problem document.
+        Exception: Of the function; the worker makes the job's problem document of it.
     """
     parsed = TypeAdapter(specification_type).validate_python(specification)
     return function(current(), parsed).model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Why a job failed, in words for its owner."""
+"""The problem that the owner of a failed job sees."""
 
 import os
 import signal
@@ -16,10 +16,10 @@ _OUT_OF_MEMORY: Final = ("OutOfMemoryError", "can't allocate memory", "not enoug
 
 
 def error_of(exception: BaseException, settings: Settings) -> FaceterError:
-    """Return the error that tells a job's owner why it ended with ``exception``.
+    """Return the error of a job that ended with an exception.
 
-    What we raised ourselves is passed on; memory and time have kinds of their own; anything else is our
-    mistake, of which no more is told than its name, since the log has the rest.
+    A FaceterError is passed on; lack of memory and timeouts have kinds of their own. Of any other exception the owner
+    sees the class name only; the log has the rest.
     """
     if isinstance(exception, FaceterError):
         return exception
@@ -33,7 +33,7 @@ def error_of(exception: BaseException, settings: Settings) -> FaceterError:
         )
     return FaceterError(
         ProblemKind.INTERNAL_ERROR,
-        f"The job failed for a reason that is not its owner's ({name}). The worker's log says more, under its id.",
+        f"The job failed because of an error in the server ({name}). The worker's log has the details, under its id.",
     )
 
 
@@ -46,11 +46,11 @@ def timed_out(settings: Settings) -> FaceterError:
 
 
 def error_of_death(status: int, killed_for_memory: bool) -> FaceterError:
-    """Return the error of a job whose process died under it.
+    """Return the error of a job whose process died.
 
     Args:
         status: As `os.wait` returned it.
-        killed_for_memory: Whether the kernel killed something for want of memory meanwhile.
+        killed_for_memory: Whether the kernel killed a process for lack of memory meanwhile.
     """
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
@@ -67,7 +67,7 @@ def error_of_death(status: int, killed_for_memory: bool) -> FaceterError:
 
 
 def memory_kills() -> int:
-    """Return how many processes the kernel has killed for want of memory, here or on all the machine; 0 if unknown."""
+    """Return how many processes the kernel killed for lack of memory, in the container or on the host; 0 if unknown."""
     for source in (_CGROUP_EVENTS, _VMSTAT):
         try:
             lines = source.read_text(encoding="ascii").splitlines()

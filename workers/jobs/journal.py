@@ -1,4 +1,4 @@
-"""Where a comparison stands, kept now and then, so that it can go on after its process died."""
+"""Checkpoints of computations over blocks, so that a later attempt resumes them."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ P = TypeVar("P")
 
 
 class Journal(Protocol):
-    """What a loop asks and tells between its blocks."""
+    """Stores the states of stages."""
 
     def read(self, stage: str) -> State | None:
-        """Return what was last written of a stage; None if nothing."""
+        """Return the last stored state of a stage; None if there is none."""
 
     def write(self, stage: str, state: Callable[[], State], *, finished: bool = False) -> None:
-        """Take note of where a stage stands; the state is asked for only if it is to be kept.
+        """Store the state of a stage if a checkpoint is due.
 
         Args:
             stage: Its name.
-            state: Returns the arrays it can go on from; they may go on changing afterwards.
-            finished: Whether nothing of the stage is left to do.
+            state: Returns its arrays, which may change afterwards; called only if the state is stored.
+            finished: Whether the stage is done.
         """
 
 
 class Resumable(Protocol):
-    """Work on one part after the other that can go on from what was known after some of them."""
+    """A computation over blocks that can be resumed between two of them."""
 
     def state(self, done: int) -> State:
-        """Return what is known after so many parts."""
+        """Return the state after ``done`` blocks."""
 
-    def restored(self, state: State | None) -> int:
-        """Go on from what was known; return after how many parts that was."""
+    def restore(self, state: State | None) -> int:
+        """Go on from a state; return after how many blocks it was taken."""
 
 
-def through(
-    parts: Sequence[P], work: Resumable, journal: Journal | None, stage: str, progress: Callable[[float], None]
+def resumable(
+    blocks: Sequence[P], work: Resumable, journal: Journal | None, stage: str, progress: Callable[[float], None]
 ) -> Iterator[P]:
-    """Yield the parts that are left to do, and keep where the work stands after each.
+    """Yield the remaining blocks, and store the state of the computation after each.
 
     Args:
-        parts: All of them.
-        work: What is done with each before the next is asked for.
-        journal: May know where it stood.
-        stage: What the work is called there.
-        progress: Called with the share that is done.
+        blocks: All of them.
+        work: Done with a block when the next is requested.
+        journal: Has the state of an earlier attempt; nothing is stored without it.
+        stage: Name of the computation in the journal.
+        progress: Called with the fraction done.
     """
     journal = journal or NoJournal()
-    begin = work.restored(journal.read(stage))
-    for done, part in enumerate(parts[begin:], begin + 1):
-        yield part
-        journal.write(stage, partial(work.state, done), finished=done == len(parts))
-        progress(done / len(parts))
+    begin = work.restore(journal.read(stage))
+    for done, block in enumerate(blocks[begin:], begin + 1):
+        yield block
+        journal.write(stage, partial(work.state, done), finished=done == len(blocks))
+        progress(done / len(blocks))
 
 
 class NoJournal:
-    """Keeps nothing."""
+    """Stores nothing."""
 
     def read(self, stage: str) -> State | None:
         """Return nothing."""
@@ -74,14 +74,14 @@ class NoJournal:
 
 
 class StoredJournal:
-    """Keeps all stages together as one file of arrays.
+    """Stores all stages as one file of arrays.
 
     Args:
-        load: Returns the file that was last saved; None if there is none.
-        save: Keeps a file in place of the one before.
-        seconds: How long to wait between two of them.
-        key: What is worked on; a file about anything else is not gone on from.
-        clock: Seconds that only go up.
+        load: Returns the last saved file; None if there is none.
+        save: Stores a file in place of the one before.
+        seconds: Interval of the files.
+        key: Identifies the work; a file with another key is ignored.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -96,21 +96,21 @@ class StoredJournal:
         self._seconds = seconds
         self._key = key
         self._clock = clock
-        self._kept = clock()
+        self._saved_at = clock()
         self._stages = _stages(load(), key)
 
     def read(self, stage: str) -> State | None:
-        """Return what was last written of a stage; None if nothing."""
+        """Return the last stored state of a stage; None if there is none."""
         return self._stages.get(stage)
 
     def write(self, stage: str, state: Callable[[], State], *, finished: bool = False) -> None:
-        """Keep a stage if the last file is old enough; that of a finished one is remembered for the next file."""
-        due = self._clock() - self._kept >= self._seconds
+        """Save all stages if the last file is old enough; the state of a finished stage is kept for the next file."""
+        due = self._clock() - self._saved_at >= self._seconds
         if due or finished:
             self._stages[stage] = {name: values.copy() for name, values in state().items()}
         if due:
             self._save(_file(self._stages, self._key))
-            self._kept = self._clock()
+            self._saved_at = self._clock()
 
 
 def _file(stages: Mapping[str, State], key: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What a worker says of how a result was made."""
+"""Provenance of results."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ _VERSIONS = ("torch", "onnx", "onnxruntime", "numpy")
 
 
 def provenance_of(settings: Mapping[str, Any], inputs: Mapping[str, str], seed: int | None = None) -> Provenance:
-    """Return all that is needed to make a result again.
+    """Return everything needed to reproduce a result.
 
     Args:
         settings: The request, defaults filled in, as JSON values.
         inputs: SHA-256 of each file, by role.
-        seed: The random seed.
     """
     versions = {"faceter": faceter.__version__}
     versions |= {package: importlib.metadata.version(package) for package in _VERSIONS}

@@ -1,4 +1,4 @@
-"""Rows in a file of their own that goes with the process, however that ends."""
+"""Scratch files: arrays on disk that go with the process, and folders that go with the job."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 
-_OF_JOB = "of-"
+_JOB_PREFIX = "of-"
 
 
 def scratch_folder(settings: Settings) -> Path:
-    """Return the folder for files that no other process needs; made if need be."""
+    """Return the folder for scratch files; created if need be."""
     folder = settings.scratch_dir
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -28,8 +28,8 @@ def scratch_folder(settings: Settings) -> Path:
 
 @contextmanager
 def job_folder(settings: Settings, job_id: str) -> Iterator[Path]:
-    """Lend a folder of a job's own, which goes when the block ends; if the process dies, the next attempt finds it."""
-    folder = scratch_folder(settings) / f"{_OF_JOB}{job_id}"
+    """Yield the folder of a job, deleted when the block ends; if the process dies, the next attempt finds it."""
+    folder = scratch_folder(settings) / f"{_JOB_PREFIX}{job_id}"
     folder.mkdir(exist_ok=True)
     try:
         yield folder
@@ -38,30 +38,29 @@ def job_folder(settings: Settings, job_id: str) -> Iterator[Path]:
 
 
 def drop_job_folders(settings: Settings, active: Callable[[], Collection[str]]) -> int:
-    """Delete the folders of jobs that have ended, as one does that was canceled; return how many.
+    """Delete the folders of jobs that have ended, such as canceled ones; return how many.
 
     Args:
-        settings: Say where they are.
-        active: Returns the ids of jobs that have not ended; only asked if there is any folder.
+        active: Returns the ids of jobs that have not ended; called only if there is any folder.
     """
-    folders = list(settings.scratch_dir.glob(f"{_OF_JOB}*"))
-    going_on = active() if folders else ()
-    left = [folder for folder in folders if folder.name.removeprefix(_OF_JOB) not in going_on]
-    for folder in left:
+    folders = list(settings.scratch_dir.glob(f"{_JOB_PREFIX}*"))
+    active_jobs = active() if folders else ()
+    orphans = [folder for folder in folders if folder.name.removeprefix(_JOB_PREFIX) not in active_jobs]
+    for folder in orphans:
         shutil.rmtree(folder, ignore_errors=True)
-    return len(left)
+    return len(orphans)
 
 
 def rows_in_file(blocks: Iterable[NDArray[Any]], folder: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return rows that come in blocks as one array in a nameless file, read as they are looked at.
+    """Return blocks of rows as one array, memory-mapped from a file without a name.
 
     Args:
         blocks: [B, D] each, D the same in all, at least one row.
-        folder: Where the file lies.
-        dtype: Of the values.
+        folder: Folder of the file.
+        dtype: Type of the values.
 
     Returns:
-        [N, D], to be read only.
+        [N, D], read-only.
 
     Raises:
         FaceterError: ``STORAGE_FULL``.
@@ -76,7 +75,7 @@ def rows_in_file(blocks: Iterable[NDArray[Any]], folder: Path, dtype: np.dtype[A
 
 
 def write_rows(file: IO[bytes], rows: NDArray[Any]) -> None:
-    """Write an array's bytes at the end of a file.
+    """Append an array's bytes to a file.
 
     Raises:
         FaceterError: ``STORAGE_FULL``.
@@ -89,12 +88,12 @@ def write_rows(file: IO[bytes], rows: NDArray[Any]) -> None:
             raise
         raise FaceterError(
             ProblemKind.STORAGE_FULL,
-            "There is no room left on the worker's disk for what lies between. Make room there, or take fewer samples.",
+            "There is no room left on the worker's disk for intermediate results. Free some, or use fewer samples.",
         ) from error
 
 
 class ScratchFiles:
-    """Files of a folder, open until the block ends; they stay there.
+    """Files of a folder, open until the block ends; they are not deleted.
 
     Args:
         folder: The folder.
@@ -111,5 +110,5 @@ class ScratchFiles:
         self._open.close()
 
     def open(self, name: str, *, fresh: bool = False) -> IO[bytes]:
-        """Return a file to read from and to write at the end of; made if it is not there, emptied if ``fresh``."""
+        """Return a file for reading and appending; created if missing, emptied if ``fresh``."""
         return self._open.enter_context((self._folder / name).open("w+b" if fresh else "a+b"))

@@ -1,4 +1,4 @@
-"""The operators of the torch interpreter, by family, in one table."""
+"""The operator table of the torch interpreter."""
 
 from workers.operators import (
     activation,
@@ -23,7 +23,7 @@ from workers.operators import (
     shape,
     spectral,
 )
-from workers.operators.node import Operator
+from workers.operators.node import TorchOperator
 
 _FAMILIES = (
     activation.OPERATORS,
@@ -49,5 +49,7 @@ _FAMILIES = (
     spectral.OPERATORS,
 )
 
-OPERATORS: dict[str, Operator] = {op_type: operator for family in _FAMILIES for op_type, operator in family.items()}
-"""ONNX operator -> what runs it."""
+OPERATORS: dict[str, TorchOperator] = {
+    op_type: operator for family in _FAMILIES for op_type, operator in family.items()
+}
+"""ONNX operator -> torch implementation."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 
 
 def relu(node: Node, x: Tensor) -> Tensor:
@@ -125,24 +125,24 @@ def _over_axis(node: Node, x: Tensor, function: Callable[[Tensor, int], Tensor])
 
 
 OPERATORS = {
-    "Relu": Operator(relu),
-    "LeakyRelu": Operator(leaky_relu),
-    "PRelu": Operator(prelu),
-    "ThresholdedRelu": Operator(thresholded_relu),
-    "Elu": Operator(elu),
-    "Celu": Operator(celu),
-    "Selu": Operator(selu),
-    "Gelu": Operator(gelu),
-    "Sigmoid": Operator(sigmoid),
-    "HardSigmoid": Operator(hard_sigmoid),
-    "HardSwish": Operator(hard_swish),
-    "Swish": Operator(swish),
-    "Mish": Operator(mish),
-    "Tanh": Operator(tanh),
-    "Softplus": Operator(softplus),
-    "Softsign": Operator(softsign),
-    "Shrink": Operator(shrink),
-    "Softmax": Operator(softmax),
-    "LogSoftmax": Operator(log_softmax),
-    "Hardmax": Operator(hardmax),
+    "Relu": TorchOperator(relu),
+    "LeakyRelu": TorchOperator(leaky_relu),
+    "PRelu": TorchOperator(prelu),
+    "ThresholdedRelu": TorchOperator(thresholded_relu),
+    "Elu": TorchOperator(elu),
+    "Celu": TorchOperator(celu),
+    "Selu": TorchOperator(selu),
+    "Gelu": TorchOperator(gelu),
+    "Sigmoid": TorchOperator(sigmoid),
+    "HardSigmoid": TorchOperator(hard_sigmoid),
+    "HardSwish": TorchOperator(hard_swish),
+    "Swish": TorchOperator(swish),
+    "Mish": TorchOperator(mish),
+    "Tanh": TorchOperator(tanh),
+    "Softplus": TorchOperator(softplus),
+    "Softsign": TorchOperator(softsign),
+    "Shrink": TorchOperator(shrink),
+    "Softmax": TorchOperator(softmax),
+    "LogSoftmax": TorchOperator(log_softmax),
+    "Hardmax": TorchOperator(hardmax),
 }

@@ -5,7 +5,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.tensors import WIDE_UNSIGNED, widened
 
 
@@ -35,7 +35,7 @@ def div(node: Node, a: Tensor, b: Tensor) -> Tensor:
 
 @widened
 def mod(node: Node, a: Tensor, b: Tensor) -> Tensor:
-    """The remainder, with the sign of b; with that of a where ``fmod`` says so."""
+    """Remainder with the sign of b, or with the sign of a if ``fmod`` is set."""
     return torch.fmod(a, b) if node.integer("fmod") else torch.remainder(a, b)
 
 
@@ -70,7 +70,7 @@ def minimum(node: Node, *terms: Tensor) -> Tensor:
 
 @widened
 def clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    """X held between two bounds, each of which may be left out; the upper one wins."""
+    """Clamp between two optional bounds; the maximum has precedence."""
     return x if low is None and high is None else torch.clamp(x, low, high)
 
 
@@ -186,55 +186,55 @@ def inverse_hyperbolic_tangent(node: Node, x: Tensor) -> Tensor:
 
 
 def identity(node: Node, x: Tensor) -> Tensor:
-    """X itself."""
+    """X unchanged."""
     return x
 
 
 def dropout(
     node: Node, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """X itself; elements dropped at random, by torch's generator, only where the graph says it is training."""
-    share = node.number("ratio", 0.5) if ratio is None else float(ratio.item())
-    if training is None or not training.item() or share == 0:
+    """X unchanged; dropout by torch's generator only if ``training`` is true."""
+    probability = node.number("ratio", 0.5) if ratio is None else float(ratio.item())
+    if training is None or not training.item() or probability == 0:
         return x, torch.ones_like(x, dtype=torch.bool)
-    kept = torch.rand_like(x) >= share
-    return x * kept / (1 - share), kept
+    kept = torch.rand_like(x) >= probability
+    return x * kept / (1 - probability), kept
 
 
 OPERATORS = {
-    "Add": Operator(add),
-    "Sub": Operator(sub),
-    "Mul": Operator(mul),
-    "Div": Operator(div),
-    "Mod": Operator(mod),
-    "Pow": Operator(power),
-    "Sum": Operator(total),
-    "Mean": Operator(mean),
-    "Max": Operator(maximum),
-    "Min": Operator(minimum),
-    "Clip": Operator(clip, settings=(1, 2)),
-    "Abs": Operator(absolute),
-    "Neg": Operator(negative),
-    "Sign": Operator(sign),
-    "Ceil": Operator(ceil),
-    "Floor": Operator(floor),
-    "Round": Operator(nearest),
-    "Reciprocal": Operator(reciprocal),
-    "Sqrt": Operator(square_root),
-    "Exp": Operator(exponential),
-    "Log": Operator(logarithm),
-    "Erf": Operator(error_function),
-    "Sin": Operator(sine),
-    "Cos": Operator(cosine),
-    "Tan": Operator(tangent),
-    "Asin": Operator(arcsine),
-    "Acos": Operator(arccosine),
-    "Atan": Operator(arctangent),
-    "Sinh": Operator(hyperbolic_sine),
-    "Cosh": Operator(hyperbolic_cosine),
-    "Asinh": Operator(inverse_hyperbolic_sine),
-    "Acosh": Operator(inverse_hyperbolic_cosine),
-    "Atanh": Operator(inverse_hyperbolic_tangent),
-    "Identity": Operator(identity),
-    "Dropout": Operator(dropout, host=(1, 2)),
+    "Add": TorchOperator(add),
+    "Sub": TorchOperator(sub),
+    "Mul": TorchOperator(mul),
+    "Div": TorchOperator(div),
+    "Mod": TorchOperator(mod),
+    "Pow": TorchOperator(power),
+    "Sum": TorchOperator(total),
+    "Mean": TorchOperator(mean),
+    "Max": TorchOperator(maximum),
+    "Min": TorchOperator(minimum),
+    "Clip": TorchOperator(clip, non_trainable=(1, 2)),
+    "Abs": TorchOperator(absolute),
+    "Neg": TorchOperator(negative),
+    "Sign": TorchOperator(sign),
+    "Ceil": TorchOperator(ceil),
+    "Floor": TorchOperator(floor),
+    "Round": TorchOperator(nearest),
+    "Reciprocal": TorchOperator(reciprocal),
+    "Sqrt": TorchOperator(square_root),
+    "Exp": TorchOperator(exponential),
+    "Log": TorchOperator(logarithm),
+    "Erf": TorchOperator(error_function),
+    "Sin": TorchOperator(sine),
+    "Cos": TorchOperator(cosine),
+    "Tan": TorchOperator(tangent),
+    "Asin": TorchOperator(arcsine),
+    "Acos": TorchOperator(arccosine),
+    "Atan": TorchOperator(arctangent),
+    "Sinh": TorchOperator(hyperbolic_sine),
+    "Cosh": TorchOperator(hyperbolic_cosine),
+    "Asinh": TorchOperator(inverse_hyperbolic_sine),
+    "Acosh": TorchOperator(inverse_hyperbolic_cosine),
+    "Atanh": TorchOperator(inverse_hyperbolic_tangent),
+    "Identity": TorchOperator(identity),
+    "Dropout": TorchOperator(dropout, cpu_inputs=(1, 2)),
 }

@@ -1,11 +1,11 @@
-"""Attention as one operator, and rotary positions (both from opset 23 on)."""
+"""Attention and RotaryEmbedding, both since opset 23."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.tensors import torch_dtype
 
 
@@ -23,16 +23,16 @@ def attention(
 
     Args:
         node: The node.
-        query: [N, heads, L, E], or [N, L, heads · E] with the heads in an attribute.
+        query: [N, heads, L, E], or [N, L, heads · E] with the number of heads in an attribute.
         key: As the query, with S steps.
         value: As the key.
         mask: Added to the scores, or True where attention is allowed.
         past_key: Keys of earlier steps [N, heads, P, E].
         past_value: Values of earlier steps.
-        valid: How many of the keys of each sample are no padding [N].
+        valid: Number of keys of each sample that are not padding [N].
 
     Returns:
-        The result, all keys, all values, and the scores at the stage the node names.
+        The result, all keys, all values, and the scores at the stage ``qk_matmul_output_mode``.
     """
     flat = query.ndim == 3
     q = _in_heads(query, node.integer("q_num_heads"))
@@ -69,7 +69,7 @@ def _in_heads(x: Tensor, heads: int) -> Tensor:
 
 
 def _bias(node: Node, scores: Tensor, mask: Tensor | None, past: int, valid: Tensor | None) -> Tensor:
-    """Return what is added to the scores [N, heads, L, S]: −∞ where attention is not allowed."""
+    """Return the bias of the scores [N, heads, L, S], −∞ where attention is masked."""
     queries, keys = scores.shape[2:]
     bias = torch.zeros(1, 1, 1, keys, dtype=scores.dtype, device=scores.device)
     if mask is not None:
@@ -78,32 +78,32 @@ def _bias(node: Node, scores: Tensor, mask: Tensor | None, past: int, valid: Ten
         if mask.shape[-1] < keys:
             mask = torch.nn.functional.pad(mask, (0, keys - mask.shape[-1]), value=float("-inf"))
         bias = bias + mask
-    places = torch.arange(keys, device=scores.device)
+    positions_k = torch.arange(keys, device=scores.device)
     if valid is not None:
         counts = valid.reshape(-1, 1, 1, 1)
-        bias = bias.masked_fill(places >= counts, float("-inf"))
+        bias = bias.masked_fill(positions_k >= counts, float("-inf"))
     left, right = node.integer("left_window_size", -1), node.integer("right_window_size", -1)
     if node.integer("is_causal"):
         right = 0
     offset = valid.reshape(-1, 1, 1, 1) - queries if valid is not None and not past else past
-    own = torch.arange(queries, device=scores.device)[:, None] + offset
+    positions_q = torch.arange(queries, device=scores.device)[:, None] + offset
     if right >= 0:
-        bias = bias.masked_fill(places > own + right, float("-inf"))
+        bias = bias.masked_fill(positions_k > positions_q + right, float("-inf"))
     if left >= 0:
-        bias = bias.masked_fill(places < own - left, float("-inf"))
+        bias = bias.masked_fill(positions_k < positions_q - left, float("-inf"))
     return bias
 
 
 def rotary_embedding(node: Node, x: Tensor, cosines: Tensor, sines: Tensor, positions: Tensor | None = None) -> Tensor:
-    """Turn pairs of features by angles that grow with the position (Su et al. 2021, "RoFormer")."""
+    """Rotate pairs of features by angles that grow with the position (Su et al. 2021, "RoFormer")."""
     heads = _in_heads(x, node.integer("num_heads")) if x.ndim == 3 else x
     if positions is not None:
         cosines, sines = cosines[positions.to(torch.int64)], sines[positions.to(torch.int64)]
     cosines, sines = cosines.unsqueeze(1), sines.unsqueeze(1)
     width = node.integer("rotary_embedding_dim") or heads.shape[-1]
-    turned, rest = heads[..., :width], heads[..., width:]
+    rotated, rest = heads[..., :width], heads[..., width:]
     interleaved = bool(node.integer("interleaved"))
-    a, b = (turned[..., 0::2], turned[..., 1::2]) if interleaved else turned.chunk(2, dim=-1)
+    a, b = (rotated[..., 0::2], rotated[..., 1::2]) if interleaved else rotated.chunk(2, dim=-1)
     real, imaginary = cosines * a - sines * b, sines * a + cosines * b
     pairs = torch.stack([real, imaginary], dim=-1).flatten(-2) if interleaved else torch.cat([real, imaginary], dim=-1)
     y = torch.cat([pairs, rest], dim=-1)
@@ -111,6 +111,6 @@ def rotary_embedding(node: Node, x: Tensor, cosines: Tensor, sines: Tensor, posi
 
 
 OPERATORS = {
-    "Attention": Operator(attention),
-    "RotaryEmbedding": Operator(rotary_embedding),
+    "Attention": TorchOperator(attention),
+    "RotaryEmbedding": TorchOperator(rotary_embedding),
 }

@@ -1,10 +1,10 @@
-"""From one element type to another."""
+"""Casts between element types."""
 
 import torch
 from onnx import TensorProto
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.tensors import INTEGER_RANGES, element_type_of, torch_dtype
 
 _FLOAT8 = (torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz)
@@ -12,7 +12,7 @@ _PACKED = (TensorProto.UINT4, TensorProto.INT4, TensorProto.UINT2, TensorProto.I
 
 
 def cast(node: Node, x: Tensor) -> Tensor:
-    """Cast to the type the attribute ``to`` names; floats are cut towards zero on their way to integers."""
+    """Cast to the type of the attribute ``to``; floats are truncated towards zero to integers."""
     return converted(x, node.integer("to"), saturate=bool(node.integer("saturate", 1)))
 
 
@@ -57,6 +57,6 @@ def to_float8(x: Tensor, dtype: torch.dtype, *, saturate: bool) -> Tensor:
 
 
 OPERATORS = {
-    "Cast": Operator(cast),
-    "CastLike": Operator(cast_like, described=(1,)),
+    "Cast": TorchOperator(cast),
+    "CastLike": TorchOperator(cast_like, shape_only=(1,)),
 }

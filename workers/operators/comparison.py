@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.tensors import widened
 
 
@@ -76,54 +76,54 @@ def bitwise_xor(node: Node, a: Tensor, b: Tensor) -> Tensor:
 
 @widened
 def bitwise_not(node: Node, a: Tensor) -> Tensor:
-    """All bits turned over."""
+    """All bits inverted."""
     return torch.bitwise_not(a)
 
 
 @widened
 def bit_shift(node: Node, a: Tensor, count: Tensor) -> Tensor:
-    """Bits moved left or right by a count."""
+    """Shift bits left or right by a count."""
     return (
         torch.bitwise_left_shift(a, count) if node.text("direction") == "LEFT" else torch.bitwise_right_shift(a, count)
     )
 
 
 def is_nan(node: Node, x: Tensor) -> Tensor:
-    """Whether it is not a number."""
+    """Whether x is NaN."""
     return torch.isnan(x)
 
 
 def is_infinite(node: Node, x: Tensor) -> Tensor:
-    """Whether it is infinite, of the signs asked for."""
-    found = torch.zeros_like(x, dtype=torch.bool)
+    """Whether x is infinite, of the detected signs."""
+    infinite = torch.zeros_like(x, dtype=torch.bool)
     if node.integer("detect_positive", 1):
-        found = found | torch.isposinf(x)
+        infinite = infinite | torch.isposinf(x)
     if node.integer("detect_negative", 1):
-        found = found | torch.isneginf(x)
-    return found
+        infinite = infinite | torch.isneginf(x)
+    return infinite
 
 
 def where(node: Node, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """A where the condition holds, b elsewhere."""
+    """A where the condition is true, b elsewhere."""
     return torch.where(condition, a, b)
 
 
 OPERATORS = {
-    "Equal": Operator(equal),
-    "Greater": Operator(greater),
-    "GreaterOrEqual": Operator(greater_or_equal),
-    "Less": Operator(less),
-    "LessOrEqual": Operator(less_or_equal),
-    "And": Operator(logical_and),
-    "Or": Operator(logical_or),
-    "Xor": Operator(logical_xor),
-    "Not": Operator(logical_not),
-    "BitwiseAnd": Operator(bitwise_and),
-    "BitwiseOr": Operator(bitwise_or),
-    "BitwiseXor": Operator(bitwise_xor),
-    "BitwiseNot": Operator(bitwise_not),
-    "BitShift": Operator(bit_shift),
-    "IsNaN": Operator(is_nan),
-    "IsInf": Operator(is_infinite),
-    "Where": Operator(where),
+    "Equal": TorchOperator(equal),
+    "Greater": TorchOperator(greater),
+    "GreaterOrEqual": TorchOperator(greater_or_equal),
+    "Less": TorchOperator(less),
+    "LessOrEqual": TorchOperator(less_or_equal),
+    "And": TorchOperator(logical_and),
+    "Or": TorchOperator(logical_or),
+    "Xor": TorchOperator(logical_xor),
+    "Not": TorchOperator(logical_not),
+    "BitwiseAnd": TorchOperator(bitwise_and),
+    "BitwiseOr": TorchOperator(bitwise_or),
+    "BitwiseXor": TorchOperator(bitwise_xor),
+    "BitwiseNot": TorchOperator(bitwise_not),
+    "BitShift": TorchOperator(bit_shift),
+    "IsNaN": TorchOperator(is_nan),
+    "IsInf": TorchOperator(is_infinite),
+    "Where": TorchOperator(where),
 }

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.windows import added_per_channel, of_rank, pad, window
 
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
@@ -26,7 +26,7 @@ def conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
 def conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Transposed convolution of [N, C, *size] with [C, M / group, *kernel].
 
-    Where ``output_shape`` asks for more than the plain result, the rest is zero before the bias is added.
+    Where ``output_shape`` is larger than the result, it is padded with zeros before the bias is added.
     """
     rank = x.ndim - 2
     strides = node.integers("strides", (1,) * rank)
@@ -53,13 +53,13 @@ def _transposed_pads(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     rank = len(size)
     rule = node.text("auto_pad", "NOTSET")
-    wanted = node.integers("output_shape")[-rank:]
-    if not wanted:
+    target = node.integers("output_shape")[-rank:]
+    if not target:
         if rule in ("NOTSET", "VALID"):
             pads = node.integers("pads", (0,) * (2 * rank)) if rule == "NOTSET" else (0,) * (2 * rank)
             return pads[:rank], pads[rank:]
-        wanted = tuple(n * s for n, s in zip(size, strides, strict=True))
-    total = [f - w for f, w in zip(full, wanted, strict=True)]
+        target = tuple(n * s for n, s in zip(size, strides, strict=True))
+    total = [f - w for f, w in zip(full, target, strict=True)]
     small = tuple(max(0, t) // 2 for t in total)
     large = tuple(t - s for t, s in zip(total, small, strict=True))
     if min(total) < 0:
@@ -70,7 +70,7 @@ def _transposed_pads(
 def deform_conv(
     node: Node, x: Tensor, weight: Tensor, offset: Tensor, bias: Tensor | None = None, mask: Tensor | None = None
 ) -> Tensor:
-    """Deformable convolution of [N, C, H, W]: every tap is read at its own offset, bilinearly, zero outside.
+    """Deformable convolution of [N, C, H, W]: every tap has its own offset; bilinear, zero outside.
 
     Source: Zhu et al. 2019, "Deformable ConvNets v2".
     """
@@ -125,8 +125,8 @@ def col2im(node: Node, x: Tensor, image_shape: Tensor, block_shape: Tensor) -> T
 
 
 OPERATORS = {
-    "Conv": Operator(conv),
-    "ConvTranspose": Operator(conv_transpose),
-    "DeformConv": Operator(deform_conv),
-    "Col2Im": Operator(col2im, host=(1, 2)),
+    "Conv": TorchOperator(conv),
+    "ConvTranspose": TorchOperator(conv_transpose),
+    "DeformConv": TorchOperator(deform_conv),
+    "Col2Im": TorchOperator(col2im, cpu_inputs=(1, 2)),
 }

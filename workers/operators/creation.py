@@ -1,9 +1,9 @@
-"""Tensors made from settings: constants, ranges, one-hot codes."""
+"""Creation of tensors: constants, ranges, one-hot codes."""
 
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.tensors import torch_dtype
 
 _CONSTANTS = {
@@ -15,7 +15,7 @@ _CONSTANTS = {
 
 
 def constant(node: Node) -> Tensor:
-    """The value in the attribute."""
+    """The value of the attribute."""
     if node.has("value"):
         value: Tensor = node.attributes["value"]
         return value
@@ -24,7 +24,7 @@ def constant(node: Node) -> Tensor:
 
 
 def constant_of_shape(node: Node, shape: Tensor) -> Tensor:
-    """One value in every place of a shape."""
+    """A tensor of a shape, filled with one value."""
     value: Tensor | None = node.attributes.get("value")
     sizes = shape.tolist()
     return torch.zeros(sizes) if value is None else value.reshape(()).expand(sizes).clone()
@@ -47,17 +47,17 @@ def one_hot(node: Node, indices: Tensor, depth: Tensor, values: Tensor) -> Tenso
     """``values[1]`` at each index along a new axis, ``values[0]`` elsewhere; negative indices count from the end."""
     count = int(depth.reshape(()).item())
     axis = node.integer("axis", -1)
-    wanted = indices.to(torch.int64)
-    wanted = torch.where(wanted < 0, wanted + count, wanted)
+    positive = indices.to(torch.int64)
+    positive = torch.where(positive < 0, positive + count, positive)
     axis = axis % (indices.ndim + 1)
-    places = torch.arange(count, device=indices.device).reshape(-1, *[1] * (indices.ndim - axis))
-    return torch.where(wanted.unsqueeze(axis) == places, values[1], values[0])
+    positions = torch.arange(count, device=indices.device).reshape(-1, *[1] * (indices.ndim - axis))
+    return torch.where(positive.unsqueeze(axis) == positions, values[1], values[0])
 
 
 OPERATORS = {
-    "Constant": Operator(constant),
-    "ConstantOfShape": Operator(constant_of_shape, host=(0,)),
-    "Range": Operator(arange, host=(0, 1, 2)),
-    "EyeLike": Operator(eye_like, described=(0,)),
-    "OneHot": Operator(one_hot, host=(1,), settings=(2,)),
+    "Constant": TorchOperator(constant),
+    "ConstantOfShape": TorchOperator(constant_of_shape, cpu_inputs=(0,)),
+    "Range": TorchOperator(arange, cpu_inputs=(0, 1, 2)),
+    "EyeLike": TorchOperator(eye_like, shape_only=(0,)),
+    "OneHot": TorchOperator(one_hot, cpu_inputs=(1,), non_trainable=(2,)),
 }

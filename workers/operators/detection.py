@@ -1,9 +1,9 @@
-"""What detectors do after their last convolution."""
+"""Non-maximum suppression."""
 
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 
 
 def non_max_suppression(
@@ -14,15 +14,15 @@ def non_max_suppression(
     iou_threshold: Tensor | None = None,
     score_threshold: Tensor | None = None,
 ) -> Tensor:
-    """Indices [count, 3] of (image, class, box) left when boxes that overlap a better one of their class are dropped.
+    """Indices [count, 3] of (image, class, box) that are kept by non-maximum suppression per class.
 
     Args:
-        node: The node; ``center_point_box`` says whether boxes are (cx, cy, w, h) or two corners (y, x, y, x).
+        node: Boxes are (cx, cy, w, h) if its ``center_point_box`` is 1, else two corners (y, x, y, x).
         boxes: [images, boxes, 4].
         scores: [images, classes, boxes].
-        max_output: Most boxes per image and class; none at all if not given.
+        max_output: Maximum number of boxes per image and class; 0 if not given.
         iou_threshold: Overlap above which a box is dropped.
-        score_threshold: Only boxes with a higher score are looked at.
+        score_threshold: Boxes with a lower or equal score are dropped.
     """
     most = 0 if max_output is None else int(max_output.reshape(()).item())
     overlap = 0.0 if iou_threshold is None else float(iou_threshold.reshape(()).item())
@@ -57,5 +57,5 @@ def _suppressed(low: Tensor, high: Tensor, order: Tensor, overlap: float, most: 
 
 
 OPERATORS = {
-    "NonMaxSuppression": Operator(non_max_suppression, host=(2, 3, 4)),
+    "NonMaxSuppression": TorchOperator(non_max_suppression, cpu_inputs=(2, 3, 4)),
 }

@@ -1,13 +1,13 @@
-"""Reading and writing at indices."""
+"""Gather, Scatter, Slice and related operators."""
 
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 
 
 def _from_start(indices: Tensor, size: int) -> Tensor:
-    """Return int64 indices with the negative ones counted from the end."""
+    """Return int64 indices without negative ones, which count from the end."""
     indices = indices.to(torch.int64)
     return torch.where(indices < 0, indices + size, indices)
 
@@ -15,8 +15,8 @@ def _from_start(indices: Tensor, size: int) -> Tensor:
 def gather(node: Node, x: Tensor, indices: Tensor) -> Tensor:
     """Slices of an axis, at indices of any shape: an embedding, where the axis is 0."""
     axis = node.integer("axis", 0) % x.ndim
-    places = _from_start(indices, x.shape[axis])
-    y = x.index_select(axis, places.reshape(-1))
+    positions = _from_start(indices, x.shape[axis])
+    y = x.index_select(axis, positions.reshape(-1))
     return y.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
@@ -27,33 +27,33 @@ def gather_elements(node: Node, x: Tensor, indices: Tensor) -> Tensor:
 
 
 def gather_nd(node: Node, x: Tensor, indices: Tensor) -> Tensor:
-    """Slices at tuples of indices, which lie along the last axis of ``indices``."""
+    """Slices at index tuples along the last axis of ``indices``."""
     batch_dims = node.integer("batch_dims", 0)
     depth = indices.shape[-1]
-    places = [_from_start(indices[..., i], x.shape[batch_dims + i]) for i in range(depth)]
+    positions = [_from_start(indices[..., i], x.shape[batch_dims + i]) for i in range(depth)]
     batch = []
     for axis in range(batch_dims):
         along = torch.arange(x.shape[axis], device=x.device)
         batch.append(along.reshape(*[1] * axis, -1, *[1] * (indices.ndim - 2 - axis)))
-    return x[(*batch, *places)]
+    return x[(*batch, *positions)]
 
 
 def scatter_elements(node: Node, x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
-    """X with one element along an axis written, added to, multiplied or bounded for every index."""
+    """X with elements along an axis replaced or reduced (add, mul, max, min) by ``updates``."""
     axis = node.integer("axis", 0)
-    places = _from_start(indices, x.shape[axis])
+    positions = _from_start(indices, x.shape[axis])
     updates = updates.to(x.dtype)
     rule = node.text("reduction", "none")
     if rule == "none":
-        return torch.scatter(x, axis, places, updates)
-    return torch.scatter_reduce(x, axis, places, updates, _REDUCTIONS[rule])
+        return torch.scatter(x, axis, positions, updates)
+    return torch.scatter_reduce(x, axis, positions, updates, _REDUCTIONS[rule])
 
 
 _REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
 def scatter_nd(node: Node, x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
-    """X with slices written, added to, multiplied or bounded at tuples of indices."""
+    """X with slices at index tuples replaced or reduced (add, mul, max, min) by ``updates``."""
     depth = indices.shape[-1]
     if depth == 0:
         return updates.to(x.dtype).expand(x.shape)
@@ -81,7 +81,7 @@ def tensor_slice(
     axes: Tensor | None = None,
     steps: Tensor | None = None,
 ) -> Tensor:
-    """A regular part of a tensor, forwards or backwards."""
+    """Slice with start, end and step per axis; steps may be negative."""
     chosen = axes.tolist() if axes is not None else range(len(starts))
     strides = steps.tolist() if steps is not None else [1] * len(starts)
     for axis, start, end, step in zip(chosen, starts.tolist(), ends.tolist(), strides, strict=True):
@@ -97,11 +97,11 @@ def tensor_slice(
 
 
 def compress(node: Node, x: Tensor, condition: Tensor) -> Tensor:
-    """The slices of an axis for which the condition holds; of the flat tensor without an axis."""
-    places = torch.nonzero(condition).reshape(-1)
+    """Slices of an axis where the condition is true; elements of the flat tensor without an axis."""
+    positions = torch.nonzero(condition).reshape(-1)
     if not node.has("axis"):
-        return x.reshape(-1).index_select(0, places)
-    return x.index_select(node.integer("axis"), places)
+        return x.reshape(-1).index_select(0, positions)
+    return x.index_select(node.integer("axis"), positions)
 
 
 def non_zero(node: Node, x: Tensor) -> Tensor:
@@ -116,26 +116,26 @@ def triangle(node: Node, x: Tensor, k: Tensor | None = None) -> Tensor:
 
 
 def reverse_sequence(node: Node, x: Tensor, lengths: Tensor) -> Tensor:
-    """X with the first ``lengths[b]`` steps of each sequence turned round."""
+    """X with the first ``lengths[b]`` steps of each sequence reversed."""
     batch_axis, time_axis = node.integer("batch_axis", 1), node.integer("time_axis", 0)
     y = x.movedim((batch_axis, time_axis), (0, 1))
     steps = torch.arange(y.shape[1], device=x.device)
     lengths = lengths[:, None]
-    places = torch.where(steps < lengths, lengths - 1 - steps, steps)
-    y = y[torch.arange(y.shape[0], device=x.device)[:, None], places]
+    positions = torch.where(steps < lengths, lengths - 1 - steps, steps)
+    y = y[torch.arange(y.shape[0], device=x.device)[:, None], positions]
     return y.movedim((0, 1), (batch_axis, time_axis))
 
 
 def unique(node: Node, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Different slices of an axis (or elements), where each comes first, which each is, and how often it comes."""
+    """Unique slices of an axis (or elements), their first positions, the inverse indices, and their counts."""
     axis = node.integer("axis") if node.has("axis") else None
     if axis is None:
         values, inverse, counts = torch.unique(x, return_inverse=True, return_counts=True)
         inverse = inverse.reshape(-1)
     else:
         values, inverse, counts = torch.unique(x, return_inverse=True, return_counts=True, dim=axis)
-    places = torch.arange(len(inverse), device=x.device)
-    first = torch.full_like(counts, len(inverse)).scatter_reduce(0, inverse, places, "amin")
+    positions = torch.arange(len(inverse), device=x.device)
+    first = torch.full_like(counts, len(inverse)).scatter_reduce(0, inverse, positions, "amin")
     if not node.integer("sorted", 1):
         order = torch.argsort(first)
         values = values.index_select(axis or 0, order)
@@ -145,16 +145,16 @@ def unique(node: Node, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 OPERATORS = {
-    "Gather": Operator(gather),
-    "GatherElements": Operator(gather_elements),
-    "GatherND": Operator(gather_nd),
-    "Scatter": Operator(scatter_elements),
-    "ScatterElements": Operator(scatter_elements),
-    "ScatterND": Operator(scatter_nd),
-    "Slice": Operator(tensor_slice, host=(1, 2, 3, 4)),
-    "Compress": Operator(compress),
-    "NonZero": Operator(non_zero),
-    "Trilu": Operator(triangle, host=(1,)),
-    "ReverseSequence": Operator(reverse_sequence),
-    "Unique": Operator(unique),
+    "Gather": TorchOperator(gather),
+    "GatherElements": TorchOperator(gather_elements),
+    "GatherND": TorchOperator(gather_nd),
+    "Scatter": TorchOperator(scatter_elements),
+    "ScatterElements": TorchOperator(scatter_elements),
+    "ScatterND": TorchOperator(scatter_nd),
+    "Slice": TorchOperator(tensor_slice, cpu_inputs=(1, 2, 3, 4)),
+    "Compress": TorchOperator(compress),
+    "NonZero": TorchOperator(non_zero),
+    "Trilu": TorchOperator(triangle, cpu_inputs=(1,)),
+    "ReverseSequence": TorchOperator(reverse_sequence),
+    "Unique": TorchOperator(unique),
 }

@@ -1,9 +1,9 @@
-"""Putting tensors together and taking them apart."""
+"""Joining, splitting and repeating tensors."""
 
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 
 
 def concat(node: Node, *parts: Tensor) -> Tensor:
@@ -12,7 +12,7 @@ def concat(node: Node, *parts: Tensor) -> Tensor:
 
 
 def split(node: Node, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Cut along an axis: into the given sizes (attribute before opset 13), or evenly with a smaller last part."""
+    """Split along an axis: by given sizes (attribute before opset 13), or evenly with a smaller last part."""
     axis = node.integer("axis", 0)
     given = tuple(sizes.tolist()) if sizes is not None else node.integers("split")
     if not given:
@@ -36,8 +36,8 @@ def expand(node: Node, x: Tensor, shape: Tensor) -> Tensor:
 
 
 OPERATORS = {
-    "Concat": Operator(concat),
-    "Split": Operator(split, host=(1,)),
-    "Tile": Operator(tile, host=(1,)),
-    "Expand": Operator(expand, host=(1,)),
+    "Concat": TorchOperator(concat),
+    "Split": TorchOperator(split, cpu_inputs=(1,)),
+    "Tile": TorchOperator(tile, cpu_inputs=(1,)),
+    "Expand": TorchOperator(expand, cpu_inputs=(1,)),
 }

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 
 
 def gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
-    """Alpha · A · B + beta · C, each of A and B transposed where the node says so."""
+    """Alpha · A · B + beta · C, with A and B transposed by ``transA`` and ``transB``."""
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
     if node.integer("transA"):
         a = a.t()
@@ -44,8 +44,8 @@ def determinant(node: Node, x: Tensor) -> Tensor:
 
 
 OPERATORS = {
-    "Gemm": Operator(gemm),
-    "MatMul": Operator(matmul),
-    "Einsum": Operator(einsum),
-    "Det": Operator(determinant),
+    "Gemm": TorchOperator(gemm),
+    "MatMul": TorchOperator(matmul),
+    "Einsum": TorchOperator(einsum),
+    "Det": TorchOperator(determinant),
 }

@@ -1,4 +1,4 @@
-"""What an operator's function is given, and what a row of the operator table holds."""
+"""Entries of the operator table, and nodes as their functions get them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,42 +11,42 @@ from onnx import AttributeProto, NodeProto
 from workers.operators.tensors import from_proto
 
 Results = torch.Tensor | tuple[torch.Tensor | None, ...]
-"""What a function answers: its one output, or all of them in ONNX's order."""
+"""The only output, or all outputs in ONNX's order."""
 
 Function = Callable[..., Results]
-"""``function(node, *inputs)``; an input the graph leaves out is None or not passed at all."""
+"""``function(node, *inputs)``; an omitted optional input is None or not passed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
-    """A row of the operator table.
+class TorchOperator:
+    """The torch implementation of an ONNX operator.
 
-    Args:
+    Attributes:
         run: The function.
-        host: Positions of the inputs it reads as Python numbers (shapes, axes, scales); they are kept on the CPU.
-        settings: Positions of the inputs that are settings and not trained weights (bounds, running statistics,
-            quantization scales); a float initializer read only there is a buffer, not a parameter.
-        described: Positions of the inputs of which it reads the shape or type only, not the values.
+        cpu_inputs: Positions of inputs that it reads as Python numbers (shapes, axes, scales); they stay on the CPU.
+        non_trainable: Positions of inputs that are not trained (bounds, running statistics, quantization scales); a
+            float initializer that is read only there is a buffer, not a parameter.
+        shape_only: Positions of inputs of which it reads shape or dtype only, not values.
     """
 
     run: Function
-    host: tuple[int, ...] = ()
-    settings: tuple[int, ...] = ()
-    described: tuple[int, ...] = ()
+    cpu_inputs: tuple[int, ...] = ()
+    non_trainable: tuple[int, ...] = ()
+    shape_only: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node of a graph, read once: what it is called and what its attributes say.
+    """A node of a graph with parsed attributes.
 
-    Args:
+    Attributes:
         op_type: ONNX operator.
-        name: What the node is called, as `unique_names` says.
-        opset: Version of the standard operator set the graph was written in.
-        inputs: Names of its inputs; an empty one is left out.
-        outputs: Names of its outputs; an empty one is not wanted.
+        name: Unique name; see `unique_names`.
+        opset: Version of the graph's standard operator set.
+        inputs: Names of its inputs; an omitted optional one is empty.
+        outputs: Names of its outputs; an unused one is empty.
         attributes: Attribute values: int, float, str, tuple of those, or tensor.
-        input_types: ONNX element type of each input where the graph says it, else 0.
+        input_types: ONNX element type of each input, 0 if unknown.
     """
 
     op_type: str
@@ -58,8 +58,8 @@ class Node:
     input_types: tuple[int, ...] = ()
 
     @classmethod
-    def read(cls, proto: NodeProto, name: str, opset: int, types: Mapping[str, int]) -> "Node":
-        """Read a node; ``types`` gives the element type of the tensors that have a known one."""
+    def parse(cls, proto: NodeProto, name: str, opset: int, types: Mapping[str, int]) -> "Node":
+        """Parse a node; ``types`` has the known element types by tensor name."""
         return cls(
             op_type=proto.op_type,
             name=name,
@@ -95,10 +95,10 @@ class Node:
         return tuple(self.attributes.get(name, default))
 
     def input_type(self, position: int) -> int:
-        """Return the ONNX element type of an input, 0 where it is not known."""
+        """Return the ONNX element type of an input, 0 if unknown."""
         return self.input_types[position] if position < len(self.input_types) else 0
 
-    def wants(self, position: int) -> bool:
+    def uses_output(self, position: int) -> bool:
         """Whether the graph uses the output at this position."""
         return position < len(self.outputs) and bool(self.outputs[position])
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.tensors import torch_dtype
 from workers.operators.windows import pad
 
@@ -12,9 +12,9 @@ from workers.operators.windows import pad
 def batch_normalization(
     node: Node, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
 ) -> tuple[Tensor, ...]:
-    """Normalize each channel by its running statistics; by the batch's own where ``training_mode`` says so.
+    """Normalize each channel by its running statistics, or by the batch's in ``training_mode``.
 
-    Then the updated statistics are answered too: running · momentum + batch · (1 − momentum).
+    Training mode also returns the updated statistics: running · momentum + batch · (1 − momentum).
     """
     epsilon = node.number("epsilon", 1e-5)
     if not node.integer("training_mode"):
@@ -50,7 +50,7 @@ def group_normalization(node: Node, x: Tensor, scale: Tensor, bias: Tensor) -> T
 def layer_normalization(
     node: Node, x: Tensor, scale: Tensor, bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Normalize over the axes from ``axis`` on; answers the mean and 1/σ too where they are wanted."""
+    """Normalize over the axes from ``axis`` on; also returns the mean and 1/σ if they are used."""
     axis = node.integer("axis", -1) % x.ndim
     epsilon = node.number("epsilon", 1e-5)
     shape = x.shape[axis:]
@@ -59,7 +59,7 @@ def layer_normalization(
     else:
         y = functional.layer_norm(x, list(shape), eps=epsilon) * scale
         y = y if bias is None else y + bias
-    if not (node.wants(1) or node.wants(2)):
+    if not (node.uses_output(1) or node.uses_output(2)):
         return y, None, None
     wide = x.to(torch_dtype(node.integer("stash_type", 1)))
     variance, mean = torch.var_mean(wide, dim=list(range(axis, x.ndim)), correction=0, keepdim=True)
@@ -98,12 +98,12 @@ def lrn(node: Node, x: Tensor) -> Tensor:
 
 
 OPERATORS = {
-    "BatchNormalization": Operator(batch_normalization, settings=(3, 4)),
-    "InstanceNormalization": Operator(instance_normalization),
-    "GroupNormalization": Operator(group_normalization),
-    "LayerNormalization": Operator(layer_normalization),
-    "RMSNormalization": Operator(rms_normalization),
-    "LpNormalization": Operator(lp_normalization),
-    "MeanVarianceNormalization": Operator(mean_variance_normalization),
-    "LRN": Operator(lrn),
+    "BatchNormalization": TorchOperator(batch_normalization, non_trainable=(3, 4)),
+    "InstanceNormalization": TorchOperator(instance_normalization),
+    "GroupNormalization": TorchOperator(group_normalization),
+    "LayerNormalization": TorchOperator(layer_normalization),
+    "RMSNormalization": TorchOperator(rms_normalization),
+    "LpNormalization": TorchOperator(lp_normalization),
+    "MeanVarianceNormalization": TorchOperator(mean_variance_normalization),
+    "LRN": TorchOperator(lrn),
 }

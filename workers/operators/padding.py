@@ -1,14 +1,14 @@
-"""Padding in all modes, and cutting to a size."""
+"""Padding in all modes, and center crop."""
 
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.windows import pad as pad_constant
 
 
 def pad(node: Node, x: Tensor, pads: Tensor, value: Tensor | None = None, axes: Tensor | None = None) -> Tensor:
-    """Pad with a constant, by reflection, with the edge or by wrapping round; negative sizes cut."""
+    """Pad with a constant, by reflection, with the edge or by wrapping round; negative sizes crop."""
     amounts = pads.tolist()
     chosen = [axis % x.ndim for axis in axes.tolist()] if axes is not None else list(range(x.ndim))
     begins, ends = [0] * x.ndim, [0] * x.ndim
@@ -27,30 +27,30 @@ def pad(node: Node, x: Tensor, pads: Tensor, value: Tensor | None = None, axes: 
 
 
 def _sources(mode: str, size: int, before: int, after: int, device: torch.device) -> Tensor:
-    places = torch.arange(-before, size + after, device=device)
+    positions = torch.arange(-before, size + after, device=device)
     if mode == "edge":
-        return places.clamp(0, size - 1)
+        return positions.clamp(0, size - 1)
     if mode == "wrap":
-        return places.remainder(size)
+        return positions.remainder(size)
     if size == 1:
-        return torch.zeros_like(places)
+        return torch.zeros_like(positions)
     period = 2 * (size - 1)
-    turned = places.remainder(period)
-    return torch.where(turned < size, turned, period - turned)
+    reflected = positions.remainder(period)
+    return torch.where(reflected < size, reflected, period - reflected)
 
 
 def center_crop_pad(node: Node, x: Tensor, shape: Tensor) -> Tensor:
-    """Cut or zero-pad to a shape, about the centre."""
+    """Crop or zero-pad to a shape, symmetrically."""
     axes = node.integers("axes", tuple(range(x.ndim)))
     begins, ends = [0] * x.ndim, [0] * x.ndim
-    for axis, wanted in zip(axes, shape.tolist(), strict=True):
-        missing = wanted - x.shape[axis]
+    for axis, size in zip(axes, shape.tolist(), strict=True):
+        missing = size - x.shape[axis]
         begins[axis % x.ndim] = missing // 2 if missing > 0 else -(-missing // 2)
         ends[axis % x.ndim] = missing - begins[axis % x.ndim]
     return pad_constant(x, begins, ends)
 
 
 OPERATORS = {
-    "Pad": Operator(pad, host=(1, 2, 3)),
-    "CenterCropPad": Operator(center_crop_pad, host=(1,)),
+    "Pad": TorchOperator(pad, cpu_inputs=(1, 2, 3)),
+    "CenterCropPad": TorchOperator(center_crop_pad, cpu_inputs=(1,)),
 }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.windows import Window, lowest, of_rank, pad, unfolded, window
 
 _MAX_POOLS = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
@@ -14,7 +14,7 @@ _AVERAGE_POOLS = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functio
 
 
 def max_pool(node: Node, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Largest value in each window, and where it lies in the whole input where that is wanted."""
+    """Maximum of each window, and its index in the flat input if that is used."""
     if not x.is_floating_point():
         values, indices = max_pool(node, x.to(torch.float64 if x.element_size() > 2 else torch.float32))
         return values.to(x.dtype), indices
@@ -27,14 +27,14 @@ def max_pool(node: Node, x: Tensor) -> tuple[Tensor, Tensor | None]:
         ends = [end + extra for end, extra in zip(at.ends, at.extra, strict=True)]
         padded = pad(x, at.begins, ends, lowest(x.dtype))
     run = of_rank(node, _MAX_POOLS, x.ndim - 2)
-    if not node.wants(1):
+    if not node.uses_output(1):
         return run(padded, at.kernel, at.strides, padding, at.dilations), None
     values, flat = run(padded, at.kernel, at.strides, padding, at.dilations, return_indices=True)
     return values, _positions(node, flat, x.shape, padded.shape[2:], (0,) * len(at.begins) if padding else at.begins)
 
 
 def _positions(node: Node, flat: Tensor, shape: torch.Size, padded: torch.Size, begins: tuple[int, ...]) -> Tensor:
-    """Turn positions in a padded plane into ONNX's positions in the whole tensor."""
+    """Convert indices in a padded plane to ONNX's indices in the flat tensor."""
     size = shape[2:]
     coordinates = []
     for axis in reversed(range(len(size))):
@@ -43,15 +43,15 @@ def _positions(node: Node, flat: Tensor, shape: torch.Size, padded: torch.Size, 
     coordinates.reverse()
     column_major = node.integer("storage_order") == 1
     order = list(range(len(size)))
-    place = torch.zeros_like(flat)
+    index = torch.zeros_like(flat)
     for axis in reversed(order) if column_major else order:
-        place = place * size[axis] + coordinates[axis]
+        index = index * size[axis] + coordinates[axis]
     planes = torch.arange(shape[0] * shape[1], device=flat.device).reshape(*shape[:2], *[1] * len(size))
-    return planes * math.prod(size) + place
+    return planes * math.prod(size) + index
 
 
 def average_pool(node: Node, x: Tensor) -> Tensor:
-    """Mean of each window, over what lies in the input or over its padding too (``count_include_pad``)."""
+    """Mean of each window, with or without its padding (``count_include_pad``)."""
     at = window(node, x.shape[2:], node.integers("kernel_shape"))
     counted = bool(node.integer("count_include_pad"))
     plain = max(at.dilations) == 1 and not any(at.extra) and len(at.kernel) in _AVERAGE_POOLS
@@ -63,7 +63,7 @@ def average_pool(node: Node, x: Tensor) -> Tensor:
 
 
 def _window_sums(padded: Tensor, at: Window) -> Tensor:
-    """Sum each window of a tensor to which only ``extra`` is still to be added."""
+    """Sum each window of a padded tensor; ``extra`` is added here."""
     rank = len(at.kernel)
     padded = pad(padded, (0,) * rank, at.extra)
     return unfolded(padded, at).sum(tuple(range(-rank, 0)))
@@ -82,7 +82,7 @@ def global_average_pool(node: Node, x: Tensor) -> Tensor:
 
 
 def global_max_pool(node: Node, x: Tensor) -> Tensor:
-    """Largest value of each channel."""
+    """Maximum of each channel."""
     return x.amax(dim=tuple(range(2, x.ndim)), keepdim=True)
 
 
@@ -93,7 +93,7 @@ def global_lp_pool(node: Node, x: Tensor) -> Tensor:
 
 
 def max_unpool(node: Node, x: Tensor, indices: Tensor, output_shape: Tensor | None = None) -> Tensor:
-    """Values put back where a MaxPool took them from; zero elsewhere."""
+    """Values at the indices that a MaxPool returned; zero elsewhere."""
     rank = x.ndim - 2
     kernel = node.integers("kernel_shape")
     strides = node.integers("strides", (1,) * rank)
@@ -106,16 +106,16 @@ def max_unpool(node: Node, x: Tensor, indices: Tensor, output_shape: Tensor | No
     y = x.new_zeros(math.prod(own)).scatter(0, indices.reshape(-1), x.reshape(-1))
     if output_shape is None:
         return y.reshape(own)
-    wanted = output_shape.tolist()
-    return pad(y.reshape(own), [0] * rank, [w - n for w, n in zip(wanted[2:], size, strict=True)])
+    target = output_shape.tolist()
+    return pad(y.reshape(own), [0] * rank, [w - n for w, n in zip(target[2:], size, strict=True)])
 
 
 OPERATORS = {
-    "MaxPool": Operator(max_pool),
-    "AveragePool": Operator(average_pool),
-    "LpPool": Operator(lp_pool),
-    "GlobalAveragePool": Operator(global_average_pool),
-    "GlobalMaxPool": Operator(global_max_pool),
-    "GlobalLpPool": Operator(global_lp_pool),
-    "MaxUnpool": Operator(max_unpool, host=(2,)),
+    "MaxPool": TorchOperator(max_pool),
+    "AveragePool": TorchOperator(average_pool),
+    "LpPool": TorchOperator(lp_pool),
+    "GlobalAveragePool": TorchOperator(global_average_pool),
+    "GlobalMaxPool": TorchOperator(global_max_pool),
+    "GlobalLpPool": TorchOperator(global_lp_pool),
+    "MaxUnpool": TorchOperator(max_unpool, cpu_inputs=(2,)),
 }

@@ -1,4 +1,4 @@
-"""Affine quantization: codes = round(x / scale) + zero point, and products of codes."""
+"""Affine quantization, q = round(x / scale) + zero point, and products of codes."""
 
 import torch
 from onnx import TensorProto
@@ -6,12 +6,12 @@ from torch import Tensor
 
 from workers.operators.casting import to_float8
 from workers.operators.convolution import conv
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.tensors import INTEGER_RANGES, element_type_of, torch_dtype
 
 
 def _along(node: Node, x: Tensor, setting: Tensor) -> Tensor:
-    """Shape a scale or zero point for broadcasting: one for all, one per slice of an axis, or one per block of it."""
+    """Reshape a scale or zero point for broadcasting: per tensor, per axis or per block."""
     if setting.ndim == 0 or (setting.ndim == 1 and setting.numel() == 1):
         return setting.reshape(())
     axis = node.integer("axis", 1) % x.ndim
@@ -24,7 +24,7 @@ def _along(node: Node, x: Tensor, setting: Tensor) -> Tensor:
 
 
 def quantize_linear(node: Node, x: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Tensor:
-    """Codes of a float tensor: round(x / scale), ties to even, plus the zero point, held in the range of the type."""
+    """Codes of a float tensor: round(x / scale), ties to even, plus the zero point, clamped to the type."""
     if zero_point is not None:
         element_type = node.input_type(2) or element_type_of(zero_point.dtype)
     else:
@@ -40,7 +40,7 @@ def quantize_linear(node: Node, x: Tensor, scale: Tensor, zero_point: Tensor | N
 
 
 def dequantize_linear(node: Node, x: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Tensor:
-    """Floats of codes: (code − zero point) · scale, in the scale's type."""
+    """Dequantize: (code − zero point) · scale, in the scale's type."""
     step = _along(node, x, scale)
     if not x.is_floating_point():
         x = x.to(torch.int32)
@@ -50,7 +50,7 @@ def dequantize_linear(node: Node, x: Tensor, scale: Tensor, zero_point: Tensor |
 
 
 def dynamic_quantize_linear(node: Node, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """uint8 codes by the tensor's own range, widened to hold zero; answers scale and zero point too."""
+    """uint8 codes, scale and zero point by the range of the tensor, widened to contain 0."""
     low = x.min().clamp(max=0)
     high = x.max().clamp(min=0)
     scale = (high - low) / 255
@@ -131,11 +131,11 @@ def _requantized(values: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
 
 
 OPERATORS = {
-    "QuantizeLinear": Operator(quantize_linear, settings=(1, 2)),
-    "DequantizeLinear": Operator(dequantize_linear, settings=(1, 2)),
-    "DynamicQuantizeLinear": Operator(dynamic_quantize_linear),
-    "ConvInteger": Operator(conv_integer),
-    "MatMulInteger": Operator(matmul_integer),
-    "QLinearConv": Operator(qlinear_conv, settings=(1, 4, 6)),
-    "QLinearMatMul": Operator(qlinear_matmul, settings=(1, 4, 6)),
+    "QuantizeLinear": TorchOperator(quantize_linear, non_trainable=(1, 2)),
+    "DequantizeLinear": TorchOperator(dequantize_linear, non_trainable=(1, 2)),
+    "DynamicQuantizeLinear": TorchOperator(dynamic_quantize_linear),
+    "ConvInteger": TorchOperator(conv_integer),
+    "MatMulInteger": TorchOperator(matmul_integer),
+    "QLinearConv": TorchOperator(qlinear_conv, non_trainable=(1, 4, 6)),
+    "QLinearMatMul": TorchOperator(qlinear_matmul, non_trainable=(1, 4, 6)),
 }

@@ -1,4 +1,4 @@
-"""Recurrent layers: RNN, GRU and LSTM, one step after another, in all variants ONNX has."""
+"""RNN, GRU and LSTM, in all variants of ONNX."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 
 Gate = Callable[[Tensor], Tensor]
 Step = Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
@@ -30,7 +30,7 @@ _PARAMETERS = {"affine": 2, "leakyrelu": 1, "thresholdedrelu": 1, "scaledtanh": 
 
 
 def _gates(node: Node, usual: tuple[str, ...], directions: int) -> list[list[Gate]]:
-    """Return the activations of each direction, with their parameters and the clip bound in."""
+    """Return the activation functions of each direction, with their parameters and the clip bound."""
     names = [name.lower() for name in node.attributes.get("activations", usual * directions)]
     alphas, betas = list(node.numbers("activation_alpha")), list(node.numbers("activation_beta"))
     bound = node.number("clip") if node.has("clip") else None
@@ -53,7 +53,7 @@ def _bounded(
 
 
 def _run(step: Step, x: Tensor, states: tuple[Tensor, ...], lengths: Tensor | None, *, backward: bool) -> list[Tensor]:
-    """Run over the steps [T, N, …] of ``x``; past a sequence's end its states stay and its output is zero.
+    """Run over the steps [T, N, …] of ``x``; after the end of a sequence its states are kept and its output is zero.
 
     Returns:
         The outputs [T, N, hidden], then the last states.
@@ -82,7 +82,7 @@ def _layer(
     hidden: int,
     make_step: Callable[[int], tuple[Tensor, Tensor | None, Step]],
 ) -> tuple[Tensor, ...]:
-    """Run each direction; ``make_step`` gives its input weights [G · hidden, input], their bias, and its step."""
+    """Run each direction; ``make_step`` returns its input weights [G · hidden, input], their bias, and its step."""
     batch_first = bool(node.integer("layout"))
     if batch_first:
         x = x.transpose(0, 1)
@@ -190,7 +190,7 @@ def lstm(
 
 
 OPERATORS = {
-    "RNN": Operator(rnn),
-    "GRU": Operator(gru),
-    "LSTM": Operator(lstm),
+    "RNN": TorchOperator(rnn),
+    "GRU": TorchOperator(gru),
+    "LSTM": TorchOperator(lstm),
 }

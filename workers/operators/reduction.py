@@ -1,4 +1,4 @@
-"""Reductions, positions of extremes, sorting and running sums."""
+"""Reductions, ArgMax and ArgMin, sorting and cumulative sums."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.tensors import WIDE_UNSIGNED, widened
 from workers.operators.windows import lowest
 
@@ -15,7 +15,7 @@ Reduction = Callable[[Tensor, tuple[int, ...], bool], Tensor]
 
 
 def _reduced(node: Node, x: Tensor, axes: Tensor | None, function: Reduction) -> Tensor:
-    """Reduce over axes given as input or, in older opsets, as attribute; none given means all, or none by attribute."""
+    """Reduce over axes from an input (attribute in older opsets). No axes: all, or none (noop_with_empty_axes)."""
     chosen = tuple(axes.reshape(-1).tolist()) if axes is not None else node.integers("axes")
     if not chosen and node.integer("noop_with_empty_axes"):
         return function(x.unsqueeze(0), (0,), False)
@@ -67,7 +67,7 @@ def reduce_sum(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
 
 
 def reduce_mean(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    """Mean; that of integers is cut towards zero."""
+    """Mean; truncated towards zero for integers."""
     return _reduced(node, x, axes, _mean)
 
 
@@ -78,13 +78,13 @@ def reduce_product(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
 
 @widened
 def reduce_max(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    """Largest; the lowest value of the type where there is nothing."""
+    """Maximum; the lowest value of the type for empty input."""
     return _reduced(node, x, axes, _largest)
 
 
 @widened
 def reduce_min(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    """Smallest; the highest value of the type where there is nothing."""
+    """Minimum; the highest value of the type for empty input."""
     return _reduced(node, x, axes, _smallest)
 
 
@@ -117,13 +117,13 @@ def reduce_log_sum_exp(node: Node, x: Tensor, axes: Tensor | None = None) -> Ten
 
 @widened
 def arg_max(node: Node, x: Tensor) -> Tensor:
-    """Position of the first largest value along an axis, or of the last."""
+    """Index of the first maximum along an axis, or of the last."""
     return _position(node, x, torch.argmax)
 
 
 @widened
 def arg_min(node: Node, x: Tensor) -> Tensor:
-    """Position of the first smallest value along an axis, or of the last."""
+    """Index of the first minimum along an axis, or of the last."""
     return _position(node, x, torch.argmin)
 
 
@@ -135,12 +135,12 @@ def _position(node: Node, x: Tensor, function: Callable[..., Tensor]) -> Tensor:
 
 
 def cumulative_sum(node: Node, x: Tensor, axis: Tensor) -> Tensor:
-    """Running sum along an axis, with or without the element itself, from either end."""
+    """Cumulative sum along an axis, inclusive or exclusive, from either end."""
     return _running(node, x, axis, torch.cumsum, 0)
 
 
 def cumulative_product(node: Node, x: Tensor, axis: Tensor) -> Tensor:
-    """Running product along an axis, with or without the element itself, from either end."""
+    """Cumulative product along an axis, inclusive or exclusive, from either end."""
     return _running(node, x, axis, torch.cumprod, 1)
 
 
@@ -155,7 +155,7 @@ def _running(node: Node, x: Tensor, axis: Tensor, function: Callable[..., Tensor
 
 
 def top_k(node: Node, x: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """The k largest or smallest values along an axis and their positions; of equal ones the earlier first."""
+    """The k largest or smallest values along an axis and their indices; ties by index."""
     axis, largest = node.integer("axis", -1), bool(node.integer("largest", 1))
     wide = x.to(torch.int64) if x.dtype in WIDE_UNSIGNED else x
     values, indices = torch.sort(wide, dim=axis, descending=largest, stable=True)
@@ -164,19 +164,19 @@ def top_k(node: Node, x: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
 
 
 OPERATORS = {
-    "ReduceSum": Operator(reduce_sum, host=(1,)),
-    "ReduceMean": Operator(reduce_mean, host=(1,)),
-    "ReduceProd": Operator(reduce_product, host=(1,)),
-    "ReduceMax": Operator(reduce_max, host=(1,)),
-    "ReduceMin": Operator(reduce_min, host=(1,)),
-    "ReduceL1": Operator(reduce_l1, host=(1,)),
-    "ReduceL2": Operator(reduce_l2, host=(1,)),
-    "ReduceSumSquare": Operator(reduce_sum_square, host=(1,)),
-    "ReduceLogSum": Operator(reduce_log_sum, host=(1,)),
-    "ReduceLogSumExp": Operator(reduce_log_sum_exp, host=(1,)),
-    "ArgMax": Operator(arg_max),
-    "ArgMin": Operator(arg_min),
-    "CumSum": Operator(cumulative_sum, host=(1,)),
-    "CumProd": Operator(cumulative_product, host=(1,)),
-    "TopK": Operator(top_k, host=(1,)),
+    "ReduceSum": TorchOperator(reduce_sum, cpu_inputs=(1,)),
+    "ReduceMean": TorchOperator(reduce_mean, cpu_inputs=(1,)),
+    "ReduceProd": TorchOperator(reduce_product, cpu_inputs=(1,)),
+    "ReduceMax": TorchOperator(reduce_max, cpu_inputs=(1,)),
+    "ReduceMin": TorchOperator(reduce_min, cpu_inputs=(1,)),
+    "ReduceL1": TorchOperator(reduce_l1, cpu_inputs=(1,)),
+    "ReduceL2": TorchOperator(reduce_l2, cpu_inputs=(1,)),
+    "ReduceSumSquare": TorchOperator(reduce_sum_square, cpu_inputs=(1,)),
+    "ReduceLogSum": TorchOperator(reduce_log_sum, cpu_inputs=(1,)),
+    "ReduceLogSumExp": TorchOperator(reduce_log_sum_exp, cpu_inputs=(1,)),
+    "ArgMax": TorchOperator(arg_max),
+    "ArgMin": TorchOperator(arg_min),
+    "CumSum": TorchOperator(cumulative_sum, cpu_inputs=(1,)),
+    "CumProd": TorchOperator(cumulative_product, cpu_inputs=(1,)),
+    "TopK": TorchOperator(top_k, cpu_inputs=(1,)),
 }

@@ -1,4 +1,4 @@
-"""Reading an image at arbitrary places: grids, affine maps, regions of interest."""
+"""Sampling of images: GridSample, AffineGrid and RoiAlign."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 
 _MODES = {
     "linear": "bilinear",
@@ -18,7 +18,7 @@ _MODES = {
 
 
 def grid_sample(node: Node, x: Tensor, grid: Tensor) -> Tensor:
-    """Read [N, C, *size] at coordinates from −1 to 1."""
+    """Sample [N, C, *size] at coordinates from −1 to 1."""
     return functional.grid_sample(
         x,
         grid.to(x.dtype),
@@ -66,17 +66,17 @@ def _samples(node: Node, start: Tensor, length: Tensor, cells: int, size: int) -
     """Return the lower and upper neighbours [2, cells · steps] of the samples along an axis, and their weights."""
     steps = node.integer("sampling_ratio") or max(1, math.ceil(float(length) / cells))
     count = cells * steps
-    places = start + (torch.arange(count, device=start.device) + 0.5) * (length / count)
-    inside = (places >= -1) & (places <= size)
-    places = places.clamp(0, size - 1)
-    low = places.floor()
-    fraction = places - low
+    positions = start + (torch.arange(count, device=start.device) + 0.5) * (length / count)
+    inside = (positions >= -1) & (positions <= size)
+    positions = positions.clamp(0, size - 1)
+    low = positions.floor()
+    fraction = positions - low
     neighbours = torch.stack([low, (low + 1).clamp(max=size - 1)]).to(torch.int64)
     return neighbours, torch.stack([1 - fraction, fraction]) * inside, steps
 
 
 OPERATORS = {
-    "GridSample": Operator(grid_sample),
-    "AffineGrid": Operator(affine_grid, host=(1,)),
-    "RoiAlign": Operator(roi_align),
+    "GridSample": TorchOperator(grid_sample),
+    "AffineGrid": TorchOperator(affine_grid, cpu_inputs=(1,)),
+    "RoiAlign": TorchOperator(roi_align),
 }

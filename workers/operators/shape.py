@@ -1,11 +1,11 @@
-"""Shapes: reading them, and giving a tensor another one with the same elements."""
+"""Shape, Size, and operators that change the shape only."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 
 
 def shape_of(node: Node, x: Tensor) -> Tensor:
@@ -20,7 +20,7 @@ def size_of(node: Node, x: Tensor) -> Tensor:
 
 
 def reshape(node: Node, x: Tensor, shape: Tensor) -> Tensor:
-    """Another shape; 0 keeps a size (unless ``allowzero``), −1 is worked out."""
+    """Reshape; 0 copies a size (unless ``allowzero``), −1 is inferred."""
     sizes = shape.tolist()
     if not node.integer("allowzero"):
         sizes = [x.shape[i] if size == 0 else size for i, size in enumerate(sizes)]
@@ -35,13 +35,13 @@ def flatten(node: Node, x: Tensor) -> Tensor:
 
 
 def squeeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    """Without the given axes of size 1 (attribute before opset 13), or without all such."""
+    """Remove the given axes of size 1 (attribute before opset 13), or all."""
     chosen = tuple(axes.tolist()) if axes is not None else node.integers("axes")
     return x.squeeze(chosen) if chosen else x.squeeze()
 
 
 def unsqueeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    """With axes of size 1 at the given positions of the result (attribute before opset 13)."""
+    """Insert axes of size 1 at the given positions of the result (attribute before opset 13)."""
     chosen = axes.reshape(-1).tolist() if axes is not None else list(node.integers("axes"))
     rank = x.ndim + len(chosen)
     for axis in sorted(axis % rank for axis in chosen):
@@ -50,7 +50,7 @@ def unsqueeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
 
 
 def transpose(node: Node, x: Tensor) -> Tensor:
-    """Axes in another order, by default turned round."""
+    """Permute axes; reversed by default."""
     return x.permute(node.integers("perm", tuple(reversed(range(x.ndim)))))
 
 
@@ -76,13 +76,13 @@ def space_to_depth(node: Node, x: Tensor) -> Tensor:
 
 
 OPERATORS = {
-    "Shape": Operator(shape_of, described=(0,)),
-    "Size": Operator(size_of, described=(0,)),
-    "Reshape": Operator(reshape, host=(1,)),
-    "Flatten": Operator(flatten),
-    "Squeeze": Operator(squeeze, host=(1,)),
-    "Unsqueeze": Operator(unsqueeze, host=(1,)),
-    "Transpose": Operator(transpose),
-    "DepthToSpace": Operator(depth_to_space),
-    "SpaceToDepth": Operator(space_to_depth),
+    "Shape": TorchOperator(shape_of, shape_only=(0,)),
+    "Size": TorchOperator(size_of, shape_only=(0,)),
+    "Reshape": TorchOperator(reshape, cpu_inputs=(1,)),
+    "Flatten": TorchOperator(flatten),
+    "Squeeze": TorchOperator(squeeze, cpu_inputs=(1,)),
+    "Unsqueeze": TorchOperator(unsqueeze, cpu_inputs=(1,)),
+    "Transpose": TorchOperator(transpose),
+    "DepthToSpace": TorchOperator(depth_to_space),
+    "SpaceToDepth": TorchOperator(space_to_depth),
 }

@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Tensor
 
-from workers.operators.node import Node, Operator
+from workers.operators.node import Node, TorchOperator
 from workers.operators.tensors import torch_dtype
 
 
 def dft(node: Node, x: Tensor, length: Tensor | None = None, axis: Tensor | None = None) -> Tensor:
-    """Discrete Fourier transform along an axis, or its inverse; of real input half the spectrum where asked for."""
+    """Discrete Fourier transform along an axis, or its inverse; ``onesided`` for real signals."""
     along = int(axis.item()) if axis is not None else node.integer("axis", -2 if node.opset >= 20 else 1)
     along = along % x.ndim
     count = None if length is None else int(length.item())
@@ -79,9 +79,9 @@ def blackman_window(node: Node, size: Tensor) -> Tensor:
 
 
 OPERATORS = {
-    "DFT": Operator(dft, host=(1, 2)),
-    "STFT": Operator(stft, host=(1, 3), settings=(2,)),
-    "HannWindow": Operator(hann_window, host=(0,)),
-    "HammingWindow": Operator(hamming_window, host=(0,)),
-    "BlackmanWindow": Operator(blackman_window, host=(0,)),
+    "DFT": TorchOperator(dft, cpu_inputs=(1, 2)),
+    "STFT": TorchOperator(stft, cpu_inputs=(1, 3), non_trainable=(2,)),
+    "HannWindow": TorchOperator(hann_window, cpu_inputs=(0,)),
+    "HammingWindow": TorchOperator(hamming_window, cpu_inputs=(0,)),
+    "BlackmanWindow": TorchOperator(blackman_window, cpu_inputs=(0,)),
 }

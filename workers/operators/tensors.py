@@ -1,4 +1,4 @@
-"""Between ONNX's element types and torch's."""
+"""Conversion between ONNX's and torch's element types."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -34,7 +34,7 @@ DTYPES: dict[int, torch.dtype] = {
     TensorProto.UINT2: torch.uint8,
     TensorProto.INT2: torch.int8,
 }
-"""ONNX element type -> torch dtype; integers below 8 bits are held in the byte type of their sign."""
+"""ONNX element type -> torch dtype; integers below 8 bits use the 8-bit type of their sign."""
 
 INTEGER_RANGES: dict[int, tuple[int, int]] = {
     TensorProto.UINT2: (0, 3),
@@ -72,17 +72,17 @@ def torch_dtype(element_type: int) -> torch.dtype:
     except KeyError:
         name = TensorProto.DataType.Name(element_type)
         raise FaceterError(
-            ProblemKind.UNSUPPORTED_OPERATOR, f"The model uses tensors of type {name}, which this work cannot hold."
+            ProblemKind.UNSUPPORTED_OPERATOR, f"The model uses tensors of type {name}, which torch does not support."
         ) from None
 
 
 def element_type_of(dtype: torch.dtype) -> int:
-    """Return the ONNX element type of a torch dtype; of a byte type, that of 8 bits."""
+    """Return the ONNX element type of a torch dtype (the 8-bit one for int8 and uint8)."""
     return _ELEMENT_TYPES[dtype]
 
 
 def from_proto(tensor: TensorProto) -> torch.Tensor:
-    """Return a tensor's values, on the CPU, in a memory of their own.
+    """Return a tensor's values, on the CPU, in new memory.
 
     Raises:
         FaceterError: ``UNSUPPORTED_OPERATOR`` if torch has no such element type.
@@ -103,10 +103,10 @@ Parameters = ParamSpec("Parameters")
 
 
 def widened(function: Callable[Parameters, torch.Tensor]) -> Callable[Parameters, torch.Tensor]:
-    """Let a function run on uint16, uint32 and uint64, for which torch has little arithmetic, by way of int64.
+    """Run a function on uint16, uint32 and uint64, for which torch has little arithmetic, in int64.
 
-    Results are cut back to the type of the first such operand, booleans excepted. Sums, differences and products wrap
-    as the type does; values of 2^63 and more are otherwise not ordered rightly.
+    Results other than booleans are cast to the type of the first such operand. Sums, differences and products wrap as
+    that type; comparisons of values from 2^63 on are wrong.
     """
 
     @wraps(function)

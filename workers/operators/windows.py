@@ -1,4 +1,4 @@
-"""Sliding windows over the spatial axes: what convolution and pooling share."""
+"""Sliding windows over spatial axes, for convolution and pooling."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,10 @@ from workers.operators.node import Node
 class Window:
     """A sliding window, one value per spatial axis.
 
-    Args:
-        kernel: Its size.
-        strides: Its steps.
-        dilations: Distance between its elements.
+    Attributes:
         begins: Padding before the first element.
         ends: Padding after the last element.
-        extra: Further padding at the end that ``ceil_mode`` needs; never counted as padding.
+        extra: Further padding at the end for ``ceil_mode``; never counted as padding.
         output: Number of positions.
     """
 
@@ -36,7 +33,7 @@ class Window:
 
     @property
     def symmetric(self) -> bool:
-        """Whether as much is padded before as after, and nothing beyond."""
+        """Whether begin and end padding are equal, with no extra."""
         return self.begins == self.ends and not any(self.extra) and min(self.begins, default=0) >= 0
 
     @property
@@ -99,7 +96,7 @@ def of_rank(node: Node, functions: Mapping[int, Callable[..., Any]], rank: int) 
 
 
 def pad(x: Tensor, begins: Sequence[int], ends: Sequence[int], value: float = 0.0) -> Tensor:
-    """Pad the last ``len(begins)`` axes with a constant; negative sizes cut."""
+    """Pad the last ``len(begins)`` axes with a constant; negative sizes crop."""
     if not any(begins) and not any(ends):
         return x
     amounts = [n for begin, end in zip(reversed(begins), reversed(ends), strict=True) for n in (begin, end)]
@@ -107,7 +104,7 @@ def pad(x: Tensor, begins: Sequence[int], ends: Sequence[int], value: float = 0.
 
 
 def unfolded(x: Tensor, at: Window) -> Tensor:
-    """Return a view of every position of the window: [N, C, *output, *kernel] from an ``x`` that is padded already."""
+    """Return a view [N, C, *output, *kernel] of the windows of a padded ``x``."""
     rank = len(at.kernel)
     for axis in range(rank):
         span = at.dilations[axis] * (at.kernel[axis] - 1) + 1
@@ -122,5 +119,5 @@ def added_per_channel(x: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def lowest(dtype: torch.dtype) -> float:
-    """Return the value that never wins a maximum."""
+    """Return the identity of a maximum."""
     return float("-inf") if dtype.is_floating_point else torch.iinfo(dtype).min

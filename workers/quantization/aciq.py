@@ -1,12 +1,12 @@
-"""ACIQ, analytic clipping for integer quantization.
+"""ACIQ, analytical clipping for integer quantization, with per-channel bit allocation and bias correction.
 
 Activations are clipped at the α that minimizes the expected squared error of a Laplace or Gaussian tensor, whichever
-fits better. Weights are clipped likewise, channels share out bits so that the number of levels is proportional
-to α^(2/3), and quantized weights get back the mean and norm of the float ones.
+fits better. Weights are clipped likewise; channels get bits such that the number of levels is proportional to
+α^(2/3); and quantized weights get back the mean and norm of the float ones.
 
-An integer layer has one scale and no zero point per channel, so the weight correction ŵ ← ξ_c (ŵ + μ_c) is carried
-out where it can be: ξ_c in the scale (one ξ for the tensor where the tensor has one scale), and μ_c, which adds μ_c Σ
-x to an output, as its mean μ_c Σ E[x] in the bias.
+An integer layer has one scale and no zero point per channel, so that the paper's weight correction ŵ ← ξ_c (ŵ + μ_c) is
+split: ξ_c goes into the scale (one ξ for weights with one scale per tensor), and μ_c, which adds μ_c Σ x to an
+output, into the bias as its mean μ_c Σ E[x].
 
 References:
     Banner, Nahshan, Soudry, "Post-training 4-bit quantization of convolutional networks for rapid-deployment",
@@ -22,36 +22,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.quantizations import Granularity, QuantizationRequest
-from faceter.graphs.qdq import QuantizationPlan, Sites
+from faceter.graphs.quantization_plan import QuantizationPlan
+from faceter.graphs.quantization_sites import QuantizationSites
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.view import Array, GraphView
 from workers.quantization.affine import activation_quantizer, channel_weight_quantizer, tensor_weight_quantizer
 from workers.quantization.bias_correction import expected_shift, input_channels, subtract_from_biases
-from workers.quantization.calibration import Statistics, activation_statistics, input_channel_means
-from workers.quantization.clipping import allocate_bits, clip_value, optimal_range, weight_bias_correction
-from workers.quantization.prepared import Outcome, Prepared, layers_with_bias
-from workers.quantization.rq import granularity_notes, granularity_of, weight_of
+from workers.quantization.calibration import ActivationStatistics, activation_statistics, input_channel_means
+from workers.quantization.channel_bit_allocation import allocate_bits, weight_bias_correction
+from workers.quantization.channel_shapes import optimal_range
+from workers.quantization.clipping import clip_value
+from workers.quantization.layers import layers_with_bias
+from workers.quantization.method import MethodResult
+from workers.quantization.prepare import PreparedNetwork
+from workers.quantization.rq import granularity_of, granularity_warnings, weight_of
 from workers.quantization.statistics import TensorStatistics
 
 Float = NDArray[np.float64]
 
-_MOST_BITS = 8
+_MAX_BITS = 8
 
 
 @dataclass(frozen=True)
-class AnalyticClipping:
+class ACIQ:
     """Settings of ACIQ.
 
     Args:
-        allocate: Whether channels of a weight share out bits (per-channel granularity only).
+        allocate: Whether bits are allocated among the channels of a weight (per-channel granularity only).
         correct_weights: Whether quantized weights get back their mean and norm.
     """
 
     allocate: bool = True
     correct_weights: bool = True
 
-    def __call__(self, prepared: Prepared, request: QuantizationRequest) -> Outcome:
-        """Return the plan: clipped activations and weights, bits shared out, weight bias corrected."""
+    def __call__(self, prepared: PreparedNetwork, request: QuantizationRequest) -> MethodResult:
+        """Return the plan with clipped activations and weights, allocated bits, and corrected weights."""
         sites = prepared.sites()
         statistics = activation_statistics(prepared, sites)
         activations = {
@@ -61,24 +66,25 @@ class AnalyticClipping:
             for site in sites.activations
         }
         view = GraphView(prepared.model)
-        weights = {site.name: self.weight(weight_of(view, site.name), request, site.axis) for site in sites.weights}
-        notes = [*statistics.notes(), *granularity_notes(sites, request)]
+        weights = {
+            site.name: self.quantize_weight(weight_of(view, site.name), request, site.axis) for site in sites.weights
+        }
+        warnings = [*statistics.warnings(), *granularity_warnings(sites, request)]
         if not self.correct_weights:
-            return Outcome(QuantizationPlan(prepared.model, weights, activations, sites), notes)
+            return MethodResult(QuantizationPlan(prepared.model, weights, activations, sites), warnings)
         shifts = _mean_shifts(prepared, weights, sites, statistics)
         corrected = {
             site.name: _restored_norm(weights[site.name], weight_of(view, site.name), site.axis)
             for site in sites.weights
         }
         model = subtract_from_biases(prepared.model, shifts)
-        return Outcome(QuantizationPlan(model, corrected, activations, sites), notes)
+        return MethodResult(QuantizationPlan(model, corrected, activations, sites), warnings)
 
-    def weight(self, weights: Array, request: QuantizationRequest, axis: int | None) -> Quantizer:
-        """Return the quantizer of one weight, its norm not yet corrected.
+    def quantize_weight(self, weights: Array, request: QuantizationRequest, axis: int | None) -> Quantizer:
+        """Return the quantizer of one weight, before the correction of its norm.
 
         Args:
-            weights: The weight, any layout.
-            request: Bits and granularity.
+            weights: The weight, in any layout.
             axis: Its axis of output channels; None if it has none.
         """
         if granularity_of(axis, request.weight_granularity) is Granularity.TENSOR or axis is None:
@@ -87,18 +93,17 @@ class AnalyticClipping:
         bits = np.full(flat.shape[0], request.weight_bits, np.int64)
         if self.allocate:
             alphas = np.array([_deviation_clip(row, request.weight_bits) for row in flat])
-            bits = allocate_bits(alphas, request.weight_bits, lowest=2, highest=_MOST_BITS)
+            bits = allocate_bits(alphas, request.weight_bits, lowest=2, highest=_MAX_BITS)
         return clipped_channels(flat, bits, axis)
 
 
 def clipped_activation(tensors: Iterable[TensorStatistics], bits: int) -> Quantizer:
     """Return the quantizer of activations that share one, clipped at the analytic optimum.
 
-    After ReLU the range is [0, α]; a tensor of both signs is clipped to mean ± α. Neither reaches beyond
-    the range itself.
+    The range is [0, α] after ReLU, else mean ± α, within the measured range.
 
     Args:
-        tensors: Statistics of each tensor; the widest clip of them is taken.
+        tensors: Statistics of each tensor; the widest of their clipped ranges is taken.
         bits: Bits of the codes.
     """
     ranges = [
@@ -109,13 +114,13 @@ def clipped_activation(tensors: Iterable[TensorStatistics], bits: int) -> Quanti
 
 
 def _deviation_clip(row: Float, bits: int) -> float:
-    """Return α of one channel's weights: the analytic clip about 0, not beyond the largest weight."""
+    """Return α of one channel's weights: the analytic clip about 0, at most the largest magnitude."""
     alpha = clip_value(float(np.abs(row).mean()), float(np.sqrt(np.square(row).mean())), bits)
     return min(alpha, float(np.abs(row).max()))
 
 
 def clipped_tensor(weights: Array, bits: int) -> Quantizer:
-    """Return the affine quantizer of a whole weight: min–max, or clipped to mean ± α if that errs less."""
+    """Return the affine quantizer of a whole weight: min–max or clipped to mean ± α, the one of smaller error."""
     low, high = float(weights.min()), float(weights.max())
     mean = float(weights.mean())
     centred = weights - mean
@@ -128,7 +133,7 @@ def clipped_tensor(weights: Array, bits: int) -> Quantizer:
 
 
 def clipped_channels(flat: Float, bits: NDArray[np.int64], axis: int) -> Quantizer:
-    """Return the symmetric quantizer of channels, each min–max or clipped to ±α, whichever errs less.
+    """Return the symmetric quantizer of channels, each min–max or clipped to ±α, whichever has the smaller error.
 
     Args:
         flat: Weights, channels first, [C, …].
@@ -144,9 +149,9 @@ def clipped_channels(flat: Float, bits: NDArray[np.int64], axis: int) -> Quantiz
 
 
 def _mean_shifts(
-    prepared: Prepared, weights: dict[str, Quantizer], sites: Sites, statistics: Statistics
+    prepared: PreparedNetwork, weights: dict[str, Quantizer], sites: QuantizationSites, statistics: ActivationStatistics
 ) -> dict[str, NDArray[np.floating]]:
-    """Return what the lost channel means of weights take from outputs on average, −ξ_c μ_c Σ E[x], by tensor."""
+    """Return the expected change of each layer's outputs by the lost weight means, −μ_c Σ E[x], [O] by tensor."""
     view = GraphView(prepared.model)
     axes = {site.name: site.axis for site in sites.weights}
     shifts: dict[str, NDArray[np.floating]] = {}
@@ -161,13 +166,13 @@ def _mean_shifts(
         quantizer = weights[layer.weight]
         rows, fakes = (np.moveaxis(w, axis, 0) for w in (weight, _restored_norm(quantizer, weight, axis).fake(weight)))
         mu = (rows - fakes).reshape(rows.shape[0], -1).mean(axis=1, dtype=np.float64)
-        lost = np.moveaxis(np.broadcast_to(-mu.reshape(-1, *[1] * (rows.ndim - 1)), rows.shape), 0, axis)
-        shifts[layer.result] = expected_shift(layer, lost, means)
+        mean_error = np.moveaxis(np.broadcast_to(-mu.reshape(-1, *[1] * (rows.ndim - 1)), rows.shape), 0, axis)
+        shifts[layer.result] = expected_shift(layer, mean_error, means)
     return shifts
 
 
 def _restored_norm(quantizer: Quantizer, weights: Array, axis: int | None) -> Quantizer:
-    """Return the quantizer with ξ in its scale: codes stay, values get the norm of the float weights back."""
+    """Return the quantizer with ξ in its scale: codes do not change, values have the norm of the float weights."""
     codes = quantizer.quantize(weights)
     values = quantizer.dequantize(codes)
     if quantizer.axis is None or axis is None:

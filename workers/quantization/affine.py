@@ -6,7 +6,7 @@ weight zero point only; all 2^b codes are used, so that 2 bits are four levels a
 
 References:
     Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
-    CVPR 2018, arXiv 1712.05877.
+    CVPR 2018, arXiv 1712.05877, section 2.1.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def tensor_weight_quantizer(low: float, high: float, bits: int) -> Quantizer:
 def channel_weight_quantizer(low: Array, high: Array, bits: NDArray[np.integer] | int, *, axis: int = 0) -> Quantizer:
     """Return the symmetric quantizer of a weight with one scale per channel, Z = 0.
 
-    The codes −2^(b−1) … 2^(b−1) − 1 reach, with half a step of rounding at each end, from −(2^(b−1) + ½) S to
-    (2^(b−1) − ½) S. S is the smallest step that covers [low, high] so; for low = −high = −a it is 2a / (2^b − 1).
-    At 8 bits −128 is left out, see `Quantizer`.
+    The codes −2^(b−1) … 2^(b−1) − 1 cover, with half a step of rounding at each end, −(2^(b−1) + ½) S to
+    (2^(b−1) − ½) S. S is the smallest step with which they cover [low, high]; for low = −high = −a it is
+    2a / (2^b − 1). At 8 bits −128 is not used, see :class:`Quantizer`.
 
     Args:
         low: Smallest value of each channel, [C].
@@ -59,18 +59,18 @@ def channel_weight_quantizer(low: Array, high: Array, bits: NDArray[np.integer] 
         bits: Bits of the codes, 2 to 8; or one per channel, [C].
         axis: The channels' axis.
     """
-    each = np.asarray(bits, np.int64)
-    half = 2.0 ** (each - 1)
-    below = np.where(each == 8, half - 0.5, half + 0.5)
+    channel_bits = np.asarray(bits, np.int64)
+    half = 2.0 ** (channel_bits - 1)
+    below = np.where(channel_bits == 8, half - 0.5, half + 0.5)
     scale = np.maximum(np.maximum(high, 0) / (half - 0.5), np.maximum(np.negative(low), 0) / below)
     scale = np.where(scale > _SMALLEST_SCALE, scale, 1.0)
-    varied = each.ndim > 0 and bool(np.ptp(each))
+    varied = channel_bits.ndim > 0 and bool(np.ptp(channel_bits))
     return Quantizer(
         scale=scale,
         zero_point=np.zeros(scale.shape, np.int32),
-        bits=int(each.max()),
+        bits=int(channel_bits.max()),
         axis=axis,
-        channel_bits=each if varied else None,
+        channel_bits=channel_bits if varied else None,
         signed=True,
     )
 
@@ -82,7 +82,7 @@ def channel_ranges(weights: Array, axis: int) -> tuple[Array, Array]:
 
 
 def min_max_weight_quantizer(weights: Array, bits: int, granularity: Granularity, *, axis: int = 0) -> Quantizer:
-    """Return the quantizer that just covers a weight, one scale per tensor or per channel on ``axis``."""
+    """Return the quantizer that covers a weight exactly, with one scale per tensor or per channel on ``axis``."""
     if granularity is Granularity.TENSOR:
         return tensor_weight_quantizer(float(weights.min()), float(weights.max()), bits)
     low, high = channel_ranges(weights, axis)
@@ -90,20 +90,15 @@ def min_max_weight_quantizer(weights: Array, bits: int, granularity: Granularity
 
 
 def fake_quantize(x: Tensor, quantizer: Quantizer) -> Tensor:
-    """Quantize and dequantize a float32 tensor, as :meth:`Quantizer.fake` does on arrays.
-
-    Args:
-        x: Values of any shape, with the channels on the quantizer's axis.
-        quantizer: Scale, zero point and bits.
-    """
+    """Quantize and dequantize a float32 tensor of any shape, equal to :meth:`Quantizer.fake` on arrays."""
     shape = [1] * x.ndim
     if quantizer.axis is not None:
         shape[quantizer.axis] = -1
 
-    def spread(values: NDArray[np.generic], dtype: torch.dtype) -> Tensor:
+    def broadcast(values: NDArray[np.generic], dtype: torch.dtype) -> Tensor:
         tensor = torch.as_tensor(np.asarray(values), dtype=dtype, device=x.device)
         return tensor.reshape(shape) if tensor.ndim else tensor
 
-    scale, zero_point = spread(quantizer.scale, torch.float32), spread(quantizer.zero_point, torch.float32)
-    low, high = (spread(codes, torch.float32) - zero_point for codes in (quantizer.qmin, quantizer.qmax))
+    scale, zero_point = broadcast(quantizer.scale, torch.float32), broadcast(quantizer.zero_point, torch.float32)
+    low, high = (broadcast(codes, torch.float32) - zero_point for codes in (quantizer.qmin, quantizer.qmax))
     return torch.clamp(torch.round(x / scale), low, high) * scale

@@ -1,9 +1,8 @@
-"""Faceter's own method: inputs made from the network, then distillation with learned steps, down in bits by stages.
+"""Faceter's own method: synthesized inputs, then distillation with learned step sizes along a bit-width schedule.
 
-It chooses by itself. With BatchNorm statistics the inputs are fitted to them; without, they are made for the classes
-of a network that classifies; for others procedural images serve as they are, and inputs that are no images are
-sought where the rounded network answers otherwise. Where inputs are no float numbers nothing is tuned, and the network
-is rounded by ACIQ.
+Synthesis adapts to the network. With BatchNorm statistics the inputs are fitted to them; classifiers without get inputs
+for random classes; other networks get procedural images, or, if inputs are no images, adversarial inputs. A network
+without a float input is not tuned but rounded by ACIQ.
 
 References:
     Cai et al., "ZeroQ", CVPR 2020, arXiv 2001.00281 (inputs from BatchNorm statistics).
@@ -20,17 +19,19 @@ from typing import ClassVar
 from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
-from faceter.graphs.qdq import QuantizationPlan
+from faceter.graphs.quantization_plan import QuantizationPlan
 from workers.jobs.checkpoints import State
-from workers.quantization.aciq import AnalyticClipping
-from workers.quantization.prepared import Outcome, Prepared
-from workers.quantization.tuning.batches import space_of
-from workers.quantization.tuning.distillation import Distillation, Recipe
-from workers.quantization.tuning.inputs import require_input_space
-from workers.quantization.tuning.loop import Losses, Trainer
-from workers.quantization.tuning.pool import Pool
-from workers.quantization.tuning.session import Session
-from workers.quantization.tuning.synthesis import Objective, Synthesis
+from workers.quantization.aciq import ACIQ
+from workers.quantization.method import MethodResult
+from workers.quantization.prepare import PreparedNetwork
+from workers.quantization.tuning.inputs.pool import InputPool
+from workers.quantization.tuning.inputs.session_inputs import input_space_of
+from workers.quantization.tuning.inputs.space import require_input_space
+from workers.quantization.tuning.inputs.synthesis import InputSynthesis, SynthesisSettings
+from workers.quantization.tuning.session import TuningSession
+from workers.quantization.tuning.student.distillation import Distillation, DistillationSettings
+from workers.quantization.tuning.trainer import TuningTrainer
+from workers.training.trainer import Losses
 
 
 @dataclass(frozen=True)
@@ -38,53 +39,57 @@ class Automatic:
     """Settings of `auto`.
 
     Args:
-        synthesis_share: The share of the budget spent on making inputs, at most.
-        batch: Inputs per step of tuning.
-        mixed: The share of each batch that is a mix of two inputs.
-        pasted: The share that gets a part of another input.
-        objective: Settings of making inputs.
-        recipe: Settings of tuning.
+        synthesis_share: Largest fraction of the budget for synthesis.
+        batch: Batch size of tuning for a small network, see :meth:`TuningSession.scaled_batch`.
+        mixup: Fraction of each batch that is mixed, see :func:`augment`.
+        cutmix: Fraction of each batch that gets a box of another input.
+        synthesis: Settings of synthesis.
+        distillation: Settings of the tuning.
     """
 
     synthesis_share: float = 0.35
     batch: int = 128
-    mixed: float = 0.5
-    pasted: float = 0.25
-    objective: Objective = field(default_factory=Objective)
-    recipe: Recipe = field(default_factory=Recipe)
+    mixup: float = 0.5
+    cutmix: float = 0.25
+    synthesis: SynthesisSettings = field(default_factory=SynthesisSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
 
     equalizes: ClassVar[bool] = True
 
-    def check(self, prepared: Prepared) -> None:
-        """See that inputs can be made."""
+    def check(self, prepared: PreparedNetwork) -> None:
+        """Check that inputs can be synthesized.
+
+        Raises:
+            FaceterError: ``METHOD_NOT_APPLICABLE``, naming methods that apply.
+        """
         require_input_space(prepared.model, prepared.inputs, prepared.preprocessing)
 
-    def start(self, prepared: Prepared, request: QuantizationRequest) -> Outcome:
-        """Return the network after rounding by ACIQ, with the same bits for all channels."""
-        return AnalyticClipping(allocate=False)(prepared, request)
+    def start(self, prepared: PreparedNetwork, request: QuantizationRequest) -> MethodResult:
+        """Return the network rounded by ACIQ, without bit allocation."""
+        return ACIQ(allocate=False)(prepared, request)
 
-    def trainer(self, session: Session, start: QuantizationPlan) -> Trainer:
-        """Return the method at work."""
-        return _Automatic(self, session, start)
+    def trainer(self, session: TuningSession, start: QuantizationPlan) -> TuningTrainer:
+        """Return the trainer, before its first step."""
+        return _AutoTrainer(self, session, start)
 
-    def trainer_on(self, session: Session, start: QuantizationPlan, made: Tensor) -> Trainer:
-        """Return the method at work on inputs that it made before, [N, …], and so without making any."""
-        return _Automatic(replace(self, synthesis_share=0.0), session, start, made)
+    def trainer_on(self, session: TuningSession, start: QuantizationPlan, inputs: Tensor) -> TuningTrainer:
+        """Return a trainer that tunes on given inputs, [N, …], without synthesis."""
+        return _AutoTrainer(replace(self, synthesis_share=0.0), session, start, inputs)
 
 
-class _Automatic(Trainer):
+class _AutoTrainer(TuningTrainer):
     def __init__(
-        self, settings: Automatic, session: Session, start: QuantizationPlan, made: Tensor | None = None
+        self, settings: Automatic, session: TuningSession, start: QuantizationPlan, inputs: Tensor | None = None
     ) -> None:
         super().__init__(session)
-        space = space_of(session)
+        space = input_space_of(session)
         self._settings = settings
         adversary = session.student(start, learned_steps=False)
-        self._synthesis = Synthesis(session, space, adversary.requires_grad_(False), settings.objective)
-        self._distillation = Distillation(session, start, settings.recipe)
-        self._made = made
-        self._began: float | None = None
-        self._pool: Pool | None = None if made is None else self._gathered()
+        self._synthesis = InputSynthesis(session, space, adversary.requires_grad_(False), settings.synthesis)
+        self._distillation = Distillation(session, start, settings.distillation)
+        self._inputs = inputs
+        self._tuning_start: float | None = None
+        self._pool: InputPool | None = None if inputs is None else self._new_pool()
         self.student = self._distillation.student
         self.path = self._synthesis.path
 
@@ -96,62 +101,62 @@ class _Automatic(Trainer):
     def ready(self) -> bool:
         return self._pool is not None and self._distillation.ready
 
-    def turn(self, fraction: float) -> None:
-        if self._began is None:
-            if fraction < self._settings.synthesis_share and not self._synthesis.enough:
+    def enter_phase(self, fraction: float) -> None:
+        if self._tuning_start is None:
+            if fraction < self._settings.synthesis_share and not self._synthesis.is_full:
                 return
-            self._began = min(fraction, self._settings.synthesis_share)
+            self._tuning_start = min(fraction, self._settings.synthesis_share)
         if self._pool is None:
-            self._pool = self._gathered()
-        self._distillation.turn(self._done(fraction), self._pool.sample)
+            self._pool = self._new_pool()
+        self._distillation.enter_stage(self._tuning_progress(fraction), self._pool.sample)
         self.student = self._distillation.student
 
     def step(self, fraction: float) -> Losses:
         if self._pool is None:
             return self._synthesis.step(self.rate)
-        return self._distillation.step(self._pool.draw(), self._done(fraction), self.rate)
+        return self._distillation.step(self._pool.draw(), self._tuning_progress(fraction), self.rate)
 
-    def _done(self, fraction: float) -> float:
-        """Return the share of the tuning that is done."""
-        assert self._began is not None
-        return (fraction - self._began) / (1 - self._began)
+    def _tuning_progress(self, fraction: float) -> float:
+        """Return the fraction of the tuning that is done."""
+        assert self._tuning_start is not None
+        return (fraction - self._tuning_start) / (1 - self._tuning_start)
 
-    def conclude(self) -> None:
+    def finalize(self) -> None:
         if self._pool is not None:
-            self._distillation.conclude(self._pool.sample)
+            self._distillation.finalize(self._pool.sample)
             self.student = self._distillation.student
 
     def held_out(self) -> Tensor | None:
         return None if self._pool is None else self._pool.held_out
 
     def synthetic(self) -> Tensor | None:
-        return self._synthesis.pool() if self._made is None else self._made
+        return self._synthesis.all_inputs() if self._inputs is None else self._inputs
 
     def state(self) -> State:
         return {
             "synthesis": self._synthesis.state(),
             "distillation": self._distillation.state(),
-            "began": self._began,
-            "drawn": None if self._pool is None else self._pool.random.get_state(),
+            "tuning_start": self._tuning_start,
+            "pool_random": None if self._pool is None else self._pool.random.get_state(),
         }
 
     def restore(self, state: State) -> None:
         self._synthesis.restore(state["synthesis"])
         self._distillation.restore(state["distillation"])
-        self._began = state["began"]
+        self._tuning_start = state["tuning_start"]
         self._pool = None
-        if state["drawn"] is not None:
-            self._pool = self._gathered()
-            self._pool.random.set_state(state["drawn"])
+        if state["pool_random"] is not None:
+            self._pool = self._new_pool()
+            self._pool.random.set_state(state["pool_random"])
         self.student = self._distillation.student
 
-    def _gathered(self) -> Pool:
-        made = self._synthesis.pool() if self._made is None else self._made
-        return Pool(
+    def _new_pool(self) -> InputPool:
+        inputs = self._synthesis.all_inputs() if self._inputs is None else self._inputs
+        return InputPool(
             self.session,
-            made,
-            self.session.affordable(self._settings.batch),
-            self._settings.mixed,
-            pasted=self._settings.pasted,
-            hard=True,
+            inputs,
+            self.session.scaled_batch(self._settings.batch),
+            self._settings.mixup,
+            cutmix=self._settings.cutmix,
+            mix_held_out=True,
         )

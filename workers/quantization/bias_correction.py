@@ -1,12 +1,12 @@
-"""Bias correction: what quantized weights shift the mean of a layer's output by is taken out of its bias.
+"""Bias correction of DFQ: subtract from the biases the mean shift of outputs that weight quantization causes.
 
-With ε = Ŵ − W a layer's output moves by E[ε x] = ε E[x] on average, and b ← b − ε E[x] undoes it. *Analytic*: E[x] is
-known from BatchNorm (for x = ReLU(N(β, γ²)) it is γ φ(−β/γ) + β (1 − Φ(−β/γ))). *Empirical*: the shift is measured on
-data, layer after layer, the layers before being quantized and corrected already.
+With ε = Ŵ − W a layer's output shifts by E[ε x] = ε E[x] on average, and b ← b − ε E[x] corrects it. *Analytic*
+(section 4.2.1): E[x] is known from BatchNorm (for x = ReLU(N(β, γ²)) it is γ φ(−β/γ) + β (1 − Φ(−β/γ))). *Empirical*
+(appendix D): the shift is measured on data, layer by layer, with all layers before quantized and corrected.
 
 References:
     Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias Correction",
-    ICCV 2019, arXiv 1906.04721, section 4.2 and appendix D.
+    ICCV 2019, arXiv 1906.04721.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from faceter.graphs.qdq import QuantizationPlan
+from faceter.graphs.quantization_plan import QuantizationPlan
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.view import GraphView, attribute
 from workers.host import compute_device
 from workers.model_input import Batch
-from workers.network import OnnxModule
-from workers.quantization.calibration import Statistics, input_channel_means
+from workers.onnx_module import OnnxModule
+from workers.quantization.calibration import ActivationStatistics, input_channel_means
+from workers.quantization.layers import WeightedLayer, layers_with_bias
 from workers.quantization.observation import as_tensors
-from workers.quantization.prepared import Layer, layers_with_bias
 from workers.quantization.simulate import replacements
 
 Array = NDArray[np.floating]
 
-_BYTES_AT_ONCE = 32 * 2**20
+_MAX_BATCH_BYTES = 32 * 2**20
 
 
-def expected_shift(layer: Layer, error: Array, means: Array) -> Array:
+def expected_shift(layer: WeightedLayer, error: Array, means: Array) -> Array:
     """Return ε E[x] for each output channel, [O].
 
     Args:
@@ -52,14 +52,9 @@ def expected_shift(layer: Layer, error: Array, means: Array) -> Array:
 
 
 def analytic(
-    model: onnx.ModelProto, weights: Mapping[str, Quantizer], statistics: Statistics
+    model: onnx.ModelProto, weights: Mapping[str, Quantizer], statistics: ActivationStatistics
 ) -> tuple[onnx.ModelProto, list[str]]:
-    """Correct the biases of a network from known means.
-
-    Args:
-        model: The float model.
-        weights: Quantizers of its weights.
-        statistics: Statistics of what its layers take.
+    """Correct biases with known input means (DFQ, section 4.2.1).
 
     Returns:
         The model with corrected biases, and the names of layers whose input means are not known per channel.
@@ -80,8 +75,8 @@ def analytic(
     return subtract_from_biases(model, shifts), unknown
 
 
-def input_channels(layer: Layer, weight: Array) -> int:
-    """Return how many channels a Conv or Gemm takes."""
+def input_channels(layer: WeightedLayer, weight: Array) -> int:
+    """Return the number of input channels of a Conv or Gemm."""
     if layer.node.op_type == "Gemm":
         return int(weight.shape[1 if attribute(layer.node, "transB", 0) else 0])
     return int(weight.shape[1]) * int(attribute(layer.node, "group", 1))
@@ -89,15 +84,14 @@ def input_channels(layer: Layer, weight: Array) -> int:
 
 @torch.inference_mode()
 def empirical(plan: QuantizationPlan, batches: Sequence[Batch]) -> QuantizationPlan:
-    """Correct the biases of a quantized network by what data show.
+    """Correct biases with output means measured on data (DFQ, appendix D).
 
-    One float pass gives the mean of every output channel; in one quantized pass every layer's output is brought to that
-    mean before the next layer sees it, so that each is measured with all layers before it quantized and corrected.
+    One float pass gives the mean of every output channel. In one quantized pass every layer's output is shifted to that
+    mean before the next layer, so that each shift is measured with all layers before it quantized and corrected.
 
     Args:
         plan: The quantized network; it is not changed.
-        batches: Inputs; joined into one batch where the model lets the batch vary, else each is measured for itself
-            and the shifts are averaged.
+        batches: Inputs; joined into one batch if the batch size is dynamic, else shifts are averaged over batches.
     """
     device = compute_device()
     network = OnnxModule(plan.model).to(device)
@@ -108,8 +102,8 @@ def empirical(plan: QuantizationPlan, batches: Sequence[Batch]) -> QuantizationP
     joined = _joined(batches, view)
     for batch in joined:
         inputs = as_tensors(batch, device)
-        seen = network(inputs, watch=[layer.result for layer in layers], outputs=[])
-        targets = {name: _channel_mean(values) for name, values in seen.items()}
+        outputs = network(inputs, watch=[layer.result for layer in layers], outputs=[])
+        targets = {name: _channel_mean(values) for name, values in outputs.items()}
         shifts: dict[str, Tensor] = {}
         correcting = {layer.result: _corrected(layer.result, targets, shifts, fake) for layer in layers}
         network(inputs, replace={**fake, **correcting}, outputs=[], watch=[layer.result for layer in layers])
@@ -139,7 +133,7 @@ def _channel_mean(x: Tensor) -> Tensor:
 
 
 def _joined(batches: Sequence[Batch], view: GraphView) -> list[Batch]:
-    """Return one batch of what fits in memory, if every input lets its batch vary; else the batches as they are."""
+    """Return one batch of at most 32 MiB if every input has a dynamic batch size; else the batches unchanged."""
     for value in view.graph.input:
         if value.name in view.inputs:
             sizes = value.type.tensor_type.shape.dim
@@ -149,14 +143,14 @@ def _joined(batches: Sequence[Batch], view: GraphView) -> list[Batch]:
     size = 0
     for batch in batches:
         size += sum(values.nbytes for values in batch.values())
-        if chosen and size > _BYTES_AT_ONCE:
+        if chosen and size > _MAX_BATCH_BYTES:
             break
         chosen.append(batch)
     return [{name: np.concatenate([batch[name] for batch in chosen]) for name in chosen[0]}]
 
 
 def subtract_from_biases(model: onnx.ModelProto, shifts: Mapping[str, Array]) -> onnx.ModelProto:
-    """Return the model with ``shifts`` [O] taken out of the biases of the layers that make these tensors."""
+    """Return the model with shifts, [O] by output tensor, subtracted from the biases of the layers."""
     corrected = onnx.ModelProto()
     corrected.CopyFrom(model)
     view = GraphView(corrected)

@@ -1,11 +1,11 @@
 """DFQ, data-free quantization through weight equalization and bias correction.
 
 1. ReLU6 becomes ReLU where equalization needs it.
-2. Ranges of channels are equalized across layers.
-3. High biases are absorbed by the next layer.
-4. Weights are quantized min–max.
-5. The shift of every output's mean is taken out of its bias: by data where there are calibration data, else
-analytically. 6. Activation ranges are β ± 6γ, or as measured.
+2. Cross-layer range equalization (section 4.1.2).
+3. Absorption of high biases by the next layer (section 4.1.3).
+4. Min–max weight quantization.
+5. Bias correction: empirical with calibration data (appendix D), else analytic (section 4.2.1).
+6. Activation ranges β ± 6γ, or as measured.
 
 References:
     Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias Correction",
@@ -19,28 +19,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceter.contracts.quantizations import QuantizationRequest
+from faceter.graphs.batch_norm_folding import BatchNormStatistics
 from faceter.graphs.equalization_pairs import find_pairs, replace_relu6
-from faceter.graphs.fold import BatchNormStatistics
-from faceter.graphs.qdq import QuantizationPlan
+from faceter.graphs.quantization_plan import QuantizationPlan
 from faceter.graphs.view import GraphView
-from workers.network import OnnxModule
+from workers.onnx_module import OnnxModule
 from workers.quantization import bias_correction
 from workers.quantization.calibration import activation_statistics, min_max_quantizers
 from workers.quantization.equalization import absorb_high_biases, equalize
+from workers.quantization.method import MethodResult
 from workers.quantization.observation import channel_moments
-from workers.quantization.prepared import Outcome, Prepared
-from workers.quantization.rq import granularity_notes, min_max_weights
+from workers.quantization.prepare import PreparedNetwork
+from workers.quantization.rq import granularity_warnings, min_max_weights
 
 
 @dataclass(frozen=True)
-class DataFreeQuantization:
+class DFQ:
     """Settings of DFQ.
 
     Args:
         equalization: Whether to equalize channel ranges.
         absorption: Whether to absorb high biases.
         correction: Whether to correct biases.
-        deviations: How many deviations γ an activation range from BatchNorm reaches to each side of β.
+        deviations: Half-width of an activation range from BatchNorm, in standard deviations γ about β.
     """
 
     equalization: bool = True
@@ -48,59 +49,62 @@ class DataFreeQuantization:
     correction: bool = True
     deviations: float = 6.0
 
-    def __call__(self, prepared: Prepared, request: QuantizationRequest) -> Outcome:
-        """Return the plan of the equalized, absorbed, corrected network."""
-        notes: list[str] = []
+    def __call__(self, prepared: PreparedNetwork, request: QuantizationRequest) -> MethodResult:
+        """Return the plan of the equalized network with absorbed and corrected biases."""
+        warnings: list[str] = []
         if self.equalization:
-            prepared = self._equalized(prepared, notes)
+            prepared = self._equalized(prepared, warnings)
         if self.absorption:
-            prepared = self._absorbed(prepared, notes)
+            prepared = self._absorbed(prepared, warnings)
         sites = prepared.sites()
         statistics = activation_statistics(prepared, sites, deviations=self.deviations)
-        notes += [*statistics.notes(), *granularity_notes(sites, request)]
+        warnings += [*statistics.warnings(), *granularity_warnings(sites, request)]
         weights = min_max_weights(GraphView(prepared.model), sites, request.weight_bits, request.weight_granularity)
         activations = min_max_quantizers(sites, statistics, request.activation_bits)
         plan = QuantizationPlan(prepared.model, weights, activations, sites)
         if not self.correction:
-            return Outcome(plan, notes)
+            return MethodResult(plan, warnings)
         if prepared.calibrated:
-            notes.append("Biases were corrected empirically, on the calibration data.")
-            return Outcome(bias_correction.empirical(plan, prepared.batches), notes)
+            warnings.append("Biases were corrected empirically, on the calibration data.")
+            return MethodResult(bias_correction.empirical(plan, prepared.batches), warnings)
         model, unknown = bias_correction.analytic(prepared.model, weights, statistics)
-        notes.append("Biases were corrected analytically, from the expected inputs of each layer.")
+        warnings.append("Biases were corrected analytically, from the expected inputs of each layer.")
         if unknown:
-            notes.append(f"Biases left as they were, the means of the inputs being unknown: {', '.join(unknown)}.")
-        return Outcome(QuantizationPlan(model, weights, activations, sites), notes)
+            warnings.append(f"Biases not corrected, since the means of the inputs are unknown: {', '.join(unknown)}.")
+        return MethodResult(QuantizationPlan(model, weights, activations, sites), warnings)
 
-    def _equalized(self, prepared: Prepared, notes: list[str]) -> Prepared:
-        without = replace_relu6(prepared.model)
+    def _equalized(self, prepared: PreparedNetwork, warnings: list[str]) -> PreparedNetwork:
+        without_relu6 = replace_relu6(prepared.model)
         replaced = sum(
-            old.op_type != new.op_type for old, new in zip(prepared.model.graph.node, without.graph.node, strict=True)
+            old.op_type != new.op_type
+            for old, new in zip(prepared.model.graph.node, without_relu6.graph.node, strict=True)
         )
         if replaced:
-            notes.append(
+            warnings.append(
                 f"ReLU6 became ReLU in {replaced} places, which equalization needs; it changes values above 6."
             )
-        made = equalize(without, prepared.statistics)
-        notes.append(f"Ranges of channels were equalized across {made.pairs} pairs of layers in {made.rounds} rounds.")
-        return prepared.with_model(made.model, made.statistics)
+        equalized = equalize(without_relu6, prepared.statistics)
+        warnings.append(
+            f"Ranges of channels were equalized across {equalized.pairs} pairs of layers in {equalized.rounds} rounds."
+        )
+        return prepared.with_model(equalized.model, equalized.statistics)
 
-    def _absorbed(self, prepared: Prepared, notes: list[str]) -> Prepared:
-        known = dict(prepared.statistics)
-        missing = [pair.first.output for pair in find_pairs(prepared.model) if pair.first.output not in known]
+    def _absorbed(self, prepared: PreparedNetwork, warnings: list[str]) -> PreparedNetwork:
+        statistics = dict(prepared.statistics)
+        missing = [pair.first.output for pair in find_pairs(prepared.model) if pair.first.output not in statistics]
         if missing and prepared.calibrated:
             moments = channel_moments(OnnxModule(prepared.model), prepared.batches, missing, prepared.progress)
-            known |= {
+            statistics |= {
                 name: BatchNormStatistics(mean.astype(np.float32), deviation.astype(np.float32))
                 for name, (mean, deviation) in moments.items()
             }
         elif missing:
-            notes.append(
-                f"No high biases were absorbed in {len(missing)} layers: the model holds no BatchNorm statistics "
-                "for them (BatchNorm was folded away before upload?) and there are no calibration data."
+            warnings.append(
+                f"No high biases were absorbed in {len(missing)} layers: the model has no BatchNorm statistics for "
+                "them (was BatchNorm folded before upload?) and there are no calibration data."
             )
-        made = absorb_high_biases(prepared.model, known)
-        if made.pairs:
-            notes.append(f"High biases were absorbed by the next layer in {made.pairs} places.")
-        kept = {name: item for name, item in made.statistics.items() if name in prepared.statistics}
-        return prepared.with_model(made.model, kept)
+        absorbed = absorb_high_biases(prepared.model, statistics)
+        if absorbed.pairs:
+            warnings.append(f"High biases were absorbed by the next layer in {absorbed.pairs} places.")
+        remaining = {name: item for name, item in absorbed.statistics.items() if name in prepared.statistics}
+        return prepared.with_model(absorbed.model, remaining)

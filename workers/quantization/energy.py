@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import prod
 
+import numpy as np
 import onnx
 
 from faceter.contracts.quantizations import Energy
 from faceter.graphs.macs import multiply_accumulates
-from faceter.graphs.shapes import TensorInfo, infer
+from faceter.graphs.quantization_plan import QuantizationPlan
+from faceter.graphs.quantizer import Quantizer
+from faceter.graphs.shapes import TensorInfo, infer_shapes
 from faceter.graphs.view import GraphView
 
 PICOJOULE = 1e-12
@@ -35,12 +38,28 @@ ASSUMPTIONS = [
     "Activation functions, reshapes and the like are done on the way; caches, control and leakage are left out.",
 ]
 
-_ON_THE_WAY = frozenset(
+_PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
+_FREE_OPERATORS = frozenset(
     {
         "Clip", "Constant", "DequantizeLinear", "Dropout", "Flatten", "HardSigmoid", "HardSwish", "Identity",
         "LeakyRelu", "PRelu", "QuantizeLinear", "Relu", "Reshape", "Shape", "Sigmoid", "Squeeze", "Tanh", "Unsqueeze",
     }
 )  # fmt: skip
+
+
+def estimate_energy(original: onnx.ModelProto, plan: QuantizationPlan) -> Energy:
+    """Estimate the energy of one inference of the float model and of the quantized network of a plan."""
+    weight_bits = {name: _mean_bits(quantizer) for name, quantizer in plan.weights.items()}
+    activation_bits: dict[str, int] = {}
+    for site in plan.sites.activations:
+        if site.name in plan.activations:
+            activation_bits.update(dict.fromkeys((*site.tensors, *site.moved), plan.activations[site.name].bits))
+    integer_layers = {
+        node.output[0]
+        for node in plan.model.graph.node
+        if node.op_type in _PRODUCTS and all(name in weight_bits or name in activation_bits for name in node.input[:2])
+    }
+    return estimate(original, plan.model, weight_bits, activation_bits, integer_layers)
 
 
 def estimate(
@@ -50,11 +69,10 @@ def estimate(
     activation_bits: Mapping[str, int],
     integer_layers: frozenset[str] | set[str],
 ) -> Energy:
-    """Estimate the energy of one inference before and after.
+    """Estimate the energy of one inference before and after quantization.
 
     Args:
-        original: The float model.
-        quantized: The folded float graph that was quantized, whose tensors the other arguments name.
+        quantized: The folded float graph that was quantized; the other arguments name its tensors.
         weight_bits: Mean bits of every quantized weight.
         activation_bits: Bits of every quantized activation.
         integer_layers: First outputs of the nodes that compute in integers.
@@ -69,23 +87,27 @@ def estimate(
     return Energy(before_joules=before, after_joules=after, assumptions=ASSUMPTIONS)
 
 
+def _mean_bits(quantizer: Quantizer) -> float:
+    return float(quantizer.bits if quantizer.channel_bits is None else np.mean(quantizer.channel_bits))
+
+
 def _joules(
     model: onnx.ModelProto,
     weight_bits: Callable[[str], float],
     activation_bits: Callable[[str], float],
     integer_layers: frozenset[str] | set[str],
 ) -> float:
-    view, shapes = GraphView(model), infer(model, batch=1)
+    view, shapes = GraphView(model), infer_shapes(model, batch=1)
     picojoules = 0.0
     weights: set[str] = set()
     for node in model.graph.node:
         stored = [name for name in node.input if view.constant(name) is not None]
         weights.update(stored)
-        if node.op_type in _ON_THE_WAY:
+        if node.op_type in _FREE_OPERATORS:
             continue
-        made = _after_activation(view, node.output[0])
+        output = _after_activation(view, node.output[0])
         activations = [name for name in node.input if name and name not in stored]
-        for name in (*activations, made):
+        for name in (*activations, output):
             picojoules += SRAM_READ * _elements(shapes, name) * activation_bits(name) / 32
         macs = multiply_accumulates(node, shapes) or 0
         if node.output[0] in integer_layers and macs:
@@ -100,7 +122,7 @@ def _joules(
 
 
 def _after_activation(view: GraphView, name: str) -> str:
-    """Return the tensor an activation function makes of ``name``, which is what is written."""
+    """Return the output of the activation functions after ``name``, which is what is written to memory."""
     reader = view.only_consumer(name)
     while reader is not None and reader.op_type in ("Relu", "Clip", "LeakyRelu", "PRelu"):
         name = reader.output[0]

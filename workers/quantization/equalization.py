@@ -1,8 +1,8 @@
-"""Cross-layer equalization and high-bias absorption.
+"""Cross-layer range equalization and high-bias absorption of DFQ.
 
-Two layers with a positively homogeneous function between them (ReLU, PReLU, none) compute the same whatever positive
-factor a channel is divided by in the first and multiplied by in the second. DFQ chooses the factors that make the
-channels' ranges alike, so that one scale per tensor serves all of them.
+Two layers with a positively homogeneous function between them (ReLU, PReLU, none) compute the same if a channel is
+divided by a positive factor in the first and multiplied by it in the second. DFQ chooses the factors that make the
+channels' ranges equal, so that one scale per tensor fits all of them.
 
 References:
     Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias Correction",
@@ -18,15 +18,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from faceter.graphs.batch_norm_folding import BatchNormStatistics
 from faceter.graphs.equalization_pairs import EqualizationPair, LayerWeights, find_pairs
-from faceter.graphs.fold import BatchNormStatistics
 from faceter.graphs.view import GraphView, attribute, node_name
 
 Array = NDArray[np.float64]
-Moments = Mapping[str, BatchNormStatistics]
+ChannelStatistics = Mapping[str, BatchNormStatistics]
 
-_SHIFTING = frozenset({"Relu", "MaxPool", "GlobalAveragePool", "Flatten"})
-"""What an offset passes unchanged between the layers of a pair, ReLU where the values lie above it."""
+_OFFSET_PRESERVING = frozenset({"Relu", "MaxPool", "GlobalAveragePool", "Flatten"})
+"""Operators that commute with an offset; ReLU does for values above it."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Equalized:
     """A network after equalization or absorption.
 
     Args:
-        model: The model.
-        statistics: Statistics of the tensors whose values moved with it.
-        pairs: Pairs of layers that were changed.
-        rounds: Rounds over all pairs until the factors converged.
+        model: The changed model.
+        statistics: β and γ of the tensors before activation functions, changed likewise.
+        pairs: Number of pairs of layers that were changed.
+        rounds: Number of rounds over all pairs until convergence.
     """
 
     model: onnx.ModelProto
@@ -46,18 +46,18 @@ class Equalized:
     rounds: int = 1
 
 
-def equalize(model: onnx.ModelProto, statistics: Moments, *, rounds: int = 40, tolerance: float = 1e-3) -> Equalized:
-    """Scale the channels between pairs of layers so that their ranges are alike; the function stays the same.
+def equalize(
+    model: onnx.ModelProto, statistics: ChannelStatistics, *, rounds: int = 40, tolerance: float = 1e-3
+) -> Equalized:
+    """Equalize channel ranges across pairs of layers; the function of the network does not change (section 4.1.2).
 
     For channel i with range r₁ in the first layer's weights and r₂ in the second's, s = √(r₁ r₂) / r₂; W₁ and b₁ are
-    divided by s and W₂ is multiplied by it, pair after pair, until no factor differs from 1 by more than
-    ``tolerance``.
+    divided by s and W₂ is multiplied by it, pair after pair, until |ln s| < ``tolerance`` for all.
 
     Args:
         model: Canonical float model with BatchNorm folded; it is not changed.
-        statistics: β and γ of the tensors before activation functions; scaled along.
+        statistics: β and γ of the tensors before activation functions.
         rounds: Most rounds over all pairs.
-        tolerance: When to stop.
     """
     pairs = find_pairs(model)
     changed = onnx.ModelProto()
@@ -70,7 +70,7 @@ def equalize(model: onnx.ModelProto, statistics: Moments, *, rounds: int = 40, t
         done += 1
         furthest = 0.0
         for pair in pairs:
-            s = factors(pair, weights)
+            s = equalization_scales(pair, weights)
             _rescale(pair, weights, s)
             if pair.first.output in moved:
                 old = moved[pair.first.output]
@@ -82,8 +82,8 @@ def equalize(model: onnx.ModelProto, statistics: Moments, *, rounds: int = 40, t
     return Equalized(changed, moved, len(pairs), done)
 
 
-def factors(pair: EqualizationPair, weights: Mapping[str, Array]) -> Array:
-    """Return s = √(r₁ r₂) / r₂ of every channel, [C]; 1 where a channel has no weights but 0 on either side."""
+def equalization_scales(pair: EqualizationPair, weights: Mapping[str, Array]) -> Array:
+    """Return s = √(r₁ r₂) / r₂ of every channel, [C]; 1 for channels with only zeros on either side."""
     first = np.abs(pair.first.by_output(weights[pair.first.weight])).max(axis=1)
     second = np.abs(pair.second.by_input(weights[pair.second.weight])).max(axis=1)
     live = (first > 0) & (second > 0)
@@ -91,19 +91,18 @@ def factors(pair: EqualizationPair, weights: Mapping[str, Array]) -> Array:
 
 
 def absorb_high_biases(
-    model: onnx.ModelProto, statistics: Moments, *, deviations: float = 3.0, through_padding: bool = False
+    model: onnx.ModelProto, statistics: ChannelStatistics, *, deviations: float = 3.0, through_padding: bool = False
 ) -> Equalized:
-    """Move what is nearly always added to a channel before ReLU into the bias of the next layer.
+    """Move the constant part of a channel before ReLU into the bias of the next layer (section 4.1.3).
 
-    Where β − 3γ > 0, ReLU(x) = ReLU(x − c) + c for c = β − 3γ and all but 0.13 % of x, so b₁ ← b₁ − c and b₂ ← b₂ +
-    W₂ c.
+    Where c = β − 3γ > 0, ReLU(x) = ReLU(x − c) + c for all but 0.13 % of x, so that b₁ ← b₁ − c and b₂ ← b₂ + W₂ c.
 
     Args:
         model: Canonical float model with BatchNorm folded; it is not changed.
-        statistics: β and γ of the tensors before activation functions; β is lowered along.
-        deviations: How many γ below β the offset lies.
-        through_padding: Whether to absorb into layers that pad with zeros, where W₂ c is wrong along the border: the
-            padding is 0 before and after. The paper does not say; on FastestDet it costs 5 points of box agreement.
+        statistics: β and γ of the tensors before activation functions.
+        deviations: Distance of c from β, in γ.
+        through_padding: Whether to absorb into layers with zero padding, where W₂ c is wrong at the borders: padding
+            is 0 before and after. The paper does not mention it; on FastestDet it costs 5 points of box agreement.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
@@ -114,7 +113,7 @@ def absorb_high_biases(
     for pair in find_pairs(model):
         known = moved.get(pair.first.output)
         between = [nodes[name] for name in pair.between]
-        if known is None or pair.activation != "Relu" or not {n.op_type for n in between} <= _SHIFTING:
+        if known is None or pair.activation != "Relu" or not {n.op_type for n in between} <= _OFFSET_PRESERVING:
             continue
         if pair.first.bias is None or not (through_padding or _unpadded(nodes[pair.second.name])):
             continue
@@ -130,7 +129,7 @@ def absorb_high_biases(
 
 
 def _response(layer: LayerWeights, weight: NDArray[np.floating], offset: Array) -> Array:
-    """Return W c summed over the taps, [outputs]."""
+    """Return W c summed over the kernel positions, [outputs]."""
     scaled = layer.scale_inputs(weight.astype(np.float64), offset)
     return np.asarray(layer.by_output(scaled).sum(axis=1))
 

@@ -1,6 +1,6 @@
-"""FT, fine-tuning on the user's own inputs: what a data-free method is measured against.
+"""FT, fine-tuning on the user's calibration data: the upper reference for data-free methods.
 
-The tuning is that of `auto`, on real inputs in place of made ones; labels are not used.
+The tuning is that of `auto`, on real instead of synthesized inputs; labels are not used.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from torch import Tensor
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.quantizations import QuantizationRequest
-from faceter.graphs.qdq import QuantizationPlan
+from faceter.graphs.quantization_plan import QuantizationPlan
 from workers.jobs.checkpoints import State
-from workers.quantization.aciq import AnalyticClipping
-from workers.quantization.prepared import Outcome, Prepared
-from workers.quantization.tuning.distillation import Distillation, Recipe
-from workers.quantization.tuning.loop import Losses, Trainer
-from workers.quantization.tuning.pool import Pool
-from workers.quantization.tuning.session import Session
+from workers.quantization.aciq import ACIQ
+from workers.quantization.method import MethodResult
+from workers.quantization.prepare import PreparedNetwork
+from workers.quantization.tuning.inputs.pool import InputPool
+from workers.quantization.tuning.session import TuningSession
+from workers.quantization.tuning.student.distillation import Distillation, DistillationSettings
+from workers.quantization.tuning.trainer import TuningTrainer
+from workers.training.trainer import Losses
 
 
 @dataclass(frozen=True)
@@ -28,21 +30,25 @@ class FineTuning:
     """Settings of FT.
 
     Args:
-        batch: Inputs per step.
-        mixed: The share of each batch that is a mix of two inputs.
-        pasted: The share that gets a part of another input.
-        recipe: Settings of tuning.
+        batch: Batch size for a small network, see :meth:`TuningSession.scaled_batch`.
+        mixup: Fraction of each batch that is mixed, see :func:`augment`.
+        cutmix: Fraction of each batch that gets a box of another input.
+        distillation: Settings of the tuning.
     """
 
     batch: int = 128
-    mixed: float = 0.5
-    pasted: float = 0.25
-    recipe: Recipe = field(default_factory=Recipe)
+    mixup: float = 0.5
+    cutmix: float = 0.25
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
 
     equalizes: ClassVar[bool] = True
 
-    def check(self, prepared: Prepared) -> None:
-        """See that there are inputs to tune on."""
+    def check(self, prepared: PreparedNetwork) -> None:
+        """Check that there are calibration data to tune on.
+
+        Raises:
+            FaceterError: ``INVALID_REQUEST``.
+        """
         if not prepared.calibrated:
             raise FaceterError(
                 ProblemKind.INVALID_REQUEST,
@@ -50,23 +56,23 @@ class FineTuning:
                 field="calibration_dataset_id",
             )
 
-    def start(self, prepared: Prepared, request: QuantizationRequest) -> Outcome:
-        """Return the network after rounding by ACIQ, with the same bits for all channels."""
-        return AnalyticClipping(allocate=False)(prepared, request)
+    def start(self, prepared: PreparedNetwork, request: QuantizationRequest) -> MethodResult:
+        """Return the network rounded by ACIQ, without bit allocation."""
+        return ACIQ(allocate=False)(prepared, request)
 
-    def trainer(self, session: Session, start: QuantizationPlan) -> Trainer:
-        """Return the method at work."""
-        return _FineTuning(self, session, start)
+    def trainer(self, session: TuningSession, start: QuantizationPlan) -> TuningTrainer:
+        """Return the trainer, before its first step."""
+        return _FineTuningTrainer(self, session, start)
 
 
-class _FineTuning(Trainer):
-    def __init__(self, settings: FineTuning, session: Session, start: QuantizationPlan) -> None:
+class _FineTuningTrainer(TuningTrainer):
+    def __init__(self, settings: FineTuning, session: TuningSession, start: QuantizationPlan) -> None:
         super().__init__(session)
         self.path = "the calibration data"
         inputs = session.prepared.tuning_inputs()
-        batch = session.affordable(settings.batch)
-        self._pool = Pool(session, torch.from_numpy(inputs), batch, settings.mixed, pasted=settings.pasted)
-        self._distillation = Distillation(session, start, settings.recipe)
+        batch = session.scaled_batch(settings.batch)
+        self._pool = InputPool(session, torch.from_numpy(inputs), batch, settings.mixup, cutmix=settings.cutmix)
+        self._distillation = Distillation(session, start, settings.distillation)
         self.student = self._distillation.student
 
     @property
@@ -77,15 +83,15 @@ class _FineTuning(Trainer):
     def ready(self) -> bool:
         return self._distillation.ready
 
-    def turn(self, fraction: float) -> None:
-        self._distillation.turn(fraction, self._pool.sample)
+    def enter_phase(self, fraction: float) -> None:
+        self._distillation.enter_stage(fraction, self._pool.sample)
         self.student = self._distillation.student
 
     def step(self, fraction: float) -> Losses:
         return self._distillation.step(self._pool.draw(), fraction, self.rate)
 
-    def conclude(self) -> None:
-        self._distillation.conclude(self._pool.sample)
+    def finalize(self) -> None:
+        self._distillation.finalize(self._pool.sample)
         self.student = self._distillation.student
 
     def held_out(self) -> Tensor | None:

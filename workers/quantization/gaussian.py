@@ -1,8 +1,11 @@
-"""Moments of a Gaussian after ReLU or a clamp, in closed form.
+"""Moments of a clamped Gaussian, in closed form.
 
-BatchNorm says that a channel is normal with mean β and deviation γ before the activation function. Pushed through
-``clamp(·, low, high)`` (ReLU: low = 0, high = ∞) its mean and variance are still closed expressions, which is how
-data-free methods know E[x] without data (Nagel et al. 2019, arXiv 1906.04721, appendix C).
+BatchNorm gives each channel mean β and deviation γ before the activation function. After ``clamp(·, low, high)`` (ReLU:
+low = 0, high = ∞) mean and variance are still closed expressions, from which data-free methods know E[x].
+
+References:
+    Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019,
+    arXiv 1906.04721, appendix C.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ def normal_cumulative(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class ClampedGaussian:
-    """Independent channels clamp(N(mean, deviation²), low, high).
+    """Independent channels with the distributions clamp(N(mean, deviation²), low, high).
 
     Args:
         mean: Means before the clamp, [C].
@@ -57,10 +60,6 @@ class ClampedGaussian:
         """Return the distribution after a clamp to [low, high]; ReLU is ``clamp(0, inf)``."""
         return ClampedGaussian(self.mean, self.deviation, np.clip(self.low, low, high), np.clip(self.high, low, high))
 
-    def scale(self, factor: Array) -> ClampedGaussian:
-        """Return the distribution of ``factor · x`` for positive factors, [C] or a scalar."""
-        return ClampedGaussian(self.mean * factor, self.deviation * factor, self.low * factor, self.high * factor)
-
     def shift(self, offset: Array) -> ClampedGaussian:
         """Return the distribution of ``x + offset``, [C] or a scalar."""
         return ClampedGaussian(self.mean + offset, self.deviation, self.low + offset, self.high + offset)
@@ -74,10 +73,6 @@ class ClampedGaussian:
         first, second = self._moments()
         return np.maximum(second - np.square(first), 0.0)
 
-    def second_moment(self) -> Array:
-        """E[x²] of every channel, [C]."""
-        return self._moments()[1]
-
     def positive_mass(self) -> Array:
         """P(x > 0) of every channel, [C]."""
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -85,15 +80,12 @@ class ClampedGaussian:
         mass = np.where(self.deviation > 0, 1.0 - below, (self.mean > 0).astype(np.float64))
         return np.where(self.low > 0, 1.0, np.where(self.high <= 0, 0.0, mass))
 
-    def absolute_deviation(self, centre: float) -> Array:
-        """E|x − centre| of every channel, [C]: 2 E[(x − centre)⁺] − (E[x] − centre)."""
-        shifted = self.shift(np.float64(-centre))  # type: ignore[arg-type]
-        return 2.0 * shifted.clamp(0.0, math.inf).expectation() - shifted.expectation()
-
     def bounds(self, deviations: float) -> tuple[Array, Array]:
-        """Return mean ± ``deviations`` · deviation through the clamp, both [C]."""
-        reach = deviations * self.deviation
-        return np.clip(self.mean - reach, self.low, self.high), np.clip(self.mean + reach, self.low, self.high)
+        """Return mean ± ``deviations`` · deviation after the clamp, both [C]."""
+        half_width = deviations * self.deviation
+        return np.clip(self.mean - half_width, self.low, self.high), np.clip(
+            self.mean + half_width, self.low, self.high
+        )
 
     def _moments(self) -> tuple[Array, Array]:
         safe = np.where(self.deviation > 0, self.deviation, 1.0)
@@ -111,10 +103,10 @@ class ClampedGaussian:
             + safe**2 * (_finite(a) * density_a - _finite(b) * density_b)
         )
         constant = np.clip(self.mean, self.low, self.high)
-        still = self.deviation <= 0
-        return np.where(still, constant, first), np.where(still, constant**2, second)
+        is_constant = self.deviation <= 0
+        return np.where(is_constant, constant, first), np.where(is_constant, constant**2, second)
 
 
 def _finite(x: Array) -> Array:
-    """Return ``x`` with 0 for ±∞, whose probability or density is 0 wherever it is used."""
+    """Return ``x`` with ±∞ replaced by 0, where its probability or density is 0."""
     return np.where(np.isfinite(x), x, 0.0)

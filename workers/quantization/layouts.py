@@ -1,4 +1,4 @@
-"""Which layout of the quantized graph is fastest on this host, measured, and right."""
+"""Choosing the layout of the quantized graph that is fastest on this host and exact."""
 
 from __future__ import annotations
 
@@ -16,45 +16,43 @@ from workers.model_input import Batch
 from workers.quantization.timing import interleaved
 
 _GAIN = 0.97
-"""A later layout is served only if it takes less than this share of an earlier one's time, lest noise choose."""
+"""A later layout must take less than this fraction of an earlier one's time, so that noise does not decide."""
 
 
 @dataclass(frozen=True)
-class Served:
+class FastestLayout:
     """The layout to serve in.
 
     Args:
-        layout: Its name.
-        loaded: The graph in it, ready to run.
+        loaded: The graph in that layout, ready to run.
         choices: Every layout that was timed.
-        notes: What a reader of the report should know.
+        warnings: What a reader of the report should know.
     """
 
     layout: str
     loaded: LoadedModel
     choices: list[LayoutChoice]
-    notes: list[str]
+    warnings: list[str]
 
 
-def choose(content: bytes, engine: Engine, batch: Batch, *, threads: int, saturates: bool) -> Served:
+def choose(content: bytes, engine: Engine, batch: Batch, *, threads: int, saturates: bool) -> FastestLayout:
     """Load a quantized model in every layout that is exact on this host, time them in turns, and return the fastest.
 
     Args:
         content: The ONNX file; weights may be packed.
-        engine: What will serve it.
-        batch: Inputs to time on, and to compare the layouts' answers on.
+        batch: Inputs to time the layouts and to compare their outputs on.
         threads: Threads of one call.
         saturates: Whether this host's kernels add products of signed weights in 16 bits; see `sums_saturate`.
     """
     plain = unpack_weights(onnx.load_model_from_string(content))
     exact = [name for name in layouts if is_exact(name, plain, saturates=saturates)]
     loaded: dict[str, LoadedModel] = {}
-    answers: dict[str, dict[str, np.ndarray]] = {}
+    outputs: dict[str, dict[str, np.ndarray]] = {}
     differing = []
     for name in exact:
         model = engine.load(content, threads=threads, layout=name)
-        answers[name] = model.run(batch)
-        if _equal(answers[exact[0]], answers[name]):
+        outputs[name] = model.run(batch)
+        if _equal(outputs[exact[0]], outputs[name]):
             loaded[name] = model
         else:
             differing.append(name)
@@ -69,25 +67,25 @@ def choose(content: bytes, engine: Engine, batch: Batch, *, threads: int, satura
         if name != chosen:
             model.close()
     choices = [LayoutChoice(layout=name, milliseconds=milliseconds[name], served=name == chosen) for name in loaded]
-    notes = _left_out([name for name in layouts if name not in exact], exact[0], differing)
-    return Served(chosen, loaded[chosen], choices, [*notes, *_faster(milliseconds, chosen)])
+    warnings = _left_out([name for name in layouts if name not in exact], exact[0], differing)
+    return FastestLayout(chosen, loaded[chosen], choices, [*warnings, *_faster(milliseconds, chosen)])
 
 
-def _equal(expected: dict[str, np.ndarray], answers: dict[str, np.ndarray]) -> bool:
-    return all(np.array_equal(expected[name], answers[name], equal_nan=True) for name in expected)
+def _equal(expected: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> bool:
+    return all(np.array_equal(expected[name], outputs[name], equal_nan=True) for name in expected)
 
 
 def _left_out(inexact: list[str], first: str, differing: list[str]) -> list[str]:
-    notes = []
+    warnings = []
     if inexact:
-        notes.append(
+        warnings.append(
             f"Not tried here: {', '.join(inexact)}. This host's processor adds pairs of 8-bit products in 16 bits, "
             f"which weights of 8 bits overflow; {UNSIGNED} does without that, and hosts with VNNI may be faster."
         )
-    notes += [
-        f"The layout {name} is not served: on this host its answers differ from those of {first}." for name in differing
+    warnings += [
+        f"The layout {name} is not served: on this host its outputs differ from those of {first}." for name in differing
     ]
-    return notes
+    return warnings
 
 
 def _faster(milliseconds: dict[str, float], chosen: str) -> list[str]:

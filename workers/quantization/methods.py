@@ -1,31 +1,31 @@
-"""The methods there are. A new one is one file and one line here."""
+"""All quantization methods. A new one is one file and one line here."""
 
 from __future__ import annotations
 
 from faceter.contracts.quantizations import QuantizationMethod
-from workers.quantization.aciq import AnalyticClipping
+from workers.quantization.aciq import ACIQ
 from workers.quantization.auto import Automatic
-from workers.quantization.dfq import DataFreeQuantization
+from workers.quantization.dfq import DFQ
 from workers.quantization.ft import FineTuning
-from workers.quantization.gdfq import GenerativeQuantization
-from workers.quantization.prepared import Method
+from workers.quantization.gdfq import GDFQ
+from workers.quantization.method import Method
 from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.method import TunedMethod
-from workers.quantization.zaq import AdversarialQuantization
-from workers.quantization.zeroq import DistilledQuantization
+from workers.quantization.zaq import ZAQ
+from workers.quantization.zeroq import ZeroQ
 
 methods: dict[QuantizationMethod, Method] = {
     QuantizationMethod.RQ: RawQuantization(),
-    QuantizationMethod.DFQ: DataFreeQuantization(),
-    QuantizationMethod.ACIQ: AnalyticClipping(),
+    QuantizationMethod.DFQ: DFQ(),
+    QuantizationMethod.ACIQ: ACIQ(),
 }
-"""Those that round, from the network as it is."""
+"""Methods that only round."""
 
 tuned_methods: dict[QuantizationMethod, TunedMethod] = {
-    QuantizationMethod.ZEROQ: DistilledQuantization(),
-    QuantizationMethod.GDFQ: GenerativeQuantization(),
-    QuantizationMethod.ZAQ: AdversarialQuantization(),
+    QuantizationMethod.ZEROQ: ZeroQ(),
+    QuantizationMethod.GDFQ: GDFQ(),
+    QuantizationMethod.ZAQ: ZAQ(),
     QuantizationMethod.FT: FineTuning(),
     QuantizationMethod.AUTO: Automatic(),
 }
-"""Those that train after rounding."""
+"""Methods that tune the network after rounding."""

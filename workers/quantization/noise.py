@@ -1,8 +1,8 @@
-"""Seeded noise shaped like a model's inputs, for when there is no data.
+"""Seeded noise shaped like a model's inputs, for models without calibration data.
 
-For an image it is not white noise, which no network has ever seen, but images with the 1/f spectrum of
-photographs, random in colour and contrast and covering the pixel range, put through the model's own preprocessing.
-Other float inputs get N(0, 1); token ids are uniform over the table they index.
+Images are not white noise, which excites no features, but have the 1/f spectrum of photographs, random in colour and
+contrast over the whole pixel range, and pass the model's preprocessing. Other float inputs are N(0, 1); token ids are
+uniform over the rows of the table they index.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from faceter.contracts.models import Preprocessing, TensorSpec
 from faceter.graphs.view import GraphView
 from workers.model_input import Batch
 
-_UNNAMED_SIZE = 32
+_DYNAMIC_SIZE = 32
 
 
 def noise_images(count: int, channels: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Return images [count, channels, height, width] of 1/f noise with pixel values 0 to 255.
 
-    Every image has an own mean in 0.25…0.75, an own contrast and channels correlated as those of photographs are.
+    Every image has its own mean in 0.25…0.75 and contrast; its channels are correlated.
     """
     fy, fx = np.meshgrid(np.fft.fftfreq(height), np.fft.rfftfreq(width), indexing="ij")
     radius = np.hypot(fy, fx)
@@ -42,9 +42,9 @@ def noise_images(count: int, channels: int, height: int, width: int, rng: np.ran
 
 
 def concrete_shape(spec: TensorSpec, preprocessing: Preprocessing | None, batch: int) -> list[int]:
-    """Return the shape of an input with every size that may vary filled in.
+    """Return the shape of an input with all dynamic sizes filled in.
 
-    The first axis takes ``batch``, those of an image its size, others 32.
+    The first axis gets ``batch``, those of an image its size, others 32.
     """
     shape: list[int] = []
     for axis, size in enumerate(spec.shape):
@@ -55,7 +55,7 @@ def concrete_shape(spec: TensorSpec, preprocessing: Preprocessing | None, batch:
         elif preprocessing is not None and len(spec.shape) == 4:
             shape.append([preprocessing.channels, *preprocessing.size][axis - 1])
         else:
-            shape.append(_UNNAMED_SIZE)
+            shape.append(_DYNAMIC_SIZE)
     return shape
 
 
@@ -68,28 +68,24 @@ def noise_batches(
     batch: int,
     seed: int,
 ) -> Iterator[Batch]:
-    """Yield batches of noise, ``samples`` in all, the last one being smaller if need be.
+    """Yield batches of noise, ``samples`` in all; the last may be smaller.
 
     Args:
-        model: The model, to see how many rows a table of embeddings has.
-        inputs: Its inputs.
-        preprocessing: How images become its input, if it takes images.
-        samples: Inputs in all.
-        batch: Inputs per batch; where the model fixes its batch, that is used.
-        seed: Equal seeds give equal noise.
+        model: The model, for the number of rows of embedding tables.
+        batch: Batch size; a fixed batch size of the model takes precedence.
 
     Raises:
-        FaceterError: ``INVALID_INPUT`` for an input type that noise cannot be made for.
+        FaceterError: ``INVALID_INPUT`` for an input type without noise, such as strings.
     """
     rng = np.random.default_rng(seed)
     view = GraphView(model)
     fixed = [spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], int)]
     size = fixed[0] if fixed else batch
-    done = 0
-    while done < samples:
-        count = size if fixed else min(size, samples - done)
+    yielded = 0
+    while yielded < samples:
+        count = size if fixed else min(size, samples - yielded)
         yield {spec.name: _noise(spec, view, preprocessing, count, rng) for spec in inputs}
-        done += count
+        yielded += count
 
 
 def _noise(
@@ -99,7 +95,7 @@ def _noise(
     dtype = np.dtype(spec.dtype) if spec.dtype != "object" else None
     if dtype is None or dtype.kind not in "fiub":
         raise FaceterError(
-            ProblemKind.INVALID_INPUT, f"No noise can be made for the input {spec.name!r} of {spec.dtype}."
+            ProblemKind.INVALID_INPUT, f"There is no noise for the input {spec.name!r} of type {spec.dtype}."
         )
     if takes_images(spec, preprocessing) and preprocessing is not None:
         channels, height, width = shape[1:]
@@ -113,20 +109,20 @@ def _noise(
 
 
 def takes_images(spec: TensorSpec, preprocessing: Preprocessing | None) -> bool:
-    """Whether an input is the one that ``preprocessing`` makes from an image."""
+    """Return whether ``preprocessing`` makes this input from an image."""
     if preprocessing is None or len(spec.shape) != 4:
         return False
     return preprocessing.input in (None, spec.name)
 
 
 def normalized(images: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Return (pixel · scale − mean) / std for images [N, C, H, W] in the model's own channel order."""
+    """Return (pixel · scale − mean) / std for images [N, C, H, W] in the model's channel order."""
     mean, std = (np.reshape(np.asarray(v, np.float32), (1, -1, 1, 1)) for v in (preprocessing.mean, preprocessing.std))
     return np.asarray((images * np.float32(preprocessing.scale) - mean) / std, np.float32)
 
 
 def pixel_range(preprocessing: Preprocessing) -> tuple[float, float]:
-    """Return the smallest and largest value an image can take after preprocessing."""
+    """Return the smallest and largest value of an image after preprocessing."""
     ends = [
         (pixel * preprocessing.scale - mean) / std
         for pixel in (0, 255)
@@ -136,7 +132,7 @@ def pixel_range(preprocessing: Preprocessing) -> tuple[float, float]:
 
 
 def _rows(name: str, view: GraphView) -> int:
-    """Return how many rows the smallest table has that an integer input indexes, 2 if it indexes none."""
+    """Return the number of rows of the smallest table that an integer input indexes, 2 if it indexes none."""
     rows = [
         view.tensor(node.input[0]).dims[0]
         for node in view.consumers.get(name, [])

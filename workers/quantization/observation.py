@@ -1,4 +1,4 @@
-"""Statistics of activation tensors, measured in forward passes of the float network."""
+"""Observers: statistics of activation tensors, measured in forward passes of the float network."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from workers.host import compute_device
 from workers.model_input import Batch
-from workers.network import OnnxModule
-from workers.quantization.clipping import ChannelShapes
-from workers.quantization.statistics import Source, TensorStatistics
+from workers.onnx_module import OnnxModule
+from workers.quantization.channel_shapes import ChannelShapes
+from workers.quantization.statistics import StatisticsSource, TensorStatistics
 
-_FIT = math.sqrt(2 * math.e / math.pi)
+_LAPLACE_RATIO = math.sqrt(2 * math.e / math.pi)
 """σ / b above which Laplace is likelier than a Gaussian; see clipping.better_fit."""
 
 
-class _Running:
-    """Sums per channel over all batches so far; deviations are taken about the first batch's channel means."""
+class _ChannelObserver:
+    """Sums per channel over all batches; deviations are taken about the channel means of the first batch."""
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -30,8 +30,8 @@ class _Running:
         self.centre = torch.zeros(0)
         self.sums: Tensor | None = None
 
-    def add(self, x: Tensor) -> None:
-        """Take in one batch of the tensor."""
+    def update(self, x: Tensor) -> None:
+        """Add one batch of the tensor."""
         channels = x.detach().movedim(self.axis, 0).flatten(1) if x.ndim > 1 else x.detach().reshape(1, -1)
         values = channels.double()
         if self.sums is None:
@@ -51,7 +51,7 @@ class _Running:
         self.sums = batch if self.sums is None else self.sums + batch
         self.count += values.shape[1]
 
-    def statistics(self, source: Source) -> TensorStatistics:
+    def statistics(self, source: StatisticsSource) -> TensorStatistics:
         """Return the statistics of all batches."""
         if self.sums is None:
             raise ValueError("nothing was observed")
@@ -66,7 +66,7 @@ class _Running:
             location=location,
             absolute_deviation=b,
             deviation=sigma,
-            laplace=sigma > _FIT * b,
+            laplace=sigma > _LAPLACE_RATIO * b,
             weight=2 * mass if self.low >= 0 else np.ones_like(mean),
             rounded=float(mass.mean()) if self.low >= 0 else 1.0,
         )
@@ -78,19 +78,18 @@ def observe(
     network: OnnxModule,
     batches: Sequence[Batch],
     channel_axes: Mapping[str, int],
-    source: Source,
+    source: StatisticsSource,
     progress: Callable[[float], None] = lambda _: None,
 ) -> dict[str, TensorStatistics]:
-    """Run batches through the float network and measure tensors.
+    """Measure activation tensors in forward passes of the float network.
 
-    The range is the smallest and largest value seen. E|x − E x| is taken about the channel means of the first batch.
+    The range is the smallest and largest value. E|x − E x| is taken about the channel means of the first batch.
 
     Args:
-        network: The float network.
-        batches: Inputs by name; arrays with the batch first.
-        channel_axes: The tensors to measure, and which axis of each holds channels.
-        source: What the batches are.
-        progress: Called with the share done after every batch.
+        batches: Inputs by name, batch first.
+        channel_axes: The channel axis of each tensor to measure.
+        source: Origin of the batches.
+        progress: Called with the fraction done after every batch.
 
     Raises:
         ValueError: If there are no batches.
@@ -99,13 +98,13 @@ def observe(
         raise ValueError("no batches to observe")
     device = compute_device()
     network = network.to(device)
-    running = {name: _Running(axis) for name, axis in channel_axes.items()}
+    observers = {name: _ChannelObserver(axis) for name, axis in channel_axes.items()}
     for index, batch in enumerate(batches):
-        seen = network(as_tensors(batch, device), watch=list(running), outputs=[])
-        for name, sums in running.items():
-            sums.add(seen[name])
+        tensors = network(as_tensors(batch, device), watch=list(observers), outputs=[])
+        for name, observer in observers.items():
+            observer.update(tensors[name])
         progress((index + 1) / len(batches))
-    return {name: sums.statistics(source) for name, sums in running.items()}
+    return {name: observer.statistics(source) for name, observer in observers.items()}
 
 
 @torch.inference_mode()
@@ -115,21 +114,19 @@ def channel_moments(
     tensors: Collection[str],
     progress: Callable[[float], None] = lambda _: None,
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return mean and deviation, each [C], of the channels (axis 1) of tensors over batches.
+    """Return mean and standard deviation, each [C], of the channels (axis 1) of tensors over all batches.
 
     Args:
-        network: The float network.
-        batches: Inputs by name; arrays with the batch first.
-        tensors: The tensors to measure.
-        progress: Called with the share done after every batch.
+        batches: Inputs by name, batch first.
+        progress: Called with the fraction done after every batch.
     """
     device = compute_device()
     network = network.to(device)
     sums: dict[str, list[Tensor | float]] = {}
     for index, batch in enumerate(batches):
-        seen = network(as_tensors(batch, device), watch=list(tensors), outputs=[])
+        values_by_name = network(as_tensors(batch, device), watch=list(tensors), outputs=[])
         for name in tensors:
-            values = seen[name].double().cpu()
+            values = values_by_name[name].double().cpu()
             others = [i for i in range(values.ndim) if i != 1]
             count = values.numel() / values.shape[1]
             old = sums.get(name, [0.0, 0.0, 0.0])
@@ -144,11 +141,11 @@ def channel_moments(
 
 
 def as_array(values: Tensor) -> NDArray[np.float32]:
-    """Return a float tensor, wherever it is and however it lies in memory, as a float32 array."""
-    found: NDArray[np.float32] = values.float().cpu().contiguous().numpy()
-    return found
+    """Return a float tensor on any device as a float32 array."""
+    array: NDArray[np.float32] = values.float().cpu().contiguous().numpy()
+    return array
 
 
 def as_tensors(batch: Batch, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Return a batch of arrays as torch tensors on a device."""
+    """Return a batch of arrays as tensors on a device."""
     return {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in batch.items()}

@@ -1,10 +1,9 @@
-"""BatchNorm's means and deviations carried through the graph, without any data.
+"""Propagation of BatchNorm's means and deviations through the graph, without data.
 
-A convolution followed by BatchNorm makes channels N(β, γ²): that is where distributions come from. Between such
-points they are carried on in closed form: activation functions clamp them, pooling and spatial indexing keep them (an
-upper bound of the spread), an addition adds means and variances of its branches as if they were independent. Whatever
-cannot be carried (a convolution without statistics, a channel shuffle) has no distribution here and is measured by a
-forward pass instead.
+A folded convolution with BatchNorm gives channels N(β, γ²); those are the sources. From there distributions are
+propagated in closed form: activation functions clamp them, pooling and spatial indexing do not change them (an upper
+bound of the deviation), an addition adds means and variances as if its inputs were independent. Tensors that cannot be
+reached (after a convolution without statistics, a channel shuffle) are measured in forward passes instead.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto
 
-from faceter.graphs.shapes import TensorInfo, infer
+from faceter.graphs.shapes import TensorInfo, infer_shapes
 from faceter.graphs.view import Array, GraphView, attribute
 from workers.quantization.gaussian import ClampedGaussian
 
-Known = Mapping[str, ClampedGaussian]
+Distributions = Mapping[str, ClampedGaussian]
 
 
 @dataclass(frozen=True)
-class _Graph:
+class _TypedGraph:
     view: GraphView
     info: Mapping[str, TensorInfo]
 
@@ -36,41 +35,40 @@ class _Graph:
         return self.view.constant(node.input[index]) if len(node.input) > index and node.input[index] else None
 
 
-_Rule = Callable[[NodeProto, Known, _Graph], ClampedGaussian | None]
+_Rule = Callable[[NodeProto, Distributions, _TypedGraph], ClampedGaussian | None]
 
 
-def propagate(model: ModelProto, sources: Known) -> dict[str, ClampedGaussian]:
-    """Carry distributions of channels forward through a graph.
+def propagate(model: ModelProto, sources: Distributions) -> dict[str, ClampedGaussian]:
+    """Propagate distributions of channels forward through a graph.
 
     Args:
         model: A canonical model of opset 13 or later.
-        sources: Distributions of tensors known beforehand (axis 1 being the channels), such as the outputs of
-            convolutions before their activation functions.
+        sources: Distributions of tensors with channels on axis 1, such as outputs of convolutions.
 
     Returns:
-        Distributions of all tensors that could be reached, the sources included.
+        Distributions of all tensors that can be reached, the sources included.
     """
-    graph = _Graph(GraphView(model), infer(model))
+    graph = _TypedGraph(GraphView(model), infer_shapes(model))
     known = dict(sources)
     for node in model.graph.node:
         if node.op_type not in _RULES or node.output[0] in known:
             continue
-        made = _RULES[node.op_type](node, known, graph)
-        if made is not None:
-            known[node.output[0]] = made
+        distribution = _RULES[node.op_type](node, known, graph)
+        if distribution is not None:
+            known[node.output[0]] = distribution
     return known
 
 
-def _same(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussian | None:
+def _unchanged(node: NodeProto, known: Distributions, graph: _TypedGraph) -> ClampedGaussian | None:
     return known.get(node.input[0])
 
 
-def _relu(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussian | None:
+def _relu(node: NodeProto, known: Distributions, graph: _TypedGraph) -> ClampedGaussian | None:
     x = known.get(node.input[0])
     return None if x is None else x.clamp(0.0, math.inf)
 
 
-def _clip(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussian | None:
+def _clip(node: NodeProto, known: Distributions, graph: _TypedGraph) -> ClampedGaussian | None:
     x = known.get(node.input[0])
     bounds = [-math.inf, math.inf]
     for index in (1, 2):
@@ -82,7 +80,7 @@ def _clip(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussian | Non
     return None if x is None else x.clamp(bounds[0], bounds[1])
 
 
-def _add(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussian | None:
+def _add(node: NodeProto, known: Distributions, graph: _TypedGraph) -> ClampedGaussian | None:
     first, second = (known.get(name) for name in node.input)
     if first is not None and second is not None:
         return _sum(first, second)
@@ -106,19 +104,19 @@ def _sum(first: ClampedGaussian, second: ClampedGaussian) -> ClampedGaussian | N
     )
 
 
-def _concat(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussian | None:
-    parts = [known[name] for name in node.input if name in known]
-    if len(parts) < len(node.input) or attribute(node, "axis") not in (1, 1 - graph.rank(node.output[0])):
+def _concat(node: NodeProto, known: Distributions, graph: _TypedGraph) -> ClampedGaussian | None:
+    groups = [known[name] for name in node.input if name in known]
+    if len(groups) < len(node.input) or attribute(node, "axis") not in (1, 1 - graph.rank(node.output[0])):
         return None
-    return _joined(parts)
+    return _joined(groups)
 
 
-def _joined(parts: list[ClampedGaussian]) -> ClampedGaussian:
+def _joined(groups: list[ClampedGaussian]) -> ClampedGaussian:
     fields = ("mean", "deviation", "low", "high")
-    return ClampedGaussian(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
+    return ClampedGaussian(*(np.concatenate([getattr(group, field) for group in groups]) for field in fields))
 
 
-def _pad(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussian | None:
+def _pad(node: NodeProto, known: Distributions, graph: _TypedGraph) -> ClampedGaussian | None:
     x, rank = known.get(node.input[0]), graph.rank(node.input[0])
     pads, fill, axes = (graph.constant(node, index) for index in (1, 2, 3))
     if x is None or pads is None or rank < 2 or attribute(node, "mode", "constant") != "constant":
@@ -139,22 +137,22 @@ def _pad(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussian | None
     return _joined([constant(before), x, constant(after)])
 
 
-def _slice(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussian | None:
+def _slice(node: NodeProto, known: Distributions, graph: _TypedGraph) -> ClampedGaussian | None:
     x, rank = known.get(node.input[0]), graph.rank(node.input[0])
     starts, ends, axes, steps = (graph.constant(node, index) for index in (1, 2, 3, 4))
     if x is None or rank < 2 or starts is None or ends is None:
         return None
-    given = np.arange(starts.size) if axes is None else np.asarray(axes) % rank
+    sliced_axes = np.arange(starts.size) if axes is None else np.asarray(axes) % rank
     strides = np.ones_like(starts) if steps is None else steps
     index = slice(None)
-    for axis, start, end, stride in zip(given, starts, ends, strides, strict=True):
+    for axis, start, end, stride in zip(sliced_axes, starts, ends, strides, strict=True):
         if axis == 1:
             index = slice(int(start), int(end), int(stride))
     return ClampedGaussian(x.mean[index], x.deviation[index], x.low[index], x.high[index])
 
 
-def _drop_places(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussian | None:
-    """Follow [N, C, 1, …] → [N, C, …]; a reshape that could mix channels and places is not followed."""
+def _drop_unit_axes(node: NodeProto, known: Distributions, graph: _TypedGraph) -> ClampedGaussian | None:
+    """Propagate [N, C, 1, …] → [N, C, …]; a reshape that could mix channels with other axes is not followed."""
     before, after = graph.info.get(node.input[0]), graph.info.get(node.output[0])
     if before is None or after is None or before.shape is None or after.shape is None or len(after.shape) < 2:
         return None
@@ -162,7 +160,7 @@ def _drop_places(node: NodeProto, known: Known, graph: _Graph) -> ClampedGaussia
     return known.get(node.input[0]) if pooled and before.shape[1] == after.shape[1] else None
 
 
-_KEEPING = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Identity", "Dropout")
+_PRESERVING = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Identity", "Dropout")
 
 _RULES: dict[str, _Rule] = {
     "Relu": _relu,
@@ -171,6 +169,6 @@ _RULES: dict[str, _Rule] = {
     "Concat": _concat,
     "Pad": _pad,
     "Slice": _slice,
-    **dict.fromkeys(_KEEPING, _same),
-    **dict.fromkeys(("Flatten", "Reshape", "Squeeze"), _drop_places),
+    **dict.fromkeys(_PRESERVING, _unchanged),
+    **dict.fromkeys(("Flatten", "Reshape", "Squeeze"), _drop_unit_axes),
 }

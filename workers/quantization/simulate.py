@@ -1,7 +1,6 @@
-"""A quantized network in float: every quantized tensor is rounded to its codes and back (fake quantization).
+"""Simulated quantization: a quantized network in float, with every quantized tensor rounded to its codes and back.
 
-It is what methods reason about and tune. What ONNX Runtime serves computes the same numbers in integers; the tests hold
-the two against each other.
+Methods measure and tune this network. ONNX Runtime computes the same in integers; tests compare the two.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from faceter.graphs.qdq import QuantizationPlan, bias_quantizers, fit_biases
+from faceter.graphs.quantization_plan import QuantizationPlan, bias_quantizers, fit_biases
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.view import GraphView
 from workers.model_input import Batch
-from workers.network import OnnxModule
+from workers.onnx_module import OnnxModule
 from workers.quantization.affine import fake_quantize
-from workers.quantization.kernels import with_kernels
+from workers.quantization.kernel_rounding import with_kernel_rounding
 from workers.quantization.observation import as_tensors
 
 
@@ -26,33 +25,31 @@ class SimulatedNetwork:
     """The quantized network of a plan, in float.
 
     Args:
-        plan: A method's result. Weights and biases are quantized once, here.
+        plan: Weights and biases are quantized once, here.
     """
 
     def __init__(self, plan: QuantizationPlan) -> None:
         self.plan = fit_biases(plan)
         self.network = OnnxModule(self.plan.model)
-        self._replacements = with_kernels(self.plan, replacements(self.plan, biases=True))
+        self._replacements = with_kernel_rounding(self.plan, replacements(self.plan, biases=True))
 
     @torch.inference_mode()
     def run(self, batch: Batch, watch: Collection[str] = ()) -> dict[str, np.ndarray]:
         """Return the outputs and the watched tensors, by name.
 
         Args:
-            batch: Inputs by name.
-            watch: Further tensors; a quantized one is seen after fake quantization, and so is the result of a
+            watch: Further tensors; a quantized one is returned after fake quantization, and so is the result of a
                 convolution or addition whose ReLU is quantized with it.
         """
-        seen = self.network(as_tensors(batch), watch=watch, replace=self._replacements)
-        return {name: values.numpy() for name, values in seen.items()}
+        tensors = self.network(as_tensors(batch), watch=watch, replace=self._replacements)
+        return {name: values.numpy() for name, values in tensors.items()}
 
 
 def replacements(plan: QuantizationPlan, *, biases: bool = False) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Return the functions that make :class:`OnnxModule` compute a plan's quantized network.
+    """Return the functions with which :class:`OnnxModule` computes a plan's quantized network, by tensor.
 
     Args:
-        plan: A method's result.
-        biases: Whether biases too are rounded to their int32 codes.
+        biases: Whether biases are rounded to their int32 codes too.
     """
     view = GraphView(plan.model)
     constants: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""What a quantizer must know of an activation tensor: its range, its spread, and the mean of each channel."""
+"""Statistics of one activation tensor: range, fitted channel distributions, and channel means."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.quantization.clipping import ChannelShapes
+from workers.quantization.channel_shapes import ChannelShapes
 from workers.quantization.gaussian import ClampedGaussian
 
 Array = NDArray[np.float64]
 
 
-class Source(StrEnum):
-    """Where statistics come from."""
+class StatisticsSource(StrEnum):
+    """Origin of statistics."""
 
     KNOWN = "known"
-    """From the preprocessing or the operator: pixels, a sigmoid."""
+    """Known from the preprocessing or the operator: pixels, a sigmoid."""
     BATCH_NORM = "batch_norm"
-    """From BatchNorm's β and γ, carried through the graph."""
+    """BatchNorm's β and γ, propagated through the graph."""
     CALIBRATION = "calibration"
     """Measured on calibration data."""
     NOISE = "noise"
@@ -30,15 +30,15 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """Statistics of one activation tensor, in its own units.
+    """Statistics of one activation tensor.
 
     Args:
-        low: Smallest value to be represented.
-        high: Largest value to be represented.
+        low: Smallest value to represent.
+        high: Largest value to represent.
         mean: E[x] over the tensor.
-        shapes: Shape of every channel, for a clip that errs least.
+        shapes: Fitted distribution of every channel, for analytic clipping.
         channel_mean: E[x] of each channel, [C].
-        source: Where the numbers come from.
+        source: Origin of the numbers.
     """
 
     low: float
@@ -46,7 +46,7 @@ class TensorStatistics:
     mean: float
     shapes: ChannelShapes
     channel_mean: Array
-    source: Source
+    source: StatisticsSource
 
     @property
     def one_sided(self) -> bool:
@@ -55,16 +55,15 @@ class TensorStatistics:
 
 
 def from_distribution(
-    channels: ClampedGaussian, *, deviations: float = 6.0, source: Source = Source.BATCH_NORM
+    channels: ClampedGaussian, *, deviations: float = 6.0, source: StatisticsSource = StatisticsSource.BATCH_NORM
 ) -> TensorStatistics:
-    """Return the statistics of a tensor whose channels are clamped Gaussians, all channels being of equal size.
+    """Return the statistics of a tensor whose channels, all of equal size, are clamped Gaussians.
 
-    The range is β ± ``deviations`` · γ of every channel, through the activation function, joined over the tensor.
+    The range is β ± ``deviations`` · γ of every channel, clamped, joined over the tensor.
 
     Args:
-        channels: Distribution of every channel.
-        deviations: How many standard deviations of each channel the range reaches; 6 in the papers.
-        source: Where the distribution comes from.
+        deviations: Half-width of the range in standard deviations; 6 in DFQ (section 5).
+        source: Origin of the distribution.
     """
     lows, highs = channels.bounds(deviations)
     low, high = float(lows.min()), float(highs.max())

@@ -1,9 +1,10 @@
-"""ZeroQ: inputs distilled from BatchNorm's statistics, activation ranges measured on them, and tuning on them.
+"""ZeroQ: distilled data from BatchNorm statistics, activation ranges measured on them, and fine-tuning on them.
 
-Each batch of inputs begins as N(0, 1) and is moved by Adam to minimize Σ_l ‖μ_l(x) − μ_l^BN‖² + ‖σ_l(x) − σ_l^BN‖²,
-l being the input of every BatchNorm, and the same for x itself with mean 0 and deviation 1. Then the ranges of
-activations are the smallest and largest values on what was distilled, and the quantized network Q is tuned to minimize
-KL(P(x) ‖ Q(x)). (The paper stops at the ranges; the tuning is that of the comparison in ZAQ's paper.)
+Each batch of distilled data starts as N(0, 1) and is optimized by Adam to minimize
+Σ_l ‖μ_l(x) − μ_l^BN‖² + ‖σ_l(x) − σ_l^BN‖² over the inputs l of all BatchNorms, and the same for x itself with mean 0
+and deviation 1 (the paper's distilled-data objective). Activation ranges are the smallest and largest values on the
+distilled data, and the quantized network Q is tuned to minimize KL(P(x) ‖ Q(x)). The paper stops at the ranges; the
+fine-tuning is that of the ZeroQ baseline in ZAQ's experiments.
 
 References:
     Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", CVPR 2020, arXiv 2001.00281.
@@ -19,140 +20,140 @@ import torch
 from torch import Tensor
 
 from faceter.contracts.quantizations import QuantizationRequest
-from faceter.graphs.qdq import QuantizationPlan
+from faceter.graphs.quantization_plan import QuantizationPlan
 from workers.jobs.checkpoints import State
 from workers.quantization.calibration import activation_statistics, min_max_quantizers
-from workers.quantization.prepared import Outcome, Prepared
+from workers.quantization.method import MethodResult
+from workers.quantization.prepare import PreparedNetwork
 from workers.quantization.rq import RawQuantization
-from workers.quantization.statistics import Source
-from workers.quantization.tuning.batch_norm import NormalizedNetwork, require_batch_norm, standard_loss
-from workers.quantization.tuning.batches import batch_of, space_of
-from workers.quantization.tuning.gradients import limit_gradient
-from workers.quantization.tuning.inputs import require_input_space
-from workers.quantization.tuning.loop import Losses, Trainer
-from workers.quantization.tuning.losses import output_divergence
-from workers.quantization.tuning.schedules import cosine, set_rate
-from workers.quantization.tuning.session import Session
+from workers.quantization.statistics import StatisticsSource
+from workers.quantization.tuning.gradient_clipping import clip_gradient
+from workers.quantization.tuning.inputs.batch_norm import BatchNormTeacher, input_moment_loss, require_batch_norm
+from workers.quantization.tuning.inputs.session_inputs import batch_size_for, input_space_of
+from workers.quantization.tuning.inputs.space import require_input_space
+from workers.quantization.tuning.schedules import cosine_decay, set_learning_rate
+from workers.quantization.tuning.session import TuningSession
+from workers.quantization.tuning.student.losses import output_divergence
+from workers.quantization.tuning.trainer import TuningTrainer
+from workers.training.trainer import Losses
 
 
 @dataclass(frozen=True)
-class DistilledQuantization:
+class ZeroQ:
     """Settings of ZeroQ.
 
-    Not as in the paper, which distils one batch in 500 iterations: 200 for each of as many batches as there is time
-    for, since tuning wants many inputs more than perfect ones. And inputs stay within what an image can be, since Q's
-    first quantizer clips them to that.
+    Differences from the paper, which distils one batch in 500 iterations: 200 iterations for each of as many batches as
+    the budget allows, since fine-tuning needs many inputs more than perfect ones; and inputs are clamped to the pixel
+    range, since Q's first quantizer clips them to it.
 
     Args:
-        batch: Inputs distilled together, and in a batch of tuning.
-        iterations: Steps of Adam on each of those batches.
-        distillation_rate: Their learning rate; it falls to 0 by a cosine.
-        synthesis: Share of the budget that goes into distilled inputs.
-        rate: Learning rate of Q (SGD); it falls to 0 by a cosine.
-        momentum: Its momentum.
-        weight_decay: Its weight decay.
-        clip: Largest norm of Q's gradient, as a share of that of its weights.
+        batch: Batch size of distillation and of fine-tuning.
+        iterations: Adam steps per distilled batch.
+        input_learning_rate: Learning rate of Adam on the inputs, with cosine decay.
+        synthesis_share: Fraction of the budget for distilled data.
+        learning_rate: Learning rate of Q (SGD), with cosine decay.
+        momentum: Momentum of Q.
+        weight_decay: Weight decay of Q.
+        gradient_clip: Largest norm of Q's gradient, as a fraction of the norm of its weights.
     """
 
     batch: int = 64
     iterations: int = 200
-    distillation_rate: float = 0.1
-    synthesis: float = 0.5
-    rate: float = 1e-3
+    input_learning_rate: float = 0.1
+    synthesis_share: float = 0.5
+    learning_rate: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 0.0
-    clip: float = 0.1
+    gradient_clip: float = 0.1
 
     equalizes: ClassVar[bool] = False
 
-    def check(self, prepared: Prepared) -> None:
-        """See that the network has BatchNorm.
+    def check(self, prepared: PreparedNetwork) -> None:
+        """Check that the network has BatchNorm and a single float input.
 
         Raises:
-            FaceterError: ``METHOD_NOT_APPLICABLE``, naming methods that do work.
+            FaceterError: ``METHOD_NOT_APPLICABLE``, naming methods that apply.
         """
         require_batch_norm(prepared)
         require_input_space(prepared.model, prepared.inputs, prepared.preprocessing)
 
-    def start(self, prepared: Prepared, request: QuantizationRequest) -> Outcome:
-        """Return the network after rounding alone: RQ's, nothing being distilled yet."""
+    def start(self, prepared: PreparedNetwork, request: QuantizationRequest) -> MethodResult:
+        """Return the network rounded by RQ; nothing is distilled yet."""
         return RawQuantization()(prepared, request)
 
-    def trainer(self, session: Session, start: QuantizationPlan) -> DistilledTrainer:
-        """Return the method at work, as it stands before its first step."""
-        return DistilledTrainer(self, session, start)
+    def trainer(self, session: TuningSession, start: QuantizationPlan) -> ZeroQTrainer:
+        """Return the trainer, before its first step."""
+        return ZeroQTrainer(self, session, start)
 
 
-class DistilledTrainer(Trainer):
-    """ZeroQ at work.
+class ZeroQTrainer(TuningTrainer):
+    """Trainer of ZeroQ.
 
     Attributes:
-        x: The batch that is being distilled.
-        pool: The inputs that Q is tuned on, once they are there.
+        x: The batch that is being distilled, [N, …].
+        pool: Distilled inputs that Q is tuned on, [M, …]; None during synthesis.
 
     Args:
-        settings: Its settings.
-        session: What it works with.
-        start: The network after rounding alone.
+        start: The network rounded by RQ.
     """
 
     path = "inputs distilled from BatchNorm statistics"
 
-    def __init__(self, settings: DistilledQuantization, session: Session, start: QuantizationPlan) -> None:
+    def __init__(self, settings: ZeroQ, session: TuningSession, start: QuantizationPlan) -> None:
         super().__init__(session)
         self.settings = settings
         self.start = start
-        self.space = space_of(session)
-        self.normalized = NormalizedNetwork(session)
-        self.batch = batch_of(session, settings.batch)
+        self.space = input_space_of(session)
+        self.batch_norm_teacher = BatchNormTeacher(session)
+        self.batch = batch_size_for(session, settings.batch)
         self.pool: Tensor | None = None
         self._finished: list[Tensor] = []
         self._held_out: Tensor | None = None
-        self._answers: dict[str, Tensor] = {}
-        self._random = session.random("distilled inputs")
-        self._order = session.random("order of distilled inputs")
+        self._teacher_outputs: dict[str, Tensor] = {}
+        self._input_random = session.random("distilled inputs")
+        self._batch_random = session.random("order of distilled inputs")
         self._take_student(start)
-        self._begin_batch()
+        self._init_batch()
 
     @property
     def phase(self) -> str:
-        """Whether inputs are distilled, or Q is tuned on them."""
+        """``synthesis`` or ``tuning``."""
         return "synthesis" if self.pool is None else "tuning"
 
-    def turn(self, fraction: float) -> None:
-        """Begin to tune when inputs have had their share of the budget."""
-        if self.pool is None and fraction >= self.settings.synthesis and (self._finished or self.iteration):
+    def enter_phase(self, fraction: float) -> None:
+        """Begin fine-tuning when synthesis has used its share of the budget."""
+        if self.pool is None and fraction >= self.settings.synthesis_share and (self._finished or self.iteration):
             self.begin_tuning()
 
     def step(self, fraction: float) -> Losses:
-        """Take a step on the batch that is being distilled, or one of Q."""
+        """Take a step on the batch that is being distilled, or a step of Q."""
         if self.pool is None:
             return self.distill()
-        share = (fraction - self.settings.synthesis) / max(1.0 - self.settings.synthesis, 1e-9)
-        set_rate(self.optimizer, self.rate * self.settings.rate * cosine(share))
+        progress = (fraction - self.settings.synthesis_share) / max(1.0 - self.settings.synthesis_share, 1e-9)
+        set_learning_rate(self.optimizer, self.rate * self.settings.learning_rate * cosine_decay(progress))
         return self.tune()
 
     def distill(self) -> Losses:
-        """Take one step of Adam on a batch of inputs; begin another batch after the last of them."""
+        """Take one Adam step on the distilled batch; initialize the next after the last iteration."""
         progress = self.iteration / self.settings.iterations
-        set_rate(self.input_optimizer, self.rate * self.settings.distillation_rate * cosine(progress))
-        _, statistics = self.normalized.run(self.x)
-        own = standard_loss(self.x)
+        set_learning_rate(self.input_optimizer, self.rate * self.settings.input_learning_rate * cosine_decay(progress))
+        _, statistics = self.batch_norm_teacher.run(self.x)
+        input_moments = input_moment_loss(self.x)
         self.input_optimizer.zero_grad()
-        torch.autograd.backward(statistics + own, inputs=[self.x])
+        torch.autograd.backward(statistics + input_moments, inputs=[self.x])
         self.input_optimizer.step()
         with torch.no_grad():
             self.x.copy_(self.space.clamp(self.x))
         self.iteration += 1
         if self.iteration == self.settings.iterations:
             self._finished.append(self.x.detach().clone())
-            self._begin_batch()
-        return {"statistics": statistics.detach(), "input": own.detach()}
+            self._init_batch()
+        return {"statistics": statistics.detach(), "input": input_moments.detach()}
 
     def begin_tuning(self) -> None:
-        """Hold out the first batch, measure ranges on all the others, and take Q with those.
+        """Hold out the first batch, measure activation ranges on the others, and create Q with them.
 
-        A batch that is not half done is left out if there are others. Where there is but one, half of it is held out.
+        A batch with less than half of its iterations is dropped if there are others. A single batch is halved.
         """
         batches = list(self._finished)
         if self.iteration * 2 >= self.settings.iterations or not batches:
@@ -166,36 +167,36 @@ class DistilledTrainer(Trainer):
         self._take_student(self._with_ranges(pool))
 
     def tune(self) -> Losses:
-        """Take one step of Q towards the answers of P."""
+        """Take one step of Q towards P on a random batch of the pool."""
         assert self.pool is not None
-        chosen = torch.randint(len(self.pool), (min(self.batch, len(self.pool)),), generator=self._order)
+        chosen = torch.randint(len(self.pool), (min(self.batch, len(self.pool)),), generator=self._batch_random)
         chosen = chosen.to(self.session.device)
-        given = self.session.run(self.student, self.session.arranged(self.pool[chosen]))
-        wanted = {name: values[chosen] for name, values in self._answers.items()}
-        divergence = output_divergence(self.session.heads, wanted, given)
+        student = self.session.run(self.student, self.session.to_device(self.pool[chosen]))
+        teacher = {name: values[chosen] for name, values in self._teacher_outputs.items()}
+        divergence = output_divergence(self.session.heads, teacher, student)
         self.optimizer.zero_grad()
         torch.autograd.backward(divergence)
-        limit_gradient(self.student.values(), self.settings.clip)
+        clip_gradient(self.student.weights_and_biases(), self.settings.gradient_clip)
         self.optimizer.step()
         return {"kl" if self.session.heads.logits else "outputs": divergence.detach()}
 
-    def conclude(self) -> None:
-        """Take Q with the ranges of what is distilled, if it is not tuned yet."""
+    def finalize(self) -> None:
+        """Give Q the ranges of the distilled data if fine-tuning has not begun."""
         if self.pool is None and (self._finished or self.iteration):
             self.begin_tuning()
 
     def held_out(self) -> Tensor | None:
-        """Return the first batch that was distilled, from when Q is tuned."""
+        """Return the first distilled batch; None before fine-tuning."""
         return self._held_out
 
     def synthetic(self) -> Tensor | None:
-        """Return everything that was distilled."""
+        """Return all distilled inputs; None if there are none."""
         if self.pool is None or self._held_out is None:
             return torch.cat(self._finished).cpu() if self._finished else None
         return torch.cat([self._held_out, self.pool]).cpu()
 
     def state(self) -> State:
-        """Return inputs, Q, optimizers, counts and sources of random numbers."""
+        """Return the state for a checkpoint."""
         return {
             "x": self.x.detach(),
             "input_optimizer": self.input_optimizer.state_dict(),
@@ -205,55 +206,59 @@ class DistilledTrainer(Trainer):
             "pool": self.pool,
             "student": self.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "random": self._random.get_state(),
-            "order": self._order.get_state(),
+            "input_random": self._input_random.get_state(),
+            "batch_random": self._batch_random.get_state(),
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what :meth:`state` returned."""
+        """Restore what :meth:`state` returned."""
         self._take_batch(state["x"])
         self.input_optimizer.load_state_dict(state["input_optimizer"])
         self.iteration = state["iteration"]
-        self._finished = [self.session.arranged(batch) for batch in state["finished"]]
+        self._finished = [self.session.to_device(batch) for batch in state["finished"]]
         self.pool = self._held_out = None
-        self._answers = {}
+        self._teacher_outputs = {}
         if state["pool"] is not None:
             self._take_pool(state["held_out"], state["pool"])
         self._take_student(self.start)
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._random.set_state(state["random"])
-        self._order.set_state(state["order"])
+        self._input_random.set_state(state["input_random"])
+        self._batch_random.set_state(state["batch_random"])
 
-    def _begin_batch(self) -> None:
-        self._take_batch(torch.randn(self.batch, *self.space.shape, generator=self._random))
+    def _init_batch(self) -> None:
+        self._take_batch(torch.randn(self.batch, *self.space.shape, generator=self._input_random))
         self.iteration = 0
 
     def _take_batch(self, x: Tensor) -> None:
-        self.x = self.session.arranged(x).clone().requires_grad_(True)
-        self.input_optimizer = torch.optim.Adam([self.x], lr=self.settings.distillation_rate)
+        self.x = self.session.to_device(x).clone().requires_grad_(True)
+        self.input_optimizer = torch.optim.Adam([self.x], lr=self.settings.input_learning_rate)
 
     def _take_pool(self, held_out: Tensor, pool: Tensor) -> None:
-        self._held_out, self.pool = self.session.arranged(held_out), self.session.arranged(pool)
-        parts = [self.session.ask_teacher(part) for part in torch.split(self.pool, self.batch)]
-        self._answers = {name: torch.cat([part[name] for part in parts]) for name in self.session.heads.tensors}
+        self._held_out, self.pool = self.session.to_device(held_out), self.session.to_device(pool)
+        outputs = [self.session.teacher_outputs(chunk) for chunk in torch.split(self.pool, self.batch)]
+        self._teacher_outputs = {
+            name: torch.cat([chunk[name] for chunk in outputs]) for name in self.session.heads.tensors
+        }
 
     def _take_student(self, plan: QuantizationPlan) -> None:
         self.student = self.session.student(plan, learned_steps=False)
         self.optimizer = torch.optim.SGD(
-            self.student.values(),
-            lr=self.settings.rate,
+            self.student.weights_and_biases(),
+            lr=self.settings.learning_rate,
             momentum=self.settings.momentum,
             weight_decay=self.settings.weight_decay,
         )
 
     def _with_ranges(self, inputs: Tensor) -> QuantizationPlan:
-        """Return the plan it began with, each activation's range that of the float network on distilled inputs."""
+        """Return the initial plan with activation ranges measured by P on distilled inputs."""
         name = self.space.spec.name
-        size = self.space.fixed or self.batch
-        whole = torch.arange(len(inputs) + -len(inputs) % size) % len(inputs)
-        batches = [{name: part.numpy()} for part in torch.split(inputs.cpu().contiguous()[whole], size)]
-        measured = replace(self.session.prepared, model=self.start.model, batches=batches, source=Source.CALIBRATION)
-        statistics = activation_statistics(measured, self.start.sites)
+        size = self.space.fixed_batch or self.batch
+        padded = torch.arange(len(inputs) + -len(inputs) % size) % len(inputs)
+        batches = [{name: batch.numpy()} for batch in torch.split(inputs.cpu().contiguous()[padded], size)]
+        calibrated = replace(
+            self.session.prepared, model=self.start.model, batches=batches, source=StatisticsSource.CALIBRATION
+        )
+        statistics = activation_statistics(calibrated, self.start.sites)
         activations = min_max_quantizers(self.start.sites, statistics, self.session.request.activation_bits)
         return replace(self.start, activations=activations)

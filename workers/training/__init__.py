@@ -1,1 +1,1 @@
-"""The training core: loop, budget, precision."""
+"""The training core: loop, trainers, budget, curves, callbacks, precision."""

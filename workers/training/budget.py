@@ -1,4 +1,4 @@
-"""How much of its time or of its steps a run has spent."""
+"""The budget of a run, in seconds or in steps."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 class Budget:
-    """A limit in seconds or in steps; schedules follow the share of it that is spent.
+    """A limit in seconds or in steps; schedules follow the used fraction of it.
 
-    With steps that share, and so all that is learned, depends on nothing but the steps taken.
+    With a limit in steps that fraction, and so everything that is learned, depends on the steps taken only.
 
     Args:
-        seconds: Limit in seconds of work; those of a run that went before an interruption count.
-        steps: Limit in steps. One of the two is given.
-        clock: Seconds that only go up.
+        seconds: Limit in seconds of work, those before an interruption included.
+        steps: Limit in steps; exactly one of the two limits is given.
+        clock: Monotonic seconds.
 
     Attributes:
         taken: Steps taken.
@@ -44,7 +44,7 @@ class Budget:
 
     @property
     def fraction(self) -> float:
-        """The share that is spent, 0 to 1."""
+        """The used fraction, 0 to 1."""
         if self.limit_steps is not None:
             return min(1.0, self.taken / self.limit_steps) if self.limit_steps else 1.0
         assert self.limit_seconds is not None
@@ -52,7 +52,7 @@ class Budget:
 
     @property
     def spent(self) -> bool:
-        """Whether nothing is left."""
+        """Whether it is used up."""
         return self.fraction >= 1.0
 
     def count(self) -> None:
@@ -60,10 +60,10 @@ class Budget:
         self.taken += 1
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
+        """Return what a checkpoint holds."""
         return {"taken": self.taken, "seconds": self.seconds}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what a checkpoint kept."""
+        """Go on from what :meth:`state` returned."""
         self.taken = state["taken"]
         self._begun = self._clock() - state["seconds"]

@@ -1,4 +1,4 @@
-"""What training computes in on this host: bfloat16 where it is multiplied in hardware, else float32."""
+"""Precision of training: bfloat16 where the host multiplies it in hardware, else float32."""
 
 from __future__ import annotations
 
@@ -18,12 +18,7 @@ _FLAGS = ("amx_bf16", "avx512_bf16")
 
 @dataclass(frozen=True)
 class Precision:
-    """A precision of convolutions and matrix products; everything else, losses and steps included, is float32.
-
-    Args:
-        name: Which.
-        device: Where the work is done.
-    """
+    """A precision of convolutions and matrix products; everything else, losses and updates included, is float32."""
 
     name: Literal["float32", "bfloat16"]
     device: torch.device
@@ -39,8 +34,7 @@ def choose(device: torch.device, attempt: Callable[[], object] = lambda: None) -
     """Return the fastest precision that the host has in hardware and the network runs in.
 
     Args:
-        device: Where the work is done.
-        attempt: Runs the network forwards and backwards once; its operators may not all take bfloat16.
+        attempt: Runs the network forwards and backwards once; its operators may not all support bfloat16.
     """
     fast = Precision("bfloat16", device)
     if not _in_hardware(device):
@@ -49,7 +43,7 @@ def choose(device: torch.device, attempt: Callable[[], object] = lambda: None) -
         with fast.autocast():
             attempt()
     except (RuntimeError, TypeError, NotImplementedError) as error:
-        _log.info("training goes on in float32, since the network does not run in bfloat16: %s", error)
+        _log.info("training runs in float32, since the network does not run in bfloat16: %s", error)
         return Precision("float32", device)
     return fast
 

@@ -1,4 +1,4 @@
-"""How networks are run on this host: precision, memory format and compilation. What is learned does not depend on it.
+"""Precision, memory format and compilation of networks on this host. What is learned does not depend on them.
 
 Losses, norms, weights and the optimizer are float32 throughout; convolutions alone run in bfloat16 where the host
 multiplies it in hardware.
@@ -22,21 +22,21 @@ from workers.training.precision import Precision
 
 _log = logging.getLogger("faceter.worker")
 
-LONG_ENOUGH: Final = 1200.0
-"""Seconds of training from which on compiling, a minute or a few, is worth it."""
+MIN_SECONDS_TO_COMPILE: Final = 1200.0
+"""Seconds of training from which on compiling, which takes minutes, is worth it."""
 
 M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class Acceleration:
-    """What networks were run with, for the result.
+    """How networks were run, for the record of training.
 
     Args:
-        precision: What convolutions were computed in.
+        precision: Precision of convolutions.
         compiled: Whether generators were compiled.
-        channels_last: Whether generators and their images lay in that memory format.
-        explanation: Why it is so, in words.
+        channels_last: Memory format of generators and their images.
+        explanation: Why precision and compilation were chosen.
     """
 
     precision: Literal["float32", "bfloat16"]
@@ -48,15 +48,15 @@ class Acceleration:
 class Accelerator:
     """Runs networks in a precision, a memory format, and compiled or not.
 
-    Generators alone are compiled: they are nine tenths of the work, and each further graph takes the compiler as long.
-    Channels-last is the format of a GPU, and of compiled networks in bfloat16. Elsewhere on a CPU it costs more than it
-    gives: torch's instance norm brings every map back to the other format, and float32 convolutions gain nothing by it.
+    Only generators are compiled: they are nine tenths of the work, and each further graph takes as long to compile.
+    Channels-last is used on GPUs, and for compiled networks in bfloat16. Otherwise it is slower on CPUs: torch's
+    instance norm converts every map back, and float32 convolutions gain nothing.
 
     Args:
         device: Where to compute.
-        precision: What convolutions are computed in; float32 if not given.
+        precision: Precision of convolutions; float32 by default.
         compiles: Whether to compile generators; see :meth:`prepare`.
-        explanation: Why so, in words.
+        explanation: Why these were chosen.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Accelerator:
         precision: Precision | None = None,
         *,
         compiles: bool = False,
-        explanation: str = "float32; not compiled: not asked for",
+        explanation: str = "float32; not compiled: not requested",
     ) -> None:
         self.device = device
         self._precision = precision or Precision("float32", device)
@@ -77,28 +77,31 @@ class Accelerator:
 
     @classmethod
     def choose(cls, device: torch.device, seconds: float | None) -> Accelerator:
-        """Return the fastest way for a device and a length of training.
+        """Return the fastest accelerator for a device and a length of training.
 
         Args:
             device: Where to compute.
-            seconds: How long training will take, about; None if that is not known and it may be long.
+            seconds: Expected seconds of training; None if unknown and possibly long.
         """
         chosen = precision.choose(device)
-        why = {
+        reason = {
             "bfloat16": "bfloat16 in hardware",
             "float32": "float32: the host does not multiply bfloat16 in hardware",
         }[chosen.name]
-        if seconds is not None and seconds < LONG_ENOUGH:
-            compiles, because = False, f"not compiled: not worth it below {LONG_ENOUGH / 60:.0f} minutes"
+        if seconds is not None and seconds < MIN_SECONDS_TO_COMPILE:
+            compiles, compile_reason = (
+                False,
+                f"not compiled: not worth it below {MIN_SECONDS_TO_COMPILE / 60:.0f} minutes",
+            )
         elif compiler() is None:
-            compiles, because = False, "not compiled: the host has no C++ compiler"
+            compiles, compile_reason = False, "not compiled: the host has no C++ compiler"
         else:
-            compiles, because = True, "compiled"
-        return cls(device, chosen, compiles=compiles, explanation=f"{why}; {because}")
+            compiles, compile_reason = True, "compiled"
+        return cls(device, chosen, compiles=compiles, explanation=f"{reason}; {compile_reason}")
 
     @property
     def record(self) -> Acceleration:
-        """What networks are run with."""
+        """How networks are run."""
         return Acceleration(self._precision.name, self._compiles, self._channels_last, self._explanation)
 
     @property
@@ -106,20 +109,15 @@ class Accelerator:
         """Whether batches should lie in pinned memory."""
         return self.device.type == "cuda"
 
-    def place(self, network: M, *, generates: bool) -> M:
-        """Return a network on the device, in the memory format it is run in.
-
-        Args:
-            network: The network.
-            generates: Whether it is a generator, and so worth compiling.
-        """
+    def place(self, network: M, *, is_generator: bool) -> M:
+        """Return a network on the device, in the memory format it is run in."""
         network.to(self.device)
-        if self._channels_last and (generates or self.device.type == "cuda"):
+        if self._channels_last and (is_generator or self.device.type == "cuda"):
             self._formats[network] = torch.channels_last
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
-    def arranged(self, images: Tensor) -> Tensor:
+    def to_device(self, images: Tensor) -> Tensor:
         """Return images [N, C, H, W] on the device."""
         return images.to(self.device, non_blocking=True)
 
@@ -128,33 +126,33 @@ class Accelerator:
         return self._precision.autocast()
 
     def run(self, network: nn.Module, *parts: Tensor) -> Tensor:
-        """Return what a network makes of images, compiled if it was prepared so; to be called in :meth:`autocast`.
+        """Return the output of a network, which runs compiled if it was prepared; to be called in :meth:`autocast`.
 
         Args:
             network: The network.
-            parts: Images, [N, C, H, W] each, that go through it as one batch.
+            parts: Images, [N, C, H, W] each, that run as one batch.
         """
         images = parts[0] if len(parts) == 1 else torch.cat(parts)
         images = images.contiguous(memory_format=self._formats.get(network, torch.contiguous_format))
-        made: Tensor = self._compiled.get(network, network)(images)
-        return made
+        output: Tensor = self._compiled.get(network, network)(images)
+        return output
 
     def prepare(self, generators: Sequence[nn.Module], attempt: Callable[[], object]) -> None:
-        """Compile generators, if they are to be compiled; where that fails, go on without and say why.
+        """Compile generators, if they are to be compiled; if that fails, run them uncompiled and record why.
 
         Args:
             generators: Those of a training.
-            attempt: Runs them as a step does, forwards and backwards, in the shapes of a step.
+            attempt: Runs them forwards and backwards in the shapes of a step.
         """
         if not self._compiles:
             return
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch warns of its own doings while it compiles
+                warnings.simplefilter("ignore")  # torch warns of its own code while it compiles
                 self._compiled = {network: torch.compile(network, dynamic=False) for network in generators}
                 attempt()
-        except Exception as error:  # whatever a host's compiler may do, the work goes on without it
-            _log.warning("generators were not compiled, and training goes on without: %s", error)
+        except Exception as error:  # whatever the compiler raises, training works without it
+            _log.warning("generators run uncompiled, since compiling failed: %s", error)
             self._compiled = {}
             self._compiles = False
             first = (str(error).splitlines() or [type(error).__name__])[0]

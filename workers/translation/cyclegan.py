@@ -15,20 +15,27 @@ from torch import Tensor
 
 from workers.jobs.checkpoints import State
 from workers.translation.acceleration import Accelerator
-from workers.translation.batches import Batches
+from workers.translation.batches import BatchLoader
 from workers.translation.image_pool import ImagePool
-from workers.translation.losses import halved, l1, least_squares
-from workers.translation.trainer import Direction, Generator, Settings, Trainer, count_parameters, random_source
+from workers.translation.losses import discriminator_loss, l1, least_squares
+from workers.translation.trainer import (
+    Direction,
+    Generator,
+    TranslatorSettings,
+    TranslatorTrainer,
+    count_parameters,
+    random_source,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CycleGanSettings(Settings):
+class CycleGanSettings(TranslatorSettings):
     """Settings of CycleGAN.
 
     Args:
         cycle_weight: λ, weight of the cycle loss.
-        identity: Weight of the identity loss, times λ; 0 leaves it and its passes out.
-        pool: Earlier translations that a discriminator may be shown.
+        identity: Weight of the identity loss, times λ; with 0 it is not computed.
+        pool: Capacity of the image pools.
     """
 
     cycle_weight: float = 10.0
@@ -36,118 +43,120 @@ class CycleGanSettings(Settings):
     pool: int = 50
 
 
-class CycleGan(Trainer):
-    """CycleGAN at work.
+class CycleGan(TranslatorTrainer):
+    """CycleGAN: two generators, two discriminators and an image pool for each.
 
-    Generators take one step together, discriminators another, in that order. Passes through the same network are made
-    as one batch: translation and identity, real images and made ones; instance norm keeps samples apart, so that
-    changes nothing.
+    Both generators take one step, then both discriminators. Passes through the same network run as one batch
+    (translation and identity, real and fake images); since instance norm keeps samples apart, the results are the same.
 
     Losses of a step, unweighted: ``G_a2b`` and ``G_b2a``, (D(G(x)) − 1)²; ``cycle_a``, ‖G_b2a(G_a2b(a)) − a‖₁ and
     ``cycle_b``; ``identity_a``, ‖G_b2a(a) − a‖₁ and ``identity_b``; ``D_a`` and ``D_b``,
-    ½ [(D(real) − 1)² + D(made)²].
+    ½ [(D(real) − 1)² + D(fake)²].
 
     Args:
-        settings: What it is told.
-        data: Unpaired images.
-        accelerator: How to run networks on this host.
+        data: Unpaired training images.
+        accelerator: Runs the networks.
     """
 
-    def __init__(self, settings: CycleGanSettings, data: Batches, accelerator: Accelerator) -> None:
+    def __init__(self, settings: CycleGanSettings, data: BatchLoader, accelerator: Accelerator) -> None:
         super().__init__(settings, data, accelerator)
         self.settings = settings
-        self._a2b = self._new("a2b", settings.new_generator())
-        self._b2a = self._new("b2a", settings.new_generator())
-        self._judge_a = self._new("D_a", settings.new_discriminator(3))
-        self._judge_b = self._new("D_b", settings.new_discriminator(3))
-        self._generating = self._adam("generators", [self._a2b, self._b2a])
-        self._judging = self._adam("discriminators", [self._judge_a, self._judge_b])
+        self._a2b = self._add_network("a2b", settings.new_generator())
+        self._b2a = self._add_network("b2a", settings.new_generator())
+        self._discriminator_a = self._add_network("D_a", settings.new_discriminator(3))
+        self._discriminator_b = self._add_network("D_b", settings.new_discriminator(3))
+        self._generator_optimizer = self._adam("generators", [self._a2b, self._b2a])
+        self._discriminator_optimizer = self._adam("discriminators", [self._discriminator_a, self._discriminator_b])
         self._pools = {
             name: ImagePool(settings.pool, random_source(settings.seed, f"pool {name}")) for name in ("a", "b")
         }
-        accelerator.prepare([self._a2b, self._b2a], self._try_out)
+        accelerator.prepare([self._a2b, self._b2a], self._run_trial)
 
-    def step(self, share_done: float) -> Mapping[str, Tensor]:
-        """Take one step; see :meth:`Trainer.step`."""
-        real_a, real_b = self._begin(share_done)
-        with self._dropping():
-            losses, made_a, made_b = self.generate(real_a, real_b)
-            self._generating.step()
-            shown_a, shown_b = self._pools["a"].query(made_a), self._pools["b"].query(made_b)
-            losses |= self.judge(real_a, shown_a, real_b, shown_b)
-            self._judging.step()
+    def step(self, fraction: float) -> Mapping[str, Tensor]:
+        """Take one step; see :meth:`TranslatorTrainer.step`."""
+        real_a, real_b = self._prepare_step(fraction)
+        with self._dropout_randomness():
+            losses, fake_a, fake_b = self.generator_backward(real_a, real_b)
+            self._generator_optimizer.step()
+            pooled_a, pooled_b = self._pools["a"].query(fake_a), self._pools["b"].query(fake_b)
+            losses |= self.discriminator_backward(real_a, pooled_a, real_b, pooled_b)
+            self._discriminator_optimizer.step()
         return losses
 
-    def generate(self, real_a: Tensor, real_b: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Work out the generators' losses and gradients.
+    def generator_backward(self, real_a: Tensor, real_b: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Compute the generators' losses and gradients.
 
         Args:
             real_a: Images of A, [N, 3, H, W] in [−1, 1].
             real_b: Images of B, likewise.
 
         Returns:
-            The losses, and the translations into A and into B, without gradients.
+            Losses, translations into A and translations into B, without gradients.
         """
         settings, run = self.settings, self.accelerator.run
         count = len(real_a)
-        same = settings.identity > 0
-        self._frozen(True)
+        identity = settings.identity > 0
+        self._freeze_discriminators(True)
         with self.accelerator.autocast():
-            made = run(self._a2b, real_a, *([real_b] if same else []))
-            made_b, same_b = made[:count], made[count:]
-            made = run(self._b2a, real_b, *([real_a] if same else []))
-            made_a, same_a = made[:count], made[count:]
-            back_a, back_b = run(self._b2a, made_b), run(self._a2b, made_a)
-            scores_b = run(self._judge_b, made_b)
-            scores_a = run(self._judge_a, made_a)
+            outputs = run(self._a2b, real_a, *([real_b] if identity else []))
+            fake_b, same_b = outputs[:count], outputs[count:]
+            outputs = run(self._b2a, real_b, *([real_a] if identity else []))
+            fake_a, same_a = outputs[:count], outputs[count:]
+            cycled_a, cycled_b = run(self._b2a, fake_b), run(self._a2b, fake_a)
+            scores_b = run(self._discriminator_b, fake_b)
+            scores_a = run(self._discriminator_a, fake_a)
         losses = {
             "G_a2b": least_squares(scores_b, real=True),
             "G_b2a": least_squares(scores_a, real=True),
-            "cycle_a": l1(back_a, real_a),
-            "cycle_b": l1(back_b, real_b),
+            "cycle_a": l1(cycled_a, real_a),
+            "cycle_b": l1(cycled_b, real_b),
         }
         total = losses["G_a2b"] + losses["G_b2a"] + settings.cycle_weight * (losses["cycle_a"] + losses["cycle_b"])
-        if same:
+        if identity:
             losses |= {"identity_a": l1(same_a, real_a), "identity_b": l1(same_b, real_b)}
             weight = settings.identity * settings.cycle_weight
             total = total + weight * (losses["identity_a"] + losses["identity_b"])
-        self._generating.zero_grad(set_to_none=True)
+        self._generator_optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
-        self._frozen(False)
-        return _detached(losses), made_a.detach(), made_b.detach()
+        self._freeze_discriminators(False)
+        return _detached(losses), fake_a.detach(), fake_b.detach()
 
-    def judge(self, real_a: Tensor, shown_a: Tensor, real_b: Tensor, shown_b: Tensor) -> dict[str, Tensor]:
-        """Work out the discriminators' losses and gradients.
+    def discriminator_backward(
+        self, real_a: Tensor, fake_a: Tensor, real_b: Tensor, fake_b: Tensor
+    ) -> dict[str, Tensor]:
+        """Compute the discriminators' losses and gradients.
 
         Args:
             real_a: Images of A, [N, 3, H, W] in [−1, 1].
-            shown_a: Translations into A, likewise, without gradients.
+            fake_a: Translations into A, likewise, without gradients.
             real_b: Images of B.
-            shown_b: Translations into B.
+            fake_b: Translations into B.
         """
         count = len(real_a)
         with self.accelerator.autocast():
-            scores_a = self.accelerator.run(self._judge_a, real_a, shown_a)
-            scores_b = self.accelerator.run(self._judge_b, real_b, shown_b)
+            scores_a = self.accelerator.run(self._discriminator_a, real_a, fake_a)
+            scores_b = self.accelerator.run(self._discriminator_b, real_b, fake_b)
         losses = {
-            name: halved(least_squares(scores[:count], real=True), least_squares(scores[count:], real=False))
+            name: discriminator_loss(
+                least_squares(scores[:count], real=True), least_squares(scores[count:], real=False)
+            )
             for name, scores in (("D_a", scores_a), ("D_b", scores_b))
         }
-        self._judging.zero_grad(set_to_none=True)
+        self._discriminator_optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(losses["D_a"] + losses["D_b"])
         return _detached(losses)
 
     def generators(self) -> dict[Direction, Generator]:
-        """Return both generators; see :meth:`Trainer.generators`."""
+        """Return both generators; see :meth:`TranslatorTrainer.generators`."""
         return {"a2b": self._a2b, "b2a": self._b2a}
 
     @property
     def parameters(self) -> dict[str, int]:
-        """How many numbers each generator and each discriminator has."""
-        return {"generator": count_parameters(self._a2b), "discriminator": count_parameters(self._judge_a)}
+        """Number of parameters of each generator and each discriminator."""
+        return {"generator": count_parameters(self._a2b), "discriminator": count_parameters(self._discriminator_a)}
 
     def state(self) -> State:
-        """Return everything that a later step depends on; see :meth:`Trainer.state`."""
+        """Return everything that a later step depends on; see :meth:`TranslatorTrainer.state`."""
         return {**super().state(), "pools": {name: pool.state() for name, pool in self._pools.items()}}
 
     def restore(self, state: State) -> None:
@@ -156,17 +165,17 @@ class CycleGan(Trainer):
         for name, pool in self._pools.items():
             pool.restore(state["pools"][name], self.accelerator.device)
 
-    def _frozen(self, frozen: bool) -> None:
-        """Leave gradients for the discriminators' weights out of the generators' step, or not."""
-        for network in (self._judge_a, self._judge_b):
+    def _freeze_discriminators(self, frozen: bool) -> None:
+        """Switch gradients for the discriminators' weights off, for the generators' step, or on again."""
+        for network in (self._discriminator_a, self._discriminator_b):
             network.requires_grad_(not frozen)
 
-    def _try_out(self) -> None:
-        """Run what a step runs, and leave everything as it was."""
-        blank = self._blank()
-        with self._dropping(trial=True):
-            self.generate(blank, blank)
-            self.judge(blank, blank, blank, blank)
+    def _run_trial(self) -> None:
+        """Run the passes of a step, and leave everything unchanged."""
+        blank = self._blank_batch()
+        with self._dropout_randomness(trial=True):
+            self.generator_backward(blank, blank)
+            self.discriminator_backward(blank, blank, blank, blank)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
 

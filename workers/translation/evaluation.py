@@ -1,4 +1,4 @@
-"""How good translations are: nearer to the target domain than images were, and back again.
+"""Evaluation of translations: distance to the target domain, and reconstruction after a cycle.
 
 References:
     Naeem et al., ICML 2020, arXiv 2002.09797 (density, coverage); Heusel et al., NeurIPS 2017, arXiv 1706.08500 (FID).
@@ -14,36 +14,37 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from faceter.contracts.models import Preprocessing
-from faceter.contracts.translators import Direction, DirectionEvaluation
+from faceter.contracts.translation_methods import Direction
+from faceter.contracts.translator_records import DirectionEvaluation
 from faceter.datasets.samples import Batch
 from faceter.vision.preprocess import preprocess
 from workers.evaluation.comparison import compare
 from workers.evaluation.frechet import frechet_distance, moments
-from workers.translation.samples import Pixels, Translate
+from workers.translation.samples import Pixels, TranslateFunction
 
 K = 5
-"""Which neighbour's distance is the radius of a ball; that of the metrics by default."""
+"""k of the k-nearest-neighbour radius of density and coverage; the default of the metrics."""
 
-LEAST = K + 1
-"""Images of each domain that density, coverage and FID take at least."""
+MIN_IMAGES = K + 1
+"""Minimum number of images per domain for density, coverage and FID."""
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-_AT_ONCE = 16
+_BATCH_SIZE = 16
 _RANGE = 255.0
 
-Describe = Callable[[Pixels], NDArray[np.float32]]
+FeatureExtractor = Callable[[Pixels], NDArray[np.float32]]
 """Returns the features of images, float32 [N, D]."""
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Images to grade translations with, in the size of training.
+    """Images to evaluate translations on, in the training size.
 
     Args:
-        images: Those of each domain, by ``A`` and ``B``.
-        held_out: Whether none of them was trained on.
-        paired: Whether the images of both domains belong together in order.
-        mean: The mean of the images trained on, of each domain, float64 [3, H, W], 0 to 255.
+        images: By domain, ``A`` and ``B``.
+        held_out: Whether they are not training images.
+        paired: Whether the images of both domains are pairs, in order.
+        mean: Mean training image of each domain, float64 [3, H, W], 0 to 255.
     """
 
     images: Mapping[str, Pixels]
@@ -53,55 +54,55 @@ class EvaluationSet:
 
 
 def evaluate(
-    found: EvaluationSet,
+    dataset: EvaluationSet,
     directions: Sequence[Direction],
-    translate: Translate,
-    describe: Describe | None,
+    translate: TranslateFunction,
+    extract_features: FeatureExtractor | None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> dict[Direction, DirectionEvaluation]:
-    """Grade the translations of every direction.
+    """Evaluate the translations of every direction.
 
     Args:
-        found: The images.
-        directions: Those the translator has.
+        dataset: The images.
+        directions: Those of the translator.
         translate: The translator.
-        describe: Makes features of images; density, coverage and FID are left out without it, and where a domain has
-            fewer than `LEAST` images.
-        progress: Is told the share done.
+        extract_features: Density, coverage and FID are omitted without it, and if a domain has fewer than `MIN_IMAGES`
+            images.
+        progress: Called with the fraction done.
     """
-    known: dict[str, NDArray[np.float32]] = {}
-    if describe is not None and min(map(len, found.images.values())) >= LEAST:
-        known = {domain: describe(images) for domain, images in found.images.items()}
-    graded = {}
+    real_features: dict[str, NDArray[np.float32]] = {}
+    if extract_features is not None and min(map(len, dataset.images.values())) >= MIN_IMAGES:
+        real_features = {domain: extract_features(images) for domain, images in dataset.images.items()}
+    evaluations = {}
     for number, direction in enumerate(directions):
-        real, target = found.images[direction.source], found.images[direction.target]
-        made = _in_parts(translate, direction, real)
+        real, target = dataset.images[direction.source], dataset.images[direction.target]
+        translated = _translate_in_batches(translate, direction, real)
         progress((number + 0.5) / len(directions))
-        back = None
+        reconstructed = None
         if direction.back in directions:
-            back = _in_parts(translate, direction.back, made)
+            reconstructed = _translate_in_batches(translate, direction.back, translated)
         metrics: dict[str, float] = {}
         untranslated: dict[str, float] = {}
-        if describe is not None and known:
-            metrics = _metrics(describe(made), known[direction.target])
-            untranslated = _metrics(known[direction.source], known[direction.target])
-        wanted = found.mean[direction.target]
-        graded[direction] = DirectionEvaluation(
+        if extract_features is not None and real_features:
+            metrics = _metrics(extract_features(translated), real_features[direction.target])
+            untranslated = _metrics(real_features[direction.source], real_features[direction.target])
+        mean_image = np.broadcast_to(dataset.mean[direction.target], target.shape)
+        evaluations[direction] = DirectionEvaluation(
             images=len(real),
-            held_out=found.held_out,
+            held_out=dataset.held_out,
             metrics=metrics,
             untranslated=untranslated,
             brightness={
                 "source": brightness(real),
-                "translated": brightness(made),
+                "translated": brightness(translated),
                 "target": brightness(target),
             },
-            reconstruction_error=None if back is None else difference(real, back),
-            pixel_error=difference(made, target) if found.paired else None,
-            mean_image_error=difference(np.broadcast_to(wanted, target.shape), target) if found.paired else None,
+            reconstruction_error=None if reconstructed is None else mean_absolute_error(real, reconstructed),
+            pixel_error=mean_absolute_error(translated, target) if dataset.paired else None,
+            mean_image_error=mean_absolute_error(mean_image, target) if dataset.paired else None,
         )
         progress((number + 1) / len(directions))
-    return graded
+    return evaluations
 
 
 def brightness(images: Pixels) -> float:
@@ -110,14 +111,14 @@ def brightness(images: Pixels) -> float:
     return round(float(channels @ _LUMA) / _RANGE, 5)
 
 
-def difference(one: NDArray[np.generic], other: NDArray[np.generic]) -> float:
-    """Return the mean absolute difference of two sets of images [N, 3, H, W], in shares of the range."""
-    parts = [np.abs(np.subtract(a, b, dtype=np.float64)).mean() for a, b in zip(one, other, strict=True)]
-    return round(float(np.mean(parts)) / _RANGE, 5)
+def mean_absolute_error(one: NDArray[np.generic], other: NDArray[np.generic]) -> float:
+    """Return the mean absolute difference of two sets of images [N, 3, H, W], as a fraction of the range 255."""
+    errors = [np.abs(np.subtract(a, b, dtype=np.float64)).mean() for a, b in zip(one, other, strict=True)]
+    return round(float(np.mean(errors)) / _RANGE, 5)
 
 
 class ImagesInMemory:
-    """Images that lie in memory, as the input of a model that describes them.
+    """Images in memory as the input of a feature extractor.
 
     Args:
         images: uint8 [N, 3, H, W].
@@ -132,23 +133,24 @@ class ImagesInMemory:
     def batches(
         self, preprocessing: Preprocessing, batch: int, *, indices: Sequence[int] | None = None
     ) -> Iterator[Batch]:
-        """Yield images as a model's input, ``batch`` at a time."""
+        """Yield preprocessed images, ``batch`` at a time."""
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
         for start in range(0, len(chosen), batch):
-            part = chosen[start : start + batch]
-            ready = [
-                preprocess(Image.fromarray(self._images[index].transpose(1, 2, 0)), preprocessing)[0] for index in part
+            selected = chosen[start : start + batch]
+            inputs = [
+                preprocess(Image.fromarray(self._images[index].transpose(1, 2, 0)), preprocessing)[0]
+                for index in selected
             ]
-            yield Batch(np.stack(ready), part, None)
+            yield Batch(np.stack(inputs), selected, None)
 
 
-def _in_parts(translate: Translate, direction: Direction, images: Pixels) -> Pixels:
-    parts = (images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE))
-    return np.concatenate([translate(direction, part) for part in parts])
+def _translate_in_batches(translate: TranslateFunction, direction: Direction, images: Pixels) -> Pixels:
+    batches = (images[start : start + _BATCH_SIZE] for start in range(0, len(images), _BATCH_SIZE))
+    return np.concatenate([translate(direction, batch) for batch in batches])
 
 
 def _metrics(generated: NDArray[np.float32], real: NDArray[np.float32]) -> dict[str, float]:
-    """Return density, coverage and FID of images against those of the target domain, by their features [N, D]."""
+    """Return density, coverage and FID of generated features against real ones, [N, D] each."""
     values = compare(real, generated, [K]).values()[0]
     distance = frechet_distance(moments(real), moments(generated))
     return {

@@ -1,4 +1,4 @@
-"""A store of earlier translations, so that a discriminator does not forget what it has seen.
+"""The image pool (replay buffer): earlier translations that stabilize the training of a discriminator.
 
 References:
     Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial Training", CVPR 2017, arXiv
@@ -14,14 +14,14 @@ from torch import Tensor
 
 
 class ImagePool:
-    """Up to ``capacity`` earlier translations; answers some of them in place of new ones.
+    """Up to ``capacity`` earlier translations, some of which are returned in place of new ones.
 
-    Until it is full every image is stored and answered as it is. From then on, with a probability of ½ each, a stored
-    image drawn evenly is answered and the new one takes its place; else the new one is answered and not stored.
+    Until the pool is full, every image is stored and returned. From then on, with probability ½, a uniformly drawn
+    stored image is returned and replaced by the new one; otherwise the new image is returned and not stored.
 
     Args:
-        capacity: Images stored at most; with 0 every image is answered as it is.
-        generator: Source of random numbers, on the CPU. Its state is kept with the pool's.
+        capacity: Maximum number of stored images; 0 returns every image unchanged.
+        generator: Random number generator on the CPU. Its state is saved with the pool's.
     """
 
     def __init__(self, capacity: int, generator: torch.Generator) -> None:
@@ -30,7 +30,7 @@ class ImagePool:
         self._stored: list[Tensor] = []
 
     def query(self, images: Tensor) -> Tensor:
-        """Return as many images as given, new ones or earlier ones, without gradients.
+        """Return as many images as given, each a new or an earlier one, without gradients.
 
         Args:
             images: [N, C, H, W], on any device; stored there.
@@ -43,15 +43,15 @@ class ImagePool:
             return image
         if not self._capacity or float(torch.rand((), generator=self._random)) < 0.5:
             return image
-        place = int(torch.randint(self._capacity, (), generator=self._random))
-        earlier, self._stored[place] = self._stored[place], image.clone()
+        index = int(torch.randint(self._capacity, (), generator=self._random))
+        earlier, self._stored[index] = self._stored[index], image.clone()
         return earlier
 
     def state(self) -> dict[str, Any]:
-        """Return everything that later answers depend on."""
+        """Return the images and the random state."""
         return {"stored": list(self._stored), "random": self._random.get_state()}
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from what :meth:`state` returned, with the images on a device."""
+        """Continue from a state that :meth:`state` returned, with the images on a device."""
         self._stored = [image.to(device) for image in state["stored"]]
         self._random.set_state(state["random"])

@@ -1,4 +1,4 @@
-"""The images of both domains, each decoded and resized once and kept as bytes."""
+"""The training images of both domains, decoded and resized once, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -16,45 +16,43 @@ Domain = Literal["A", "B"]
 """One of the two domains."""
 
 Resize = Literal["stretch", "cover"]
-"""``stretch``: to a square, as published. ``cover``: the shorter side to that of the square, the shape kept."""
+"""``stretch``: to a square, as published. ``cover``: by the shorter side, keeping the aspect ratio."""
 
 Pixels = NDArray[np.uint8]
 """An image, [3, h, w]."""
 
 MOST_BYTES: Final = 2**31
-"""Memory for images unless told otherwise."""
+"""Default memory limit for images."""
 
 _LOADED, _CROPPED = 286, 256
 _FILE = "images.bin"
 
 
-class ImageSource(Protocol):
+class TwoDomainDataset(Protocol):
     """A dataset of two domains."""
 
     def count(self, domain: Domain) -> int:
         """Return how many images a domain has."""
 
     def image(self, domain: Domain, index: int) -> Image.Image:
-        """Return an image, RGB and upright."""
+        """Return an image, RGB, with the EXIF orientation applied."""
 
     def pairs(self) -> Sequence[tuple[int, int]]:
-        """Return which images of A and B belong together."""
+        """Return the indices in A and B of the images that are pairs."""
 
 
-class Images:
-    """All images of a dataset, resized with bicubic filtering to 286/256 of the size that training cuts out of them.
+class ResizedImages:
+    """All images of a dataset, resized with bicubic filtering to 286/256 of the crop size of training.
 
     Args:
-        source: The dataset; not needed any more afterwards.
-        image_size: Sides of the square that is cut out, pixels.
-        resize: How images are brought to size.
-        folder: Where to keep them should they be more than ``most_bytes``: a file of its own there, read as it is
-            needed. It is the caller's to remove.
-        most_bytes: Memory for them, bytes.
+        source: The dataset; not used after construction.
+        image_size: Side of the square crops, pixels.
+        folder: For a memory-mapped file, if the images exceed ``most_bytes``; the caller deletes it.
+        most_bytes: Memory limit, bytes.
 
     Attributes:
-        image_size: Sides of the square that is cut out, pixels.
-        pairs: Positions of the images of A and B that belong together.
+        image_size: Side of the square crops, pixels.
+        pairs: Indices in A and B of the images that are pairs.
 
     Raises:
         FaceterError: ``INVALID_DATASET`` if a domain has no image.
@@ -62,7 +60,7 @@ class Images:
 
     def __init__(
         self,
-        source: ImageSource,
+        source: TwoDomainDataset,
         image_size: int,
         *,
         folder: Path,
@@ -76,32 +74,27 @@ class Images:
             if not count:
                 raise FaceterError(
                     ProblemKind.INVALID_DATASET,
-                    f"The domain {domain} has no image. Put images into both, better hundreds than tens.",
+                    f"The domain {domain} has no image. Both domains need images, hundreds rather than tens.",
                 )
         side = loaded_size(image_size)
-        kept = _Kept(folder / _FILE, most_bytes)
+        store = _PixelStore(folder / _FILE, most_bytes)
         for domain, count in self._counts.items():
             for index in range(count):
-                kept.add(_resized(source.image(domain, index), side, resize))
-        self._pixels = kept.all()
+                store.add(_resized(source.image(domain, index), side, resize))
+        self._pixels = store.all()
 
     def count(self, domain: Domain) -> int:
         """Return how many images a domain has."""
         return self._counts[domain]
 
     def pixels(self, domain: Domain, index: int) -> Pixels:
-        """Return an image, uint8 [3, h, w], both sides at least 286/256 of ``image_size``; not to be changed.
-
-        Args:
-            domain: Its domain.
-            index: Its position there.
-        """
+        """Return an image, uint8 [3, h, w], read-only, both sides at least 286/256 of ``image_size``."""
         place = range(self._counts[domain])[index]
         return self._pixels[place if domain == "A" else self._counts["A"] + place]
 
 
 def loaded_size(image_size: int) -> int:
-    """Return the size that images are resized to before squares of ``image_size`` are cut out of them, pixels."""
+    """Return the side that images are resized to before random crops of ``image_size``, pixels."""
     return round(image_size * _LOADED / _CROPPED)
 
 
@@ -113,8 +106,8 @@ def _resized(image: Image.Image, side: int, resize: Resize) -> Pixels:
     return np.ascontiguousarray(np.asarray(small, np.uint8).transpose(2, 0, 1))
 
 
-class _Kept:
-    """Images in memory, in a file from the first on that memory has no room for."""
+class _PixelStore:
+    """Images in memory; all of them in a memory-mapped file once they exceed the limit."""
 
     def __init__(self, path: Path, most_bytes: int) -> None:
         self._path = path
@@ -131,16 +124,16 @@ class _Kept:
         if self._file is None and self._bytes > self._most:
             self._file = self._path.open("wb")
         if self._file is not None:
-            for waiting in self._pixels:
-                self._file.write(waiting.data)
+            for buffered in self._pixels:
+                self._file.write(buffered.data)
             self._pixels.clear()
 
     def all(self) -> list[Pixels]:
-        """Return what was added, in order."""
+        """Return all images, in the order they were added."""
         if self._file is None:
             return self._pixels
         self._file.close()
         values: np.memmap[Any, np.dtype[np.uint8]] = np.memmap(self._path, np.uint8, mode="r")
         ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])
-        parts = np.split(values, ends[:-1])
-        return [part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        flat = np.split(values, ends[:-1])
+        return [pixels.reshape(shape) for pixels, shape in zip(flat, self._shapes, strict=True)]

@@ -1,4 +1,4 @@
-"""The losses of CycleGAN and pix2pix. Each is computed in float32 and averaged over everything.
+"""The losses of CycleGAN and pix2pix, computed in float32 and averaged over all elements.
 
 References:
     Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017, arXiv 1611.04076.
@@ -14,41 +14,39 @@ from torch.nn import functional
 
 
 def least_squares(scores: Tensor, *, real: bool) -> Tensor:
-    """Return the mean of (s − 1)² where scores shall say real, of s² where they shall say made; float32 [].
+    """Return the least-squares GAN loss: the mean of (s − 1)² for real targets, of s² for fake ones; float32 [].
 
     A generator's loss is that of its translations with ``real=True``.
 
     Args:
-        scores: What a discriminator says, of any shape.
-        real: What it shall say.
+        scores: Outputs of a discriminator, any shape.
+        real: The target label.
     """
     return (scores.float() - float(real)).square().mean()
 
 
 def cross_entropy(scores: Tensor, *, real: bool) -> Tensor:
-    """Return the mean of −log σ(s) where scores shall say real, of −log(1 − σ(s)) where made; float32 [].
+    """Return the binary cross-entropy: the mean of −log σ(s) for real targets, of −log(1 − σ(s)) for fake ones.
 
     Args:
-        scores: What a discriminator says, logits of any shape.
-        real: What it shall say.
+        scores: Logits of a discriminator, any shape.
+        real: The target label.
+
+    Returns:
+        float32 [].
     """
-    wide = scores.float()
-    return functional.binary_cross_entropy_with_logits(wide, torch.full_like(wide, float(real)))
+    logits = scores.float()
+    return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
 
 
-def halved(real: Tensor, made: Tensor) -> Tensor:
-    """Return a discriminator's loss, half the sum of that on real images and that on made ones.
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Return half the sum of the losses on real and on generated images.
 
-    It learns at half the pace of the generator that way.
+    The factor halves the speed at which the discriminator learns relative to the generator.
     """
-    return 0.5 * (real + made)
+    return 0.5 * (real + fake)
 
 
-def l1(made: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean of |x − y|, float32 []: of cycles, of identities, and of pix2pix's pairs.
-
-    Args:
-        made: Images of any shape.
-        wanted: Others of that shape.
-    """
-    return (made.float() - wanted.float()).abs().mean()
+def l1(output: Tensor, target: Tensor) -> Tensor:
+    """Return the mean of |x − y|, float32 []: the cycle loss, the identity loss, and pix2pix's L1 loss."""
+    return (output.float() - target.float()).abs().mean()

@@ -1,7 +1,7 @@
-"""Writes a trained generator as an ONNX model of any height and width, straight from its weights.
+"""Writes a trained generator as an ONNX model with dynamic batch, height and width.
 
-No exporter comes between, so reflection padding and instance norm are the operators of these names, with the attributes
-of training, and batch, height and width stay free.
+The graph is built directly from the weights, without an exporter, so reflection padding and instance norm are single
+operators with the attributes of training.
 """
 
 from __future__ import annotations
@@ -19,97 +19,96 @@ INPUT: Final = "image"
 """Name of the input, float32 [batch, 3, height, width] in [−1, 1]."""
 
 OUTPUT: Final = "translation"
-"""Name of the output, of the input's shape and range."""
+"""Name of the output; same shape and range as the input."""
 
 _SHAPE: list[str | int | None] = ["batch", 3, "height", "width"]
 
 
 def write_generator(module: ResnetGenerator | UnetGenerator, *, opset: int = 18) -> onnx.ModelProto:
-    """Return a generator as an ONNX model that computes what the module does in evaluation mode, in float32.
+    """Return a generator in evaluation mode as an ONNX model, in float32.
 
-    Its input ``image`` and output ``translation`` are float32 [batch, 3, height, width] in [−1, 1], and all but the
-    channels are free; height and width are multiples of ``module.multiple``. Dropout is left out: it is noise for
-    training.
+    Its input ``image`` and output ``translation`` are float32 [batch, 3, height, width] in [−1, 1], with all dimensions
+    but the channels dynamic; height and width must be multiples of ``module.multiple``.
 
     Args:
         module: The generator, on any device and in any memory format; it is not changed.
-        opset: Version of the standard operators to write, at least 13.
+        opset: Version of the standard operator set, at least 13.
 
     Raises:
         ValueError: If the opset is below 13.
         TypeError: If the module is neither of the two generators.
     """
     if opset < 13:
-        raise ValueError(f"the generator cannot be written in opset {opset}; it takes at least 13")
-    writer = _Writer()
+        raise ValueError(f"the generator cannot be written in opset {opset}; it needs at least 13")
+    graph = _GeneratorGraph()
     if isinstance(module, ResnetGenerator):
-        found = _resnet(writer, module)
+        output = _resnet(graph, module)
     elif isinstance(module, UnetGenerator):
-        found = _unet(writer, module)
+        output = _unet(graph, module)
     else:
         raise TypeError(f"a {type(module).__name__} cannot be written; ResnetGenerator and UnetGenerator can")
-    writer.add("Tanh", [found], "tanh", output=OUTPUT)
-    return writer.model(type(module).__name__, opset)
+    graph.add("Tanh", [output], "tanh", output=OUTPUT)
+    return graph.model(type(module).__name__, opset)
 
 
-def _resnet(writer: _Writer, module: ResnetGenerator) -> str:
-    x = writer.normalized(module.head, writer.pad(INPUT, 3, "head"), "head")
-    x = writer.add("Relu", [x], "head/relu")
+def _resnet(graph: _GeneratorGraph, module: ResnetGenerator) -> str:
+    x = graph.convolution_and_norm(module.head, graph.pad(INPUT, 3, "head"), "head")
+    x = graph.add("Relu", [x], "head/relu")
     for kind, layers in (("down", module.down), ("blocks", module.blocks), ("up", module.up)):
         for index, layer in enumerate(layers):
             name = f"{kind}.{index}"
             if isinstance(layer, ResidualBlock):
-                x = _residual(writer, layer, x, name)
+                x = _residual(graph, layer, x, name)
             else:
-                x = writer.add("Relu", [writer.normalized(layer, x, name)], f"{name}/relu")
-    return writer.convolution(module.tail, writer.pad(x, 3, "tail"), "tail")
+                x = graph.add("Relu", [graph.convolution_and_norm(layer, x, name)], f"{name}/relu")
+    return graph.convolution(module.tail, graph.pad(x, 3, "tail"), "tail")
 
 
-def _residual(writer: _Writer, block: ResidualBlock, x: str, name: str) -> str:
-    inner = writer.normalized(block.first, writer.pad(x, 1, f"{name}.first"), f"{name}.first")
-    inner = writer.add("Relu", [inner], f"{name}.first/relu")
-    inner = writer.normalized(block.second, writer.pad(inner, 1, f"{name}.second"), f"{name}.second")
-    return writer.add("Add", [x, inner], f"{name}/add")
+def _residual(graph: _GeneratorGraph, block: ResidualBlock, x: str, name: str) -> str:
+    inner = graph.convolution_and_norm(block.first, graph.pad(x, 1, f"{name}.first"), f"{name}.first")
+    inner = graph.add("Relu", [inner], f"{name}.first/relu")
+    inner = graph.convolution_and_norm(block.second, graph.pad(inner, 1, f"{name}.second"), f"{name}.second")
+    return graph.add("Add", [x, inner], f"{name}/add")
 
 
-def _unet(writer: _Writer, module: UnetGenerator) -> str:
+def _unet(graph: _GeneratorGraph, module: UnetGenerator) -> str:
     depth = len(module.encoder)
-    levels = [writer.convolution(module.encoder[0], INPUT, "encoder.0")]
+    levels = [graph.convolution(module.encoder[0], INPUT, "encoder.0")]
     for level in range(1, depth):
         name = f"encoder.{level}"
-        x = writer.add("LeakyRelu", [levels[-1]], f"{name}/leaky_relu", alpha=SLOPE)
-        write = writer.convolution if level == depth - 1 else writer.normalized
+        x = graph.add("LeakyRelu", [levels[-1]], f"{name}/leaky_relu", alpha=SLOPE)
+        write = graph.convolution if level == depth - 1 else graph.convolution_and_norm
         levels.append(write(module.encoder[level], x, name))
     x = levels.pop()
     for index, layer in enumerate(module.decoder):
         name = f"decoder.{index}"
-        x = writer.add("Relu", [x], f"{name}/relu")
+        x = graph.add("Relu", [x], f"{name}/relu")
         if not levels:
-            return writer.convolution(layer, x, name)
-        x = writer.add("Concat", [levels.pop(), writer.normalized(layer, x, name)], f"{name}/concat", axis=1)
+            return graph.convolution(layer, x, name)
+        x = graph.add("Concat", [levels.pop(), graph.convolution_and_norm(layer, x, name)], f"{name}/concat", axis=1)
     return x
 
 
-class _Writer:
-    """A graph in the making. Every node is named after the module's layer and what it does there."""
+class _GeneratorGraph:
+    """Builder of a generator's graph. Nodes are named after the module's layer and their operator."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
     def add(self, operator: str, inputs: list[str], name: str, *, output: str | None = None, **attributes: Any) -> str:
-        """Add a node; returns its output's name, which is the node's unless another is given."""
-        made = output or name
-        self._nodes.append(helper.make_node(operator, inputs, [made], name=name, **attributes))
-        return made
+        """Add a node, and return the name of its output, by default that of the node."""
+        output = output or name
+        self._nodes.append(helper.make_node(operator, inputs, [output], name=name, **attributes))
+        return output
 
     def pad(self, x: str, border: int, name: str) -> str:
-        """Pad height and width on both sides by reflection, the edge itself not repeated."""
+        """Add reflection padding of height and width on both sides."""
         pads = self._constant(f"pads_{border}", np.array([0, 0, border, border] * 2, np.int64))
         return self.add("Pad", [x, pads], f"{name}/pad", mode="reflect")
 
     def convolution(self, layer: nn.Module, x: str, name: str) -> str:
-        """Add a convolution, transposed or not, as it is set up and with its weights."""
+        """Add a convolution, transposed or not, with its attributes and weights."""
         assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
         assert layer.bias is not None
         weights = [
@@ -127,8 +126,8 @@ class _Writer:
             return self.add("ConvTranspose", [x, *weights], f"{name}/conv_transpose", **attributes)
         return self.add("Conv", [x, *weights], f"{name}/conv", **attributes)
 
-    def normalized(self, layer: nn.Module, x: str, name: str) -> str:
-        """Add a convolution and the instance norm after it."""
+    def convolution_and_norm(self, layer: nn.Module, x: str, name: str) -> str:
+        """Add a convolution followed by an instance norm."""
         x = self.convolution(layer, x, name)
         assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
         channels = layer.out_channels
@@ -137,7 +136,7 @@ class _Writer:
         return self.add("InstanceNormalization", [x, scale, bias], f"{name}/norm", epsilon=EPSILON)
 
     def model(self, name: str, opset: int) -> onnx.ModelProto:
-        """Return what was added as a model."""
+        """Return the graph as a model."""
         graph = helper.make_graph(
             self._nodes,
             name,

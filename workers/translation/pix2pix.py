@@ -1,4 +1,4 @@
-"""pix2pix: a translator learned from pairs of images.
+"""pix2pix: a translator trained on pairs of images.
 
 References:
     Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, arXiv
@@ -15,18 +15,17 @@ import torch
 from torch import Tensor
 
 from workers.translation.acceleration import Accelerator
-from workers.translation.batches import Batches
-from workers.translation.losses import cross_entropy, halved, l1
-from workers.translation.trainer import Direction, Generator, Settings, Trainer, count_parameters
+from workers.translation.batches import BatchLoader
+from workers.translation.losses import cross_entropy, discriminator_loss, l1
+from workers.translation.trainer import Direction, Generator, TranslatorSettings, TranslatorTrainer, count_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pix2PixSettings(Settings):
+class Pix2PixSettings(TranslatorSettings):
     """Settings of pix2pix.
 
     Args:
-        generator: What the generator looks like, a U-Net as published.
-        direction: Which domain is made of which.
+        generator: Architecture of the generator; a U-Net as published.
         l1_weight: Weight of the mean absolute error.
     """
 
@@ -35,104 +34,102 @@ class Pix2PixSettings(Settings):
     l1_weight: float = 100.0
 
 
-class Pix2Pix(Trainer):
-    """pix2pix at work.
+class Pix2Pix(TranslatorTrainer):
+    """pix2pix: a generator and a discriminator conditioned on the source image.
 
-    The discriminator sees an image together with the one it was made of. It takes its step first, then the generator
-    one against what it has become. Real and made pairs go through it as one batch; instance norm keeps samples apart,
-    so that changes nothing.
+    The discriminator takes its step first, then the generator one against the updated discriminator. Real and fake
+    pairs run as one batch; since instance norm keeps samples apart, the results are the same.
 
     Losses of a step, unweighted: ``G_adversarial``, −log D(x, G(x)); ``l1``, ‖G(x) − y‖₁; ``D_real``, −log D(x, y);
     ``D_fake``, −log(1 − D(x, G(x))); the discriminator's is half the sum of the last two.
 
     Args:
-        settings: What it is told.
-        data: Paired images.
-        accelerator: How to run networks on this host.
+        data: Paired training images.
+        accelerator: Runs the networks.
     """
 
-    def __init__(self, settings: Pix2PixSettings, data: Batches, accelerator: Accelerator) -> None:
+    def __init__(self, settings: Pix2PixSettings, data: BatchLoader, accelerator: Accelerator) -> None:
         super().__init__(settings, data, accelerator)
         self.settings = settings
-        self._generator = self._new(settings.direction, settings.new_generator())
-        self._judge = self._new("D", settings.new_discriminator(6))
-        self._generating = self._adam("generators", [self._generator])
-        self._judging = self._adam("discriminators", [self._judge])
-        accelerator.prepare([self._generator], self._try_out)
+        self._generator = self._add_network(settings.direction, settings.new_generator())
+        self._discriminator = self._add_network("D", settings.new_discriminator(6))
+        self._generator_optimizer = self._adam("generators", [self._generator])
+        self._discriminator_optimizer = self._adam("discriminators", [self._discriminator])
+        accelerator.prepare([self._generator], self._run_trial)
 
-    def step(self, share_done: float) -> Mapping[str, Tensor]:
-        """Take one step; see :meth:`Trainer.step`."""
-        given, wanted = self._begin(share_done)
+    def step(self, fraction: float) -> Mapping[str, Tensor]:
+        """Take one step; see :meth:`TranslatorTrainer.step`."""
+        source, target = self._prepare_step(fraction)
         if self.settings.direction == "b2a":
-            given, wanted = wanted, given
-        with self._dropping():
-            made = self.generate(given)
-            losses = self.judge(given, wanted, made.detach())
-            self._judging.step()
-            losses |= self.improve(given, wanted, made)
-            self._generating.step()
+            source, target = target, source
+        with self._dropout_randomness():
+            fake = self.translate(source)
+            losses = self.discriminator_backward(source, target, fake.detach())
+            self._discriminator_optimizer.step()
+            losses |= self.generator_backward(source, target, fake)
+            self._generator_optimizer.step()
         return losses
 
-    def generate(self, given: Tensor) -> Tensor:
+    def translate(self, source: Tensor) -> Tensor:
         """Return translations, float32 [N, 3, H, W], with gradients.
 
         Args:
-            given: Images, [N, 3, H, W] in [−1, 1].
+            source: Images, [N, 3, H, W] in [−1, 1].
         """
         with self.accelerator.autocast():
-            return self.accelerator.run(self._generator, given)
+            return self.accelerator.run(self._generator, source)
 
-    def judge(self, given: Tensor, wanted: Tensor, made: Tensor) -> dict[str, Tensor]:
-        """Work out the discriminator's losses and gradients.
+    def discriminator_backward(self, source: Tensor, target: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Compute the discriminator's losses and gradients.
 
         Args:
-            given: Images, [N, 3, H, W] in [−1, 1].
-            wanted: What belongs to them, likewise.
-            made: What was made of them, likewise, without gradients.
+            source: Images, [N, 3, H, W] in [−1, 1].
+            target: Their pairs, likewise.
+            fake: Their translations, likewise, without gradients.
         """
-        real, fake = (torch.cat([given, other], 1) for other in (wanted, made))
+        pairs = [torch.cat([source, other], 1) for other in (target, fake)]
         with self.accelerator.autocast():
-            scores = self.accelerator.run(self._judge, real, fake)
+            scores = self.accelerator.run(self._discriminator, *pairs)
         losses = {
-            "D_real": cross_entropy(scores[: len(given)], real=True),
-            "D_fake": cross_entropy(scores[len(given) :], real=False),
+            "D_real": cross_entropy(scores[: len(source)], real=True),
+            "D_fake": cross_entropy(scores[len(source) :], real=False),
         }
-        self._judging.zero_grad(set_to_none=True)
-        torch.autograd.backward(halved(losses["D_real"], losses["D_fake"]))
+        self._discriminator_optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(discriminator_loss(losses["D_real"], losses["D_fake"]))
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def improve(self, given: Tensor, wanted: Tensor, made: Tensor) -> dict[str, Tensor]:
-        """Work out the generator's losses and gradients.
+    def generator_backward(self, source: Tensor, target: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Compute the generator's losses and gradients.
 
         Args:
-            given: Images, [N, 3, H, W] in [−1, 1].
-            wanted: What belongs to them, likewise.
-            made: What :meth:`generate` made of them.
+            source: Images, [N, 3, H, W] in [−1, 1].
+            target: Their pairs, likewise.
+            fake: Their translations by :meth:`translate`, with gradients.
         """
-        self._judge.requires_grad_(False)
+        self._discriminator.requires_grad_(False)
         with self.accelerator.autocast():
-            scores = self.accelerator.run(self._judge, torch.cat([given, made], 1))
-        losses = {"G_adversarial": cross_entropy(scores, real=True), "l1": l1(made, wanted)}
-        self._generating.zero_grad(set_to_none=True)
+            scores = self.accelerator.run(self._discriminator, torch.cat([source, fake], 1))
+        losses = {"G_adversarial": cross_entropy(scores, real=True), "l1": l1(fake, target)}
+        self._generator_optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(losses["G_adversarial"] + self.settings.l1_weight * losses["l1"])
-        self._judge.requires_grad_(True)
+        self._discriminator.requires_grad_(True)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def generators(self) -> dict[Direction, Generator]:
-        """Return the generator; see :meth:`Trainer.generators`."""
+        """Return the generator; see :meth:`TranslatorTrainer.generators`."""
         return {self.settings.direction: self._generator}
 
     @property
     def parameters(self) -> dict[str, int]:
-        """How many numbers the generator and the discriminator have."""
-        return {"generator": count_parameters(self._generator), "discriminator": count_parameters(self._judge)}
+        """Number of parameters of the generator and of the discriminator."""
+        return {"generator": count_parameters(self._generator), "discriminator": count_parameters(self._discriminator)}
 
-    def _try_out(self) -> None:
-        """Run what a step runs, and leave everything as it was."""
-        blank = self._blank()
-        with self._dropping(trial=True):
-            made = self.generate(blank)
-            self.judge(blank, blank, made.detach())
-            self.improve(blank, blank, made)
+    def _run_trial(self) -> None:
+        """Run the passes of a step, and leave everything unchanged."""
+        blank = self._blank_batch()
+        with self._dropout_randomness(trial=True):
+            fake = self.translate(blank)
+            self.discriminator_backward(blank, blank, fake.detach())
+            self.generator_backward(blank, blank, fake)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)

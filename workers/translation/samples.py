@@ -1,4 +1,4 @@
-"""Contact sheets of a translator in training: real images, as the other domain, and back."""
+"""Contact sheets of a translator in training: real images, their translations and reconstructions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from faceter.contracts.translators import Direction
+from faceter.contracts.translation_methods import Direction
 from workers.figures.pages import fitted, page
 
 Pixels = NDArray[np.uint8]
-"""Images, uint8 [N, 3, H, W], red first."""
+"""Images, uint8 [N, 3, H, W], RGB."""
 
 
-class Translate(Protocol):
-    """Translates images; the directions it has are its owner's to know."""
+class TranslateFunction(Protocol):
+    """Translates images in a direction."""
 
     def __call__(self, direction: Direction, images: Pixels, /) -> Pixels:
         """Return translations, uint8 [N, 3, H, W]."""
@@ -25,18 +25,18 @@ class Translate(Protocol):
 def sample_sheet(
     images: Mapping[str, Pixels],
     directions: Sequence[Direction],
-    translate: Translate,
+    translate: TranslateFunction,
     title: str,
-    wanted: Mapping[Direction, Pixels] | None = None,
+    targets: Mapping[Direction, Pixels] | None = None,
 ) -> bytes:
-    """Lay out fixed images, their translations and, where there are both directions, those translated back.
+    """Draw images, their translations and, if both directions exist, the reconstructions.
 
     Args:
-        images: The images of each domain, by ``A`` and ``B``.
-        directions: Those the translator has.
-        translate: The translator as it stands.
-        title: Set above everything.
-        wanted: What translations should be, for pairs; shown beside them.
+        images: By domain, ``A`` and ``B``.
+        directions: Those of the translator.
+        translate: The translator in its current state.
+        title: Title of the sheet.
+        targets: The real counterparts of the translations, for pairs; drawn next to them.
 
     Returns:
         A PNG file.
@@ -44,15 +44,15 @@ def sample_sheet(
     tiles, captions = [], []
     for direction in directions:
         real = images[direction.source]
-        shown = [real, translate(direction, real)]
-        words = f"{direction.source}, as {direction.target}"
+        columns = [real, translate(direction, real)]
+        caption = f"{direction.source}, as {direction.target}"
         if direction.back in directions:
-            shown.append(translate(direction.back, shown[1]))
-            words += f", back as {direction.source}"
-        elif wanted is not None:
-            shown.append(wanted[direction])
-            words += f", real {direction.target}"
-        for row in zip(*shown, strict=True):
+            columns.append(translate(direction.back, columns[1]))
+            caption += f", back as {direction.source}"
+        elif targets is not None:
+            columns.append(targets[direction])
+            caption += f", real {direction.target}"
+        for row in zip(*columns, strict=True):
             tiles.append([fitted(image) for image in row])
-            captions.append(words)
+            captions.append(caption)
     return page(tiles, captions, title)

@@ -1,9 +1,9 @@
-"""What the trainings of translators have in common: settings, networks, optimizers, and a state to go on from."""
+"""What both translation methods share: settings, networks, optimizers, and their state."""
 
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,18 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.translators import (
-    LEAST_IMAGE_SIZE,
-    GeneratorKind,
-    discriminator_layers_at,
-    residual_blocks_at,
-    unet_depth_at,
-)
+from faceter.contracts.translation_methods import GeneratorKind
+from faceter.contracts.translators import LEAST_IMAGE_SIZE, discriminator_layers_at, residual_blocks_at, unet_depth_at
 from workers.jobs.checkpoints import State, frozen
+from workers.training import trainer
 from workers.translation.acceleration import Accelerator
-from workers.translation.batches import Batches
+from workers.translation.batches import BatchLoader
 from workers.translation.networks import PatchDiscriminator, ResnetGenerator, UnetGenerator, initialize
-from workers.translation.schedule import rate_at
+from workers.translation.schedule import rate_factor
 
 Direction = Literal["a2b", "b2a"]
 """From which domain to which."""
@@ -36,19 +32,19 @@ _BETAS = (0.5, 0.999)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What both methods are told; the defaults are those of the papers.
+class TranslatorSettings:
+    """Settings of both methods; the defaults are those of the papers.
 
     Args:
-        image_size: Sides of the images trained on, pixels: at least 16, a multiple of 4, for a U-Net of 32.
-        generator: What generators look like.
+        image_size: Height and width of training images, pixels: at least 16, a multiple of 4, for a U-Net of 32.
+        generator: Architecture of the generators.
         channels: Channels of the first layer of all networks.
-        blocks: Residual blocks of a ResNet generator; nine from 256² on and six below if not given, as published.
-        learning_rate: Adam's rate, in the first half of training.
-        seed: Everything random follows from it.
+        blocks: Residual blocks of a ResNet generator; by default nine from 256² on and six below, as published.
+        learning_rate: Adam's learning rate, in the first half of training.
+        seed: Seeds every source of random numbers.
 
     Raises:
-        FaceterError: ``INVALID_REQUEST`` if the generator cannot be of that size.
+        FaceterError: ``INVALID_REQUEST`` if the generator does not take images of that size.
     """
 
     image_size: int = 256
@@ -69,9 +65,9 @@ class Settings:
             )
 
     def new_generator(self) -> Generator:
-        """Return a generator with weights yet to be drawn.
+        """Return a generator whose weights are not initialized.
 
-        A U-Net is as deep as its size allows, eight levels at most: at 256² they end at a single place.
+        A U-Net is as deep as the image size allows, eight levels at most: at 256² the last has one pixel.
         """
         if self.generator == "unet":
             return UnetGenerator(self.channels, unet_depth_at(self.image_size))
@@ -80,10 +76,10 @@ class Settings:
         )
 
     def new_discriminator(self, inputs: int) -> PatchDiscriminator:
-        """Return a discriminator with weights yet to be drawn, of three layers; of two below 24², too small for three.
+        """Return a discriminator whose weights are not initialized: of three layers, below 24² of two.
 
         Args:
-            inputs: Channels of what it judges.
+            inputs: Channels of its input.
         """
         return PatchDiscriminator(inputs, self.channels, discriminator_layers_at(self.image_size))
 
@@ -91,39 +87,36 @@ class Settings:
 N = TypeVar("N", bound=nn.Module)
 
 
-class Trainer(ABC):
-    """A method at work: what it has learned so far, and how it takes one more step.
+class TranslatorTrainer(trainer.Trainer):
+    """Generators and discriminators with their optimizers.
 
     Args:
-        settings: What it is told.
-        data: The images, of the settings' ``image_size``.
-        accelerator: How to run networks on this host.
+        settings: Those of the method.
+        data: Training images, of the settings' ``image_size``.
+        accelerator: Runs the networks.
 
     Attributes:
-        rate: Factor on the learning rate, beside the schedule's.
-        networks: All that is learned, by name.
-        optimizers: Adam of the generators and that of the discriminators.
-        data: The images.
-        accelerator: How networks are run.
+        networks: Generators and discriminators, by name.
+        optimizers: Adam of the generators and Adam of the discriminators, by name.
     """
 
-    def __init__(self, settings: Settings, data: Batches, accelerator: Accelerator) -> None:
+    def __init__(self, settings: TranslatorSettings, data: BatchLoader, accelerator: Accelerator) -> None:
         if data.image_size != settings.image_size:
             raise ValueError(f"images of {data.image_size} pixels for a training at {settings.image_size}")
-        self.rate = 1.0
+        super().__init__()
         self.data = data
         self.accelerator = accelerator
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Adam] = {}
         self._settings = settings
-        self._noise = random_source(settings.seed, "dropout", accelerator.device).get_state()
+        self._dropout_state = random_source(settings.seed, "dropout", accelerator.device).get_state()
 
     @abstractmethod
-    def step(self, share_done: float) -> Mapping[str, Tensor]:
+    def step(self, fraction: float) -> Mapping[str, Tensor]:
         """Take one step.
 
         Args:
-            share_done: The share of training that is done, 0 to 1, for the learning rate.
+            fraction: Used fraction of the budget, 0 to 1, for the learning rate.
 
         Returns:
             Every loss of the step by name, float32 [] each, on the device, before it is weighted.
@@ -131,38 +124,38 @@ class Trainer(ABC):
 
     @abstractmethod
     def generators(self) -> dict[Direction, Generator]:
-        """Return the generators as they stand, by direction.
-
-        They are those that learn: whoever runs them in evaluation mode need not bring them back, a step does.
-        """
+        """Return the generators by direction, not copied; a step brings them back into training mode."""
 
     @property
     @abstractmethod
     def parameters(self) -> dict[str, int]:
-        """How many numbers a ``generator`` and a ``discriminator`` have."""
+        """Number of parameters of a ``generator`` and of a ``discriminator``."""
 
     def state(self) -> State:
-        """Return everything that a later step depends on: tensors, numbers and text in dicts and lists, not copied."""
+        """Return everything that a later step depends on, not copied."""
         return {
             "networks": {name: dict(network.state_dict()) for name, network in self.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "noise": self._noise,
+            "dropout": self._dropout_state,
             "data": self.data.state(),
-            "rate": self.rate,
         }
 
     def restore(self, state: State) -> None:
         """Go on from what :meth:`state` returned; the state is not changed by later steps."""
-        self.go_on_from(state)
-        self._noise = state["noise"].clone()
+        self.load_networks(state)
+        self._dropout_state = state["dropout"].clone()
         self.data.restore(state["data"])
-        self.rate = state["rate"]
 
-    def go_on_from(self, state: State) -> None:
-        """Take networks and optimizers from the state of another training, and nothing else: a new training with them.
+    def is_finite(self) -> bool:
+        """Return whether all weights are finite."""
+        networks = self.networks.values()
+        return all(bool(values.isfinite().all()) for network in networks for values in network.parameters())
+
+    def load_networks(self, state: State) -> None:
+        """Take over networks and optimizers from the state of another training, and nothing else.
 
         Raises:
-            FaceterError: ``INVALID_REQUEST`` if its networks are of another kind or size.
+            FaceterError: ``INVALID_REQUEST`` if its networks are of another architecture or size.
         """
         try:
             for name, network in self.networks.items():
@@ -170,17 +163,17 @@ class Trainer(ABC):
         except (KeyError, RuntimeError) as error:
             raise FaceterError(
                 ProblemKind.INVALID_REQUEST,
-                "The networks of the earlier training are of another kind or size than those asked for. Ask for the "
-                "same method, generator, channels and blocks, or begin anew.",
+                "The networks of the earlier training are of another kind or size than those of this request. Use the "
+                "same method, generator, channels and blocks, or train without resume_from_id.",
             ) from error
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(frozen(state["optimizers"][name]))
 
-    def _new(self, name: str, network: N) -> N:
-        """Draw the weights of a network and take it in."""
+    def _add_network(self, name: str, network: N) -> N:
+        """Initialize the weights of a network and add it."""
         initialize(network, random_source(self._settings.seed, name))
-        generates = isinstance(network, ResnetGenerator | UnetGenerator)
-        self.networks[name] = self.accelerator.place(network, generates=generates)
+        is_generator = isinstance(network, ResnetGenerator | UnetGenerator)
+        self.networks[name] = self.accelerator.place(network, is_generator=is_generator)
         return network
 
     def _adam(self, name: str, networks: Iterable[nn.Module]) -> torch.optim.Adam:
@@ -188,52 +181,52 @@ class Trainer(ABC):
         self.optimizers[name] = torch.optim.Adam(parameters, lr=self._settings.learning_rate, betas=_BETAS, fused=True)
         return self.optimizers[name]
 
-    def _begin(self, share_done: float) -> tuple[Tensor, Tensor]:
-        """Set learning rates, bring networks into training mode and return a batch of A and one of B."""
+    def _prepare_step(self, fraction: float) -> tuple[Tensor, Tensor]:
+        """Set learning rates, set networks to training mode and return a batch of A and one of B."""
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = self._settings.learning_rate * self.rate * rate_at(share_done)
+                group["lr"] = self._settings.learning_rate * self.rate * rate_factor(fraction)
         for network in self.networks.values():
             if not network.training:
                 network.train()
-        first, second = self.data.take()
-        return self.accelerator.arranged(first), self.accelerator.arranged(second)
+        first, second = self.data.next_batch()
+        return self.accelerator.to_device(first), self.accelerator.to_device(second)
 
-    def _blank(self) -> Tensor:
-        """Return a batch of grey images, to try networks out with."""
+    def _blank_batch(self) -> Tensor:
+        """Return a batch of grey images, for trial passes."""
         sides = (self.data.batch_size, 3, self._settings.image_size, self._settings.image_size)
-        return self.accelerator.arranged(torch.zeros(sides))
+        return self.accelerator.to_device(torch.zeros(sides))
 
     @contextmanager
-    def _dropping(self, *, trial: bool = False) -> Iterator[None]:
-        """Run the block with dropout's own random state, which goes on from step to step unless it is a trial.
+    def _dropout_randomness(self, *, trial: bool = False) -> Iterator[None]:
+        """Run the block with the random state of dropout, which advances from step to step unless it is a trial.
 
-        Dropout draws from torch's global generator; what other code draws from it is not touched.
+        Dropout draws from torch's global generator; its state is put back afterwards.
         """
         device = self.accelerator.device
         on_gpu = device.type == "cuda"
         with torch.random.fork_rng(devices=[device] if on_gpu else []):
             if on_gpu:
-                torch.cuda.set_rng_state(self._noise, device)
+                torch.cuda.set_rng_state(self._dropout_state, device)
             else:
-                torch.set_rng_state(self._noise)
+                torch.set_rng_state(self._dropout_state)
             yield
             if not trial:
-                self._noise = torch.cuda.get_rng_state(device) if on_gpu else torch.get_rng_state()
+                self._dropout_state = torch.cuda.get_rng_state(device) if on_gpu else torch.get_rng_state()
 
 
 def random_source(seed: int, name: str, device: torch.device | None = None) -> torch.Generator:
-    """Return a source of random numbers, seeded by a seed and what it is for.
+    """Return a generator of random numbers, seeded by a seed and a name.
 
     Args:
-        seed: The training's.
-        name: What for; different names give independent numbers.
-        device: Where it makes them, the CPU if not given.
+        seed: Seed of the training.
+        name: What it is for; different names give independent numbers.
+        device: The CPU by default.
     """
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return torch.Generator(device or "cpu").manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Return how many numbers a network has."""
+    """Return the number of parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -1,4 +1,4 @@
-"""How long a training will take, about, told before its first step, and the same each time."""
+"""A deterministic estimate of the duration of a training, before its first step."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Final
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from workers.translation.trainer import Settings
+from workers.translation.trainer import TranslatorSettings
 
 OPERATIONS_PER_SECOND: Final = 1.5e11
-"""What two cores of a server do in float32, about."""
+"""Approximate float32 speed of two server cores."""
 
 _PASSES: Final = 3
-"""A step's work in forward passes of the same size: forwards, and backwards for values and for weights."""
+"""Cost of a training step in forward passes: forward, and backward for activations and for weights."""
 
 _GENERATED: Final = 6
-"""Images that the generators of CycleGAN make of one of A and one of B; pix2pix makes one, and is over sooner."""
+"""Generator passes of CycleGAN per image of A and B; pix2pix has one, so it is overestimated."""
 
 
-def expected_seconds(settings: Settings, steps: int, batch_size: int) -> float:
-    """Return how long a training may take on two cores, to within a factor of a few.
+def expected_seconds(settings: TranslatorSettings, steps: int, batch_size: int) -> float:
+    """Return the estimated seconds of a training on two cores, within a factor of a few.
 
     Args:
-        settings: What networks look like.
-        steps: Steps to take.
+        settings: Of the networks.
+        steps: Number of training steps.
         batch_size: Images of each domain per step.
     """
     size = settings.image_size

@@ -1,66 +1,51 @@
-"""`/v1/analyses`: what formulas of units are worth."""
+"""`/v1/analyses`: analyses of explanations."""
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from app.http.bodies import file_content
-from app.http.downloads import DOWNLOADING, FURTHER_FILE, further_file, own_file
-from app.http.idempotency import fingerprint
-from app.http.parameters import (
-    ANYWHERE,
-    CREATING,
-    LOCATION,
-    AnalysisId,
-    ExplanationId,
-    FileName,
-    IdempotencyKey,
-    Paging,
-    answer,
-)
+from app.http.dependencies import Analyses, AppCore
+from app.http.idempotency import Once
+from app.http.links import page_with_links
+from app.http.parameters import ANYWHERE, CREATING, LOCATION, ExplanationId, Paging
 from app.http.problems import documented
-from app.services.analyses.service import AnalysisFilter, AnalysisKindFilter, with_links
-from app.services.container import Parts
-from app.services.jobs.rerun import with_links as job_with_links
-from faceter.contracts.analyses import Analysis, AnalysisRequest, AnalysisSummary
+from app.http.record_routes import RecordTexts, add_record_routes
+from app.http.responses import accepted, json_response
+from app.services.analyses.service import AnalysisService
+from faceter.contracts.analyses import AnalysisKindFilter, AnalysisRequest, AnalysisSummary
 from faceter.contracts.base import Page
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.jobs import Job
+from faceter.contracts.references import ResourceName
 
 router = APIRouter(tags=["analyses"])
 
-_JSON: Final = "application/json"
-
 _EXAMPLES: Final[dict[str, Any]] = {
     "abstractions": {
-        "summary": "What kinds of formulas there are, related concepts told by groups",
+        "summary": "Kinds of abstraction, with related concepts given as groups",
         "value": {
             "kind": "abstractions",
             "taxonomy": {"vehicle": ["car", "bicyclist"], "ground": ["road", "pavement"]},
         },
     },
     "interpretability": {
-        "summary": "Whether units that are explained well are those with which a detector finds its boxes",
+        "summary": "Correlation of IoU with the recall of a detector",
         "value": {"kind": "interpretability", "dataset_id": "dts_7c1m5w9q3v0r8t2x6y4z", "min_samples": 20},
     },
     "copy_paste": {
-        "summary": "Make sentence pairs contradict each other by what formulas say",
+        "summary": "Edit sentence pairs so that they are predicted as contradiction",
         "value": {"kind": "copy_paste", "label": "contradiction", "tries": 500, "seed": 7},
     },
     "drift": {
-        "summary": "What became of units in two quantized models",
+        "summary": "Drift of units in two quantized models",
         "value": {"kind": "drift", "model_ids": ["mdl_7c1m5w9q3v0r8t2x6y4z", "mdl_0v7r3t6w1y5z4x8k2m9q"]},
     },
 }
 
 
-class AnalysisQuery(AnalysisFilter, Paging):
-    """Which analyses, and which page of them."""
-
-
 class AnalysisKindQuery(AnalysisKindFilter, Paging):
-    """Which analyses of an explanation, and which page of them."""
+    """Filter and page of the analyses of an explanation."""
 
 
 @router.post(
@@ -89,46 +74,44 @@ class AnalysisKindQuery(AnalysisKindFilter, Paging):
 async def add_analysis(
     explanation_id: ExplanationId,
     body: Annotated[AnalysisRequest, Body(openapi_examples=_EXAMPLES)],
-    request: Request,
-    parts: Parts,
-    idempotency_key: IdempotencyKey = None,
+    core: AppCore,
+    analyses: Analyses,
+    once: Once,
 ) -> Response:
-    r"""Queue a job that says what the formulas of an explanation are worth; `kind` says in which respect.
+    r"""Queue a job that analyses the formulas of an explanation; `kind` selects the analysis.
 
-    Follow the job at the address in `Location`; once it has succeeded `result.analysis_id` names the analysis. The
-    model and the dataset of the explanation must still be there.
+    `Location` is the URL of the job; when it has succeeded, `links.result` is the analysis. The model and the dataset
+    of the explanation must still exist.
 
-    **`abstractions`** sorts formulas by what they put together. *Lexically coherent*: either of things of related
-    meaning, as `car OR bus`. *Lexically incoherent*: either of things that only go together in the data, as
-    `road OR car`. *Specialized*: something narrowed down, as `road AND NOT dusk`. *Polysemantic*: either of things that
-    have nothing to do with each other. Which concepts are related is said by a `taxonomy` (groups of names) or an
-    `embedding` (a vector for each name); for text by the dataset's own vectors if there are any and you give neither;
-    else only what goes together is known.
+    **`abstractions`** classifies formulas by kind of abstraction (Mu & Andreas 2020). *Lexically coherent*: disjunction
+    of concepts related in meaning, such as `car OR bus`. *Lexically incoherent*: disjunction of concepts that only
+    co-occur in the data, such as `road OR car`. *Specialized*: a concept narrowed by AND or AND NOT, such as
+    `road AND NOT dusk`. *Polysemantic*: disjunction of unrelated concepts. A `taxonomy` (groups of names) or an
+    `embedding` (a vector for each name) defines which concepts are related. Without both, the vectors of the dataset
+    are used for text, if it has any; otherwise only co-occurrence is known.
 
-    **`interpretability`** tells whether units that are explained well are those with which the model is right: of each
-    unit the accuracy on samples where it fires, against the IoU of its formula, with Pearson's r and its p-value at
-    each maximum length. Images of an explanation have no class, so name a labelled `dataset_id`: of kind `images` for a
-    classifier, of kind `detection` for a detector, whose recall of boxes is then taken. Of text and signals the
-    explanation's own labels are taken.
+    **`interpretability`** correlates accuracy with IoU over units: the accuracy of the model on samples in which a unit
+    fires, and the IoU of its formula. The result is Pearson's r and its p-value for each maximum length. Probe datasets
+    of images have no classes, so give a labelled `dataset_id`: of kind `images` for a classifier, of kind `detection`
+    for a detector, for which recall of boxes is used. For text and signals, labels of the probe dataset are used.
 
-    **`copy_paste`** changes inputs as formulas propose, to bring the class `label` about: words are put in or taken
-    out, regions that show a concept are pasted. Its success rate, with a 95 % interval, stands beside that of as many
-    changes with random concepts: only what is above that is foretold. Sentence pairs need an explanation of the layer
-    before the last linear one. Signals are not changed.
+    **`copy_paste`** edits inputs as formulas propose, so that they are predicted as the class `label`: words are
+    inserted or deleted, image regions that show a concept are pasted. The success rate, with a 95 % interval, is
+    compared with that of equally many control edits with random concepts. Sentence pairs need an explanation of the
+    layer before the last linear layer. Signals are not supported.
 
-    **`drift`** runs other `models` of one origin, such as quantized ones, with layers of the same names, and says of
-    each unit how far it still fires where it did, and whether its formula stayed.
+    **`drift`** runs other models (`model_ids`) of the same origin, such as quantized ones, with equal layer names. For
+    each unit it gives the IoU of the regions where the unit fires in both models, and whether its formula is unchanged.
 
-        curl -H 'Content-Type: application/json' -d '{"kind": "drift", "model_ids": ["mdl_7c1m5w9q3v0r8t2x6y4z"]}' \
+        curl -H 'Content-Type: application/json' \
+             -d '{"kind": "drift", "model_ids": ["mdl_7c1m5w9q3v0r8t2x6y4z"]}' \
              http://localhost:8000/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/analyses
     """
 
     async def work() -> Response:
-        job = await parts.with_graph(lambda: parts.analyses.request(explanation_id, body))
-        return answer(job_with_links(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+        return accepted(await core.with_model(lambda: analyses.request(explanation_id, body)))
 
-    said = {"body": body.model_dump_json()}
-    return await parts.idempotency.once(idempotency_key, fingerprint("POST", request.url.path, said), work)
+    return await once(body, work)
 
 
 @router.get(
@@ -138,74 +121,24 @@ async def add_analysis(
     responses=documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE),
 )
 def list_analyses_of_explanation(
-    explanation_id: ExplanationId, parts: Parts, query: Annotated[AnalysisKindQuery, Query()]
+    explanation_id: ExplanationId, analyses: Analyses, query: Annotated[AnalysisKindQuery, Query()]
 ) -> Response:
-    """List the analyses of an explanation, newest first; `?kind=` chooses those of one kind."""
-    return answer(parts.analyses.of_explanation(explanation_id, query.limit, query.cursor, query))
+    """List the analyses of an explanation, newest first; `?kind=` filters by kind."""
+    page = analyses.of_explanation(explanation_id, query.limit, query.cursor, query)
+    return json_response(page_with_links(page, ResourceName.ANALYSES))
 
 
-@router.get(
-    "/v1/analyses",
-    response_model=Page[AnalysisSummary],
-    summary="List analyses",
-    responses=documented(ProblemKind.INVALID_REQUEST, *ANYWHERE),
+add_record_routes(
+    router,
+    AnalysisService,
+    RecordTexts(
+        list="List analyses of all explanations, newest first, including those of deleted explanations.",
+        get="""Get an analysis: result, settings and warnings.
+
+An analysis is kept when its explanation is deleted, with the ids of its inputs; `links.explanation` is then a 404.""",
+        delete="Delete an analysis and its plots. Its explanation is kept.",
+        content_summary="Download the result",
+        content="Download `result` of the analysis as JSON.",
+        files="Download one of the plots in `files` of the analysis.",
+    ),
 )
-def list_analyses(parts: Parts, query: Annotated[AnalysisQuery, Query()]) -> Response:
-    """List analyses of all explanations, newest first, also of explanations that were deleted since."""
-    return answer(parts.analyses.page(query.limit, query.cursor, query))
-
-
-@router.get(
-    "/v1/analyses/{analysis_id}",
-    response_model=Analysis,
-    summary="Get an analysis",
-    responses=documented(ProblemKind.NOT_FOUND, *ANYWHERE),
-)
-def get_analysis(analysis_id: AnalysisId, parts: Parts) -> Response:
-    """Get what was found, with the settings it was found by and warnings.
-
-    It stays when its explanation is deleted, with the ids of what it was made from; `links.explanation` then leads to
-    nothing.
-    """
-    return answer(with_links(parts.analyses.get(analysis_id)))
-
-
-@router.delete(
-    "/v1/analyses/{analysis_id}",
-    status_code=204,
-    response_description="Deleted.",
-    summary="Delete an analysis",
-    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.STORAGE_FULL, *ANYWHERE),
-)
-def delete_analysis(analysis_id: AnalysisId, parts: Parts) -> Response:
-    """Delete an analysis and its plots. Its explanation stays."""
-    parts.analyses.delete(analysis_id)
-    return Response(status_code=204)
-
-
-@router.get(
-    "/v1/analyses/{analysis_id}/content",
-    summary="Download what was found",
-    response_class=Response,
-    responses={**file_content(_JSON, what="What was found."), **documented(*DOWNLOADING)},
-)
-def get_analysis_content(analysis_id: AnalysisId, request: Request, parts: Parts) -> Response:
-    """Download what was found as JSON: `result` of the analysis by itself.
-
-    `Range` and `If-None-Match` work as for a model's file.
-    """
-    return own_file(request, parts, parts.analyses.using(analysis_id), ".json", _JSON)
-
-
-@router.get(
-    "/v1/analyses/{analysis_id}/files/{name}",
-    summary="Download a further file of an analysis",
-    response_class=Response,
-    responses=FURTHER_FILE,
-)
-def get_analysis_file(analysis_id: AnalysisId, name: FileName, request: Request, parts: Parts) -> Response:
-    """Download one of the plots that `files` of the analysis lists.
-
-    `Range` and `If-None-Match` work as for a model's file.
-    """
-    return further_file(request, parts, parts.analyses.using(analysis_id), name)

@@ -1,52 +1,34 @@
-"""`/v1/explanations`: what units of a network detect, as formulas over concepts."""
+"""`/v1/explanations`: explanations of units as formulas over concepts."""
 
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import Response
 
-from app.http.bodies import file_content
-from app.http.downloads import DOWNLOADING, FURTHER_FILE, further_file, own_file
-from app.http.idempotency import fingerprint
-from app.http.parameters import (
-    ANYWHERE,
-    CREATING,
-    DELETING,
-    LOCATION,
-    ExplanationId,
-    FileName,
-    IdempotencyKey,
-    ModelId,
-    Paging,
-    UnitNumber,
-    answer,
-)
+from app.http.dependencies import AppCore, Explanations
+from app.http.idempotency import Once
+from app.http.links import page_with_links, unit_with_links
+from app.http.parameters import ANYWHERE, CREATING, LOCATION, ExplanationId, ModelId, Paging, UnitNumber
 from app.http.problems import documented
-from app.http.stored_files import made_response
-from app.services.container import Parts
-from app.services.explanations.service import ExplanationFilter, with_links
+from app.http.record_routes import RecordTexts, add_record_routes
+from app.http.responses import accepted, json_response
+from app.http.stored_files import generated_response
+from app.services.explanations.service import ExplanationService
 from app.services.explanations.units import UnitFilter, UnitOrder
-from app.services.jobs.rerun import with_links as job_with_links
 from faceter.contracts.base import Page
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.explanations import (
-    Explanation,
-    ExplanationRequest,
-    ExplanationSummary,
-    FoundUnit,
-    Unit,
-    UnitPage,
-)
+from faceter.contracts.explanations import ExplanationRequest, ExplanationSummary
 from faceter.contracts.jobs import Job
+from faceter.contracts.references import ResourceName
+from faceter.contracts.units import FoundUnit, Unit, UnitPage
 
 router = APIRouter(tags=["explanations"])
 
-_JSON: Final = "application/json"
 _PNG: Final = "image/png"
 
 _EXAMPLES: Final[dict[str, Any]] = {
     "images": {
-        "summary": "What units of a layer see in labelled images, colours included",
+        "summary": "All units of a layer on labelled images, with colours as concepts",
         "value": {
             "dataset_id": "dts_4x8k2m9q0v7r3t6w1y5z",
             "layer": "relu_12",
@@ -56,7 +38,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
         },
     },
     "some units": {
-        "summary": "A few units of two layers, the best formula of each proven",
+        "summary": "Some units of two layers, with proof that the formulas are optimal",
         "value": {
             "dataset_id": "dts_4x8k2m9q0v7r3t6w1y5z",
             "layer": ["relu_5", "relu_12"],
@@ -67,7 +49,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
         },
     },
     "sentences": {
-        "summary": "Words that units of a model of sentence pairs go by, and words like them",
+        "summary": "Sentence pairs, with words and their nearest words as concepts",
         "value": {
             "dataset_id": "dts_7c1m5w9q3v0r8t2x6y4z",
             "layer": "hidden",
@@ -77,7 +59,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
         },
     },
     "signals": {
-        "summary": "Parts of a signal that units wait for",
+        "summary": "Signals, with position as concept",
         "value": {
             "dataset_id": "dts_0v7r3t6w1y5z4x8k2m9q",
             "layer": "relu_3",
@@ -89,22 +71,16 @@ _EXAMPLES: Final[dict[str, Any]] = {
 
 LayerName = Annotated[
     str | None,
-    Query(
-        description="The layer, of an explanation of several; that of its only one if not given.", examples=["relu_12"]
-    ),
+    Query(description="Name of the layer; required if the explanation has several layers.", examples=["relu_12"]),
 ]
 
 
-class ExplanationQuery(ExplanationFilter, Paging):
-    """Which explanations, and which page of them."""
-
-
 class UnitsQuery(UnitOrder, Paging):
-    """Which units, in what order, and which page of them."""
+    """Filter, order and page of a list of units."""
 
 
 class ModelUnitsQuery(UnitFilter, Paging):
-    """Which units, and which page of them."""
+    """Filter and page of a list of units."""
 
 
 @router.post(
@@ -131,109 +107,70 @@ class ModelUnitsQuery(UnitFilter, Paging):
 async def add_explanation(
     model_id: ModelId,
     body: Annotated[ExplanationRequest, Body(openapi_examples=_EXAMPLES)],
-    request: Request,
-    parts: Parts,
-    idempotency_key: IdempotencyKey = None,
+    core: AppCore,
+    explanations: Explanations,
+    once: Once,
 ) -> Response:
-    r"""Queue a job that says of each unit of a layer what it detects, as a formula over concepts.
+    r"""Queue a job that explains each unit of a layer by a formula over concepts.
 
-    Follow the job at the address in `Location`; once it has succeeded `result.explanation_id` names the explanation.
+    `Location` is the URL of the job; when it has succeeded, `links.result` is the explanation.
 
-    **What is needed.** A dataset that says which concepts are where: images with labelled pixels (kind `concepts`),
-    signals with labelled moments (kind `signals`, with `concepts`) or sentence pairs (kind `text_pairs`, whose words,
-    tags and overlaps are the concepts); and the name of a layer's tensor, such as the output of a ReLU
-    (`GET /v1/models/{id}/graph` lists them). Colours and positions can be found in the samples themselves
-    (`derived_concepts`).
+    **Inputs.** A probe dataset: images with labelled pixels (kind `concepts`), signals with labelled time steps (kind
+    `signals`, with `concepts`) or sentence pairs (kind `text_pairs`, with words, tags and overlap as concepts). And the
+    name of the tensor of a layer, such as the output of a ReLU (`GET /v1/models/{id}/graph` lists them). Colours and
+    positions can be added as concepts without labels (`derived_concepts`).
 
-    **What is found.** A unit *fires* where its activation is among its highest (`quantile`) or over a `threshold`. Of
-    all formulas over concepts, such as `(car OR road) AND NOT dusk`, the one is sought that is true where the unit
-    fires and nowhere else: its `score` is the IoU (intersection over union) of the two, over all pixels of all images
-    together. `concept` is the best single concept. `ceiling` is the highest IoU that any formula over these concepts
-    could have: if that is low, the concepts are too few for the unit; if only the score is, the formula is too short.
+    **Result.** A unit *fires* where its activation exceeds an activation threshold, given as `quantile` or `threshold`.
+    For each unit, the search finds a formula over concepts, such as `(car OR road) AND NOT dusk`, that is true where
+    the unit fires and false elsewhere. Its `score` is the IoU (intersection over union) of these two regions, over all
+    pixels of all images together. `concept` is the best single concept. `ceiling` is an upper limit of the IoU of any
+    formula over these concepts: if it is low, the concepts do not describe the unit; if only the score is low, the
+    formula is too short.
 
-    **How it is sought.** `beam` is the procedure of Mu & Andreas (2020); `optimal` also proves that no formula of at
-    most `max_length` concepts does better, or says that it is not known.
+    **Search.** `beam` is the beam search of Mu & Andreas (2020). `optimal` also proves that no formula of at most
+    `max_length` concepts is better, or reports that this is unknown.
 
         curl -H 'Content-Type: application/json' \
-             -d '{"dataset_id": "dts_4x8k2m9q0v7r3t6w1y5z", "layer": "relu_12", "derived_concepts": ["color"]}' \
+             -d '{"dataset_id": "dts_4x8k2m9q0v7r3t6w1y5z", "layer": "relu_12"}' \
              http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/explanations
     """
 
     async def work() -> Response:
-        job = await parts.with_graph(lambda: parts.explanations.request(model_id, body))
-        return answer(job_with_links(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+        return accepted(await core.with_model(lambda: explanations.request(model_id, body)))
 
-    said = {"body": body.model_dump_json()}
-    return await parts.idempotency.once(idempotency_key, fingerprint("POST", request.url.path, said), work)
+    return await once(body, work)
 
 
 @router.get(
-    "/v1/explanations",
+    "/v1/models/{model_id}/explanations",
     response_model=Page[ExplanationSummary],
-    summary="List explanations",
-    responses=documented(ProblemKind.INVALID_REQUEST, *ANYWHERE),
+    summary="List explanations of a model",
+    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE),
 )
-def list_explanations(parts: Parts, query: Annotated[ExplanationQuery, Query()]) -> Response:
-    """List explanations, newest first."""
-    return answer(parts.explanations.page(query.limit, query.cursor, query))
+def list_explanations_of_model(
+    model_id: ModelId, explanations: Explanations, query: Annotated[Paging, Query()]
+) -> Response:
+    """List the explanations of a model, newest first."""
+    page = explanations.of_model(model_id, query.limit, query.cursor)
+    return json_response(page_with_links(page, ResourceName.EXPLANATIONS))
 
 
-@router.get(
-    "/v1/explanations/{explanation_id}",
-    response_model=Explanation,
-    summary="Get an explanation",
-    responses=documented(ProblemKind.NOT_FOUND, *ANYWHERE),
+add_record_routes(
+    router,
+    ExplanationService,
+    RecordTexts(
+        list="List explanations, newest first.",
+        get="""Get an explanation with a summary of each layer: IoU of formulas and single concepts, most used concepts.
+
+`…/units` has the units, `files` a plot of all layers.""",
+        delete="""Delete an explanation and its plots, unless a queued or running job uses it.
+
+Its model, dataset and analyses are kept; `GET /v1/analyses?explanation_id={id}` still lists the analyses.""",
+        content_summary="Download all units",
+        content="Download all units with all details, as a JSON list of the objects at `…/units/{unit}`.",
+        files="Download one of the `files` of the explanation: a plot, or the masks of the images of units.",
+    ),
 )
-def get_explanation(explanation_id: ExplanationId, parts: Parts) -> Response:
-    """Get what was found layer by layer: how good formulas are, how much better than single concepts, which are used.
-
-    `…/units` has the units themselves, `files` an image of all layers.
-    """
-    return answer(with_links(parts.explanations.get(explanation_id)))
-
-
-@router.delete(
-    "/v1/explanations/{explanation_id}",
-    status_code=204,
-    response_description="Deleted.",
-    summary="Delete an explanation",
-    responses=documented(ProblemKind.NOT_FOUND, *DELETING, *ANYWHERE),
-)
-def delete_explanation(explanation_id: ExplanationId, parts: Parts) -> Response:
-    """Delete an explanation and its plots, unless a job that is queued or running needs it.
-
-    Its model and data stay, and so do its analyses: `GET /v1/analyses?explanation={id}` goes on to list them.
-    """
-    parts.explanations.delete(explanation_id)
-    return Response(status_code=204)
-
-
-@router.get(
-    "/v1/explanations/{explanation_id}/content",
-    summary="Download all units",
-    response_class=Response,
-    responses={**file_content(_JSON, what="All units."), **documented(*DOWNLOADING)},
-)
-def get_explanation_content(explanation_id: ExplanationId, request: Request, parts: Parts) -> Response:
-    """Download all that was found out about every unit, as a JSON list of what `…/units/{unit}` answers.
-
-    `Range` and `If-None-Match` work as for a model's file.
-    """
-    return own_file(request, parts, parts.explanations.using(explanation_id), ".json", _JSON)
-
-
-@router.get(
-    "/v1/explanations/{explanation_id}/files/{name}",
-    summary="Download a further file of an explanation",
-    response_class=Response,
-    responses=FURTHER_FILE,
-)
-def get_explanation_file(explanation_id: ExplanationId, name: FileName, request: Request, parts: Parts) -> Response:
-    """Download one of the plots that `files` of the explanation lists, or the masks behind images of units.
-
-    `Range` and `If-None-Match` work as for a model's file.
-    """
-    return further_file(request, parts, parts.explanations.using(explanation_id), name)
 
 
 @router.get(
@@ -242,16 +179,18 @@ def get_explanation_file(explanation_id: ExplanationId, name: FileName, request:
     summary="List units with their formulas",
     responses=documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE, ProblemKind.BLOB_MISSING),
 )
-def list_units(explanation_id: ExplanationId, parts: Parts, query: Annotated[UnitsQuery, Query()]) -> Response:
-    """List the units of an explanation with their formulas, layer by layer or sorted.
+def list_units(
+    explanation_id: ExplanationId, explanations: Explanations, query: Annotated[UnitsQuery, Query()]
+) -> Response:
+    """List the units of an explanation with their formulas, by layer or sorted.
 
-    `?sort=-score` puts those that are explained best first, `?sort=ceiling` those for which the concepts are too few,
-    `?sort=-gain` those that a formula says more of than a single concept does. A cursor is good for one order and one
-    choice of units.
+    `?sort=-score` lists the units with the highest IoU first, `?sort=ceiling` those that the concepts describe worst,
+    `?sort=-gain` those whose formula improves most on the best single concept. A cursor is only valid with the same
+    order and filters.
 
-        curl 'http://localhost:8000/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/units?concept=car&sort=-score&limit=5'
+        curl 'http://localhost:8000/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/units?concept=car&limit=5'
     """
-    return answer(parts.explanations.units(explanation_id, query, query.limit, query.cursor))
+    return json_response(explanations.units(explanation_id, query, query.limit, query.cursor))
 
 
 @router.get(
@@ -260,26 +199,30 @@ def list_units(explanation_id: ExplanationId, parts: Parts, query: Annotated[Uni
     summary="Get a unit",
     responses=documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE, ProblemKind.BLOB_MISSING),
 )
-def get_unit(explanation_id: ExplanationId, unit: UnitNumber, parts: Parts, layer: LayerName = None) -> Response:
-    """Get all that was found out about a unit.
+def get_unit(
+    explanation_id: ExplanationId, unit: UnitNumber, explanations: Explanations, layer: LayerName = None
+) -> Response:
+    """Get a unit with all details.
 
-    Its formula as text and as a tree, the best one of every length, how it goes with each class of a classifier, and
-    the samples at which it is strongest.
+    These are its formula as text and as a tree, the best formula of each length, the association with each class of a
+    classifier, and the samples with the highest activations.
     """
-    return answer(parts.explanations.unit(explanation_id, unit, layer))
+    return json_response(
+        unit_with_links(explanations.unit(explanation_id, unit, layer), explanations.get(explanation_id))
+    )
 
 
 @router.get(
     "/v1/explanations/{explanation_id}/units/{unit}/image",
-    summary="See a unit",
+    summary="Get an image of a unit",
     response_class=Response,
     responses={
         200: {
             "description": "An image of the unit.",
             "content": {_PNG: {"schema": {"type": "string", "contentMediaType": _PNG, "format": "binary"}}},
-            "headers": {"ETag": {"description": "Names what it is drawn from.", "schema": {"type": "string"}}},
+            "headers": {"ETag": {"description": "Identifies the content of the image.", "schema": {"type": "string"}}},
         },
-        304: {"description": "It is what `If-None-Match` names; there is no body."},
+        304: {"description": "Not modified: `If-None-Match` has the current ETag; there is no body."},
         **documented(
             ProblemKind.NOT_FOUND,
             ProblemKind.NOT_ACCEPTABLE,
@@ -290,17 +233,22 @@ def get_unit(explanation_id: ExplanationId, unit: UnitNumber, parts: Parts, laye
     },
 )
 def get_unit_image(
-    explanation_id: ExplanationId, unit: UnitNumber, request: Request, parts: Parts, layer: LayerName = None
+    explanation_id: ExplanationId,
+    unit: UnitNumber,
+    request: Request,
+    explanations: Explanations,
+    layer: LayerName = None,
 ) -> Response:
-    """See the samples at which a unit is strongest: where it fires, and beside it where its formula is true.
+    """Get an image of the samples with the highest activations: where the unit fires and where its formula is true.
 
-    Images are shown twice, signals once, shaded where the unit fires and with a strip where the formula is true. It
-    is drawn from the dataset, which must still be there. For text see `examples` of the unit.
+    An image is shown twice, once with each region. A signal is shown once, shaded where the unit fires and with a strip
+    where the formula is true. The image is drawn from the dataset, which must still exist. For text see `examples` of
+    the unit.
 
         curl -o unit.png http://localhost:8000/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/units/17/image
     """
-    drawing = parts.explanations.unit_image(explanation_id, unit, layer)
-    return made_response(request, drawing.draw, tag=drawing.tag, filename=drawing.name, media_type=_PNG)
+    drawing = explanations.unit_image(explanation_id, unit, layer)
+    return generated_response(request, drawing.draw, tag=drawing.tag, filename=drawing.name, media_type=_PNG)
 
 
 @router.get(
@@ -309,11 +257,13 @@ def get_unit_image(
     summary="Find units of a model",
     responses=documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE, ProblemKind.BLOB_MISSING),
 )
-def list_units_of_model(model_id: ModelId, parts: Parts, query: Annotated[ModelUnitsQuery, Query()]) -> Response:
-    """List the units of a model that know about a concept, over all its explanations.
+def list_units_of_model(
+    model_id: ModelId, explanations: Explanations, query: Annotated[ModelUnitsQuery, Query()]
+) -> Response:
+    """List the units of a model whose formula has a concept, over all its explanations.
 
-    The newest explanation comes first, and of each the unit that is explained best.
+    Units are sorted by explanation, newest first, and then by score, highest first.
 
         curl 'http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/units?concept=car&min_score=0.1'
     """
-    return answer(parts.explanations.of_model(model_id, query, query.limit, query.cursor))
+    return json_response(explanations.units_of_model(model_id, query, query.limit, query.cursor))

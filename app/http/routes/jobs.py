@@ -1,23 +1,25 @@
-"""`/v1/jobs`: follow, cancel and repeat long work."""
+"""`/v1/jobs`: follow, cancel, finish and rerun jobs."""
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from app.http.idempotency import fingerprint
-from app.http.parameters import ANYWHERE, CREATING, LOCATION, IdempotencyKey, JobId, Paging, answer
+from app.http.dependencies import AppCore, Jobs
+from app.http.idempotency import Once
+from app.http.links import job_with_links, page_with_links
+from app.http.parameters import ANYWHERE, CREATING, LOCATION, JobId, Paging
 from app.http.problems import documented
-from app.services.container import Parts
+from app.http.responses import accepted, json_response
 from app.services.jobs.queue import JobEvent
-from app.services.jobs.rerun import JobFilter, with_links
 from faceter.contracts.base import Page
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.jobs import Job, JobKind
+from faceter.contracts.jobs import Job, JobFilter, JobSummary
+from faceter.contracts.references import ResourceName
 from faceter.store.job_events import check_last_event_id
 
 router = APIRouter(tags=["jobs"])
@@ -36,19 +38,18 @@ data: {"id":"job_4x8k2m9q0v7r3t6w1y5z","kind":"quantization","status":"succeeded
 
 
 class JobQuery(JobFilter, Paging):
-    """Which jobs, and which page of them."""
+    """Filter and page of a list of jobs."""
 
 
 @router.get(
     "/v1/jobs",
-    response_model=Page[Job],
+    response_model=Page[JobSummary],
     summary="List jobs",
     responses=documented(ProblemKind.INVALID_REQUEST, *ANYWHERE),
 )
-def list_jobs(parts: Parts, query: Annotated[JobQuery, Query()]) -> Response:
+def list_jobs(jobs: Jobs, query: Annotated[JobQuery, Query()]) -> Response:
     """List jobs, newest first."""
-    page = parts.queue.page(query.limit, query.cursor, query.status, query.kind, query.model_id, query.dataset_id)
-    return answer(page.model_copy(update={"items": [with_links(job) for job in page.items]}))
+    return json_response(page_with_links(jobs.page(query.limit, query.cursor, query), ResourceName.JOBS))
 
 
 @router.get(
@@ -57,52 +58,45 @@ def list_jobs(parts: Parts, query: Annotated[JobQuery, Query()]) -> Response:
     summary="Get a job",
     responses=documented(ProblemKind.NOT_FOUND, *ANYWHERE),
 )
-def get_job(job_id: JobId, parts: Parts) -> Response:
-    """Get where a job is: queued, running with `progress`, succeeded with `result`, failed with `error`, canceled."""
-    return answer(with_links(parts.queue.get(job_id)))
+def get_job(job_id: JobId, jobs: Jobs) -> Response:
+    """Get a job: its status, `progress` while it runs, `result` if it succeeded, `error` if it failed."""
+    return json_response(job_with_links(jobs.get(job_id)))
 
 
-@router.delete(
-    "/v1/jobs/{job_id}",
+@router.post(
+    "/v1/jobs/{job_id}/cancel",
     response_model=Job,
     response_description="Canceled.",
-    summary="Cancel a job, or end it and keep the best",
+    summary="Cancel a job",
+    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.JOB_ENDED, ProblemKind.STORAGE_FULL, *ANYWHERE),
+)
+def cancel_job(job_id: JobId, jobs: Jobs) -> Response:
+    """Cancel a job that is queued or running.
+
+    The worker stops within seconds, and no result is stored.
+    """
+    return json_response(job_with_links(jobs.cancel(job_id)))
+
+
+@router.post(
+    "/v1/jobs/{job_id}/finish",
+    response_model=Job,
+    response_description="Canceled, because a queued job has no result.",
+    summary="Finish a job early with its best result",
     responses={
-        202: {"model": Job, "description": "Asked to end and keep the best it has: `ending` is true."},
-        **documented(
-            ProblemKind.NOT_FOUND,
-            ProblemKind.JOB_ENDED,
-            ProblemKind.INVALID_REQUEST,
-            ProblemKind.STORAGE_FULL,
-            *ANYWHERE,
-        ),
+        202: {"model": Job, "description": "The job was requested to finish early: `ending` is true."},
+        **documented(ProblemKind.NOT_FOUND, ProblemKind.JOB_ENDED, ProblemKind.STORAGE_FULL, *ANYWHERE),
     },
 )
-def cancel_job(
-    job_id: JobId,
-    parts: Parts,
-    keep: Annotated[
-        Literal["best", "nothing"] | None,
-        Query(
-            description="`best` keeps what the job has so far: it ends as soon as it can, and well, with the best "
-            "model it has. `nothing` keeps nothing. If it is not given, a translator in training is kept as it is, and "
-            "of any other job nothing.",
-            examples=["best"],
-        ),
-    ] = None,
-) -> Response:
-    """Cancel a job that is queued or running. A worker that is on it stops within seconds, and nothing is made.
+def finish_job(job_id: JobId, jobs: Jobs) -> Response:
+    """Request a running job to finish early with its best result so far: the best model, or the translator.
 
-    A translator in training is kept as far as it has come, unless `?keep=nothing`.
-
-    With `?keep=best` a running job ends as soon as it can and keeps the best it has as its model: the answer is 202 and
-    the job, `ending` true; follow it to its end, which is `succeeded` with `quantization.tuning.ended_by` `request`. A
-    job that does not tune goes through to its end. A queued job has nothing to keep and is canceled (200), unless it
-    was running before and waits to go on: it then ends as soon as a worker takes it up.
+    The response is 202 and the job with `ending` true; the job then ends as `succeeded`. A job that does not tune or
+    train runs to its normal end. A queued job has no result and is canceled (200), unless it ran before and waits to
+    be resumed: it then ends as soon as a worker starts it.
     """
-    keeps = keep == "best" or (keep is None and parts.queue.get(job_id).kind is JobKind.TRANSLATION)
-    job = parts.queue.request_end(job_id) if keeps else parts.queue.cancel(job_id)
-    return answer(with_links(job), 200 if job.status.ended else 202)
+    job = jobs.finish(job_id)
+    return json_response(job_with_links(job), 200 if job.status.ended else 202)
 
 
 @router.post(
@@ -110,7 +104,7 @@ def cancel_job(
     status_code=202,
     response_description="Queued.",
     response_model=Job,
-    summary="Do a job again",
+    summary="Run a job again",
     responses={
         202: {"headers": LOCATION},
         **documented(
@@ -128,14 +122,13 @@ def cancel_job(
         ),
     },
 )
-async def rerun_job(job_id: JobId, request: Request, parts: Parts, idempotency_key: IdempotencyKey = None) -> Response:
-    """Queue a new job that does what an ended one was to do, with the same settings and seed."""
+async def rerun_job(job_id: JobId, core: AppCore, jobs: Jobs, once: Once) -> Response:
+    """Queue a new job with the specification of an ended one, including settings and seed."""
 
     async def work() -> Response:
-        job = await parts.with_graph(lambda: parts.reruns.rerun(job_id))
-        return answer(with_links(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+        return accepted(await core.with_model(lambda: jobs.rerun(job_id)))
 
-    return await parts.idempotency.once(idempotency_key, fingerprint("POST", request.url.path, {}), work)
+    return await once({}, work)
 
 
 @router.get(
@@ -152,30 +145,30 @@ async def rerun_job(job_id: JobId, request: Request, parts: Parts, idempotency_k
 )
 async def follow_job(
     job_id: JobId,
-    parts: Parts,
+    core: AppCore,
     last_event_id: Annotated[
         str | None,
         Header(
             alias="Last-Event-ID",
-            description="Id of the last event that was received; the stream goes on after it.",
+            description="Id of the last received event; the stream continues after it.",
             examples=["1764063000000-0"],
         ),
     ] = None,
 ) -> Response:
-    """Follow a job live, by server-sent events.
+    """Follow a job live by server-sent events.
 
-    `status` carries the whole job whenever it is queued, taken up, handed back or asked to end, `progress` its progress
-    (for a method that tunes, with `training`: phase, losses, agreement, and accuracy if there is evaluation data), and
-    `end`, always the last, the whole job. A comment line comes when nothing else does for a while. Events of the past
-    come first, so nothing is missed by connecting late.
+    `status` has the full job and is sent when the job is queued, started, requeued or requested to finish. `progress`
+    has the progress of the job; for jobs that tune or train with `training`: phase, losses, agreement, and accuracy if
+    there is evaluation data. `end` has the full job and is always the last event. Idle streams get a comment line as
+    heartbeat. Past events are sent first, so a late connection misses nothing.
 
         curl -N http://localhost:8000/v1/jobs/job_4x8k2m9q0v7r3t6w1y5z/events
     """
     check_last_event_id(last_event_id)
-    await run_in_threadpool(parts.queue.get, job_id)
+    await run_in_threadpool(core.queue.get, job_id)
 
     async def stream() -> AsyncIterator[ServerSentEvent]:
-        async for event in parts.queue.events(job_id, last_event_id):
+        async for event in core.queue.events(job_id, last_event_id):
             yield _sent(event)
 
     return EventSourceResponse(
@@ -184,10 +177,10 @@ async def follow_job(
 
 
 def _sent(event: JobEvent) -> ServerSentEvent:
-    """Return an event as it goes over the wire; a heartbeat is a comment, which clients pass over."""
+    """Return a server-sent event; a heartbeat is a comment, which clients ignore."""
     if event.data is None:
         return ServerSentEvent(comment=event.event)
     data = event.data
     if event.event in ("status", "end"):
-        data = with_links(Job.model_validate(data)).model_dump(mode="json")
+        data = job_with_links(Job.model_validate(data)).model_dump(mode="json")
     return ServerSentEvent(json.dumps(data, ensure_ascii=False, separators=(",", ":")), event=event.event, id=event.id)

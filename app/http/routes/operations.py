@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`: for those who keep the service running."""
+"""`/healthz`, `/readyz`, `/metrics`: health, readiness and monitoring."""
 
 from typing import Literal
 
@@ -7,9 +7,9 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from app.http.parameters import answer
+from app.http.dependencies import AppCore
 from app.http.problems import documented
-from app.services.container import Parts
+from app.http.responses import json_response
 from app.services.monitoring.readiness import Readiness
 from faceter.contracts.base import Contract
 from faceter.contracts.errors import ProblemKind
@@ -20,45 +20,48 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health(Contract):
-    """Sign of life."""
+    """Health of the API process."""
 
     status: Literal["ok"] = Field(default="ok", examples=["ok"])
-    """Always `ok`: the process answers."""
+    """Always `ok`: the process responds."""
 
 
 @router.get("/", include_in_schema=False)
 async def root() -> Response:
-    """Send whoever comes to the front door to the documentation."""
+    """Redirect to the documentation."""
     return RedirectResponse("/docs")
 
 
-@router.get("/healthz", response_model=Health, summary="Is the process alive?")
+@router.get("/healthz", response_model=Health, summary="Check that the process is alive")
 async def healthz() -> Response:
-    """Answer at once, whatever the state of everything else. Restart the process if this does not answer."""
-    return answer(Health())
+    """Respond immediately, independent of the store and the workers. Restart the process if this fails."""
+    return json_response(Health())
 
 
 @router.get(
     "/readyz",
     response_model=Readiness,
-    summary="Is the service ready for work?",
+    summary="Check that the service is ready",
     responses={
-        503: {"model": Readiness, "description": "At least one part is not ready; the answer says which and why."},
+        503: {
+            "model": Readiness,
+            "description": "A component is not ready; the response says which and why.",
+        },
         **documented(ProblemKind.INTERNAL_ERROR),
     },
 )
-async def readyz(parts: Parts) -> Response:
-    """Say of each part whether it is ready: Redis, the blob store, and at least one worker.
+async def readyz(core: AppCore) -> Response:
+    """Check the readiness of each component: Redis, the blob store, and at least one worker.
 
-    Requests that need no worker are answered even while there is none.
+    Requests that need no worker also succeed without one.
     """
-    state = await run_in_threadpool(Readiness.of, parts.library, parts.queue)
-    return answer(state, 200 if state.ready else 503, {} if state.ready else {"Retry-After": "5"})
+    state = await run_in_threadpool(Readiness.of, core.library, core.queue)
+    return json_response(state, 200 if state.ready else 503, {} if state.ready else {"Retry-After": "5"})
 
 
 @router.get(
     "/metrics",
-    summary="Metrics for Prometheus",
+    summary="Get metrics for Prometheus",
     response_class=Response,
     responses={
         200: {
@@ -73,6 +76,6 @@ async def readyz(parts: Parts) -> Response:
         **documented(ProblemKind.INTERNAL_ERROR),
     },
 )
-def metrics(parts: Parts) -> Response:
-    """Tell Prometheus how this process and the queue stand."""
-    return Response(parts.metrics.text(), headers={"Content-Type": _METRICS_TYPE})
+def metrics(core: AppCore) -> Response:
+    """Get Prometheus metrics of this process and of the queue."""
+    return Response(core.monitoring.text(), headers={"Content-Type": _METRICS_TYPE})

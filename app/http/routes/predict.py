@@ -1,4 +1,4 @@
-"""`/v1/models/{id}/predict`: images or tensors in, answers out."""
+"""`/v1/models/{id}/predict`: run a model on images or tensors."""
 
 from typing import Annotated
 
@@ -6,11 +6,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.http.bodies import PREDICT_BODY
+from app.http.dependencies import AppCore, Models, Predictions
 from app.http.forms import MEDIA_TYPE as FORM
 from app.http.parameters import ANYWHERE, ModelId
 from app.http.problems import documented
-from app.http.uploaded_images import UploadedImage, media_type_of, uploaded_images
-from app.services.container import Parts, Services
+from app.http.responses import JSON
+from app.http.uploaded_images import media_type_of, uploaded_images
 from app.services.predictions.service import PredictOptions
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.predictions import Prediction
@@ -42,47 +43,43 @@ router = APIRouter(tags=["predict"])
     openapi_extra=PREDICT_BODY,
 )
 async def predict(
-    model_id: ModelId, request: Request, parts: Parts, options: Annotated[PredictOptions, Query()]
+    model_id: ModelId,
+    request: Request,
+    core: AppCore,
+    models: Models,
+    predictions: Predictions,
+    options: Annotated[PredictOptions, Query()],
 ) -> Response:
-    """Run a model on images or tensors.
+    r"""Run a model on images or tensors.
 
-    Images go through the model's `preprocessing`. A classifier answers `predictions`, a detector whose metadata has
-    `detection` answers `detections` (boxes in the image's own pixels; in the input's pixels for JSON tensors), any other
-    model answers `outputs` (NaN and infinities as null).
+    Images are preprocessed as in `preprocessing` of the model. The result of a classifier is `predictions`, that of a
+    detector with `detection` in its metadata `detections` (boxes in pixels of the image; for JSON tensors, in pixels of
+    the model input). For all other models it is `outputs` (NaN and infinities as null).
 
-        curl -F file=@cat.jpg -F file=@dog.jpg http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/predict?top_k=3
-        curl -H 'Content-Type: image/jpeg' --data-binary @cat.jpg http://localhost:8000/v1/models/mdl_…/predict
-        curl -H 'Content-Type: application/json' -d '{"inputs": {"image": [[[[0.1]]]]}}' http://localhost:8000/v1/models/mdl_…/predict
-    """  # noqa: E501
-    images = await uploaded_images(request, parts.settings)
-    if images is not None:
-        return await _of_images(parts, model_id, images, options)
+        curl -F file=@cat.jpg -F file=@dog.jpg \
+             http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/predict?top_k=3
+        curl -H 'Content-Type: image/jpeg' --data-binary @cat.jpg \
+             http://localhost:8000/v1/models/mdl_…/predict
+        curl -H 'Content-Type: application/json' -d '{"inputs": {"image": [[[[0.1]]]]}}' \
+             http://localhost:8000/v1/models/mdl_…/predict
+    """
+    images = await uploaded_images(request, core.settings)
     content_type = media_type_of(request)
-    if content_type == "application/json":
-        return await _of_tensors(parts, model_id, await request.body(), options)
-    raise FaceterError(
-        ProblemKind.UNSUPPORTED_MEDIA_TYPE,
-        f"Send images as {FORM} (curl: -F file=@PATH) or as image/…, or tensors as application/json, "
-        f"not {content_type or 'a body without a type'}.",
-    )
+    if images is None and content_type != JSON:
+        raise FaceterError(
+            ProblemKind.UNSUPPORTED_MEDIA_TYPE,
+            f"Send images as {FORM} (curl: -F file=@PATH) or as image/…, or tensors as application/json, "
+            f"not {content_type or 'a body without a type'}.",
+        )
+    body = await request.body() if images is None else b""
 
+    def run(interrupt: Interrupt) -> Response:
+        with models.reading(model_id) as model:
+            if images is None:
+                prediction = predictions.predict_tensors(model, body, options, interrupt)
+            else:
+                prediction = predictions.predict_images(model, images, options, interrupt)
+        core.monitoring.observe_inference(prediction.milliseconds / 1000)
+        return Response(prediction.model_dump_json(exclude_none=True), media_type=JSON)
 
-async def _of_images(parts: Services, model_id: str, images: list[UploadedImage], options: PredictOptions) -> Response:
-    def call(interrupt: Interrupt) -> Response:
-        with parts.models.using(model_id) as model:
-            return _answer(parts, parts.predictor.predict_images(model, images, options, interrupt))
-
-    return await parts.pool.run(call)
-
-
-async def _of_tensors(parts: Services, model_id: str, body: bytes, options: PredictOptions) -> Response:
-    def call(interrupt: Interrupt) -> Response:
-        with parts.models.using(model_id) as model:
-            return _answer(parts, parts.predictor.predict_tensors(model, body, options, interrupt))
-
-    return await parts.pool.run(call)
-
-
-def _answer(parts: Services, prediction: Prediction) -> Response:
-    parts.metrics.observe_inference(prediction.milliseconds / 1000)
-    return Response(prediction.model_dump_json(exclude_none=True), media_type="application/json")
+    return await core.pool.run(run)

@@ -1,4 +1,4 @@
-"""`/problems/{slug}`: what each kind of problem means."""
+"""`/problems/{slug}`: kinds of problems and their meaning."""
 
 import html
 from typing import Annotated, Final
@@ -7,8 +7,9 @@ from fastapi import APIRouter, Header, Path
 from pydantic import Field
 from starlette.responses import HTMLResponse, Response
 
-from app.http.parameters import answer
+from app.http.negotiation import prefers
 from app.http.problems import documented, example
+from app.http.responses import JSON, json_response
 from faceter.contracts.base import Contract
 from faceter.contracts.errors import FaceterError, Problem, ProblemKind
 
@@ -23,23 +24,23 @@ pre{{background:#f4f4f4;padding:1rem;overflow:auto}}</style></head>
 
 
 class ProblemPage(Contract):
-    """What a kind of problem means."""
+    """A kind of problem."""
 
     type: str = Field(examples=["/problems/invalid-model"])
-    """Its stable name, which `type` of a problem document holds."""
+    """Stable identifier, as in `type` of a problem document."""
     title: str = Field(examples=["The file is not a usable ONNX model"])
-    """What happened, in short."""
+    """Short summary."""
     status: int = Field(examples=[422])
-    """The HTTP status it comes with."""
+    """HTTP status code."""
     example: Problem
-    """A problem document of this kind."""
+    """Example of a problem document of this kind."""
 
 
 class ProblemList(Contract):
-    """Every kind of problem."""
+    """List of all kinds of problems."""
 
     items: list[ProblemPage]
-    """In the order of their status."""
+    """Kinds of problems, sorted by status."""
 
 
 def _page(kind: ProblemKind) -> ProblemPage:
@@ -48,32 +49,28 @@ def _page(kind: ProblemKind) -> ProblemPage:
     )
 
 
-def _wants_html(accept: str) -> bool:
-    return "text/html" in accept
-
-
-@router.get("/problems", response_model=ProblemList, summary="List the kinds of problem")
+@router.get("/problems", response_model=ProblemList, summary="List kinds of problems")
 def list_problems() -> Response:
-    """List every kind of problem this API answers, with its status and an example."""
-    return answer(ProblemList(items=[_page(kind) for kind in sorted(ProblemKind, key=lambda kind: kind.status)]))
+    """List all kinds of problems of this API, with status and example."""
+    return json_response(ProblemList(items=[_page(kind) for kind in sorted(ProblemKind, key=lambda kind: kind.status)]))
 
 
 @router.get(
     "/problems/{slug}",
     response_model=ProblemPage,
-    summary="Explain a kind of problem",
+    summary="Get a kind of problem",
     responses=documented(ProblemKind.NOT_FOUND),
 )
 def get_problem(
-    slug: Annotated[str, Path(description="The end of the problem's `type`.", examples=["invalid-model"])],
-    accept: Annotated[str, Header(description="`text/html` for a page to read.", examples=["text/html"])] = "",
+    slug: Annotated[str, Path(description="Last part of `type` of a problem document.", examples=["invalid-model"])],
+    accept: Annotated[str, Header(description="`text/html` for an HTML page; else JSON.", examples=["text/html"])] = "",
 ) -> Response:
-    """Explain a kind of problem: `type` of a problem document is this address. HTML for browsers, else JSON."""
+    """Get a kind of problem. `type` of a problem document is this URL. HTML for browsers, else JSON."""
     for kind in ProblemKind:
         if kind.value.slug == slug:
             page = _page(kind)
-            if not _wants_html(accept):
-                return answer(page)
+            if not prefers(accept, "text/html", JSON):
+                return json_response(page, headers={"Vary": "Accept"})
             document = html.escape(page.example.model_dump_json(indent=2))
             return HTMLResponse(
                 _PAGE.format(

@@ -1,40 +1,44 @@
-"""`/v1/models/{id}/quantizations`: ask for a smaller model."""
+"""`/v1/models/{id}/quantizations`: quantize a model, list its quantized models."""
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from app.http.idempotency import fingerprint
-from app.http.parameters import ANYWHERE, CREATING, LOCATION, IdempotencyKey, ModelId, answer
+from app.http.dependencies import AppCore, Quantizations
+from app.http.idempotency import Once
+from app.http.links import page_with_links
+from app.http.parameters import ANYWHERE, CREATING, LOCATION, ModelId, Paging
 from app.http.problems import documented
-from app.services.container import Parts
-from app.services.jobs.rerun import with_links
+from app.http.responses import accepted, json_response
+from faceter.contracts.base import Page
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.jobs import Job
+from faceter.contracts.models import ModelSummary
 from faceter.contracts.quantizations import QuantizationRequest
+from faceter.contracts.references import ResourceName
 
 router = APIRouter(tags=["quantizations"])
 
 _EXAMPLES: Final[dict[str, Any]] = {
     "few bits": {
-        "summary": "4 bits, tuned for six minutes on inputs made without data",
+        "summary": "4 bits, tuned for six minutes on synthetic inputs",
         "value": {"method": "auto", "weight_bits": 4, "activation_bits": 4, "max_minutes": 6},
     },
-    "at once": {
-        "summary": "8 bits by rounding alone, in seconds",
+    "rounding only": {
+        "summary": "8 bits by rounding only, in seconds",
         "value": {"method": "dfq", "weight_bits": 8, "activation_bits": 8},
     },
-    "at most a point": {
-        "summary": "As few bits for each layer as cost no more than a point of accuracy",
+    "accuracy target": {
+        "summary": "Mixed precision with an accuracy drop of at most one percentage point",
         "value": {"target": {"max_drop": 1.0}, "evaluation_dataset_id": "dts_4x8k2m9q0v7r3t6w1y5z", "max_minutes": 20},
     },
-    "at most so many bytes": {
-        "summary": "Bits for each layer so that all weights take 120 kB at most",
+    "size target": {
+        "summary": "Mixed precision with at most 120 kB of weights",
         "value": {"target": {"max_bytes": 120000}, "max_minutes": 20},
     },
-    "own inputs": {
-        "summary": "Tuned on your own images, labels not used",
+    "fine-tuning": {
+        "summary": "Tuned on your own unlabelled images",
         "value": {
             "method": "ft",
             "weight_bits": 4,
@@ -74,39 +78,55 @@ _EXAMPLES: Final[dict[str, Any]] = {
 async def add_quantization(
     model_id: ModelId,
     body: Annotated[QuantizationRequest, Body(openapi_examples=_EXAMPLES)],
-    request: Request,
-    parts: Parts,
-    idempotency_key: IdempotencyKey = None,
+    core: AppCore,
+    quantizations: Quantizations,
+    once: Once,
 ) -> Response:
     r"""Queue a job that quantizes the model.
 
-    The result is a new model with `derived_from_id` and a `quantization` report. No training data is needed. Follow the
-    job at the address in `Location`; once it has succeeded `result.model_id` names the new model.
+    The result is a new model with `derived_from_id` and a `quantization` report. No training data is needed. `Location`
+    is the URL of the job; when it has succeeded, `links.result` is the new model.
 
-    **Methods.** `rq`, `dfq` and `aciq` round, and take seconds: enough at 8 and mostly at 6 bits. `auto`, `zeroq`,
-    `gdfq`, `zaq` and `ft` tune the network after rounding, which 4 bits and fewer need. `auto`, the default, works on
-    any network and chooses by itself. `zeroq` and `gdfq` need BatchNormalization in the model, `gdfq` a classifier as
-    well, and `ft` a `calibration_dataset_id` of your own inputs.
+    **Methods.** `rq`, `dfq` and `aciq` only round and take seconds; this suffices for 8 and mostly for 6 bits. `auto`,
+    `zeroq`, `gdfq`, `zaq` and `ft` tune the network after rounding, which is needed for 4 bits and fewer. `auto`, the
+    default, works for any network and chooses its steps itself. `zeroq` and `gdfq` need BatchNormalization in the
+    model, `gdfq` also needs a classifier, and `ft` needs a `calibration_dataset_id` with your own inputs.
 
-    **Time.** `max_minutes` or `max_steps` is the budget of a method that tunes; it ends with its best model when that
-    is spent. `DELETE /v1/jobs/{id}?keep=best` ends it sooner and keeps the best so far. If its worker dies it goes on
-    from a checkpoint. Losses and agreement come live with the job's events, and stay as `curves.json` and `curves.png`
-    among the model's `files`. The inputs it was tuned on are a dataset, `result.dataset_id`.
+    **Budget.** `max_minutes` or `max_steps` is the budget of a method with tuning. When it is used up, the best model
+    so far is kept. `POST /v1/jobs/{id}/finish` ends tuning early with the best model so far. If the worker dies, the
+    job is resumed from a checkpoint. The events of the job have losses and agreement; the `files` of the model have
+    them as `curves.json` and `curves.png`. Synthetic inputs used for tuning are a dataset in `result.by_products`.
 
-    **Bits or a target.** Give `weight_bits` and `activation_bits`, or a `target`: most points of accuracy to lose, or
-    most bytes of weights. Each layer then gets bits of its own, and the report holds the trade-off. A target that
-    cannot be met ends with the best model found, and `quantization.trade_off.met` is false.
+    **Bits or a target.** Give `weight_bits` and `activation_bits`, or a `target` for mixed precision: the largest
+    allowed accuracy drop, or the maximum size of the weights. Bits are then chosen for each layer, and the report has
+    the trade-off. If the target cannot be met, the result is the best model found, and `quantization.trade_off.met` is
+    false.
 
-    **Data.** A calibration set, if there is one, sets the activation ranges. An evaluation set measures accuracy before
-    and after and chooses nothing, but for whether a target's `max_drop` is met.
+    **Data.** A calibration dataset is optional and sets the activation ranges. An evaluation dataset is used to measure
+    accuracy before and after quantization; it is not used for any choice, except whether `max_drop` is met.
 
-        curl -H 'Content-Type: application/json' -d '{"weight_bits": 4, "activation_bits": 4, "max_minutes": 6}' \
+        curl -H 'Content-Type: application/json' \
+             -d '{"weight_bits": 4, "activation_bits": 4, "max_minutes": 6}' \
              http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/quantizations
     """
 
     async def work() -> Response:
-        job = await parts.with_graph(lambda: parts.quantizations.request(model_id, body))
-        return answer(with_links(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+        return accepted(await core.with_model(lambda: quantizations.request(model_id, body)))
 
-    said = {"body": body.model_dump_json()}
-    return await parts.idempotency.once(idempotency_key, fingerprint("POST", request.url.path, said), work)
+    return await once(body, work)
+
+
+@router.get(
+    "/v1/models/{model_id}/quantizations",
+    response_model=Page[ModelSummary],
+    summary="List the quantized models of a model",
+    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE),
+)
+def list_quantizations(model_id: ModelId, quantizations: Quantizations, query: Annotated[Paging, Query()]) -> Response:
+    """List the quantized models that were made from a model, newest first.
+
+    `GET /v1/jobs?kind=quantization&model_id=…` lists the jobs.
+    """
+    return json_response(
+        page_with_links(quantizations.of_model(model_id, query.limit, query.cursor), ResourceName.MODELS)
+    )

@@ -1,37 +1,34 @@
-"""Two evaluations side by side: in what they differ, and which is better at what."""
+"""Comparison of two evaluations: whether they are comparable, and which is better by which metric."""
 
 from typing import Any
 
-from faceter.contracts.evaluations import (
-    Compared,
-    Evaluation,
-    EvaluationComparison,
-    Metric,
-    MetricValue,
-    comparison_key,
-)
+from faceter.contracts.evaluation_comparison import Compared, EvaluationComparison, comparison_key
+from faceter.contracts.evaluations import Evaluation, MetricValue
+from faceter.contracts.metrics import Metric
 
 
 def differences(evaluation: Evaluation, other: Evaluation) -> dict[str, list[Any]]:
-    """Return where two evaluations do not agree in what must be equal for values to be compared: both, by its name."""
+    """Return the differing fields that must be equal for comparable values: name to both values."""
     ours, theirs = comparison_key(evaluation), comparison_key(other)
     return {name: [ours[name], theirs[name]] for name in ours if ours[name] != theirs[name]}
 
 
-def compared(evaluation: Evaluation, other: Evaluation) -> EvaluationComparison:
-    """Return two evaluations side by side; their values only if they can be compared."""
-    differ = differences(evaluation, other)
-    both = [metric for metric in evaluation.metrics if metric in other.metrics] if not differ else []
+def compare_evaluations(evaluation: Evaluation, other: Evaluation) -> EvaluationComparison:
+    """Return the comparison of two evaluations; with metrics only if they are comparable."""
+    differing = differences(evaluation, other)
+    common = [metric for metric in evaluation.metrics if metric in other.metrics] if not differing else []
     return EvaluationComparison(
         evaluation_id=evaluation.id,
         other_id=other.id,
-        comparable=not differ,
-        differences=differ,
-        metrics={metric: _compared(metric, evaluation.metrics[metric], other.metrics[metric]) for metric in both},
+        comparable=not differing,
+        differences=differing,
+        metrics={
+            metric: _compare_metric(metric, evaluation.metrics[metric], other.metrics[metric]) for metric in common
+        },
     )
 
 
-def _compared(metric: Metric, ours: MetricValue, theirs: MetricValue) -> Compared:
+def _compare_metric(metric: Metric, ours: MetricValue, theirs: MetricValue) -> Compared:
     return Compared(
         value=ours.value,
         other=theirs.value,
@@ -41,10 +38,11 @@ def _compared(metric: Metric, ours: MetricValue, theirs: MetricValue) -> Compare
 
 
 def _better(metric: Metric, ours: MetricValue, theirs: MetricValue) -> bool | None:
-    """Return whether the one is better, or None where there is no telling.
+    """Return whether ``ours`` is better than ``theirs``, or None if undecided.
 
-    A density above 1 says that samples crowd where real ones are dense, and is no better for it. KID is unbiased about
-    0, so that a value below 0 is as good as 0. Intervals that overlap tell nothing; a value without one is its own.
+    A density above 1 means that samples concentrate where real ones are dense, which is not better. The estimate of KID
+    is unbiased, so that a negative value is as good as 0. Values with overlapping intervals are undecided; a value
+    without an interval is an interval of length 0.
     """
     if metric is Metric.DENSITY and max(ours.value, theirs.value) > 1:
         return None

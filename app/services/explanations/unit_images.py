@@ -1,13 +1,14 @@
-"""Where a unit fires and where its formula holds, drawn into the samples at which it is strongest."""
+"""Images of units: where a unit fires and where its formula holds, in its top-activating samples."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from faceter.contracts.explanations import Unit, UnitExample
+from faceter.contracts.units import Unit, UnitExample
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.signals import SignalsDataset
-from faceter.explanations.drawing import ImageSample, SignalSample, unit_image, unit_signals
+from faceter.explanations.drawing.images import ImageSample, draw_unit_on_images
+from faceter.explanations.drawing.signals import SignalSample, draw_unit_on_signals
 from faceter.explanations.masks import UnitMasks
 
 _LARGEST: Final = 512
@@ -19,23 +20,23 @@ def draw_unit(unit: Unit, masks: UnitMasks, opened: ConceptsDataset | SignalsDat
 
     Args:
         unit: The unit.
-        masks: Where it fires, and where its formula holds.
-        opened: The samples.
+        masks: Unit masks and formula masks of its top-activating samples.
+        opened: The probe dataset.
     """
     title = unit.formula or "no formula"
     places = [place for place, index in enumerate(masks.strongest.tolist()) if index >= 0]
     if isinstance(opened, SignalsDataset):
         signals = list(_signals(unit, masks, places, opened))
-        return unit_signals(title, subtitle_of(unit), signals, title)
-    return unit_image(title, subtitle_of(unit), list(_images(unit, masks, places, opened)))
+        return draw_unit_on_signals(title, subtitle_of(unit), signals, title)
+    return draw_unit_on_images(title, subtitle_of(unit), list(_images(unit, masks, places, opened)))
 
 
 def subtitle_of(unit: Unit) -> str:
-    """Return the unit, how good its formula is, and from where on it fires."""
-    found = (
+    """Return a subtitle with the unit, the IoU of its formula, and its activation threshold."""
+    quality = (
         unit.reason or "unexplained" if unit.formula is None else f"IoU {unit.score:.2f} · ceiling {unit.ceiling:.2f}"
     )
-    return f"unit {unit.unit} of {unit.layer} · {found} · threshold {unit.threshold:.3g}"
+    return f"unit {unit.unit} of {unit.layer} · {quality} · threshold {unit.threshold:.3g}"
 
 
 def _images(unit: Unit, masks: UnitMasks, places: Sequence[int], opened: ConceptsDataset) -> Iterator[ImageSample]:
@@ -56,7 +57,7 @@ def _signals(unit: Unit, masks: UnitMasks, places: Sequence[int], opened: Signal
 
 
 def _caption(unit: Unit, index: int, name: str) -> str:
-    example: UnitExample | None = next((found for found in unit.examples if found.index == index), None)
+    example: UnitExample | None = next((example for example in unit.examples if example.index == index), None)
     if example is None:
         return name
     return " · ".join([name, f"activation {example.activation:.3g}", *([example.label] if example.label else [])])

@@ -1,1 +1,1 @@
-"""Jobs: the queue, and doing a job again."""
+"""Jobs: the queue, submission and reruns."""

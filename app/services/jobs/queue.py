@@ -1,7 +1,7 @@
-"""The job queue as the front end sees it; the only file of ``app`` that knows RQ."""
+"""The job queue of the API; the only file of ``app`` that depends on RQ."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, cast
@@ -12,9 +12,9 @@ from rq.utils import str_to_date
 
 from faceter.contracts.base import Page, new_id, utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.jobs import Job, JobSpecification, JobStatus
+from faceter.contracts.jobs import Job, JobSpecification
 from faceter.contracts.settings import Settings
-from faceter.store import job_records, job_steps
+from faceter.store import job_cancellation, job_records, job_steps
 from faceter.store.connection import connect_async, store_errors
 from faceter.store.job_events import JobEvent, check_last_event_id, follow
 from faceter.store.job_reaper import reap
@@ -27,29 +27,29 @@ _OVERLOADED_RETRY_SECONDS: Final = 30
 
 @dataclass(frozen=True)
 class QueueStatistics:
-    """How the queue stands."""
+    """State of the queue."""
 
     queued: int
-    """Jobs waiting."""
+    """Number of waiting jobs."""
     running: int
-    """Jobs a worker is on."""
+    """Number of running jobs."""
     oldest_queued_seconds: float
-    """How long the job next in line has been waiting; 0 if none is."""
+    """Waiting time of the next job; 0 if none is waiting."""
     workers: int
-    """Workers that are alive."""
+    """Number of live workers."""
     ended: dict[tuple[str, str], Durations]
     """Count and durations of ended jobs, by kind and by `succeeded`, `failed` or `canceled`."""
 
 
 class JobQueue:
-    """Puts jobs in the queue, tells where they are, and ends them on request.
+    """Submits, reads, lists and cancels jobs.
 
-    Every method raises `STORE_UNAVAILABLE` while Redis is away and works again when it is back.
+    Every method raises `STORE_UNAVAILABLE` while Redis is down.
 
     Args:
         redis: The store.
         settings: Limits, retention, attempts.
-        tasks: Dotted name of the module with one function per kind of job; it is never imported here.
+        tasks: Dotted name of the module with one function per kind of job; not imported by the API.
     """
 
     def __init__(self, redis: Redis, settings: Settings, tasks: str = "workers.tasks") -> None:
@@ -62,12 +62,12 @@ class JobQueue:
         """Queue a new job.
 
         Raises:
-            FaceterError: `OVERLOADED`, with `retry_after`, if `max_queued_jobs` are waiting.
+            FaceterError: `OVERLOADED`, with `retry_after`, if `max_queued_jobs` jobs are waiting.
         """
         if self._queued() >= self._settings.max_queued_jobs:
             raise FaceterError(
                 ProblemKind.OVERLOADED,
-                f"{self._settings.max_queued_jobs} jobs are waiting already, as many as this server takes. "
+                f"{self._settings.max_queued_jobs} jobs are waiting already, the limit of this server. "
                 "Try again later, or start more workers.",
                 retry_after=_OVERLOADED_RETRY_SECONDS,
             )
@@ -79,76 +79,46 @@ class JobQueue:
         """Return a job.
 
         Raises:
-            FaceterError: `NOT_FOUND` if there is none of that id, or it ended longer ago than they are kept.
+            FaceterError: `NOT_FOUND` if it does not exist, or ended longer ago than the retention of jobs.
         """
         return job_records.to_job(job_records.fetch(self._redis, id))
 
     @store_errors()
-    def page(
-        self,
-        limit: int,
-        cursor: str | None = None,
-        status: JobStatus | None = None,
-        kind: str | None = None,
-        model_id: str | None = None,
-        dataset_id: str | None = None,
-    ) -> Page[Job]:
+    def page(self, limit: int, cursor: str | None, where: Callable[[Job], bool]) -> Page[Job]:
         """Return one page of jobs, newest first.
 
         Args:
-            limit: Most jobs of the page, at least 1.
-            cursor: `next_cursor` of the page before.
-            status: Only jobs that stand so.
-            kind: Only jobs of that kind.
-            model_id: Only jobs that work on that model, or made it.
-            dataset_id: Only jobs that work on that dataset, or made it.
+            limit: Maximum number of jobs, at least 1.
+            cursor: `next_cursor` of the previous page.
+            where: Only jobs for which it is true are listed.
 
         Raises:
-            FaceterError: `INVALID_REQUEST` for a cursor that is not ours or a limit below 1.
+            FaceterError: `INVALID_REQUEST` for a cursor of another list or a limit below 1.
         """
-        resources = {id for id in (model_id, dataset_id) if id is not None}
-
-        def wanted(job: Job) -> bool:
-            return (
-                (status is None or job.status is status)
-                and (kind is None or job.kind == kind)
-                and resources <= _resources(job)
-            )
-
-        return job_records.index(self._redis).page(
-            limit, cursor, lambda ids: job_records.load(self._redis, ids), wanted
-        )
+        return job_records.index(self._redis).page(limit, cursor, lambda ids: job_records.load(self._redis, ids), where)
 
     @store_errors()
     def cancel(self, id: str) -> Job:
-        """End a job that is no longer wanted; at once if it is queued, within seconds if a worker is on it.
+        """Cancel a job: immediately if it is queued, within seconds if it is running.
 
-        The record says `canceled` from this moment, whatever becomes of the worker, and nothing of what the job was
-        making will appear.
+        The record has status `canceled` immediately, independent of the worker, and no results of the job are
+        published.
 
         Raises:
-            FaceterError: `NOT_FOUND`; `JOB_ENDED` if it is over already.
+            FaceterError: `NOT_FOUND`; `JOB_ENDED` if it has already ended.
         """
-        return job_steps.cancel(self._redis, id)
+        return job_cancellation.cancel(self._redis, id)
 
     @store_errors()
     def request_end(self, id: str) -> Job:
-        """Ask a running job to end as soon as it can and to keep the best it has; its record says `ending` from now on.
+        """Ask a running job to finish early with its best result so far; its record has `ending` set from now on.
 
-        A queued job has nothing to keep and is canceled, unless it has a checkpoint of an earlier attempt.
-
-        Raises:
-            FaceterError: `NOT_FOUND`; `JOB_ENDED` if it is over already.
-        """
-        return job_steps.request_end(self._redis, id)
-
-    def rerun(self, id: str) -> Job:
-        """Queue a new job that does the same as an earlier one.
+        A queued job has no result and is canceled, unless it has a checkpoint of an earlier attempt.
 
         Raises:
-            FaceterError: `NOT_FOUND`; `OVERLOADED`, see `enqueue`.
+            FaceterError: `NOT_FOUND`; `JOB_ENDED` if it has already ended.
         """
-        return self.enqueue(self.get(id).specification)
+        return job_cancellation.request_end(self._redis, id)
 
     @store_errors()
     def jobs_using(self, resource_id: str) -> list[str]:
@@ -161,16 +131,16 @@ class JobQueue:
 
     @store_errors()
     def reap(self) -> list[str]:
-        """Queue again or fail the jobs whose worker has died; return their ids.
+        """Requeue or fail the jobs whose worker has died; return their ids.
 
-        To be called every few seconds by every API process; workers do the same when they are idle. It costs a few
-        round trips and may run any number of times at once.
+        Called every few seconds by every API process, and by idle workers. It takes a few round trips and may run
+        concurrently.
         """
         return reap(self._redis, self._settings)
 
     @store_errors()
     def statistics(self) -> QueueStatistics:
-        """Return how the queue stands, for `/metrics`."""
+        """Return the state of the queue, for `/metrics`."""
         queue = job_records.rq_queue(self._redis)
         first = cast(list[bytes], self._redis.lrange(queue.key, 0, 0))
         waiting = 0.0
@@ -190,40 +160,32 @@ class JobQueue:
     async def events(
         self, id: str, last_event_id: str | None = None, heartbeat: float | None = None
     ) -> AsyncIterator[JobEvent]:
-        """Yield what is told about a job, from the beginning or after an event, live, to its end.
+        """Yield the events of a job, from the beginning or after an event, until it ends.
 
-        First come the kept events after ``last_event_id`` (all of them if it is None), then new ones as they
-        happen: `status` with the whole job whenever it is queued, taken up or handed back; `progress`; a
-        `heartbeat` without id or data when nothing was told for a while; and last, always, `end` with the whole job.
-        It rides out an absence of Redis with heartbeats.
+        Stored events after ``last_event_id`` (all of them if it is None) are followed by live ones: `status` with the
+        whole job when it is queued, started or requeued; `progress`; a `heartbeat` without id or data after a while
+        without events; and always last `end` with the whole job. While Redis is down only heartbeats are sent.
 
         Args:
-            id: The job.
             last_event_id: Id of the last event the reader has; the value of `Last-Event-ID`.
-            heartbeat: Longest silence, seconds; `events_heartbeat_seconds` if not given.
+            heartbeat: Longest time without an event, seconds; `events_heartbeat_seconds` by default.
 
         Raises:
-            FaceterError: `NOT_FOUND`; `INVALID_REQUEST` for an id that is not of our events;
-                `STORE_UNAVAILABLE`. All before the first event.
+            FaceterError: `NOT_FOUND`; `INVALID_REQUEST` for an invalid event id;
+                `STORE_UNAVAILABLE`. All are raised before the first event.
         """
         check_last_event_id(last_event_id)
         await asyncio.to_thread(self.get, id)
-        silence = self._settings.events_heartbeat_seconds if heartbeat is None else heartbeat
+        interval = self._settings.events_heartbeat_seconds if heartbeat is None else heartbeat
         client = connect_async(self._settings)
         try:
-            async for event in follow(client, lambda: self.get(id), id, last_event_id, silence):
+            async for event in follow(client, lambda: self.get(id), id, last_event_id, interval):
                 yield event
         finally:
             await client.aclose()
 
     def _queued(self) -> int:
         return int(self._redis.llen(job_records.rq_queue(self._redis).key))
-
-
-def _resources(job: Job) -> set[str]:
-    """Return the ids of the models and datasets that a job reads or made."""
-    made = [] if job.result is None else [job.result.model_id, job.result.dataset_id]
-    return {*job.specification.uses, *(id for id in made if id is not None)}
 
 
 def _utc(moment: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""What `/metrics` tells Prometheus."""
+"""Prometheus metrics of `/metrics`."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -17,12 +17,12 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
-class Metrics:
-    """The metrics of one API process and of the queue it stands at, in a registry of their own.
+class Monitoring:
+    """Prometheus metrics of an API process and of the job queue, in a separate registry.
 
     Args:
-        sessions: Tells how the session cache stands.
-        queue: Tells how the queue stands; asked at each scrape. While Redis is away its metrics are left out and
+        sessions: Returns the state of the session cache.
+        queue: Returns the state of the queue; called at each scrape. While Redis is down its metrics are omitted and
             `faceter_store_up` is 0.
         pool: The threads of predictions.
     """
@@ -32,18 +32,18 @@ class Metrics:
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._requests = Counter(
-            "faceter_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
+            "faceter_requests", "Requests handled.", ("method", "route", "status"), registry=self._registry
         )
         self._seconds = Histogram(
             "faceter_request_duration_seconds",
-            "From the first byte of a request to the last of its answer.",
+            "Time from the first byte of a request to the last byte of its response.",
             ("method", "route"),
             buckets=_SECONDS,
             registry=self._registry,
         )
         self._inference = Histogram(
             "faceter_inference_duration_seconds",
-            "Time in the engine of one predict request.",
+            "Engine time of a predict request.",
             buckets=_SECONDS,
             registry=self._registry,
         )
@@ -51,17 +51,17 @@ class Metrics:
         self._registry.register(_Queue(queue))
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request; see `app.http.middleware.request_log.Observer`."""
+        """Record a request; see `app.http.middleware.request_log.Observer`."""
         method = method if method in _METHODS else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
     def observe_inference(self, seconds: float) -> None:
-        """Count one predict request's time in the engine."""
+        """Record the engine time of a predict request."""
         self._inference.observe(seconds)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format; asks Redis."""
+        """Return all metrics in Prometheus' text format; reads Redis."""
         return generate_latest(self._registry)
 
 
@@ -71,13 +71,15 @@ class _Sessions(Collector):
         self._pool = pool
 
     def collect(self) -> Iterable[Metric]:
-        now = self._statistics()
-        yield GaugeMetricFamily("faceter_sessions", "Loaded models.", now.sessions)
-        yield GaugeMetricFamily("faceter_sessions_bytes", "Memory of the loaded models, as estimated.", now.bytes)
-        yield GaugeMetricFamily("faceter_sessions_limit_bytes", "Most memory they may take.", now.limit_bytes)
-        yield CounterMetricFamily("faceter_sessions_hits", "Uses of a model that was loaded.", now.hits)
-        yield CounterMetricFamily("faceter_sessions_misses", "Uses of a model that had to be loaded.", now.misses)
-        yield CounterMetricFamily("faceter_sessions_evictions", "Models put out to make room.", now.evictions)
+        statistics = self._statistics()
+        yield GaugeMetricFamily("faceter_sessions", "Loaded models.", statistics.sessions)
+        yield GaugeMetricFamily("faceter_sessions_bytes", "Estimated memory of the loaded models.", statistics.bytes)
+        yield GaugeMetricFamily("faceter_sessions_limit_bytes", "Limit of that memory.", statistics.limit_bytes)
+        yield CounterMetricFamily("faceter_sessions_hits", "Uses of a model that was already loaded.", statistics.hits)
+        yield CounterMetricFamily(
+            "faceter_sessions_misses", "Uses of a model that had to be loaded.", statistics.misses
+        )
+        yield CounterMetricFamily("faceter_sessions_evictions", "Models evicted to free memory.", statistics.evictions)
         yield GaugeMetricFamily("faceter_predictions_active", "Predictions running or waiting.", self._pool.calls)
 
 
@@ -86,25 +88,25 @@ class _Queue(Collector):
         self._statistics = statistics
 
     def collect(self) -> Iterable[Metric]:
-        up = GaugeMetricFamily("faceter_store_up", "Whether Redis answers.")
+        up = GaugeMetricFamily("faceter_store_up", "Whether Redis responds.")
         try:
-            now = self._statistics()
+            statistics = self._statistics()
         except FaceterError:
             up.add_metric([], 0)
             yield up
             return
         up.add_metric([], 1)
         yield up
-        yield GaugeMetricFamily("faceter_queue_depth", "Jobs waiting.", now.queued)
+        yield GaugeMetricFamily("faceter_queue_depth", "Jobs waiting.", statistics.queued)
         yield GaugeMetricFamily(
-            "faceter_queue_age_seconds", "How long the next job has waited.", now.oldest_queued_seconds
+            "faceter_queue_age_seconds", "Waiting time of the next job.", statistics.oldest_queued_seconds
         )
-        yield GaugeMetricFamily("faceter_jobs_running", "Jobs a worker is on.", now.running)
-        yield GaugeMetricFamily("faceter_workers", "Workers that are alive.", now.workers)
+        yield GaugeMetricFamily("faceter_jobs_running", "Running jobs.", statistics.running)
+        yield GaugeMetricFamily("faceter_workers", "Live workers.", statistics.workers)
         durations = HistogramMetricFamily(
-            "faceter_job_duration_seconds", "From a job's taking up to its end.", labels=("kind", "status")
+            "faceter_job_duration_seconds", "Time from the start of a job to its end.", labels=("kind", "status")
         )
-        for (kind, status), ended in sorted(now.ended.items()):
+        for (kind, status), ended in sorted(statistics.ended.items()):
             buckets = [(f"{bound:.1f}", float(count)) for bound, count in sorted(ended.at_most.items())]
             durations.add_metric([kind, status], [*buckets, ("+Inf", float(ended.count))], ended.seconds)
         yield durations

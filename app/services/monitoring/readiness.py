@@ -1,4 +1,4 @@
-"""Whether each part the service needs is there."""
+"""Readiness of the service and of the components it needs."""
 
 from collections.abc import Callable
 from typing import Final, Self
@@ -14,61 +14,61 @@ from faceter.store.library import Library
 _PROBE: Final = b"ready?"
 
 
-class PartState(Contract):
-    """One part."""
+class ComponentState(Contract):
+    """State of a component."""
 
     ready: bool = Field(examples=[True])
     """Whether it can be used."""
     detail: str = Field(examples=["1 worker"])
-    """How it stands, or what is wrong."""
+    """Its state, or the error."""
 
 
 class Readiness(Contract):
-    """Whether the service is ready for work, and each part of it."""
+    """Readiness of the service and of each component."""
 
     ready: bool = Field(examples=[True])
-    """Whether every part is."""
-    redis: PartState
+    """Whether every component is ready."""
+    redis: ComponentState
     """The store of records and jobs."""
-    blobs: PartState
+    blobs: ComponentState
     """The store of files."""
-    workers: PartState
-    """What does the jobs."""
+    workers: ComponentState
+    """The processes that run jobs."""
 
     @classmethod
     def of(cls, library: Library, queue: JobQueue) -> Self:
-        """Ask every part; blocks."""
-        redis = _ask(lambda: _redis(library))
-        blobs = _ask(lambda: _blobs(library))
-        unknown = PartState(ready=False, detail="Not known while Redis does not answer.")
-        workers = _ask(lambda: _workers(queue)) if redis.ready else unknown
+        """Check every component; blocks."""
+        redis = _check_component(lambda: _redis(library))
+        blobs = _check_component(lambda: _blobs(library))
+        unknown = ComponentState(ready=False, detail="Unknown while Redis does not respond.")
+        workers = _check_component(lambda: _workers(queue)) if redis.ready else unknown
         ready = redis.ready and blobs.ready and workers.ready
         return cls(ready=ready, redis=redis, blobs=blobs, workers=workers)
 
 
-def _ask(question: Callable[[], PartState]) -> PartState:
+def _check_component(check: Callable[[], ComponentState]) -> ComponentState:
     try:
-        return question()
+        return check()
     except FaceterError as error:
-        return PartState(ready=False, detail=error.detail)
+        return ComponentState(ready=False, detail=error.detail)
     except OSError as error:
-        return PartState(ready=False, detail=f"{type(error).__name__}: {error.strerror}")
+        return ComponentState(ready=False, detail=f"{type(error).__name__}: {error.strerror}")
 
 
-def _redis(library: Library) -> PartState:
+def _redis(library: Library) -> ComponentState:
     with store_errors():
         library.redis.ping()
-    return PartState(ready=True, detail="answers")
+    return ComponentState(ready=True, detail="responds")
 
 
-def _blobs(library: Library) -> PartState:
+def _blobs(library: Library) -> ComponentState:
     with library.blobs.stage(_PROBE) as staged:
         library.blobs.exists(staged.sha256)
-    return PartState(ready=True, detail="can be written")
+    return ComponentState(ready=True, detail="writable")
 
 
-def _workers(queue: JobQueue) -> PartState:
+def _workers(queue: JobQueue) -> ComponentState:
     count = queue.statistics().workers
     if not count:
-        return PartState(ready=False, detail="No worker is running; start one with `faceter worker`.")
-    return PartState(ready=True, detail=f"{count} worker{'' if count == 1 else 's'}")
+        return ComponentState(ready=False, detail="No worker is running; start one with `faceter worker`.")
+    return ComponentState(ready=True, detail=f"{count} worker{'' if count == 1 else 's'}")

@@ -1,4 +1,4 @@
-"""JSON inputs of a predict request as arrays of the dtypes and shapes a model takes."""
+"""Conversion of the JSON inputs of a predict request to arrays of a model's dtypes and shapes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
@@ -21,14 +21,14 @@ def parse_inputs(body: bytes) -> dict[str, Any]:
     """Return the `inputs` of a JSON body.
 
     Raises:
-        FaceterError: `MALFORMED_BODY` if it is not JSON, `INVALID_INPUT` if it holds NaN or Infinity,
+        FaceterError: `MALFORMED_BODY` if it is not JSON, `INVALID_INPUT` if it contains NaN or Infinity,
             `INVALID_REQUEST` if it is not `{"inputs": {…}}`.
     """
     try:
         document = read_json(body, parse_constant=_refuse_constant)
     except _NotFiniteError as error:
         raise FaceterError(
-            ProblemKind.INVALID_INPUT, f"The body holds {error}; every number must be finite.", field="inputs"
+            ProblemKind.INVALID_INPUT, f"The body contains {error}; every number must be finite.", field="inputs"
         ) from error
     except NotJsonError as error:
         raise FaceterError(ProblemKind.MALFORMED_BODY, f"The body is not JSON: {error}.", field="body") from error
@@ -52,12 +52,12 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def to_arrays(inputs: Mapping[str, Any], specs: Sequence[TensorSpec], *, max_rows: int) -> dict[str, Array]:
-    """Return one array for each input a model takes.
+    """Return one array for each input of a model.
 
     Args:
         inputs: Nested lists of numbers (text, booleans) by name.
-        specs: What the model takes. Sizes with the same name must be equal in all inputs.
-        max_rows: Most entries along a first axis whose size may vary.
+        specs: The inputs of the model. Sizes with the same name must be equal in all inputs.
+        max_rows: Maximum size of a first axis of variable size.
 
     Raises:
         FaceterError: `INVALID_INPUT`, naming the input, for one that is missing or unknown, ragged, of another shape
@@ -70,7 +70,7 @@ def to_arrays(inputs: Mapping[str, Any], specs: Sequence[TensorSpec], *, max_row
     missing = [name for name in names if name not in inputs]
     if missing:
         raise _invalid(f"The input {missing[0]!r} is missing; the model takes {', '.join(names)}.", missing[0])
-    arrays = {spec.name: _of_dtype(inputs[spec.name], spec) for spec in specs}
+    arrays = {spec.name: _to_dtype(inputs[spec.name], spec) for spec in specs}
     _check_shapes(arrays, specs, max_rows)
     return arrays
 
@@ -79,7 +79,7 @@ def _invalid(detail: str, name: str) -> FaceterError:
     return FaceterError(ProblemKind.INVALID_INPUT, detail, field=f"inputs.{name}")
 
 
-def _of_dtype(value: Any, spec: TensorSpec) -> Array:
+def _to_dtype(value: Any, spec: TensorSpec) -> Array:
     try:
         given = np.array(value)
     except (ValueError, OverflowError) as error:
@@ -90,55 +90,53 @@ def _of_dtype(value: Any, spec: TensorSpec) -> Array:
         raise _invalid(f"The input {spec.name!r} is empty.", spec.name)
     if spec.dtype == "str":
         if given.dtype.kind != "U":
-            raise _invalid(f"The input {spec.name!r} takes text, not {_content(given)}.", spec.name)
+            raise _invalid(f"The input {spec.name!r} takes text, not {_content_type(given)}.", spec.name)
         return given.astype(object)
-    wanted = np.dtype(spec.dtype)
-    if wanted.kind == "b":
+    dtype = np.dtype(spec.dtype)
+    if dtype.kind == "b":
         if given.dtype.kind != "b":
-            raise _invalid(f"The input {spec.name!r} takes true and false, not {_content(given)}.", spec.name)
+            raise _invalid(f"The input {spec.name!r} takes true and false, not {_content_type(given)}.", spec.name)
         return given
     if given.dtype.kind not in "iuf":
-        raise _invalid(f"The input {spec.name!r} takes numbers ({spec.dtype}), not {_content(given)}.", spec.name)
+        raise _invalid(f"The input {spec.name!r} takes numbers ({spec.dtype}), not {_content_type(given)}.", spec.name)
     if given.dtype.kind == "f" and not np.isfinite(given).all():
         raise _invalid(f"The input {spec.name!r} holds a number too large for {spec.dtype}.", spec.name)
-    return _float(given, wanted, spec.name) if wanted.kind == "f" else _integer(given, value, wanted, spec.name)
+    return _float(given, dtype, spec.name) if dtype.kind == "f" else _integer(given, value, dtype, spec.name)
 
 
-def _content(array: Array) -> str:
+def _content_type(array: Array) -> str:
     return {"U": "text", "b": "true or false", "O": "null, objects or numbers beyond 64 bits"}.get(
         array.dtype.kind, "numbers"
     )
 
 
-def _float(given: Array, wanted: np.dtype[Any], name: str) -> Array:
+def _float(given: Array, dtype: np.dtype[Any], name: str) -> Array:
     with np.errstate(over="ignore"):
-        array = given.astype(wanted)
+        array = given.astype(dtype)
     if not np.isfinite(array).all():
-        raise _invalid(f"The input {name!r} holds a number too large for {wanted.name}.", name)
+        raise _invalid(f"The input {name!r} holds a number too large for {dtype.name}.", name)
     return array
 
 
-def _integer(given: Array, value: Any, wanted: np.dtype[Any], name: str) -> Array:
+def _integer(given: Array, value: Any, dtype: np.dtype[Any], name: str) -> Array:
     if given.dtype.kind == "f":
         whole = given == np.trunc(given)
         if not whole.all():
-            raise _invalid(
-                f"The input {name!r} takes whole numbers ({wanted.name}), not {given[~whole].flat[0]}.", name
-            )
+            raise _invalid(f"The input {name!r} takes whole numbers ({dtype.name}), not {given[~whole].flat[0]}.", name)
         if np.abs(given).max() > _EXACT_IN_FLOAT64:
-            given = _exactly(value, name)
-    limits = np.iinfo(wanted)
+            given = _to_exact_integers(value, name)
+    limits = np.iinfo(dtype)
     smallest, largest = int(given.min()), int(given.max())
     if smallest < limits.min or largest > limits.max:
-        raise _invalid(f"The input {name!r} holds a number outside {wanted.name}: {limits.min} to {limits.max}.", name)
-    return given.astype(wanted)
+        raise _invalid(f"The input {name!r} holds a number outside {dtype.name}: {limits.min} to {limits.max}.", name)
+    return given.astype(dtype)
 
 
-def _exactly(value: Any, name: str) -> Array:
-    """Return large whole numbers as Python's own, since numpy took them for floats (2^63 beside 1)."""
+def _to_exact_integers(value: Any, name: str) -> Array:
+    """Return large integers as Python integers, because numpy converts a list such as [2**63, 1] to floats."""
     exact = np.array(value, dtype=object)
     if not all(isinstance(number, int) for number in exact.flat):
-        raise _invalid(f"The input {name!r} holds a number that is not exact; write it without a point.", name)
+        raise _invalid(f"The input {name!r} has a number that is not exact; write it without a decimal point.", name)
     return exact
 
 
@@ -147,12 +145,12 @@ def _check_shapes(arrays: Mapping[str, Array], specs: Sequence[TensorSpec], max_
     for spec in specs:
         shape = arrays[spec.name].shape
         fits = len(shape) == len(spec.shape) and all(
-            size == wanted for size, wanted in zip(shape, spec.shape, strict=True) if isinstance(wanted, int)
+            size == fixed for size, fixed in zip(shape, spec.shape, strict=True) if isinstance(fixed, int)
         )
         if not fits:
-            wanted_shape = ", ".join("any" if size is None else str(size) for size in spec.shape)
+            expected_shape = ", ".join("any" if size is None else str(size) for size in spec.shape)
             raise _invalid(
-                f"The input {spec.name!r} has shape {list(shape)}; the model takes [{wanted_shape}].", spec.name
+                f"The input {spec.name!r} has shape {list(shape)}; the model takes [{expected_shape}].", spec.name
             )
         if spec.shape and not isinstance(spec.shape[0], int) and shape[0] > max_rows:
             raise _invalid(

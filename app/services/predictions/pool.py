@@ -1,4 +1,4 @@
-"""Threads for decoding and inference, so that the event loop never waits for either."""
+"""Thread pool for decoding and inference, so that neither blocks the event loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,52 +14,52 @@ _RETRY_SECONDS: Final = 1
 
 
 class InferencePool:
-    """A fixed number of threads with a short queue; belongs to one event loop.
+    """A thread pool with a bounded queue; bound to one event loop.
 
     Args:
-        workers: Calls running at the same time.
-        waiting: Calls that may wait for a thread; one more is refused.
-        seconds: Longest a call may run before it is interrupted.
+        workers: Number of threads.
+        waiting: Maximum number of waiting calls; further ones are refused.
+        seconds: Time limit of a call, after which it is interrupted.
     """
 
     def __init__(self, *, workers: int, waiting: int, seconds: float) -> None:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="inference")
-        self._most = workers + waiting
+        self._max_calls = workers + waiting
         self._seconds = seconds
         self._calls = 0
         self._running: set[Interrupt] = set()
 
     @property
     def calls(self) -> int:
-        """Calls running or waiting."""
+        """Number of calls running or waiting."""
         return self._calls
 
     async def run(self, function: Callable[[Interrupt], T], seconds: float | None = None) -> T:
-        """Return what ``function`` returns, called in a thread.
+        """Call ``function`` in a thread and return its result.
 
         Args:
-            function: Given an interrupt, which it passes to the engine; triggered when its time is up.
-            seconds: Its time; that of the pool if not given.
+            function: Called with an interrupt to pass to the engine, which is triggered at the time limit.
+            seconds: Time limit; that of the pool by default.
 
         Raises:
-            FaceterError: `OVERLOADED`, with `retry_after`, if too many calls are waiting; and what the call raises.
+            FaceterError: `OVERLOADED`, with `retry_after`, if too many calls are waiting; and the errors of the call.
         """
-        if self._calls >= self._most:
+        if self._calls >= self._max_calls:
             raise FaceterError(
                 ProblemKind.OVERLOADED,
-                f"{self._calls} predictions are running or waiting, as many as this server takes. Try again shortly.",
+                f"{self._calls} predictions are running or waiting, the limit of this server. Try again shortly.",
                 retry_after=_RETRY_SECONDS,
             )
         self._calls += 1
         loop, interrupt = asyncio.get_running_loop(), Interrupt()
         timers: list[asyncio.TimerHandle] = []
 
-        def start_clock() -> None:
+        def start_timer() -> None:
             timers.append(loop.call_later(self._seconds if seconds is None else seconds, interrupt.trigger))
 
         def call() -> T:
             self._running.add(interrupt)
-            loop.call_soon_threadsafe(start_clock)
+            loop.call_soon_threadsafe(start_timer)
             try:
                 return function(interrupt)
             finally:
@@ -73,7 +73,7 @@ class InferencePool:
                 timer.cancel()
 
     def close(self) -> None:
-        """Interrupt the calls that run, drop those that wait, and return when all are over."""
+        """Interrupt running calls, cancel waiting ones, and wait until all have ended."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for interrupt in list(self._running):
             interrupt.trigger()

@@ -1,4 +1,4 @@
-"""Loaded models and generators: each loaded once, kept while they fit, the least recently used put out first."""
+"""LRU cache of loaded models and generators, with a memory limit."""
 
 import threading
 from collections import OrderedDict
@@ -10,29 +10,29 @@ from typing import Any, Protocol, TypeVar
 
 from faceter.contracts.quantizations import QuantizationReport
 from faceter.engines.base import Engine, LoadedModel
-from faceter.engines.serving import layout_for, layout_of
+from faceter.engines.serving import host_layout, served_layout
 
 Key = tuple[str, ...]
-"""SHA-256 of the content, and what else makes a difference, such as the layout that its report names."""
+"""SHA-256 of the content, and further parts that distinguish entries, such as the layout."""
 
 
-class Loaded(Protocol):
-    """Something that takes memory until it is closed."""
+class CachedResource(Protocol):
+    """A resource that occupies memory until it is closed."""
 
     @property
     def bytes(self) -> int:
-        """Memory it takes, as estimated."""
+        """Estimated memory."""
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
 
 
-L = TypeVar("L", bound=Loaded)
+L = TypeVar("L", bound=CachedResource)
 
 
 @dataclass(frozen=True)
 class SessionStatistics:
-    """What the cache holds and how it did."""
+    """State and counters of the cache."""
 
     sessions: int
     bytes: int
@@ -47,20 +47,20 @@ class _Session:
     loaded: Future[Any] = field(default_factory=Future)
     users: int = 0
     bytes: int = 0
-    out: bool = False
+    evicted: bool = False
 
 
 class SessionCache:
-    """Loaded models by content and layout, under a limit of bytes; safe to use from many threads.
+    """Thread-safe LRU cache of loaded models by content and layout, with a memory limit.
 
-    Threads that want a model that is being loaded wait for that one load. A model that is put out while it runs is
-    closed after its last run.
+    Concurrent requests for the same model share one load. A model that is evicted while in use is closed after its
+    last use.
 
     Args:
-        engine: What loads models.
-        limit_bytes: Most bytes of the models that are kept, as their engine estimates them. A model larger than
-            this is loaded for each use.
-        threads: Threads of one run.
+        engine: Loads models.
+        limit_bytes: Maximum memory of the cached models, as estimated by the engine. A larger model is loaded for each
+            use.
+        threads: Threads per inference.
         saturates: Whether this host's kernels add products of signed weights in 16 bits; see `sums_saturate`.
     """
 
@@ -78,67 +78,67 @@ class SessionCache:
     def use(
         self, sha256: str, read: Callable[[], bytes], report: QuantizationReport | None = None
     ) -> Iterator[LoadedModel]:
-        """Lend a loaded model for the length of the block.
+        """Context manager with a loaded model, which stays loaded during the block.
 
         Args:
-            sha256: Names the content.
-            read: Returns the content; called if it is not loaded yet.
-            report: A quantized model's, which says in which layout to load it; see `layout_for`.
+            sha256: SHA-256 of the content.
+            read: Returns the content; called if the model is not loaded yet.
+            report: The report of a quantized model, which determines the layout; see `host_layout`.
 
         Raises:
-            FaceterError: What reading or loading raises, to everyone who waited for it; the next use tries again.
+            FaceterError: The errors of reading or loading, in every waiting thread; the next use tries again.
         """
 
         def load() -> LoadedModel:
             content = read()
             return self._engine.load(content, threads=self._threads, layout=self.layout(content, report))
 
-        with self.keep((sha256, layout_of(report)), load) as loaded:
+        with self.cached((sha256, served_layout(report)), load) as loaded:
             yield loaded
 
     @contextmanager
-    def keep(self, key: Key, load: Callable[[], L]) -> Iterator[L]:
-        """Lend what ``load`` returns for the length of the block; kept for the next who asks by the same key.
+    def cached(self, key: Key, load: Callable[[], L]) -> Iterator[L]:
+        """Context manager with the result of ``load``, which stays loaded during the block and is cached by key.
 
         Args:
-            key: Begins with the SHA-256 of the content.
-            load: Called if it is not loaded yet.
+            key: Cache key; begins with the SHA-256 of the content.
+            load: Called if the key is not cached.
 
         Raises:
-            FaceterError: What loading raises, to everyone who waited for it; the next use tries again.
+            FaceterError: The errors of loading, in every waiting thread; the next use tries again.
         """
-        session, first = self._take(key)
+        session, first = self._acquire(key)
         try:
             if first:
                 self._load(key, session, load)
             yield session.loaded.result()
         finally:
-            self._give_back(session)
+            self._release(session)
 
     def layout(self, content: bytes, report: QuantizationReport | None) -> str:
-        """Return the layout to load a model in; see `layout_for`."""
-        return layout_for(report, content, saturates=self._saturates)
+        """Return the layout to load a model in; see `host_layout`."""
+        return host_layout(report, content, saturates=self._saturates)
 
     def drop(self, sha256: str) -> None:
-        """Put a model out, in every layout; it is closed at once, or after the runs that are under way."""
+        """Evict a model, in every layout; it is closed immediately, or after its current uses."""
         with self._lock:
-            closing = [self._put_out(key) for key in list(self._sessions) if key[0] == sha256]
+            closing = [self._evict(key) for key in list(self._sessions) if key[0] == sha256]
         _close(closing)
 
     def close(self) -> None:
-        """Put every model out."""
+        """Evict all models."""
         with self._lock:
-            closing = [self._put_out(key) for key in list(self._sessions)]
+            closing = [self._evict(key) for key in list(self._sessions)]
         _close(closing)
 
     def statistics(self) -> SessionStatistics:
-        """Return what is held now and what happened so far."""
+        """Return the current state and the counters."""
         with self._lock:
             return SessionStatistics(
                 len(self._sessions), self._bytes, self._limit_bytes, self._hits, self._misses, self._evictions
             )
 
-    def _take(self, key: Key) -> tuple[_Session, bool]:
+    def _acquire(self, key: Key) -> tuple[_Session, bool]:
         with self._lock:
             session = self._sessions.get(key)
             first = session is None
@@ -151,7 +151,7 @@ class SessionCache:
             session.users += 1
             return session, first
 
-    def _load(self, key: Key, session: _Session, load: Callable[[], Loaded]) -> None:
+    def _load(self, key: Key, session: _Session, load: Callable[[], CachedResource]) -> None:
         try:
             loaded = load()
         except BaseException as error:
@@ -160,35 +160,35 @@ class SessionCache:
                     del self._sessions[key]
             session.loaded.set_exception(error)
             return
-        closing: list[Loaded | None] = []
+        closing: list[CachedResource | None] = []
         with self._lock:
             session.loaded.set_result(loaded)
-            if not session.out:
+            if not session.evicted:
                 session.bytes = loaded.bytes
                 self._bytes += session.bytes
                 while self._bytes > self._limit_bytes:
-                    oldest = next(key for key, kept in self._sessions.items() if kept.loaded.done())
-                    closing.append(self._put_out(oldest))
+                    oldest = next(key for key, entry in self._sessions.items() if entry.loaded.done())
+                    closing.append(self._evict(oldest))
                     self._evictions += 1
         _close(closing)
 
-    def _put_out(self, key: Key) -> Loaded | None:
-        """Take a session out of the cache and return what is to be closed now; the caller has the lock."""
+    def _evict(self, key: Key) -> CachedResource | None:
+        """Remove a session from the cache, and return its resource if it is unused; the caller holds the lock."""
         session = self._sessions.pop(key)
-        session.out = True
+        session.evicted = True
         self._bytes -= session.bytes
-        loaded: Loaded | None = session.loaded.result() if session.users == 0 else None
+        loaded: CachedResource | None = session.loaded.result() if session.users == 0 else None
         return loaded
 
-    def _give_back(self, session: _Session) -> None:
+    def _release(self, session: _Session) -> None:
         with self._lock:
             session.users -= 1
-            last = session.out and session.users == 0
+            last = session.evicted and session.users == 0
         if last and session.loaded.exception() is None:
             _close([session.loaded.result()])
 
 
-def _close(models: Sequence[Loaded | None]) -> None:
+def _close(models: Sequence[CachedResource | None]) -> None:
     for model in models:
         if model is not None:
             model.close()

@@ -1,102 +1,89 @@
-"""Asking for a quantization: everything that can be known to be wrong is said before a job is made of it."""
+"""Quantizations: submit a request, list the quantized models of a model."""
 
-from app.services.jobs.queue import JobQueue
-from app.services.locks import holding
-from app.services.quantizations.checks import check_method, check_said, check_settings
-from app.services.sources import Sources, check_operators, with_name
+from app.services.core import Core
+from app.services.job_inputs import JobInputs, check_operators
+from app.services.jobs.submission import JobSubmitter
+from app.services.models.service import ModelService
+from app.services.quantizations.validation import validate_method, validate_options, validate_settings
+from faceter.contracts.base import Page
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, QuantizationJob
-from faceter.contracts.models import Model
+from faceter.contracts.models import Model, ModelFilter, ModelSummary
 from faceter.contracts.quantizations import QuantizationRequest
-from faceter.contracts.settings import Settings
-from faceter.datasets.grading import GRADED_BY
+from faceter.datasets.accuracy import KIND_OF_TASK
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.describe import is_quantized
-from faceter.graphs.sites import quantizable
-from faceter.store.library import Library
-
-_DATASET_FIELDS = ("calibration_dataset_id", "evaluation_dataset_id")
+from faceter.graphs.quantization_sites import find_quantization_sites
 
 
-class Quantizations:
-    """Makes jobs of quantization requests. Every method blocks: it is to be called in a thread.
+class QuantizationService(JobSubmitter[QuantizationJob]):
+    """Submits quantization jobs."""
 
-    Args:
-        library: Where models and datasets are.
-        queue: Where jobs go.
-        settings: Limits.
-    """
-
-    def __init__(self, library: Library, queue: JobQueue, settings: Settings) -> None:
-        self._library = library
-        self._queue = queue
-        self._settings = settings
-        self._sources = Sources(library, settings)
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._inputs = JobInputs(core.library, core.settings)
 
     def request(self, model_id: str, request: QuantizationRequest) -> Job:
-        """Check a request and queue the job.
+        """Submit the quantization of a model.
 
         Raises:
-            FaceterError: `NOT_FOUND` for the model; `INVALID_REQUEST` for a dataset that does not exist,
-                or for settings that contradict each other or the operator's limits; `ALREADY_QUANTIZED`,
-                `UNSUPPORTED_OPERATOR`, `NOTHING_TO_QUANTIZE`, `METHOD_NOT_APPLICABLE`, `WRONG_DATASET_KIND`,
-                `DATASET_MISMATCH`, `OVERLOADED`.
+            FaceterError: `INVALID_REQUEST` for contradictory settings; the errors of `validate`;
+                `OVERLOADED`.
         """
-        check_said(request)
-        return self._queue_job(model_id, request)
+        validate_options(request)
+        return self.submit(QuantizationJob(model_id=model_id, request=request))
 
-    def _queue_job(self, model_id: str, request: QuantizationRequest) -> Job:
-        check_settings(request, self._settings)
-        model = self._library.models.get(model_id)
+    def validate(self, specification: QuantizationJob) -> QuantizationJob:
+        """Check that a model can be quantized as requested.
+
+        Raises:
+            FaceterError: `NOT_FOUND` for the model; `INVALID_REQUEST` for a missing dataset or
+                exceeded limits; `ALREADY_QUANTIZED`, `UNSUPPORTED_OPERATOR`,
+                `NOTHING_TO_QUANTIZE`, `METHOD_NOT_APPLICABLE`, `WRONG_DATASET_KIND`, `DATASET_MISMATCH`.
+        """
+        request = specification.request
+        validate_settings(request, self.settings)
+        model = self.library.models.get(specification.model_id)
         if model.quantization is not None:
             raise _already_quantized(model)
-        request = with_name(request)
         self._check_datasets(model, request)
         self._check_graph(model, request)
-        specification = QuantizationJob(model_id=model_id, request=request)
-        with holding(self._library.redis, specification.uses):
-            self._library.models.get(model_id)
-            for field in _DATASET_FIELDS:
-                self._dataset(request, field)
-            return self._queue.enqueue(specification)
+        return specification
 
-    def again(self, job: QuantizationJob) -> Job:
-        """Queue what an earlier job was to do, if that can still be done.
+    def of_model(self, model_id: str, limit: int, cursor: str | None) -> Page[ModelSummary]:
+        """Return one page of the quantized models derived from a model, newest first.
 
         Raises:
-            FaceterError: What `request` raises.
+            FaceterError: `NOT_FOUND` for the model; `INVALID_REQUEST` for a bad cursor.
         """
-        return self._queue_job(job.model_id, job.request)
+        self.library.models.get(model_id)
+        models = self.core.service(ModelService)
+        return models.page(limit, cursor, ModelFilter(derived_from_id=model_id, quantized=True))
 
     def _check_graph(self, model: Model, request: QuantizationRequest) -> None:
-        graph = self._sources.graph(model)
+        graph = self._inputs.graph(model)
         if is_quantized(graph):
             raise _already_quantized(model)
         check_operators(graph, "Quantization")
         canonical = canonicalize(graph)
-        quantizable(canonical)
-        check_method(request.method, model.metadata, canonical)
+        find_quantization_sites(canonical)
+        validate_method(request.method, model.metadata, canonical)
 
     def _check_datasets(self, model: Model, request: QuantizationRequest) -> None:
-        for field in _DATASET_FIELDS:
-            dataset = self._dataset(request, field)
-            if dataset is not None:
-                self._sources.check_takes(model, dataset, field, otherwise="leave the dataset out")
-                if field == "evaluation_dataset_id":
-                    self._check_evaluation(model, dataset, field)
-
-    def _dataset(self, request: QuantizationRequest, field: str) -> Dataset | None:
-        id = getattr(request, field)
-        return None if id is None else self._sources.dataset(id, field)
+        for field, reference in request.references.items():
+            dataset = self._inputs.dataset(reference.id, field)
+            self._inputs.check_compatible(model, dataset, field, otherwise="leave the dataset out")
+            if field == "evaluation_dataset_id":
+                self._check_evaluation(model, dataset, field)
 
     def _check_evaluation(self, model: Model, dataset: Dataset, field: str) -> None:
-        """See that accuracy can be measured; for tasks that have none, any images show how well outputs agree."""
+        """Check that accuracy can be measured; for tasks without accuracy, agreement is measured on any inputs."""
         task = model.metadata.task
-        if task in GRADED_BY:
-            self._sources.check_labelled(model, dataset, field, f"the evaluation of {task}")
+        if task in KIND_OF_TASK:
+            self._inputs.check_labelled(model, dataset, field, f"the evaluation of {task}")
 
 
 def _already_quantized(model: Model) -> FaceterError:
-    origin = f"; quantize {model.derived_from_id}, the model it was made from" if model.derived_from_id else ""
-    return FaceterError(ProblemKind.ALREADY_QUANTIZED, f"{model.id} is quantized already{origin}.")
+    origin = f"; quantize {model.derived_from_id}, the model it was derived from" if model.derived_from_id else ""
+    return FaceterError(ProblemKind.ALREADY_QUANTIZED, f"{model.id} is already quantized{origin}.")

@@ -1,67 +1,57 @@
-"""Translators in training: what their jobs tell of them, and why something cannot be had of them yet."""
+"""Translators in training: their state, derived from their jobs, and errors for requests that need a ready one."""
 
 from typing import Any, Final
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, JobStatus, TranslationJob
 from faceter.contracts.translators import TranslatorInTraining
+from faceter.resources import TRANSLATORS
 
-_PREFIX, _JOB_PREFIX = "trl_", "job_"
 _ENDED: Final = {JobStatus.FAILED: "failed", JobStatus.CANCELED: "was canceled"}
 
 
-def translator_id(job_id: str) -> str:
-    """Return the id of the translator that a job trains."""
-    return _PREFIX + job_id.removeprefix(_JOB_PREFIX)
-
-
-def training_job(id: str) -> str | None:
-    """Return the id of the job that would train a translator; None for what is no translator's id."""
-    return _JOB_PREFIX + id.removeprefix(_PREFIX) if id.startswith(_PREFIX) else None
-
-
 def not_deletable(translator: TranslatorInTraining) -> FaceterError:
-    """Return the error for one that is to be deleted and is not there yet, or never will be."""
+    """Return the error for deleting a translator that is in training, or whose training ended without a result."""
     if translator.status.ended:
         return FaceterError(
             ProblemKind.JOB_ENDED,
-            f"The training of {translator.id} {_ENDED[translator.status]}, and it made no translator: there is nothing "
-            "to delete.",
+            f"The training of {translator.id} {_ENDED[translator.status]}, and it produced no translator: there is "
+            "nothing to delete.",
         )
     return FaceterError(
         ProblemKind.RESOURCE_IN_USE,
-        f"{translator.id} is no translator yet: its job is {translator.status}. DELETE /v1/jobs/{translator.job_id} "
-        "ends it, with `?keep=nothing` so that nothing is left of it.",
-        jobs=[translator.job_id],
+        f"{translator.id} is still in training: its job {translator.job_id} is {translator.status}. Cancel the job "
+        "instead, which deletes everything it stored.",
+        job_ids=[translator.job_id],
     )
 
 
 def not_ready(translator: TranslatorInTraining) -> FaceterError:
-    """Return the error for a translator that is asked for something and is not ready."""
-    said: dict[str, Any] = {"job_status": translator.status.value, "job": translator.job_id}
+    """Return the error for a request that needs a ready translator."""
+    details: dict[str, Any] = {"job_status": translator.status.value, "job_id": translator.job_id}
     if translator.status.ended:
         return FaceterError(
             ProblemKind.NOT_READY,
-            f"The training of {translator.id} {_ENDED[translator.status]}, and it made no translator. "
-            f"GET /v1/jobs/{translator.job_id} says more; POST /v1/jobs/{translator.job_id}/rerun begins again.",
-            **said,
+            f"The training of {translator.id} {_ENDED[translator.status]}, and it produced no translator. "
+            f"See its job {translator.job_id}, and rerun that to train again.",
+            **details,
         )
     progress = translator.progress
-    far = f"{progress.fraction:.0%} of it is done" if progress is not None else "it has not begun"
+    state = f"{progress.fraction:.0%} done" if progress is not None else "not started"
     checkpoint = (
-        "`?checkpoint=latest` takes what it is by now" if translator.checkpoint else "there is no checkpoint yet"
+        "`?checkpoint=latest` uses its last checkpoint" if translator.checkpoint else "there is no checkpoint yet"
     )
     return FaceterError(
         ProblemKind.NOT_READY,
-        f"{translator.id} is still in training: {far}; {checkpoint}. Follow it at /v1/jobs/{translator.job_id}/events.",
-        **said,
+        f"{translator.id} is still in training: {state}; {checkpoint}. Its job is {translator.job_id}.",
+        **details,
         progress=None if progress is None else progress.model_dump(mode="json"),
         checkpoint=translator.checkpoint,
     )
 
 
 def in_training(job: Job, *, checkpoint: bool) -> TranslatorInTraining | None:
-    """Return the translator that a job is to train, as far as it has come; None if the job has succeeded.
+    """Return the current state of the translator that a job trains; None if the job has succeeded.
 
     Args:
         job: A translation job.
@@ -72,7 +62,7 @@ def in_training(job: Job, *, checkpoint: bool) -> TranslatorInTraining | None:
         return None
     request = job.specification.request
     return TranslatorInTraining(
-        id=translator_id(job.id),
+        id=TRANSLATORS.record_id_for_job(job.id),
         name=request.name or f"{request.method} of {request.dataset_id}",
         created_at=job.created_at,
         settings=request,

@@ -1,9 +1,9 @@
-"""Translating images: images in, images out. Nothing here knows of HTTP."""
+"""Translation of images by the generators of a translator."""
 
 import io
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -11,142 +11,139 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from app.http.uploaded_images import UploadedImage
-from app.services.predictions.sessions import Key, SessionCache
-from app.services.sources import invalid
-from app.services.translators.service import Translators
+from app.services.core import Core, Service
+from app.services.errors import invalid
+from app.services.images import UploadedImage
+from app.services.predictions.sessions import Key
+from app.services.translators.service import TranslatorService
 from app.services.translators.training import not_ready
-from faceter.contracts.base import Contract, in_one_sentence
+from faceter.contracts.base import Contract, message_if_invalid
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.settings import Settings
-from faceter.contracts.translators import Direction, Translator, TranslatorInTraining
-from faceter.engines.base import Engine, Interrupt
-from faceter.store.library import Library
+from faceter.contracts.models import ModelMetadata
+from faceter.contracts.translation_methods import Direction
+from faceter.contracts.translators import Translator, TranslatorInTraining
+from faceter.engines.base import Interrupt
+from faceter.graphs.layouts import PLAIN
 from faceter.translation.archive import generator_member
-from faceter.translation.generator import Generator, load_generator
+from faceter.translation.generator import LoadedGenerator, load_generator
 from faceter.translation.metadata import generator_metadata
-from faceter.translation.translate import LEAST_TILE, Translated, translate, translate_and_back
-from faceter.vision.decoded_image import decode_image
+from faceter.translation.translate import MIN_TILE, TranslatedImage, translate, translate_and_back
+from faceter.vision.decoded_image import decode_with_alpha
 from faceter.vision.encoded_image import DEFAULT_QUALITY, ImageFormat, encode_image
 
 _ZIP: Final = "application/zip"
-_MILLI: Final = 1000.0
 
 
 class TranslateOptions(Contract):
-    """How to translate."""
+    """Options of a translation."""
 
     direction: Direction | None = Field(default=None, examples=["a2b"])
-    """From which domain to which; of a translator of one direction that one, of one with both `a2b` if not given."""
+    """Source and target domain. By default the only direction of the translator, or `a2b` if it has both."""
     checkpoint: Literal["latest"] | None = Field(default=None, examples=["latest"])
-    """`latest`: of a translator still in training take what it was at its last checkpoint, and not answer 409."""
+    """`latest`: for a translator in training, use its last checkpoint instead of returning 409."""
     cycle: bool = False
-    """Answer the image, its translation and that translated back, side by side. Needs both directions."""
+    """Return the image, its translation and the back-translation side by side. Needs both directions."""
     scale: int | None = Field(default=None, ge=8, examples=[512])
     """Longest side of the working size, pixels: larger images are scaled down, translated, and scaled back."""
-    tile: Annotated[int | Literal["never"] | None, in_one_sentence("must be a whole number of pixels, or `never`")] = (
-        Field(default=None, examples=[512])
-    )
-    """Sides of the tiles that large images are done in, at least 32; `never` for the whole at once. Chosen by the
-    server's memory if not given."""
+    tile: Annotated[
+        int | Literal["never"] | None, message_if_invalid("must be a whole number of pixels, or `never`")
+    ] = Field(default=None, examples=[512])
+    """Side of the tiles for large images, pixels, at least 32; `never` to disable tiling. By default chosen from the
+    server's memory limit."""
     quality: int = Field(default=DEFAULT_QUALITY, ge=1, le=100)
-    """Of JPEG and WebP."""
+    """Quality of JPEG and WebP."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """What translates."""
-
-    id: str
-    """The translator."""
-    direction: Direction
-    """From which domain to which."""
-    generators: tuple["_Source", ...]
-    """The generator, and for a cycle that of the way back."""
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a generator is."""
+class GeneratorSource:
+    """A generator to load."""
 
     name: str
-    """What answers call it: a model's id, or of which translator it is."""
+    """Id of its model, or the translator in training whose checkpoint it is from."""
     key: Key
-    """By which it is kept loaded."""
-    load: Callable[[Interrupt], Generator] = field(compare=False)
+    """Its key in the session cache."""
+    load: Callable[[Interrupt], LoadedGenerator] = field(compare=False)
     """Loads it."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An image, or a zip of several."""
+class GeneratorSelection:
+    """The generators that a request translates with."""
+
+    translator_id: str
+    """The translator."""
+    direction: Direction
+    """Source and target domain."""
+    generators: tuple[GeneratorSource, ...]
+    """The generator, and for a cycle the one of the opposite direction."""
+
+
+@dataclass(frozen=True)
+class TranslatedFile:
+    """A translated image, or a zip of several."""
 
     content: bytes
     """The file."""
     media_type: str
-    """What it is."""
-    headers: dict[str, str]
-    """What is said beside."""
+    """Media type."""
+    models: tuple[str, ...]
+    """Names of the generators."""
+    direction: Direction
+    """Source and target domain."""
+    tiles: int
+    """Total number of tiles."""
+    seconds: Mapping[str, float]
+    """Seconds seconds on reading, translating and writing."""
+    warnings: str
+    """Warnings about the images; empty if there are none."""
 
 
-class Translation:
-    """Translates by the translators the service keeps. Every method blocks: it is to be called in a thread.
+class TranslationService(Service):
+    """Translates images."""
 
-    Args:
-        translators: The translators.
-        library: Where their generators are.
-        sessions: Where generators are kept loaded.
-        engine: What runs them.
-        settings: Limits.
-    """
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._translators = core.service(TranslatorService)
+        self._threads = core.settings.inference_threads
 
-    def __init__(
-        self, translators: Translators, library: Library, sessions: SessionCache, engine: Engine, settings: Settings
-    ) -> None:
-        self._translators = translators
-        self._library = library
-        self._sessions = sessions
-        self._engine = engine
-        self._settings = settings
-        self._threads = settings.inference_threads
-
-    def way(self, id: str, options: TranslateOptions) -> Way:
-        """Return what translates.
+    def select(self, id: str, options: TranslateOptions) -> GeneratorSelection:
+        """Return the generators that a request translates with.
 
         Raises:
-            FaceterError: `NOT_FOUND`, also if a generator was deleted since; `NOT_READY`; `INVALID_REQUEST` for a
-                direction it does not have.
+            FaceterError: `NOT_FOUND`, also if a generator was deleted; `NOT_READY`; `INVALID_REQUEST` for a missing
+                direction.
         """
-        found = self._translators.get(id)
-        there = found.directions
-        direction = options.direction or (Direction.A2B if Direction.A2B in there else there[0])
-        wanted = [direction, direction.back] if options.cycle else [direction]
-        for asked in wanted:
-            if asked not in there:
-                only = " and ".join(there)
-                field = "cycle" if asked is not direction else "direction"
-                raise invalid(f"{id} has {only}, but not {asked}. Take the direction it has.", field)
-        return Way(id, direction, tuple(self._source(found, asked, options) for asked in wanted))
+        translator = self._translators.get_any(id)
+        available = translator.directions
+        direction = options.direction or (Direction.A2B if Direction.A2B in available else available[0])
+        needed = [direction, direction.back] if options.cycle else [direction]
+        for required in needed:
+            if required not in available:
+                field = "cycle" if required is not direction else "direction"
+                raise invalid(f"{id} has {available[0]}, but not {required}. Use the direction it has.", field)
+        return GeneratorSelection(
+            id, direction, tuple(self._source(translator, required, options) for required in needed)
+        )
 
     def translate(
         self,
-        way: Way,
+        selection: GeneratorSelection,
         images: Sequence[UploadedImage],
         options: TranslateOptions,
         format_: ImageFormat,
         interrupt: Interrupt,
-    ) -> Answer:
-        """Translate images, one after the other.
+    ) -> TranslatedFile:
+        """Translate images one after the other.
 
         Args:
-            way: What translates.
-            images: The images.
-            options: How.
-            format_: What to answer.
-            interrupt: Stops it.
+            selection: The generators.
+            images: At least one.
+            options: Options.
+            format_: File format of the results.
+            interrupt: Interrupts inference.
 
         Raises:
-            FaceterError: `INVALID_INPUT` if there are none; `INVALID_IMAGE` or `IMAGE_TOO_LARGE`, naming the image;
+            FaceterError: `INVALID_INPUT` for no images; `INVALID_IMAGE` or `IMAGE_TOO_LARGE`, naming the image;
                 `INVALID_REQUEST`, `METHOD_NOT_APPLICABLE`, `INFERENCE_FAILED`, `STORAGE_FULL`, `NOT_ACCEPTABLE`.
         """
         if not images:
@@ -154,160 +151,169 @@ class Translation:
                 ProblemKind.INVALID_INPUT, "There is no image; send at least one (curl: -F file=@PATH).", field="file"
             )
         _check_tile(options)
-        spent = dict.fromkeys(("read", "translate", "write"), 0.0)
+        seconds = dict.fromkeys(("read", "translate", "write"), 0.0)
         with ExitStack() as stack:
-            way, generators = self._generators(way, options, interrupt, stack)
-            made = [self._one(image, generators, options, format_, interrupt, spent) for image in images]
-        headers = {
-            "Faceter-Model": ", ".join(source.name for source in way.generators),
-            "Faceter-Direction": way.direction.value,
-            "Faceter-Tiles": str(sum(item.tiles for item in made)),
-            "Server-Timing": ", ".join(f"{name};dur={_MILLI * seconds:.1f}" for name, seconds in spent.items()),
-        }
-        notes = _notes(made)
-        if notes:
-            headers["Faceter-Notes"] = notes
-        if len(made) == 1:
-            return Answer(made[0].content, format_.value, headers)
-        return Answer(_zipped(made), _ZIP, headers)
+            selection, generators = self._generators(selection, options, interrupt, stack)
+            translated = [
+                self._translate_image(image, generators, options, format_, interrupt, seconds) for image in images
+            ]
+        single = len(translated) == 1
+        return TranslatedFile(
+            content=translated[0].content if single else _to_zip(translated),
+            media_type=format_.value if single else _ZIP,
+            models=tuple(source.name for source in selection.generators),
+            direction=selection.direction,
+            tiles=sum(item.tiles for item in translated),
+            seconds=seconds,
+            warnings=_warnings(translated),
+        )
 
     def _generators(
-        self, way: Way, options: TranslateOptions, interrupt: Interrupt, stack: ExitStack
-    ) -> tuple[Way, list[Generator]]:
-        """Return the generators, lent until the stack ends, and the way they are of.
+        self, selection: GeneratorSelection, options: TranslateOptions, interrupt: Interrupt, stack: ExitStack
+    ) -> tuple[GeneratorSelection, list[LoadedGenerator]]:
+        """Return the loaded generators, which stay loaded until the stack ends, and their selection.
 
-        A way is found again if what it leads to is gone by now, as a checkpoint is when a later one takes its place.
+        They are selected again if one is missing, such as a checkpoint that was replaced by a later one.
         """
         try:
-            with ExitStack() as lent:
-                generators = [lent.enter_context(self._lent(source, interrupt)) for source in way.generators]
-                stack.push(lent.pop_all())
-                return way, generators
+            with ExitStack() as loading:
+                generators = [loading.enter_context(self._loaded(source, interrupt)) for source in selection.generators]
+                stack.push(loading.pop_all())
+                return selection, generators
         except FaceterError as error:
             if error.kind is not ProblemKind.BLOB_MISSING:
                 raise
-            again = self.way(way.id, options)
-            if again == way:
+            reselected = self.select(selection.translator_id, options)
+            if reselected == selection:
                 raise
-        return self._generators(again, options, interrupt, stack)
+        return self._generators(reselected, options, interrupt, stack)
 
-    def _one(
+    def _translate_image(
         self,
         image: UploadedImage,
-        generators: Sequence[Generator],
+        generators: Sequence[LoadedGenerator],
         options: TranslateOptions,
         format_: ImageFormat,
         interrupt: Interrupt,
-        spent: dict[str, float],
-    ) -> "_Made":
-        began = time.perf_counter()
+        seconds: dict[str, float],
+    ) -> "_EncodedTranslation":
+        started = time.perf_counter()
         try:
-            opened = decode_image(image.content, max_pixels=self._settings.max_pixels, name=image.name)
+            opened = decode_with_alpha(image.content, max_pixels=self.settings.max_pixels, name=image.name)
             read = time.perf_counter()
             run = translate if len(generators) == 1 else translate_and_back
-            found: Translated = run(
+            result: TranslatedImage = run(
                 opened,
                 *generators,
                 folder=self._folder(),
                 tile=options.tile,
                 scale=options.scale,
-                memory=self._settings.translation_bytes,
+                memory=self.settings.translation_bytes,
                 interrupt=interrupt,
             )
         except FaceterError as error:
             raise error if image.field is None else error.at(image.field) from error
         translated = time.perf_counter()
-        file = encode_image(found.colour, found.alpha, format_, quality=options.quality)
-        spent["read"] += read - began
-        spent["translate"] += translated - read
-        spent["write"] += time.perf_counter() - translated
-        return _Made(_stem(image.name) + format_.extension, file.content, found.tiles, (*found.notes, *file.notes))
+        file = encode_image(result.colour, result.alpha, format_, quality=options.quality)
+        seconds["read"] += read - started
+        seconds["translate"] += translated - read
+        seconds["write"] += time.perf_counter() - translated
+        return _EncodedTranslation(
+            _stem(image.name) + format_.extension, file.content, result.tiles, (*result.warnings, *file.warnings)
+        )
 
     def _source(
-        self, found: Translator | TranslatorInTraining, direction: Direction, options: TranslateOptions
-    ) -> _Source:
-        if isinstance(found, Translator):
-            return self._of_model(found, direction)
-        sha256 = self._translators.checkpoint_of(found.id) if options.checkpoint else None
+        self, translator: Translator | TranslatorInTraining, direction: Direction, options: TranslateOptions
+    ) -> GeneratorSource:
+        if isinstance(translator, Translator):
+            return self._model_source(translator, direction)
+        sha256 = self._translators.checkpoint_of(translator.id) if options.checkpoint else None
         if sha256 is None:
-            raise not_ready(found)
-        return self._of_checkpoint(found, direction, sha256)
+            raise not_ready(translator)
+        return self._checkpoint_source(translator, direction, sha256)
 
-    def _of_model(self, translator: Translator, direction: Direction) -> _Source:
+    def _model_source(self, translator: Translator, direction: Direction) -> GeneratorSource:
         id = translator.model_ids[direction]
-        model = self._library.models.find(id)
+        model = self.library.models.find(id)
         if model is None:
-            kept = (
+            hint = (
                 ""
                 if translator.training is None
-                else f" GET /v1/translators/{translator.id}/content still has it, as {generator_member(direction)}."
+                else f" The archive of {translator.id} (its `content`) still has it, as {generator_member(direction)}."
             )
             raise FaceterError(
                 ProblemKind.NOT_FOUND,
-                f"{id}, which {translator.id} translates {direction} with, has been deleted.{kept} Upload it again and "
-                "make a translator of it with POST /v1/translators.",
+                f"{id}, the {direction} generator of {translator.id}, has been deleted.{hint} Upload it again and "
+                "create a translator from it.",
             )
 
-        def load(interrupt: Interrupt) -> Generator:
-            content = self._library.blobs.read(model.sha256)
-            layout = self._sessions.layout(content, model.quantization)
-            return load_generator(
-                content, model.metadata, engine=self._engine, threads=self._threads, layout=layout, interrupt=interrupt
-            )
+        def load(interrupt: Interrupt) -> LoadedGenerator:
+            content = self.library.blobs.read(model.sha256)
+            layout = self.core.sessions.layout(content, model.quantization)
+            return self._load(content, model.metadata, interrupt, layout)
 
-        return _Source(id, (model.sha256, "generator", id), load)
+        return GeneratorSource(id, (model.sha256, "generator", id), load)
 
-    def _of_checkpoint(self, translator: TranslatorInTraining, direction: Direction, sha256: str) -> _Source:
-        def load(interrupt: Interrupt) -> Generator:
+    def _checkpoint_source(
+        self, translator: TranslatorInTraining, direction: Direction, sha256: str
+    ) -> GeneratorSource:
+        def load(interrupt: Interrupt) -> LoadedGenerator:
             with self._translators.checkpoint_archive(sha256) as archive:
                 content = archive.read(generator_member(direction))
-            metadata = generator_metadata(translator.settings.image_size)
-            return load_generator(content, metadata, engine=self._engine, threads=self._threads, interrupt=interrupt)
+            return self._load(content, generator_metadata(translator.settings.image_size), interrupt)
 
-        return _Source(f"{translator.id} at its last checkpoint", (sha256, "generator", direction.value), load)
+        return GeneratorSource(f"{translator.id} at its last checkpoint", (sha256, "generator", direction.value), load)
 
-    def _lent(self, source: _Source, interrupt: Interrupt) -> AbstractContextManager[Generator]:
-        """Lend a loaded generator."""
-        return self._sessions.keep(source.key, lambda: source.load(interrupt))
+    def _load(
+        self, content: bytes, metadata: ModelMetadata, interrupt: Interrupt, layout: str = PLAIN
+    ) -> LoadedGenerator:
+        return load_generator(
+            content, metadata, engine=self.core.engine, threads=self._threads, layout=layout, interrupt=interrupt
+        )
+
+    def _loaded(self, source: GeneratorSource, interrupt: Interrupt) -> AbstractContextManager[LoadedGenerator]:
+        """Return a context manager with a loaded generator."""
+        return self.core.sessions.cached(source.key, lambda: source.load(interrupt))
 
     def _folder(self) -> Path:
-        """Return the folder for what lies between tiles; made if need be."""
-        folder = self._settings.scratch_dir
+        """Return the scratch folder for intermediate results of tiles, created if missing."""
+        folder = self.settings.scratch_dir
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
 
 @dataclass(frozen=True)
-class _Made:
+class _EncodedTranslation:
     name: str
     content: bytes
     tiles: int
-    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def _check_tile(options: TranslateOptions) -> None:
-    if isinstance(options.tile, int) and options.tile < LEAST_TILE:
-        raise invalid(f"A tile has at least {LEAST_TILE} pixels a side, not {options.tile}.", "tile")
+    if isinstance(options.tile, int) and options.tile < MIN_TILE:
+        raise invalid(f"The side of a tile is at least {MIN_TILE} pixels, not {options.tile}.", "tile")
 
 
-def _notes(made: Sequence[_Made]) -> str:
-    """Return what is to be said of the images, each of several by its number."""
-    if len(made) == 1:
-        return "; ".join(made[0].notes)
-    return "; ".join(f"{number}: {', '.join(item.notes)}" for number, item in enumerate(made, start=1) if item.notes)
+def _warnings(images: Sequence[_EncodedTranslation]) -> str:
+    """Return the warnings about the images, with their numbers if there are several."""
+    if len(images) == 1:
+        return "; ".join(images[0].warnings)
+    numbered = enumerate(images, start=1)
+    return "; ".join(f"{number}: {', '.join(item.warnings)}" for number, item in numbered if item.warnings)
 
 
 def _stem(name: str) -> str:
-    """Return a file's name without folders, whatever system's they are, and without its ending."""
+    """Return a file name without folders (of any operating system) and extension."""
     return PurePath(name.replace("\\", "/")).stem.strip(".") or "image"
 
 
-def _zipped(made: Sequence[_Made]) -> bytes:
-    """Return images in a zip, in order; equal names are told apart by their number."""
+def _to_zip(images: Sequence[_EncodedTranslation]) -> bytes:
+    """Return images in a zip, in order; duplicate names are prefixed by a number."""
     buffer = io.BytesIO()
     names: set[str] = set()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for number, item in enumerate(made, start=1):
+        for number, item in enumerate(images, start=1):
             name = item.name
             while name in names:
                 name = f"{number}-{name}"

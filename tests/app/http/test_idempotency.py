@@ -33,7 +33,7 @@ def test_the_same_job_twice_is_one_job(api: httpx.Client) -> None:
     address = f"/v1/models/{add_model(api)['id']}/quantizations"
     first, second = (api.post(address, json={"method": "rq"}, headers=KEY) for _ in range(2))
     assert first.json()["id"] == second.json()["id"]
-    api.delete(f"/v1/jobs/{first.json()['id']}")
+    api.post(f"/v1/jobs/{first.json()['id']}/cancel")
     again = f"/v1/jobs/{first.json()['id']}/rerun"
     reruns = [api.post(again, headers={"Idempotency-Key": "k-2"}).json()["id"] for _ in range(2)]
     assert reruns[0] == reruns[1] != first.json()["id"]
@@ -68,7 +68,7 @@ def test_bad_keys(api: httpx.Client, key: str) -> None:
     assert api.get("/v1/models").json()["items"] == []
 
 
-def test_many_at_once_make_one(api: httpx.Client, settings: Settings) -> None:
+def test_concurrent_requests_with_one_key_create_one_resource(api: httpx.Client, settings: Settings) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: post_model(api, headers=KEY), range(8)))
     made = [answer for answer in answers if answer.status_code == 201]
@@ -91,7 +91,7 @@ def once(redis: Redis, work: Callable[[], Response], **options: int) -> Response
     return asyncio.run(call())
 
 
-def test_a_second_request_waits_for_nobody(redis: Redis) -> None:
+def test_a_concurrent_second_request_is_refused_immediately(redis: Redis) -> None:
     going, finish = threading.Event(), threading.Event()
 
     def work() -> Response:
@@ -110,7 +110,7 @@ def test_a_second_request_waits_for_nobody(redis: Redis) -> None:
     assert once(redis, lambda: Response("twice", 201)).body == b"done"
 
 
-def test_the_lock_is_kept_while_the_work_goes_on(redis: Redis) -> None:
+def test_the_lock_is_renewed_during_the_request(redis: Redis) -> None:
     going, finish = threading.Event(), threading.Event()
 
     def work() -> Response:
@@ -128,7 +128,7 @@ def test_the_lock_is_kept_while_the_work_goes_on(redis: Redis) -> None:
         first.result()
 
 
-def test_the_lock_of_a_dead_process_runs_out(redis: Redis) -> None:
+def test_the_lock_of_a_dead_process_expires(redis: Redis) -> None:
     name = Idempotency(redis, seconds=60, lock_seconds=1)
     assert name._claim("faceter:idempotency:test", "request", "token") is None
     assert 0 < redis.pttl("faceter:idempotency:test") <= 1000

@@ -1,4 +1,4 @@
-"""Seeded damage to everything that can be sent: the answer is what was asked for, or a problem of the sender's."""
+"""Fuzzing of request bodies with a seed: the response is a success or a 4xx problem."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _FORM = (
 
 
 def damaged(content: bytes, random: Random) -> bytes:
-    """Return the content with some bytes changed, left out or put in."""
+    """Return the content with some bytes changed, removed or inserted."""
     changed = bytearray(content)
     for _ in range(random.choice([1, 1, 2, 4, 8])):
         position, kind = random.randrange(len(changed) or 1), random.random()
@@ -82,7 +82,9 @@ def image_body(random: Random) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "make", [model_file, metadata, form, dataset, quantization, evaluation, explanation, tensors, image_body]
 )
-def test_damage_is_never_the_servers_fault(api: httpx.Client, make: Callable[[Random], dict[str, Any]]) -> None:
+def test_corrupted_bodies_never_cause_a_server_error(
+    api: httpx.Client, make: Callable[[Random], dict[str, Any]]
+) -> None:
     model = f"/v1/models/{add_model(api)['id']}"
     random = Random(7)
     refused = 0

@@ -14,7 +14,7 @@ from tests.workers.processes import eventually
 
 
 def problem(response: httpx.Response, kind: ProblemKind) -> Problem:
-    """Return the problem document of a response, held to everything each must have."""
+    """Return the problem document of a response, after checking the required fields."""
     assert response.headers["content-type"] == "application/problem+json", response.text
     document = Problem.model_validate_json(response.text)
     assert (document.type, document.title) == (kind.type, kind.title), document
@@ -44,28 +44,28 @@ def test_wrong_method_says_which_is_right(api: httpx.Client) -> None:
     "address", ["/v1/models", "/healthz", "/openapi.json", "/problems/not-found", "/v1/jobs/job_x"]
 )
 def test_head_is_answered_as_get_without_the_body(api: httpx.Client, address: str) -> None:
-    asked, got = api.head(address), api.get(address)
-    assert asked.status_code == got.status_code
-    assert asked.content == b""
+    head_response, get_response = api.head(address), api.get(address)
+    assert head_response.status_code == get_response.status_code
+    assert head_response.content == b""
     for header in ("content-type", "content-length"):
-        assert asked.headers[header] == got.headers[header]
+        assert head_response.headers[header] == get_response.headers[header]
 
 
-def test_the_front_door_leads_to_the_documentation(api: httpx.Client) -> None:
+def test_the_root_redirects_to_the_documentation(api: httpx.Client) -> None:
     assert "swagger" in api.get("/", follow_redirects=True).text
 
 
-def test_what_cannot_be_repeated_is_still_answered(api: httpx.Client) -> None:
+def test_unserializable_errors_get_a_response(api: httpx.Client) -> None:
     body, headers = rb'{"\ud800": 1}', {"Content-Type": "application/json"}
     problem(api.post("/v1/models/mdl_x/quantizations", content=body, headers=headers), ProblemKind.INVALID_REQUEST)
 
 
-def test_a_body_that_is_missing(api: httpx.Client) -> None:
+def test_a_missing_body(api: httpx.Client) -> None:
     document = problem(api.post("/v1/models/mdl_x/quantizations"), ProblemKind.INVALID_REQUEST)
     assert "send a JSON object" in document.detail
 
 
-def test_an_endless_id_is_not_repeated_whole(api: httpx.Client) -> None:
+def test_a_long_id_is_truncated_in_the_error(api: httpx.Client) -> None:
     for collection in ("models", "datasets", "jobs"):
         detail = problem(api.get(f"/v1/{collection}/{'a' * 3000}"), ProblemKind.NOT_FOUND).detail
         assert len(detail) < 400
@@ -83,7 +83,7 @@ def test_no_control_character_reaches_the_log(api: httpx.Client) -> None:
     ("query", "field"),
     [
         ("limit=0", "limit"),
-        ("limit=101", "limit"),
+        ("limit=1001", "limit"),
         ("limit=many", "limit"),
         ("cursor=nonsense", "cursor"),
         ("cursor=MTox%00", "cursor"),
@@ -126,7 +126,7 @@ def test_body_fields_by_their_path(api: httpx.Client) -> None:
     assert {error.field for error in document.errors} == set(body)
 
 
-def test_a_list_where_an_object_belongs(api: httpx.Client) -> None:
+def test_a_list_instead_of_an_object(api: httpx.Client) -> None:
     document = problem(api.post("/v1/models/mdl_x/quantizations", json=[]), ProblemKind.INVALID_REQUEST)
     assert [error.field for error in document.errors] == ["body"]
 
@@ -145,7 +145,7 @@ def test_every_kind_has_a_page(api: httpx.Client) -> None:
 
 @pytest.fixture
 def faulty(settings: Settings) -> Iterator[httpx.Client]:
-    """A client of an API some of whose routes fail."""
+    """A client of an API with failing routes."""
     app: FastAPI = create_app(settings)
 
     @app.get("/defect")
@@ -160,7 +160,7 @@ def faulty(settings: Settings) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_defect_says_nothing_of_its_cause(faulty: httpx.Client) -> None:
+def test_an_internal_error_does_not_reveal_its_cause(faulty: httpx.Client) -> None:
     response = faulty.get("/defect")
     problem(response, ProblemKind.INTERNAL_ERROR)
     assert "swordfish" not in response.text

@@ -28,7 +28,7 @@ def test_whole(api: httpx.Client, address: str) -> None:
     assert disposition == "attachment; filename=\"na_ve net.onnx\"; filename*=UTF-8''na%C3%AFve%20net.onnx"
 
 
-def test_head_says_the_same_without_the_file(api: httpx.Client, address: str) -> None:
+def test_head_has_the_same_headers_without_the_file(api: httpx.Client, address: str) -> None:
     head, get = api.head(address), api.get(address)
     assert head.content == b""
     for name in ("etag", "content-length", "content-disposition", "content-type"):
@@ -49,7 +49,7 @@ LAST = len(CONTENT) - 1
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "last"),
+    ("range_header", "first", "last"),
     [
         ("bytes=0-9", 0, 9),
         ("bytes=10-", 10, LAST),
@@ -59,25 +59,25 @@ LAST = len(CONTENT) - 1
         (f"bytes={LAST}-{LAST}", LAST, LAST),
     ],
 )
-def test_ranges(api: httpx.Client, address: str, asked: str, first: int, last: int) -> None:
-    response = api.get(address, headers={"Range": asked})
+def test_ranges(api: httpx.Client, address: str, range_header: str, first: int, last: int) -> None:
+    response = api.get(address, headers={"Range": range_header})
     assert response.status_code == 206
     assert response.content == CONTENT[first : last + 1]
     assert response.headers["content-range"] == f"bytes {first}-{last}/{len(CONTENT)}"
 
 
-@pytest.mark.parametrize("asked", [f"bytes={len(CONTENT)}-", "bytes=-0", f"bytes={10**17}-"])
-def test_ranges_outside_the_file(api: httpx.Client, address: str, asked: str) -> None:
-    response = api.get(address, headers={"Range": asked})
+@pytest.mark.parametrize("range_header", [f"bytes={len(CONTENT)}-", "bytes=-0", f"bytes={10**17}-"])
+def test_ranges_outside_the_file(api: httpx.Client, address: str, range_header: str) -> None:
+    response = api.get(address, headers={"Range": range_header})
     problem(response, ProblemKind.RANGE_NOT_SATISFIABLE)
     assert response.headers["content-range"] == f"bytes */{len(CONTENT)}"
 
 
 @pytest.mark.parametrize(
-    "asked", ["bytes=9-0", "bytes=-", "bytes=a-b", "lines=0-1", "bytes=0-1,3-4", "bytes=" + "9" * 5000 + "-"]
+    "range_header", ["bytes=9-0", "bytes=-", "bytes=a-b", "lines=0-1", "bytes=0-1,3-4", "bytes=" + "9" * 5000 + "-"]
 )
-def test_what_is_no_range_gets_the_whole_file(api: httpx.Client, address: str, asked: str) -> None:
-    response = api.get(address, headers={"Range": asked})
+def test_invalid_ranges_get_the_whole_file(api: httpx.Client, address: str, range_header: str) -> None:
+    response = api.get(address, headers={"Range": range_header})
     assert (response.status_code, response.content) == (200, CONTENT)
 
 
@@ -88,7 +88,7 @@ def test_if_range(api: httpx.Client, address: str) -> None:
     assert [same.status_code, other.status_code, dated.status_code] == [206, 200, 200]
 
 
-def test_parts_make_the_whole(api: httpx.Client, address: str) -> None:
+def test_ranges_concatenate_to_the_file(api: httpx.Client, address: str) -> None:
     parts = [
         api.get(address, headers={"Range": f"bytes={start}-{start + 99}"}).content
         for start in range(0, len(CONTENT), 100)
@@ -96,7 +96,7 @@ def test_parts_make_the_whole(api: httpx.Client, address: str) -> None:
     assert b"".join(parts) == CONTENT
 
 
-def test_a_dataset_comes_back_as_it_was(api: httpx.Client) -> None:
+def test_a_dataset_is_downloaded_unchanged(api: httpx.Client) -> None:
     content = images(["cat"])
     dataset = add_dataset(api, content)
     response = api.get(f"/v1/datasets/{dataset['id']}/content")

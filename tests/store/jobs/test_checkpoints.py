@@ -1,4 +1,4 @@
-"""Checkpoints: kept as long as their job goes on, whoever dies, and gone with its end."""
+"""Checkpoints: kept until their job ends, even if workers die, and deleted with its end."""
 
 import time
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from faceter.contracts.settings import Settings
 from faceter.store import job_checkpoints, job_records, job_steps
 from faceter.store.library import Library
 from tests.store.jobs.worker_side import LOST, RESULT, claimed
-from tests.workers.long_tasks import job_that
+from tests.workers.long_tasks import job_spec
 
 End = Callable[[JobQueue, Redis, Settings, Execution], object]
 
 
 def save(library: Library, execution: Execution, content: bytes) -> str:
-    """Keep a checkpoint as a worker does; return its SHA-256."""
+    """Store a checkpoint as a worker does; return its SHA-256."""
     blob = library.store_blob(content)
     try:
-        job_checkpoints.keep(library.redis, execution, blob.sha256)
+        job_checkpoints.save(library.redis, execution, blob.sha256)
     finally:
         library.discard_blob(blob.sha256)
     library.delete_released()
@@ -33,23 +33,23 @@ def save(library: Library, execution: Execution, content: bytes) -> str:
 @pytest.fixture
 def execution(queue: JobQueue, redis: Redis) -> Execution:
     """A running job."""
-    return claimed(redis, queue.enqueue(job_that("succeeds")).id)
+    return claimed(redis, queue.enqueue(job_spec("succeeds")).id)
 
 
 def days_pass(monkeypatch: pytest.MonkeyPatch, redis: Redis, *blobs: str) -> None:
-    """Let every hold run out and every blob be old enough for the sweep."""
+    """Let every hold expire and make every blob old enough for the sweep."""
     later = time.time() + timedelta(days=3).total_seconds()
     monkeypatch.setattr(time, "time", lambda: later)
     for sha256 in blobs:
         redis.delete(f"faceter:blob:{sha256}:holds")
 
 
-def test_a_job_without_one_has_none(redis: Redis, execution: Execution) -> None:
+def test_a_job_without_a_checkpoint(redis: Redis, execution: Execution) -> None:
     assert job_checkpoints.find(redis, execution.job_id) is None
     assert job_checkpoints.find(redis, "job_none") is None
 
 
-def test_the_newest_takes_the_place_of_the_one_before(redis: Redis, library: Library, execution: Execution) -> None:
+def test_the_newest_checkpoint_replaces_the_previous_one(redis: Redis, library: Library, execution: Execution) -> None:
     first = save(library, execution, b"step 1")
     second = save(library, execution, b"step 2")
     assert job_checkpoints.find(redis, execution.job_id) == second
@@ -58,7 +58,7 @@ def test_the_newest_takes_the_place_of_the_one_before(redis: Redis, library: Lib
     assert library.blobs.read(second) == b"step 2"
 
 
-def test_it_outlasts_deaths_and_hand_backs_and_days_in_the_queue(
+def test_a_checkpoint_survives_dead_workers_requeues_and_days_in_the_queue(
     queue: JobQueue,
     redis: Redis,
     settings: Settings,
@@ -67,10 +67,10 @@ def test_it_outlasts_deaths_and_hand_backs_and_days_in_the_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sha256 = save(library, execution, b"step 1")
-    job_steps.hand_back(redis, execution)
+    job_steps.return_to_queue(redis, execution)
     again = claimed(redis, execution.job_id)
     assert job_checkpoints.find(redis, execution.job_id) == sha256
-    assert job_steps.lose(redis, settings, again, LOST)
+    assert job_steps.requeue_or_fail(redis, settings, again, LOST)
     assert queue.get(execution.job_id).status is JobStatus.QUEUED
     days_pass(monkeypatch, redis, sha256)
     queue.reap()
@@ -95,10 +95,10 @@ ENDS: dict[str, End] = {
     "failure": lambda queue, redis, settings, execution: job_steps.fail(redis, execution, LOST.problem()),
     "cancel": lambda queue, redis, settings, execution: queue.cancel(execution.job_id),
     "cancel while no worker is on it": lambda queue, redis, settings, execution: (
-        job_steps.hand_back(redis, execution),
+        job_steps.return_to_queue(redis, execution),
         queue.cancel(execution.job_id),
     ),
-    "the last worker's death": lambda queue, redis, settings, execution: job_steps.lose(
+    "the last worker's death": lambda queue, redis, settings, execution: job_steps.requeue_or_fail(
         redis, settings.model_copy(update={"job_attempts": 1}), execution, LOST
     ),
     "a failure from outside": _fail_from_outside,
@@ -107,7 +107,7 @@ ENDS: dict[str, End] = {
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_it_goes_when_its_job_ends(
+def test_a_checkpoint_is_released_when_its_job_ends(
     queue: JobQueue, redis: Redis, settings: Settings, library: Library, execution: Execution, how: str
 ) -> None:
     sha256 = save(library, execution, b"step 1")
@@ -120,8 +120,8 @@ def test_it_goes_when_its_job_ends(
     assert redis.keys("faceter:jobs:checkpoints") == []
 
 
-def test_the_reaper_lets_it_go_with_the_job_it_fails(reaping: JobQueue, redis: Redis, library: Library) -> None:
-    job = reaping.enqueue(job_that("succeeds"))
+def test_the_reaper_releases_the_checkpoint_of_a_failed_job(reaping: JobQueue, redis: Redis, library: Library) -> None:
+    job = reaping.enqueue(job_spec("succeeds"))
     for _ in range(2):
         sha256 = save(library, claimed(redis, job.id, lease=0), b"step 1")
         assert library.delete_released() == 0
@@ -134,7 +134,7 @@ def test_the_reaper_lets_it_go_with_the_job_it_fails(reaping: JobQueue, redis: R
 def test_a_model_of_the_same_content_keeps_its_file(
     queue: JobQueue, redis: Redis, library: Library, execution: Execution
 ) -> None:
-    other = claimed(redis, queue.enqueue(job_that("succeeds")).id)
+    other = claimed(redis, queue.enqueue(job_spec("succeeds")).id)
     sha256 = save(library, execution, b"the same")
     assert save(library, other, b"the same") == sha256
     queue.cancel(execution.job_id)
@@ -143,8 +143,10 @@ def test_a_model_of_the_same_content_keeps_its_file(
     assert library.blobs.read(sha256) == b"the same"
 
 
-def test_who_lost_the_lease_keeps_none(queue: JobQueue, redis: Redis, library: Library, execution: Execution) -> None:
-    job_steps.hand_back(redis, execution)
+def test_without_the_lease_no_checkpoint_is_saved(
+    queue: JobQueue, redis: Redis, library: Library, execution: Execution
+) -> None:
+    job_steps.return_to_queue(redis, execution)
     sha256 = save(library, claimed(redis, execution.job_id), b"the new worker's")
     with pytest.raises(job_steps.LeaseLostError):
         save(library, execution, b"the old worker's")
@@ -152,8 +154,8 @@ def test_who_lost_the_lease_keeps_none(queue: JobQueue, redis: Redis, library: L
     assert [path.name for path in library.blobs._staging.parent.rglob("*") if path.is_file()] == [sha256]
 
 
-def test_a_new_job_of_the_same_specification_begins_anew(
+def test_a_new_job_with_the_same_specification_starts_from_the_beginning(
     queue: JobQueue, redis: Redis, library: Library, execution: Execution
 ) -> None:
     save(library, execution, b"step 1")
-    assert job_checkpoints.find(redis, queue.rerun(execution.job_id).id) is None
+    assert job_checkpoints.find(redis, queue.enqueue(queue.get(execution.job_id).specification).id) is None

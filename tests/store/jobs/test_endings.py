@@ -1,4 +1,4 @@
-"""Jobs that are asked to end and keep the best they have."""
+"""Jobs that are asked to finish early with their best result."""
 
 import asyncio
 
@@ -12,11 +12,11 @@ from faceter.contracts.settings import Settings
 from faceter.store import job_checkpoints, job_records, job_steps
 from tests.store.jobs.test_events import collect, of_interest
 from tests.store.jobs.worker_side import LOST, RESULT, claim, claimed
-from tests.workers.long_tasks import job_that
+from tests.workers.long_tasks import job_spec
 
 
-def test_a_running_job_is_asked_and_goes_on_to_succeed(queue: JobQueue, redis: Redis) -> None:
-    execution = claimed(redis, queue.enqueue(job_that("succeeds")).id)
+def test_a_running_job_is_asked_to_finish_and_succeeds(queue: JobQueue, redis: Redis) -> None:
+    execution = claimed(redis, queue.enqueue(job_spec("succeeds")).id)
     assert not job_records.is_ending(redis, execution.job_id)
     asked = queue.request_end(execution.job_id)
     assert (asked.status, asked.ending) == (JobStatus.RUNNING, True)
@@ -26,8 +26,8 @@ def test_a_running_job_is_asked_and_goes_on_to_succeed(queue: JobQueue, redis: R
     assert queue.get(execution.job_id).status is JobStatus.SUCCEEDED
 
 
-def test_followers_are_told_once(queue: JobQueue, redis: Redis) -> None:
-    execution = claimed(redis, queue.enqueue(job_that("succeeds")).id)
+def test_followers_get_each_event_once(queue: JobQueue, redis: Redis) -> None:
+    execution = claimed(redis, queue.enqueue(job_spec("succeeds")).id)
     for _ in range(3):
         queue.request_end(execution.job_id)
     job_steps.succeed(redis, execution, RESULT)
@@ -36,26 +36,26 @@ def test_followers_are_told_once(queue: JobQueue, redis: Redis) -> None:
     assert [Job.model_validate(event.data).ending for event in events] == [False, False, True, True]
 
 
-def test_a_queued_job_has_nothing_to_keep_and_is_canceled(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+def test_a_queued_job_asked_to_finish_is_canceled(queue: JobQueue, redis: Redis) -> None:
+    job = queue.enqueue(job_spec("succeeds"))
     ended = queue.request_end(job.id)
     assert (ended.status, ended.ending) == (JobStatus.CANCELED, False)
     assert queue.get(job.id) == ended
     assert claim(redis, job.id) is None
 
 
-@pytest.mark.parametrize("how", ["hand_back", "lose"])
-def test_a_job_between_two_workers_is_canceled_only_if_it_has_no_checkpoint(
+@pytest.mark.parametrize("how", ["return_to_queue", "requeue_or_fail"])
+def test_a_requeued_job_asked_to_finish_is_canceled_only_without_a_checkpoint(
     queue: JobQueue, redis: Redis, settings: Settings, how: str
 ) -> None:
     for checkpoint in (True, False):
-        execution = claimed(redis, queue.enqueue(job_that("succeeds")).id)
+        execution = claimed(redis, queue.enqueue(job_spec("succeeds")).id)
         if checkpoint:
-            job_checkpoints.keep(redis, execution, "0" * 64)
-        if how == "lose":
-            job_steps.lose(redis, settings, execution, LOST)
+            job_checkpoints.save(redis, execution, "0" * 64)
+        if how == "requeue_or_fail":
+            job_steps.requeue_or_fail(redis, settings, execution, LOST)
         else:
-            job_steps.hand_back(redis, execution)
+            job_steps.return_to_queue(redis, execution)
         asked = queue.request_end(execution.job_id)
         assert (asked.status, asked.ending) == ((JobStatus.QUEUED, True) if checkpoint else (JobStatus.CANCELED, False))
         if checkpoint:
@@ -63,22 +63,24 @@ def test_a_job_between_two_workers_is_canceled_only_if_it_has_no_checkpoint(
             assert job_records.is_ending(redis, execution.job_id)
 
 
-def test_it_stays_asked_over_the_death_of_its_worker(queue: JobQueue, redis: Redis, settings: Settings) -> None:
-    execution = claimed(redis, queue.enqueue(job_that("succeeds")).id)
+def test_a_request_to_finish_survives_the_death_of_the_worker(
+    queue: JobQueue, redis: Redis, settings: Settings
+) -> None:
+    execution = claimed(redis, queue.enqueue(job_spec("succeeds")).id)
     queue.request_end(execution.job_id)
-    job_steps.lose(redis, settings, execution, LOST)
+    job_steps.requeue_or_fail(redis, settings, execution, LOST)
     claimed(redis, execution.job_id)
     assert queue.get(execution.job_id).ending
 
 
-def test_it_can_still_be_canceled(queue: JobQueue, redis: Redis) -> None:
-    execution = claimed(redis, queue.enqueue(job_that("succeeds")).id)
+def test_a_job_asked_to_finish_can_be_canceled(queue: JobQueue, redis: Redis) -> None:
+    execution = claimed(redis, queue.enqueue(job_spec("succeeds")).id)
     queue.request_end(execution.job_id)
     assert queue.cancel(execution.job_id).status is JobStatus.CANCELED
 
 
-def test_a_job_that_is_over_cannot_be_asked(queue: JobQueue, redis: Redis) -> None:
-    execution = claimed(redis, queue.enqueue(job_that("succeeds")).id)
+def test_an_ended_job_cannot_be_asked_to_finish(queue: JobQueue, redis: Redis) -> None:
+    execution = claimed(redis, queue.enqueue(job_spec("succeeds")).id)
     job_steps.succeed(redis, execution, RESULT)
     with pytest.raises(FaceterError) as over:
         queue.request_end(execution.job_id)
@@ -88,7 +90,7 @@ def test_a_job_that_is_over_cannot_be_asked(queue: JobQueue, redis: Redis) -> No
     assert missing.value.kind is ProblemKind.NOT_FOUND
 
 
-def test_what_does_the_same_again_is_not_asked_to_end(queue: JobQueue, redis: Redis) -> None:
-    execution = claimed(redis, queue.enqueue(job_that("succeeds")).id)
+def test_a_rerun_is_not_asked_to_finish(queue: JobQueue, redis: Redis) -> None:
+    execution = claimed(redis, queue.enqueue(job_spec("succeeds")).id)
     queue.request_end(execution.job_id)
-    assert not queue.rerun(execution.job_id).ending
+    assert not queue.enqueue(queue.get(execution.job_id).specification).ending

@@ -1,4 +1,4 @@
-"""The events of a job as clients follow them, the store being there or not."""
+"""The events of a job as clients follow them, with and without the store."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,24 +16,24 @@ from faceter.store.connection import connect
 from faceter.store.job_events import MAX_EVENTS, JobEvent, stream_key
 from tests.conftest import start_valkey
 from tests.store.jobs.worker_side import LOST, RESULT, claimed, progress
-from tests.workers.long_tasks import job_that
+from tests.workers.long_tasks import job_spec
 
 
 async def collect(events: AsyncIterator[JobEvent], most: int = 10_000) -> list[JobEvent]:
-    found: list[JobEvent] = []
+    received: list[JobEvent] = []
     async for event in events:
-        found.append(event)
-        if len(found) == most:
+        received.append(event)
+        if len(received) == most:
             break
-    return found
+    return received
 
 
 def of_interest(events: list[JobEvent]) -> list[str]:
     return [event.event for event in events if event.event != "heartbeat"]
 
 
-def test_events_tell_a_job_from_its_beginning_to_its_end(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+def test_events_cover_a_job_from_beginning_to_end(queue: JobQueue, redis: Redis) -> None:
+    job = queue.enqueue(job_spec("succeeds"))
     execution = claimed(redis, job.id)
     job_steps.record_progress(redis, execution, progress(0.5))
     job_steps.succeed(redis, execution, RESULT)
@@ -49,9 +49,9 @@ def test_events_tell_a_job_from_its_beginning_to_its_end(queue: JobQueue, redis:
     assert after_the_end == events[-1:]
 
 
-def test_events_come_live_with_heartbeats_between(queue: JobQueue, redis: Redis) -> None:
+def test_events_are_live_with_heartbeats(queue: JobQueue, redis: Redis) -> None:
     async def live() -> list[JobEvent]:
-        job = queue.enqueue(job_that("succeeds"))
+        job = queue.enqueue(job_spec("succeeds"))
         events = queue.events(job.id, heartbeat=0.1)
         seen = [await anext(events), await anext(events), await anext(events)]
         execution = await asyncio.to_thread(claimed, redis, job.id)
@@ -65,19 +65,19 @@ def test_events_come_live_with_heartbeats_between(queue: JobQueue, redis: Redis)
     assert Job.model_validate(events[-1].data).status is JobStatus.FAILED
 
 
-@pytest.mark.parametrize("how", ["cancel", "lose"])
+@pytest.mark.parametrize("how", ["cancel", "requeue_or_fail"])
 def test_a_job_that_is_killed_ends_its_events(queue: JobQueue, redis: Redis, settings: Settings, how: str) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+    job = queue.enqueue(job_spec("succeeds"))
     execution = claimed(redis, job.id)
     if how == "cancel":
         queue.cancel(job.id)
     else:
-        job_steps.lose(redis, settings.model_copy(update={"job_attempts": 1}), execution, LOST)
+        job_steps.requeue_or_fail(redis, settings.model_copy(update={"job_attempts": 1}), execution, LOST)
     assert of_interest(asyncio.run(collect(queue.events(job.id)))) == ["status", "status", "end"]
 
 
-def test_an_end_that_is_no_longer_in_the_stream_is_made_up(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+def test_an_end_missing_in_the_stream_is_generated(queue: JobQueue, redis: Redis) -> None:
+    job = queue.enqueue(job_spec("succeeds"))
     queue.cancel(job.id)
     redis.delete(stream_key(job.id))
     (end,) = asyncio.run(collect(queue.events(job.id, heartbeat=0.1)))
@@ -86,7 +86,7 @@ def test_an_end_that_is_no_longer_in_the_stream_is_made_up(queue: JobQueue, redi
 
 
 def test_a_long_job_keeps_its_latest_events(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+    job = queue.enqueue(job_spec("succeeds"))
     execution = claimed(redis, job.id)
     for n in range(MAX_EVENTS + 300):
         job_steps.record_progress(redis, execution, progress(n / 2000))
@@ -96,22 +96,22 @@ def test_a_long_job_keeps_its_latest_events(queue: JobQueue, redis: Redis) -> No
     assert events[-1].ends
 
 
-def test_events_of_nothing_and_from_nowhere_are_refused(queue: JobQueue) -> None:
+def test_events_of_unknown_jobs_and_invalid_ids_are_refused(queue: JobQueue) -> None:
     with pytest.raises(FaceterError) as missing:
         asyncio.run(collect(queue.events("job_none")))
     assert missing.value.kind is ProblemKind.NOT_FOUND
-    job = queue.enqueue(job_that("succeeds"))
+    job = queue.enqueue(job_spec("succeeds"))
     with pytest.raises(FaceterError) as bad:
         asyncio.run(collect(queue.events(job.id, "yesterday")))
     assert bad.value.errors[0].field == "Last-Event-ID"
 
 
-def test_while_the_store_is_away_everything_says_so_and_then_works_again(short_path: Path) -> None:
+def test_while_the_store_is_down_requests_fail_and_then_recover(short_path: Path) -> None:
     server = start_valkey(short_path)
     settings = Settings(_env_file=None, data_dir=short_path, redis_url=f"unix://{short_path / 'valkey.sock'}")
     with connect(settings) as redis:
         queue = JobQueue(redis, settings)
-        job = queue.enqueue(job_that("succeeds"))
+        job = queue.enqueue(job_spec("succeeds"))
 
         async def across_the_gap() -> list[JobEvent]:
             events = queue.events(job.id, heartbeat=0.2)
@@ -127,9 +127,9 @@ def test_while_the_store_is_away_everything_says_so_and_then_works_again(short_p
         assert of_interest(seen) == ["status", "end"]
         server.stop()
         calls: list[Callable[[], object]] = [
-            lambda: queue.enqueue(job_that("succeeds")),
+            lambda: queue.enqueue(job_spec("succeeds")),
             lambda: queue.get(job.id),
-            lambda: queue.page(1),
+            lambda: queue.page(1, None, lambda job: True),
             lambda: queue.cancel(job.id),
             lambda: queue.request_end(job.id),
             lambda: queue.jobs_using("mdl_any"),

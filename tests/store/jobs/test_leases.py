@@ -1,4 +1,4 @@
-"""One worker at a time has a job: claims, leases, and jobs whose worker is gone."""
+"""Claims, leases, and jobs of dead workers."""
 
 import threading
 import time
@@ -14,13 +14,13 @@ from faceter.contracts.jobs import JobStatus
 from faceter.contracts.settings import Settings
 from faceter.store import job_records, job_steps
 from tests.store.jobs.worker_side import LOST, RESULT, claim, claimed, progress
-from tests.workers.long_tasks import job_that
-from tests.workers.processes import cancels
+from tests.workers.long_tasks import job_spec
+from tests.workers.processes import try_cancel
 
 
 @pytest.mark.parametrize("how", ["succeed", "fail", "cancel", "go on"])
-def test_a_worker_can_tell_its_own_end_from_anothers(queue: JobQueue, redis: Redis, how: str) -> None:
-    execution = claimed(redis, queue.enqueue(job_that("succeeds")).id)
+def test_a_worker_recognizes_the_end_of_its_own_job(queue: JobQueue, redis: Redis, how: str) -> None:
+    execution = claimed(redis, queue.enqueue(job_spec("succeeds")).id)
     match how:
         case "succeed":
             job_steps.succeed(redis, execution, RESULT)
@@ -32,19 +32,19 @@ def test_a_worker_can_tell_its_own_end_from_anothers(queue: JobQueue, redis: Red
     assert not job_steps.has_ended(redis, Execution("another", execution.job_id, redis))
 
 
-@pytest.mark.parametrize("step", ["progress", "succeed", "fail", "renew", "hand_back", "lose"])
-def test_who_lost_the_lease_changes_nothing(queue: JobQueue, redis: Redis, settings: Settings, step: str) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+@pytest.mark.parametrize("step", ["progress", "succeed", "fail", "renew", "return_to_queue", "requeue_or_fail"])
+def test_without_the_lease_nothing_changes(queue: JobQueue, redis: Redis, settings: Settings, step: str) -> None:
+    job = queue.enqueue(job_spec("succeeds"))
     execution = claimed(redis, job.id)
     queue.cancel(job.id)
     before = redis.hgetall(job_records.job_key(job.id))
     match step:
         case "renew":
             assert not job_steps.renew(redis, execution, 60)
-        case "hand_back":
-            assert not job_steps.hand_back(redis, execution)
-        case "lose":
-            assert not job_steps.lose(redis, settings, execution, LOST)
+        case "return_to_queue":
+            assert not job_steps.return_to_queue(redis, execution)
+        case "requeue_or_fail":
+            assert not job_steps.requeue_or_fail(redis, settings, execution, LOST)
         case _:
             writes: dict[str, Callable[[], None]] = {
                 "progress": lambda: job_steps.record_progress(redis, execution, progress(0.9)),
@@ -57,8 +57,8 @@ def test_who_lost_the_lease_changes_nothing(queue: JobQueue, redis: Redis, setti
     assert queue.statistics().running == 0
 
 
-def test_a_job_queued_twice_is_done_once(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+def test_a_job_queued_twice_runs_once(queue: JobQueue, redis: Redis) -> None:
+    job = queue.enqueue(job_spec("succeeds"))
     redis.rpush(job_records.rq_queue(redis).key, job.id)
     assert claim(redis, job.id) is not None
     assert claim(redis, job.id) is None
@@ -66,7 +66,7 @@ def test_a_job_queued_twice_is_done_once(queue: JobQueue, redis: Redis) -> None:
 
 
 def test_many_workers_claim_a_job_once(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+    job = queue.enqueue(job_spec("succeeds"))
     executions: list[Execution | None] = []
     barrier = threading.Barrier(8)
 
@@ -83,10 +83,10 @@ def test_many_workers_claim_a_job_once(queue: JobQueue, redis: Redis) -> None:
     assert queue.get(job.id).attempts == 1
 
 
-def test_cancel_and_success_at_once_have_one_winner(queue: JobQueue, redis: Redis) -> None:
+def test_concurrent_cancel_and_success_have_one_winner(queue: JobQueue, redis: Redis) -> None:
     winners = set()
     for _ in range(30):
-        job = queue.enqueue(job_that("succeeds"))
+        job = queue.enqueue(job_spec("succeeds"))
         execution = claimed(redis, job.id)
         barrier = threading.Barrier(2)
         won: list[str] = []
@@ -102,7 +102,7 @@ def test_cancel_and_success_at_once_have_one_winner(queue: JobQueue, redis: Redi
         thread = threading.Thread(target=succeed)
         thread.start()
         barrier.wait()
-        if cancels(queue, job.id):
+        if try_cancel(queue, job.id):
             won.append("canceled")
         thread.join()
         assert won == [queue.get(job.id).status.value]
@@ -110,8 +110,8 @@ def test_cancel_and_success_at_once_have_one_winner(queue: JobQueue, redis: Redi
     assert winners
 
 
-def test_a_lease_that_ran_out_gives_the_job_to_another_and_then_fails_it(reaping: JobQueue, redis: Redis) -> None:
-    job = reaping.enqueue(job_that("succeeds"))
+def test_an_expired_lease_requeues_the_job_and_finally_fails_it(reaping: JobQueue, redis: Redis) -> None:
+    job = reaping.enqueue(job_spec("succeeds"))
     for attempt in (1, 2):
         execution = claimed(redis, job.id, lease=0)
         time.sleep(0.01)
@@ -124,11 +124,11 @@ def test_a_lease_that_ran_out_gives_the_job_to_another_and_then_fails_it(reaping
     assert failed.status is JobStatus.FAILED
     assert failed.error is not None
     assert failed.error.type == ProblemKind.WORKER_LOST.type
-    assert failed.error.instance == f"/v1/jobs/{job.id}"
+    assert failed.error.instance is None, "addresses are the API's to make"
 
 
 def test_a_renewed_lease_is_not_reaped(reaping: JobQueue, redis: Redis) -> None:
-    job = reaping.enqueue(job_that("succeeds"))
+    job = reaping.enqueue(job_spec("succeeds"))
     execution = claimed(redis, job.id, lease=0)
     assert job_steps.renew(redis, execution, 60)
     assert reaping.reap() == []
@@ -137,7 +137,7 @@ def test_a_renewed_lease_is_not_reaped(reaping: JobQueue, redis: Redis) -> None:
 
 def test_nothing_is_reaped_just_after_the_store_came_back(redis: Redis, settings: Settings) -> None:
     queue = JobQueue(redis, settings.model_copy(update={"worker_lost_seconds": 24 * 3600}))
-    job = queue.enqueue(job_that("succeeds"))
+    job = queue.enqueue(job_spec("succeeds"))
     claimed(redis, job.id, lease=0)
     time.sleep(0.01)
     assert queue.reap() == []
@@ -145,7 +145,7 @@ def test_nothing_is_reaped_just_after_the_store_came_back(redis: Redis, settings
 
 
 def test_many_reapers_take_a_job_once(reaping: JobQueue, redis: Redis) -> None:
-    job = reaping.enqueue(job_that("succeeds"))
+    job = reaping.enqueue(job_spec("succeeds"))
     claimed(redis, job.id, lease=0)
     time.sleep(0.01)
     reaped: list[str] = []
@@ -158,21 +158,19 @@ def test_many_reapers_take_a_job_once(reaping: JobQueue, redis: Redis) -> None:
     assert reaping.statistics().queued == 1
 
 
-def test_a_job_handed_back_keeps_its_attempts(queue: JobQueue, redis: Redis, settings: Settings) -> None:
-    waiting = [queue.enqueue(job_that("succeeds")) for _ in range(2)]
+def test_a_job_returned_to_the_queue_keeps_its_attempts(queue: JobQueue, redis: Redis, settings: Settings) -> None:
+    waiting = [queue.enqueue(job_spec("succeeds")) for _ in range(2)]
     for _ in range(5):
-        assert job_steps.hand_back(redis, claimed(redis, waiting[0].id))
+        assert job_steps.return_to_queue(redis, claimed(redis, waiting[0].id))
     for _ in range(settings.job_attempts):
         assert queue.get(waiting[0].id).status is JobStatus.QUEUED
-        assert job_steps.lose(redis, settings, claimed(redis, waiting[0].id), LOST)
+        assert job_steps.requeue_or_fail(redis, settings, claimed(redis, waiting[0].id), LOST)
     assert queue.get(waiting[0].id).status is JobStatus.FAILED
 
 
-def test_a_job_taken_off_the_queue_by_a_worker_that_died_before_claiming_it_is_queued_again(
-    redis: Redis, settings: Settings
-) -> None:
+def test_a_job_whose_worker_died_before_claiming_it_is_requeued(redis: Redis, settings: Settings) -> None:
     queue = JobQueue(redis, settings.model_copy(update={"worker_lost_seconds": 0.02}))
-    job = queue.enqueue(job_that("succeeds"))
+    job = queue.enqueue(job_spec("succeeds"))
     rq_queue = job_records.rq_queue(redis)
     redis.lmove(rq_queue.key, rq_queue.intermediate_queue_key)
     queue.reap()

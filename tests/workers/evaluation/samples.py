@@ -1,4 +1,4 @@
-"""Samples that lie in all the ways that are hard for distances."""
+"""Samples that lie in all the arrangements that are hard for distances."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def heavy_tails(rows: Floats) -> Floats:
 
 
 def duplicates(rows: Floats) -> Floats:
-    """Have each sample three times."""
+    """Repeat each sample three times."""
     return np.repeat(rows[: len(rows) // 3 + 1], 3, axis=0)[: len(rows)]
 
 
@@ -35,21 +35,21 @@ def two_far_clusters(rows: Floats) -> Floats:
 
 
 def constant(rows: Floats) -> Floats:
-    """Have the same sample all over."""
+    """Return equal samples."""
     return np.ones_like(rows)
 
 
 def huge(rows: Floats) -> Floats:
-    """Have values whose squares are beyond float32."""
+    """Scale samples so that their squares exceed float32."""
     return rows * 1e100
 
 
 def whole_numbers(rows: Floats) -> Floats:
-    """Have many samples equally far from each other."""
+    """Round samples, so that many distances are equal."""
     return np.rint(rows)
 
 
-ways: list[Callable[[Floats], Floats]] = [
+arrangements: list[Callable[[Floats], Floats]] = [
     np.copy,
     far_away,
     heavy_tails,
@@ -59,4 +59,4 @@ ways: list[Callable[[Floats], Floats]] = [
     huge,
     whole_numbers,
 ]
-kinds = pytest.mark.parametrize("kind", ways)
+kinds = pytest.mark.parametrize("kind", arrangements)

@@ -9,8 +9,7 @@ import torch
 from tests.references import later_metrics as slow
 from tests.references.prdc import prdc
 from tests.workers.evaluation.samples import Floats, gaussian
-from workers.evaluation import crossing as crossings
-from workers.evaluation import neighbors
+from workers.evaluation import cross_distances, neighbors
 from workers.evaluation.comparison import compare
 from workers.evaluation.points import Rows
 
@@ -25,8 +24,8 @@ def threads() -> Iterator[None]:
 
 
 def test_every_metric_for_every_k() -> None:
-    told: list[float] = []
-    found = compare(REAL, GENERATED, [3, 5], told.append).values()
+    fractions: list[float] = []
+    found = compare(REAL, GENERATED, [3, 5], fractions.append).values()
     for k, values in zip([3, 5], found, strict=True):
         expected = prdc(REAL, GENERATED, k)
         assert {name: values[name] for name in expected} == pytest.approx(expected, abs=1e-12)
@@ -35,8 +34,8 @@ def test_every_metric_for_every_k() -> None:
         assert values["p_precision"] == pytest.approx(slow.probabilistic_precision(REAL, GENERATED), abs=1e-5)
         assert values["p_recall"] == pytest.approx(slow.probabilistic_precision(GENERATED, REAL), abs=1e-5)
         assert values["authenticity"] == pytest.approx(slow.authenticity(REAL, GENERATED))
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(1)
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("rows", "columns", "count"), [(1024, 2048, 1), (17, 33, 2), (64, 2048, 2)])
@@ -45,13 +44,13 @@ def test_blocks_and_threads_change_nothing(
 ) -> None:
     expected = compare(REAL, GENERATED, [5])
     torch.set_num_threads(count)
-    for module in (neighbors, crossings):
+    for module in (neighbors, cross_distances):
         monkeypatch.setattr(module, "_ROWS", rows)
         monkeypatch.setattr(module, "_COLUMNS", columns)
     found = compare(REAL, GENERATED, [5])
     np.testing.assert_array_equal(found.real.indices, expected.real.indices)
-    np.testing.assert_array_equal(found.crossing.real_balls, expected.crossing.real_balls)
-    np.testing.assert_array_equal(found.crossing.generated_balls, expected.crossing.generated_balls)
+    np.testing.assert_array_equal(found.cross.real_balls_per_generated, expected.cross.real_balls_per_generated)
+    np.testing.assert_array_equal(found.cross.generated_balls_per_real, expected.cross.generated_balls_per_real)
     assert found.values()[0] == pytest.approx(expected.values()[0], abs=1e-6)
 
 

@@ -9,14 +9,14 @@ from prdc import compute_prdc
 from tests.references.prdc import prdc
 from tests.workers.evaluation.samples import Floats, gaussian, heavy_tails, huge, kinds
 from workers.evaluation import density_coverage
-from workers.evaluation.crossing import Crossing, Reach, cross
-from workers.evaluation.neighbors import in_frame, nearest
+from workers.evaluation.cross_distances import CrossDistances, Radii, cross_distances
+from workers.evaluation.neighbors import nearest, scaled_points
 
 
-def crossed(real: Floats, generated: Floats, ks: list[int]) -> Crossing:
-    x, y = in_frame(real, generated)
+def crossed(real: Floats, generated: Floats, ks: list[int]) -> CrossDistances:
+    x, y = scaled_points(real, generated)
     real_radii, generated_radii = (nearest(side, side, max(ks)).distances[:, np.array(ks) - 1] for side in (x, y))
-    return cross(x, y, Reach(real_radii, generated_radii, 0.0, 0.0))
+    return cross_distances(x, y, Radii(real_radii, generated_radii, 0.0, 0.0))
 
 
 def metrics(real: Floats, generated: Floats, ks: list[int]) -> list[dict[str, float]]:

@@ -5,22 +5,22 @@ import math
 import numpy as np
 import pytest
 
-from workers.evaluation.inception_score import inception_score, score_of
+from workers.evaluation.inception_score import inception_score, split_score
 
 
 def test_by_hand() -> None:
     p = np.array([[0.5, 0.5], [1.0, 0.0]])
     first = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
     second = math.log(1 / 0.75)
-    assert score_of(p) == pytest.approx(math.exp((first + second) / 2))
+    assert split_score(p) == pytest.approx(math.exp((first + second) / 2))
 
 
 def test_it_is_the_number_of_classes_for_sure_answers_of_all_alike() -> None:
-    assert score_of(np.repeat(np.eye(7), 3, axis=0)) == pytest.approx(7)
+    assert split_score(np.repeat(np.eye(7), 3, axis=0)) == pytest.approx(7)
 
 
 def test_it_is_one_where_all_answers_are_the_same() -> None:
-    assert score_of(np.tile([0.2, 0.3, 0.5], (11, 1))) == pytest.approx(1)
+    assert split_score(np.tile([0.2, 0.3, 0.5], (11, 1))) == pytest.approx(1)
 
 
 def test_parts_are_drawn_at_random_and_hold_every_sample_once() -> None:
@@ -30,7 +30,7 @@ def test_parts_are_drawn_at_random_and_hold_every_sample_once() -> None:
     assert found.splits == 10
     assert found.deviation > 0
     order = np.random.default_rng(1).permutation(103)
-    scores = [score_of(rows[part]) for part in np.array_split(order, 10)]
+    scores = [split_score(rows[part]) for part in np.array_split(order, 10)]
     assert found.mean == pytest.approx(np.mean(scores))
     assert found.deviation == pytest.approx(np.std(scores))
 

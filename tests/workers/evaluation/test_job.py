@@ -16,21 +16,22 @@ from app.services.jobs.queue import JobQueue
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.evaluations import Evaluation, EvaluationRequest, Metric, Shown
+from faceter.contracts.evaluations import Evaluation, EvaluationRequest, Shown
 from faceter.contracts.jobs import EvaluationJob, JobStatus
+from faceter.contracts.metrics import Metric
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
-from faceter.datasets.shown import ShownSamples
+from faceter.datasets.ranked_samples import RankedSamples
 from faceter.datasets.signals import signals_file
 from faceter.graphs.canonical import canonicalize
 from faceter.store import job_records, job_steps
 from faceter.store.library import Library
 from tests.references.prdc import prdc
 from tests.workers.evaluation.samples import gaussian
-from tests.workers.evaluation.test_embedding import rectifier, stored
+from tests.workers.evaluation.test_feature_extraction import rectifier, stored
+from tests.workers.quantization.evaluation_data import classifier
 from tests.workers.quantization.networks import Digits
 from tests.workers.quantization.test_job import stored_model
-from tests.workers.quantization.test_pipeline import classifier
 from workers.evaluation.pipeline import evaluate
 from workers.jobs.context import JobContext
 
@@ -42,8 +43,8 @@ def claimed(redis: Redis, settings: Settings, library: Library, request: Evaluat
     return JobContext(settings, library, redis, execution)
 
 
-def done(redis: Redis, settings: Settings, library: Library, **said: object) -> Evaluation:
-    request = EvaluationRequest.model_validate(said)
+def done(redis: Redis, settings: Settings, library: Library, **options: object) -> Evaluation:
+    request = EvaluationRequest.model_validate(options)
     context = claimed(redis, settings, library, request)
     context.succeed(evaluate(context, EvaluationJob(request=request)))
     context.discard()
@@ -105,17 +106,17 @@ def halves(library: Library, digits: Digits) -> tuple[Dataset, Dataset]:
 
 
 @pytest.fixture
-def grading(
+def evaluated_digits(
     redis: Redis, settings: Settings, library: Library, digits: Digits, model: Model, halves: tuple[Dataset, Dataset]
 ) -> Callable[..., Evaluation]:
     """Grades the digits with noise, by the last features of the network that knows digits."""
-    features = {"model": model.id, "tensor": last_features(digits)}
+    features = {"model_id": model.id, "tensor": last_features(digits)}
 
-    def grade(**said: object) -> Evaluation:
+    def evaluated(**options: object) -> Evaluation:
         named = {"reference_id": halves[0].id, "generated_id": halves[1].id, "features": features}
-        return done(redis, settings, library, **named, **said)
+        return done(redis, settings, library, **named, **options)
 
-    return grade
+    return evaluated
 
 
 def test_images_through_a_model(
@@ -124,9 +125,9 @@ def test_images_through_a_model(
     library: Library,
     model: Model,
     halves: tuple[Dataset, Dataset],
-    grading: Callable[..., Evaluation],
+    evaluated_digits: Callable[..., Evaluation],
 ) -> None:
-    found = grading(classifier=model.id, k=[5, 3, 9], per_class=True, bootstrap=50, seed=4)
+    found = evaluated_digits(classifier_id=model.id, k=[5, 3, 9], per_class=True, bootstrap=50, seed=4)
     assert set(found.metrics) == set(Metric)
     assert found.metrics[Metric.DENSITY].value < 1
     assert 1 < found.metrics[Metric.INCEPTION_SCORE].value <= 10
@@ -157,18 +158,18 @@ def test_images_through_a_model(
     }
     assert provenance.seed == 4
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
-    job = JobQueue(redis, settings).page(1).items[0]
+    job = JobQueue(redis, settings).page(1, None, lambda _: True).items[0]
     assert job.status is JobStatus.SUCCEEDED
     assert job.result is not None
-    assert job.result.evaluation_id == found.id
+    assert job.result.id == found.id
     assert job.provenance == provenance
     kinds = [dataset.kind for dataset in library.datasets.page(10).items]
     assert kinds.count(DatasetKind.FEATURES) == 2, "the features of both are kept"
 
 
-def test_what_is_shown_of_each_sample(library: Library, grading: Callable[..., Evaluation]) -> None:
-    found = grading()
-    samples = ShownSamples.read(library.blobs.path(found.sha256))
+def test_what_is_shown_of_each_sample(library: Library, evaluated_digits: Callable[..., Evaluation]) -> None:
+    found = evaluated_digits()
+    samples = RankedSamples.read(library.blobs.path(found.sha256))
     assert found.shown == {which: len(samples.order(which)) for which in Shown}
     outside, uncovered = (
         1 - found.metrics[Metric.PRECISION].value,
@@ -182,7 +183,7 @@ def test_what_is_shown_of_each_sample(library: Library, grading: Callable[..., E
     assert first.label == first.name.split("/")[0]
     rows = {}
     for role in ("reference", "generated"):
-        dataset = library.datasets.get(getattr(found.features, f"{role}_dataset"))
+        dataset = library.datasets.get(getattr(found.features, f"{role}_features_id"))
         with np.load(library.blobs.path(dataset.sha256)) as arrays:
             rows[role] = arrays["features"].astype(np.float64)
     distances = np.linalg.norm(rows["generated"][:, None] - rows["reference"], axis=2)
@@ -194,11 +195,11 @@ def test_what_is_shown_of_each_sample(library: Library, grading: Callable[..., E
 
 
 def test_features_that_the_user_brings(redis: Redis, settings: Settings, library: Library) -> None:
-    real, made = gaussian(90, 12), 0.9 * gaussian(70, 12, seed=1)
+    real, fake = gaussian(90, 12), 0.9 * gaussian(70, 12, seed=1)
     kept(library, "dts_real", features_file(real), DatasetKind.FEATURES, 90)
-    kept(library, "dts_made", features_file(made), DatasetKind.FEATURES, 70)
-    found = done(redis, settings, library, reference="dts_real", generated="dts_made", k=4, name="mine")
-    expected = prdc(real, made, 4)
+    kept(library, "dts_made", features_file(fake), DatasetKind.FEATURES, 70)
+    found = done(redis, settings, library, reference_id="dts_real", generated_id="dts_made", k=4, name="mine")
+    expected = prdc(real, fake, 4)
     assert {name: found.metrics[Metric(name)].value for name in expected} == pytest.approx(expected, abs=1e-12)
     assert found.features.source == "dataset"
     assert (found.features.reference_features_id, found.features.generated_features_id) == ("dts_real", "dts_made")
@@ -213,8 +214,8 @@ def test_signals_through_a_model(redis: Redis, settings: Settings, library: Libr
     kept(library, "dts_real", signals_file(signals[:70], labels[:70], ["a", "b", "c"]), DatasetKind.SIGNALS, 70)
     kept(library, "dts_made", signals_file(signals[70:] + 0.5, labels[70:], ["a", "b", "c"]), DatasetKind.SIGNALS, 50)
     model = stored(library, rectifier())
-    said = {"reference_id": "dts_real", "generated_id": "dts_made", "per_class": True}
-    found = done(redis, settings, library, features={"model": model.id, "tensor": "kept"}, **said)
+    options = {"reference_id": "dts_real", "generated_id": "dts_made", "per_class": True}
+    found = done(redis, settings, library, features={"model_id": model.id, "tensor": "kept"}, **options)
     assert found.features.dimensions == 2
     assert [(item.label, item.reference_samples) for item in found.per_class] == [("a", 24), ("b", 23), ("c", 23)]
     assert {"densest.png", "closest.png"} <= set(found.files), "signals can be looked at"
@@ -224,30 +225,30 @@ def test_signals_through_a_model(redis: Redis, settings: Settings, library: Libr
 
 
 def test_a_subsample_is_what_is_graded(redis: Redis, settings: Settings, library: Library) -> None:
-    real, made = gaussian(90, 12), 0.9 * gaussian(70, 12, seed=1)
+    real, fake = gaussian(90, 12), 0.9 * gaussian(70, 12, seed=1)
     kept(library, "dts_real", features_file(real), DatasetKind.FEATURES, 90)
-    kept(library, "dts_made", features_file(made), DatasetKind.FEATURES, 70)
-    said = {"reference_id": "dts_real", "generated_id": "dts_made", "subsample": 40, "seed": 3}
-    found = done(redis, settings, library, **said)
+    kept(library, "dts_made", features_file(fake), DatasetKind.FEATURES, 70)
+    options = {"reference_id": "dts_real", "generated_id": "dts_made", "subsample": 40, "seed": 3}
+    found = done(redis, settings, library, **options)
     assert (found.reference_samples, found.generated_samples) == (40, 40)
     with np.load(library.blobs.path(found.sha256)) as arrays:
         chosen = arrays["reference_indices"], arrays["generated_indices"]
     assert [len(set(part.tolist())) for part in chosen] == [40, 40]
-    expected = prdc(real[chosen[0]], made[chosen[1]], 5)
+    expected = prdc(real[chosen[0]], fake[chosen[1]], 5)
     assert {name: found.metrics[Metric(name)].value for name in expected} == pytest.approx(expected, abs=1e-12)
-    again = done(redis, settings, library, **said)
+    again = done(redis, settings, library, **options)
     assert again.sha256 == found.sha256
-    assert done(redis, settings, library, **{**said, "seed": 4}).sha256 != found.sha256
+    assert done(redis, settings, library, **{**options, "seed": 4}).sha256 != found.sha256
 
 
 def test_sets_that_cannot_be_compared_are_refused(redis: Redis, settings: Settings, library: Library) -> None:
     kept(library, "dts_real", features_file(gaussian(90, 12)), DatasetKind.FEATURES, 90)
     kept(library, "dts_made", features_file(gaussian(70, 13)), DatasetKind.FEATURES, 70)
     with pytest.raises(FaceterError, match="12 values each, those of the generated ones 13") as error:
-        done(redis, settings, library, reference="dts_real", generated="dts_made")
+        done(redis, settings, library, reference_id="dts_real", generated_id="dts_made")
     assert error.value.kind is ProblemKind.DATASET_MISMATCH
     with pytest.raises(FaceterError, match="more than k = 90"):
-        done(redis, settings, library, reference="dts_real", generated="dts_real", k=90)
+        done(redis, settings, library, reference_id="dts_real", generated_id="dts_real", k=90)
 
 
 class StoppedError(Exception):
@@ -261,32 +262,32 @@ def test_a_job_whose_worker_died_goes_on_where_it_was(
     kept(library, "dts_real", features_file(gaussian(300, 12)), DatasetKind.FEATURES, 300)
     kept(library, "dts_made", features_file(0.9 * gaussian(280, 12, seed=1)), DatasetKind.FEATURES, 280)
     request = EvaluationRequest(reference_id="dts_real", generated_id="dts_made")
-    whole = done(redis, settings, library, reference="dts_real", generated="dts_made")
+    whole = done(redis, settings, library, reference_id="dts_real", generated_id="dts_made")
     context = claimed(redis, settings, library, request)
-    told: list[float] = []
+    fractions: list[float] = []
     say = context.progress
 
     def progress(step: str, fraction: float, training: None = None) -> None:
-        told.append(fraction)
-        if fraction > 0.7:
+        fractions.extend([fraction] * (step == "distances"))
+        if len(fractions) == 20:
             raise StoppedError
         say(step, fraction, training)
 
     monkeypatch.setattr(context, "progress", progress)
     with pytest.raises(StoppedError):
         evaluate(context, EvaluationJob(request=request))
-    before = len([share for share in told if share >= 0.5])
-    told.clear()
-    monkeypatch.setattr(context, "progress", lambda *said: told.append(said[1]))
+    last = fractions[-1]
+    resumed: list[tuple[str, float]] = []
+    monkeypatch.setattr(context, "progress", lambda *report: resumed.append(report[:2]))
     result = evaluate(context, EvaluationJob(request=request))
     context.succeed(result)
-    found = library.evaluations.get(str(result.evaluation_id))
+    found = library.evaluations.get(result.id)
     assert found.sha256 == whole.sha256
     assert {metric: item.value for metric, item in found.metrics.items()} == {
         metric: item.value for metric, item in whole.metrics.items()
     }
-    assert before > 5
-    assert len([share for share in told if 0.5 < share <= 0.7]) < before / 2, "what was done was not done again"
+    repeated = [fraction for step, fraction in resumed if step == "distances" and fraction <= last]
+    assert len(repeated) < 10, "blocks that were done are not computed again"
 
 
 def test_a_canceled_job_leaves_nothing(redis: Redis, settings: Settings, library: Library, tmp_path: Path) -> None:

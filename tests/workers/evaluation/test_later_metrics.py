@@ -6,23 +6,28 @@ import numpy as np
 import pytest
 
 from tests.references import later_metrics as slow
-from tests.workers.evaluation.samples import Floats, constant, gaussian, ways, whole_numbers
+from tests.workers.evaluation.samples import Floats, arrangements, constant, gaussian, whole_numbers
 from workers.evaluation.authenticity import authentic, authenticity
-from workers.evaluation.clipped import balls_of_others, clipped_coverage, clipped_density, expected_covered
-from workers.evaluation.crossing import Crossing, Reach, cross
-from workers.evaluation.neighbors import Neighbors, in_frame, nearest
-from workers.evaluation.probabilistic import probabilistic_precision, probabilistic_recall, support
+from workers.evaluation.clipped import (
+    clipped_balls_within,
+    clipped_coverage,
+    clipped_density,
+    expected_clipped_coverage,
+)
+from workers.evaluation.cross_distances import CrossDistances, Radii, cross_distances
+from workers.evaluation.neighbors import Neighbors, nearest, scaled_points
+from workers.evaluation.probabilistic import probabilistic_precision, probabilistic_recall, support_radius
 
 K = 5
-kinds = pytest.mark.parametrize("kind", [way for way in ways if way not in (constant, whole_numbers)])
+kinds = pytest.mark.parametrize("kind", [kind for kind in arrangements if kind not in (constant, whole_numbers)])
 
 
-def compared(real: Floats, generated: Floats) -> tuple[Crossing, Neighbors]:
-    x, y = in_frame(real, generated)
+def compared(real: Floats, generated: Floats) -> tuple[CrossDistances, Neighbors]:
+    x, y = scaled_points(real, generated)
     within, others = (nearest(points, points, 8) for points in (x, y))
-    radii = [found.distances[:, K - 1 : K] for found in (within, others)]
-    reach = Reach(radii[0], radii[1], support(within.distances), support(others.distances))
-    return cross(x, y, reach), within
+    ball_radii = [neighbors.distances[:, K - 1 : K] for neighbors in (within, others)]
+    radii = Radii(ball_radii[0], ball_radii[1], support_radius(within.distances), support_radius(others.distances))
+    return cross_distances(x, y, radii), within
 
 
 @kinds
@@ -30,11 +35,11 @@ def compared(real: Floats, generated: Floats) -> tuple[Crossing, Neighbors]:
 def test_all_of_them_equal_their_definitions(kind: Callable[[Floats], Floats], width: int) -> None:
     real, generated = kind(gaussian(180, width)), kind(0.8 * gaussian(130, width, seed=1))
     found, within = compared(real, generated)
-    own = balls_of_others(within, K)
-    assert clipped_density(found.clipped_balls[:, 0], own, K) == pytest.approx(
+    own = clipped_balls_within(within, K)
+    assert clipped_density(found.clipped_balls_per_generated[:, 0], own, K) == pytest.approx(
         slow.clipped_density(real, generated, K), abs=1e-12
     )
-    assert clipped_coverage(found.in_real_ball[:, 0], 130, K) == slow.clipped_coverage(real, generated, K)
+    assert clipped_coverage(found.generated_per_real_ball[:, 0], 130, K) == slow.clipped_coverage(real, generated, K)
     assert probabilistic_precision(found) == pytest.approx(slow.probabilistic_precision(real, generated), abs=1e-5)
     assert probabilistic_recall(found) == pytest.approx(slow.probabilistic_precision(generated, real), abs=1e-5)
     assert authenticity(found.nearest_real, within) == pytest.approx(slow.authenticity(real, generated))
@@ -42,13 +47,13 @@ def test_all_of_them_equal_their_definitions(kind: Callable[[Floats], Floats], w
 
 @pytest.mark.parametrize(("real", "generated", "k"), [(6, 9, 5), (20, 30, 5), (12, 7, 1), (40, 3, 8)])
 def test_expected_coverage_of_balls_is_exact(real: int, generated: int, k: int) -> None:
-    expected = [float(value) for value in slow.expected_covered(real, generated, k)]
-    np.testing.assert_allclose(expected_covered(real, generated, k), expected, rtol=1e-9, atol=1e-12)
+    expected = [float(value) for value in slow.expected_clipped_coverage(real, generated, k)]
+    np.testing.assert_allclose(expected_clipped_coverage(real, generated, k), expected, rtol=1e-9, atol=1e-12)
     assert expected[0] == 0
 
 
 def test_it_holds_for_ten_thousands_of_samples() -> None:
-    found = expected_covered(50_000, 50_000, 5)
+    found = expected_clipped_coverage(50_000, 50_000, 5)
     assert np.isfinite(found).all()
     assert (np.diff(found) > -1e-12).all()
     assert 0 < found[1] < found[-1] < 1
@@ -71,6 +76,6 @@ def test_both_clipped_ones_fall_in_a_line_as_good_samples_are_replaced_by_bad_on
         generated = good.copy()
         generated[int(800 * share) :] += 50
         found, within = compared(real, generated)
-        own = balls_of_others(within, K)
-        assert clipped_density(found.clipped_balls[:, 0], own, K) == pytest.approx(share, abs=0.06)
-        assert clipped_coverage(found.in_real_ball[:, 0], 800, K) == pytest.approx(share, abs=0.06)
+        own = clipped_balls_within(within, K)
+        assert clipped_density(found.clipped_balls_per_generated[:, 0], own, K) == pytest.approx(share, abs=0.06)
+        assert clipped_coverage(found.generated_per_real_ball[:, 0], 800, K) == pytest.approx(share, abs=0.06)

@@ -9,7 +9,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from tests.workers.evaluation.samples import gaussian
 from workers.evaluation.frechet import frechet_distance, moments
-from workers.evaluation.kernel_distance import squared_discrepancy
+from workers.evaluation.kernel_distance import squared_mmd
 
 WIDTH = 24
 REAL, GENERATED = gaussian(300, WIDTH), 0.8 * gaussian(260, WIDTH, seed=1) + 0.3
@@ -44,5 +44,5 @@ def test_kernel_distance() -> None:
     peer.update(images(real), real=True)
     peer.update(images(GENERATED), real=False)
     mean, deviation = peer.compute()
-    assert float(mean) == pytest.approx(squared_discrepancy(real, GENERATED), rel=1e-6)
+    assert float(mean) == pytest.approx(squared_mmd(real, GENERATED), rel=1e-6)
     assert float(deviation) == pytest.approx(0, abs=1e-9)

@@ -1,10 +1,10 @@
-"""The map shows the two directions in which real samples differ most."""
+"""The projection has the two directions of largest variance."""
 
 import numpy as np
 import pytest
 
 from tests.workers.evaluation.samples import gaussian
-from workers.evaluation.projection import drawn, principal_components
+from workers.evaluation.projection import principal_components, random_subset
 
 
 def test_directions_of_most_variance_and_their_shares() -> None:
@@ -13,15 +13,15 @@ def test_directions_of_most_variance_and_their_shares() -> None:
     assert np.abs(found.axes).argmax(1).tolist() == [1, 3]
     variances = np.linalg.eigvalsh(np.cov(rows.T))[::-1]
     assert found.explained == pytest.approx(tuple(variances[:2] / variances.sum()))
-    np.testing.assert_allclose(found.of(rows).var(0, ddof=1), variances[:2])
-    np.testing.assert_allclose(found.of(rows).mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(found.apply(rows).var(0, ddof=1), variances[:2])
+    np.testing.assert_allclose(found.apply(rows).mean(0), 0, atol=1e-9)
 
 
 def test_one_feature_leaves_the_second_direction_empty() -> None:
     rows = gaussian(50, 1)
     found = principal_components(rows, np.random.default_rng(0))
     assert found.explained == pytest.approx((1, 0))
-    assert not found.of(rows)[:, 1].any()
+    assert not found.apply(rows)[:, 1].any()
 
 
 def test_equal_samples_have_no_directions() -> None:
@@ -29,7 +29,7 @@ def test_equal_samples_have_no_directions() -> None:
 
 
 def test_drawing_is_without_repetition_and_in_order() -> None:
-    found = drawn(1000, 50, np.random.default_rng(0))
+    found = random_subset(1000, 50, np.random.default_rng(0))
     assert len(set(found.tolist())) == 50
     assert found.tolist() == sorted(found.tolist())
-    assert drawn(10, 50, np.random.default_rng(0)).tolist() == list(range(10))
+    assert random_subset(10, 50, np.random.default_rng(0)).tolist() == list(range(10))

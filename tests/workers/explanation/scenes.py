@@ -1,4 +1,4 @@
-"""Small real models whose units are known to detect something, and datasets to find that out by."""
+"""Small ONNX models whose units detect known concepts, and probe datasets for them."""
 
 import io
 import json
@@ -15,13 +15,13 @@ from faceter.contracts.models import ModelMetadata, Preprocessing, Task
 
 SIDE = 48
 COLORS = {"car": (220, 30, 30), "tree": (30, 160, 40), "sky": (60, 110, 230)}
-"""What each thing is painted in."""
+"""Colour of each object."""
 
 PREPROCESSING = Preprocessing(size=[SIDE, SIDE])
 
 
 def color_network() -> onnx.ModelProto:
-    """Three units that are high where an image is red, green and blue, and one that never is; then their means."""
+    """Return a classifier with three units that fire at red, green and blue pixels, and one that never fires."""
     weight = np.array([[1, -1, -1], [-1, 1, -1], [-1, -1, 1], [-1, -1, -1]], np.float32).reshape(4, 3, 1, 1)
     classes = np.eye(3, 4, dtype=np.float32)
     nodes = [
@@ -47,7 +47,7 @@ def color_metadata() -> ModelMetadata:
 
 
 def scenes(count: int, seed: int = 0) -> bytes:
-    """Return images of sky with a tree and a car somewhere, every second one by night: a dataset of concepts."""
+    """Return a dataset of concepts: images of sky with a tree and a car, every second one by night."""
     rng = np.random.default_rng(seed)
     buffer = io.BytesIO()
     names = list(COLORS)
@@ -72,9 +72,9 @@ VOCABULARY = ["<pad>", "<unk>", "dog", "cat", "man", "sleeps", "runs", "nobody",
 
 
 def word_network() -> onnx.ModelProto:
-    """Units that fire where the hypothesis has 'nobody', the premise has 'dog', and where both do; then three logits.
+    """Return a classifier with units for 'nobody' in the hypothesis, 'dog' in the premise, and both.
 
-    The mean of one-hot words of either side goes through a linear layer and a ReLU.
+    The mean of the one-hot words of each side passes a linear layer and a ReLU.
     """
     size = len(VOCABULARY)
     nobody, dog = VOCABULARY.index("nobody"), VOCABULARY.index("dog")
@@ -118,7 +118,7 @@ def word_metadata() -> ModelMetadata:
 
 
 def sentences(count: int, seed: int = 0, *, vectors: bool = True) -> bytes:
-    """Return pairs of which those with 'nobody' in the hypothesis contradict: a dataset of text pairs."""
+    """Return a dataset of sentence pairs that contradict if the hypothesis has 'nobody'."""
     rng = np.random.default_rng(seed)
     lines = []
     for _ in range(count):
@@ -141,7 +141,7 @@ def sentences(count: int, seed: int = 0, *, vectors: bool = True) -> bytes:
 
 
 def peak_network(length: int = 64) -> onnx.ModelProto:
-    """Two units over a signal of one channel: one high where it is high, one where it is low."""
+    """Return a network of one channel with a unit for high values and a unit for low values."""
     weight = np.array([[[1, 1, 1]], [[-1, -1, -1]]], np.float32) / 3
     nodes = [
         helper.make_node("Conv", ["signal", "weight"], ["smooth"], kernel_shape=[3], pads=[1, 1]),
@@ -160,7 +160,7 @@ def peak_network(length: int = 64) -> onnx.ModelProto:
 
 
 def beats(count: int, length: int = 64, seed: int = 0, names: Sequence[str] = ("wave", "dip")) -> bytes:
-    """Return signals with a wave and a dip somewhere, labelled moment by moment: a dataset of signals."""
+    """Return a dataset of signals with a wave and a dip, labelled at each moment."""
     rng = np.random.default_rng(seed)
     signals: NDArray[np.float64] = rng.normal(0, 0.05, (count, 1, length))
     concepts = np.zeros((count, length), np.int64)

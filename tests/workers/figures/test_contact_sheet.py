@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from tests.workers.figures.images import opened, where
 from workers.figures.contact_sheet import image_sheet, signal_sheet
-from workers.figures.figures import COLOURS
+from workers.figures.figure_style import COLOURS
 
 
 def random_images(count: int, channels: int = 3, height: int = 8, width: int = 8) -> NDArray[np.uint8]:

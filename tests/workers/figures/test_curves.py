@@ -11,7 +11,7 @@ import pytest
 from faceter.contracts.quantizations import CurvePoint
 from tests.workers.figures.images import opened, where
 from workers.figures.curves import curves_png
-from workers.figures.figures import COLOURS
+from workers.figures.figure_style import COLOURS
 
 RED = "#c00000"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.workers.figures.images import Pixels, opened
-from workers.figures.figures import new_figure, png, set_title, style
+from workers.figures.figure_style import new_figure, png, set_title, style
 
 
 def titled(title: str) -> tuple[str, Pixels]:

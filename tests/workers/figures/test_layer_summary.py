@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from faceter.contracts.explanations import ConceptUse, LayerSummary
 from tests.workers.figures.images import opened
-from workers.figures.layer_summary import MOST_CONCEPTS, LayerUnits, layers_figure, layers_png
+from workers.figures.layer_summary import MAX_CONCEPTS, LayerUnits, layers_figure, layers_png
 
 
 def layer(units: int = 60, concepts: int = 15, name: str = "relu_12", concept: str = "concept") -> LayerUnits:
@@ -87,7 +87,7 @@ def test_the_most_used_concepts_are_bars_in_order_the_first_on_top(concepts: int
     found = {
         round(bar.get_y() + bar.get_height() / 2): bar.get_width() for bar in bars.patches if isinstance(bar, Rectangle)
     }
-    uses = made.summary.most_used[:MOST_CONCEPTS]
+    uses = made.summary.most_used[:MAX_CONCEPTS]
     assert found == {place: use.units for place, use in enumerate(uses)}
     assert [label.get_text() for label in bars.get_yticklabels()] == [use.concept for use in uses]
     assert words(bars) == [str(use.units) for use in uses]
@@ -104,7 +104,7 @@ def test_concepts_of_equal_name_are_two_bars() -> None:
 
 
 @pytest.mark.parametrize("layers", [[], [layer(0, concepts=0)]], ids=["no layer", "no unit explained"])
-def test_nothing_to_draw_is_said(layers: list[LayerUnits]) -> None:
+def test_no_data_gives_a_message(layers: list[LayerUnits]) -> None:
     axes = layers_figure(layers, "$x^").axes
     assert len(axes) == 3
     assert all(len(words(one)) == 1 for one in axes)

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from faceter.contracts.translators import LossPoint
+from faceter.contracts.translator_records import LossPoint
 from tests.workers.figures.images import opened, where
-from workers.figures.figures import COLOURS
+from workers.figures.figure_style import COLOURS
 from workers.figures.loss_curves import loss_curves_png
 
 

@@ -1,4 +1,4 @@
-"""The image of distances to the nearest real sample: shares of each set, zeros and tails told."""
+"""Histograms of distances to the nearest real sample: normalized, with counts of zeros and tails."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from matplotlib.patches import StepPatch
 from numpy.typing import NDArray
 
 from tests.workers.figures.images import opened
-from workers.figures.figures import GENERATED, REAL
+from workers.figures.figure_style import GENERATED, REAL
 from workers.figures.nearest_distances import distances_figure, distances_png
 
 Distances = NDArray[np.float64]
@@ -37,7 +37,7 @@ def matches(patch: StepPatch, colour: str) -> bool:
     return bool(np.allclose(patch.get_facecolor()[:3], rgb))
 
 
-def told(axes: Axes) -> str:
+def legend_text(axes: Axes) -> str:
     legend = axes.get_legend()
     assert legend is not None
     return "\n".join(text.get_text() for text in legend.get_texts())
@@ -50,7 +50,7 @@ def test_equal_distances_make_equal_files() -> None:
     assert opened(made).shape[1] == 960
 
 
-def test_bars_are_shares_of_their_own_set_in_bins_of_both() -> None:
+def test_bars_are_normalized_to_their_own_set_in_common_bins() -> None:
     generated, real = around(9, 100), around(8, 5000)
     axes = axes_of(generated, real)
     shown = bars(axes, GENERATED), bars(axes, REAL)
@@ -58,16 +58,16 @@ def test_bars_are_shares_of_their_own_set_in_bins_of_both() -> None:
     assert [sum(bar.values()) for bar in shown] == pytest.approx([100, 100])
     tallest = [max(bar, key=lambda edge: bar[edge]) for bar in shown]
     assert tallest[0] - tallest[1] == pytest.approx(1, abs=0.7)
-    assert "100 generated samples" in told(axes)
-    assert "5,000 real samples" in told(axes)
+    assert "100 generated samples" in legend_text(axes)
+    assert "5,000 real samples" in legend_text(axes)
 
 
-def test_copies_show_at_the_left_and_in_words() -> None:
+def test_copies_show_at_the_left_and_in_the_legend() -> None:
     axes = axes_of(np.append(np.zeros(25), around(9, 75)), around(8, 400))
     assert axes.get_xscale() == "linear"
     assert next(iter(bars(axes, GENERATED).items())) == (0, 25)
-    assert "25 (25 %) at 0, copies" in told(axes)
-    assert "duplicates" not in told(axes)
+    assert "25 (25 %) at 0, copies" in legend_text(axes)
+    assert "duplicates" not in legend_text(axes)
 
 
 def test_a_wide_spread_gets_a_logarithmic_axis_with_a_bar_for_0() -> None:
@@ -78,15 +78,15 @@ def test_a_wide_spread_gets_a_logarithmic_axis_with_a_bar_for_0() -> None:
     generated, real = bars(axes, GENERATED), bars(axes, REAL)
     assert [next(iter(bar.values())) for bar in (generated, real)] == [0, 10]
     assert [sum(bar.values()) for bar in (generated, real)] == pytest.approx([100, 100])
-    assert "100 (10 %) at 0, duplicates" in told(axes)
+    assert "100 (10 %) at 0, duplicates" in legend_text(axes)
 
 
-def test_a_few_far_away_are_told_instead_of_squeezing_the_rest() -> None:
+def test_a_few_far_away_are_counted_and_do_not_shrink_the_rest() -> None:
     axes = axes_of(np.append(around(9, 997), [4e5, 5e5, 6e5]), around(8, 1000))
     assert axes.get_xlim()[1] < 20
-    assert "3 (0.3 %) beyond the axis,\nup to 6e+05" in told(axes)
+    assert "3 (0.3 %) beyond the axis,\nup to 6e+05" in legend_text(axes)
     assert sum(bars(axes, GENERATED).values()) == pytest.approx(99.7)
-    assert told(axes).count("beyond") == 1
+    assert legend_text(axes).count("beyond") == 1
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_hardly_anything_is_drawn_whole(generated: Distances, real: Distances) -
     opened(distances_png(generated, real, "$x^ & 50 %"))
 
 
-def test_an_empty_set_is_said() -> None:
+def test_an_empty_set_gives_a_message() -> None:
     none = np.zeros(0)
-    assert "no distances of real samples" in told(axes_of(around(9, 50), none))
-    assert "no distances of generated samples" in told(axes_of(none, around(9, 50)))
+    assert "no distances of real samples" in legend_text(axes_of(around(9, 50), none))
+    assert "no distances of generated samples" in legend_text(axes_of(none, around(9, 50)))
     assert [text.get_text() for text in axes_of(none, none).texts] == ["there are no distances"]
     opened(distances_png(none, none))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.workers.figures.images import opened, where
 from workers.figures.contact_sheet import image_sheet, mixed_sheet
-from workers.figures.figures import GENERATED
+from workers.figures.figure_style import GENERATED
 from workers.figures.pairs import pairs_sheet, signal_pairs_sheet
 
 Pixels = NDArray[np.uint8]
@@ -25,7 +25,7 @@ def enlarged(small: Pixels, times: int) -> Pixels:
     return whole.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def test_the_two_of_a_pair_lie_side_by_side_under_words_that_tell_which_is_which() -> None:
+def test_the_two_of_a_pair_lie_side_by_side_under_a_note_that_names_them() -> None:
     left, right = [image(3, 8, 8), image(3, 28, 28)], [image(1, 8, 4), image(3, 14, 14)]
     sheet = opened(pairs_sheet(left, right, ["distance 0.5", ""]))
     top = 8 + 18
@@ -76,7 +76,7 @@ def test_equal_input_makes_equal_files() -> None:
     assert made != signal_pairs_sheet(other, one, ["$a"] * 2, "$x^")
 
 
-def test_no_pairs_are_said() -> None:
+def test_no_pairs_give_a_message() -> None:
     none = np.zeros((0, 1, 50))
     for sheet in (pairs_sheet([], [], [], "a gan"), signal_pairs_sheet(none, none, title="a gan"), mixed_sheet([])):
         assert (opened(sheet) < 200).any()

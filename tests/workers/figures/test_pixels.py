@@ -1,14 +1,13 @@
 """Preprocessing undone: the pixels that went in come out."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from faceter.contracts.models import ChannelOrder, Preprocessing
 from faceter.vision.preprocess import preprocess
-from workers.figures.pixels import stretched, to_pixels
+from workers.figures.pixels import to_pixels
 
 per_channel = st.lists(st.floats(-2, 2), min_size=3, max_size=3)
 widths = st.lists(st.floats(0.05, 3), min_size=3, max_size=3)
@@ -34,18 +33,3 @@ def test_what_no_pixel_has_is_cut_off() -> None:
     preprocessing = Preprocessing(size=[1, 4], channel_order=ChannelOrder.GRAY)
     inputs = np.array([-3.0, 0.5, 7.0, np.nan]).reshape(1, 1, 1, 4)
     assert to_pixels(inputs, preprocessing).reshape(-1).tolist() == [0, 128, 255, 0]
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 5])
-def test_unknown_inputs_are_stretched_each_to_its_own_range(channels: int) -> None:
-    inputs = np.random.default_rng(0).normal(5, [[[[1]]], [[[100]]]], (2, channels, 6, 7))
-    pixels = stretched(inputs)
-    assert pixels.shape == (2, 3 if channels == 3 else 1, 6, 7)
-    assert pixels.min(axis=(1, 2, 3)).tolist() == [0, 0]
-    assert pixels.max(axis=(1, 2, 3)).tolist() == [255, 255]
-    shown = inputs if channels == 3 else inputs.mean(axis=1, keepdims=True)
-    assert np.corrcoef(pixels[0].reshape(-1), shown[0].reshape(-1))[0, 1] > 0.999
-
-
-def test_a_image_of_one_value_is_gray() -> None:
-    assert set(stretched(np.full((1, 3, 2, 2), 4.0)).reshape(-1).tolist()) == {128}

@@ -1,4 +1,4 @@
-"""The image of accuracy against IoU."""
+"""Accuracy against IoU."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def points(axes: Axes) -> Values:
     return np.asarray(found.get_offsets())
 
 
-def told(axes: Axes) -> str:
+def statistics_text(axes: Axes) -> str:
     return axes.texts[0].get_text()
 
 
@@ -73,13 +73,13 @@ def test_the_line_is_the_one_of_least_squares() -> None:
     ],
 )
 def test_the_correlation_is_written_above(r: float | None, p: float | None, words: str) -> None:
-    assert told(interpretability_figure([panel(r=r, p=p)]).axes[0]) == words
+    assert statistics_text(interpretability_figure([panel(r=r, p=p)]).axes[0]) == words
 
 
 def test_units_that_never_fire_are_left_out() -> None:
     axes = interpretability_figure([of([0.1, 0.2, 0.3, 0.4], [0.5, np.nan, 0.7, 0.9])]).axes[0]
     np.testing.assert_array_equal(points(axes), [[0.1, 0.5], [0.3, 0.7], [0.4, 0.9]])
-    assert told(axes).startswith("3 units")
+    assert statistics_text(axes).startswith("3 units")
 
 
 @pytest.mark.parametrize("iou", [[0.2], [0.2, 0.2], [1e-300, 2e-300]])
@@ -94,12 +94,12 @@ def test_units_of_one_iou_have_no_line(iou: list[float]) -> None:
 @pytest.mark.parametrize(
     "panels", [[], [of([], [])], [of([0.1], [np.nan])]], ids=["no panel", "no unit", "never fires"]
 )
-def test_nothing_to_draw_is_said(panels: list[Panel]) -> None:
+def test_no_data_gives_a_message(panels: list[Panel]) -> None:
     axes = interpretability_figure(panels).axes[0]
     assert axes.texts[-1].get_text() == "no unit"
     opened(interpretability_png(panels, "$x^"))
 
 
-def test_what_is_measured_is_said() -> None:
+def test_the_measure_is_in_the_label() -> None:
     axes = interpretability_figure([panel()], measure="recall").axes[0]
     assert axes.get_ylabel() == "recall where it fires"

@@ -1,4 +1,4 @@
-"""The image of metrics against k."""
+"""Metrics against k."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from matplotlib.lines import Line2D
 
 from faceter.contracts.evaluations import SweepPoint
 from tests.workers.figures.images import opened, where
-from workers.figures.figures import COLOURS
+from workers.figures.figure_style import COLOURS
 from workers.figures.sweep import sweep_figure, sweep_png
 
 
 def point(k: int, density: float = 0.8, expected: float | None = 0.97, **values: float) -> SweepPoint:
-    told = {} if expected is None else {"density": 1.0, "coverage": expected}
-    return SweepPoint(k=k, values={"density": density, "coverage": 0.5 + k / 200, **values}, expected=told)
+    expected_values = {} if expected is None else {"density": 1.0, "coverage": expected}
+    return SweepPoint(k=k, values={"density": density, "coverage": 0.5 + k / 200, **values}, expected=expected_values)
 
 
 def drawn(axes: Axes) -> dict[str, Line2D]:
@@ -38,11 +38,11 @@ def test_equal_points_make_equal_files_in_any_order() -> None:
     assert opened(made).shape[1] == 960
 
 
-def test_what_is_expected_is_dashed_in_the_colour_of_its_metric() -> None:
+def test_expected_values_are_dashed_in_the_colour_of_their_metric() -> None:
     figure = sweep_figure([point(k, expected=1 - 0.6**k, precision=0.7) for k in (1, 2, 4)])
     [axes] = figure.axes
     lines = drawn(axes)
-    assert list(lines) == ["density", "coverage", "precision", "expected if both sets\ncame from one distribution"]
+    assert list(lines) == ["density", "coverage", "precision", "expected if both sets\ncame from the same distribution"]
     assert placed(lines["coverage"]) == [[k, 0.5 + k / 200] for k in (1, 2, 4)]
     assert {line.get_linestyle() for line in expected_lines(axes)} == {"--"}
     found = {line.get_color(): placed(line) for line in expected_lines(axes)}
@@ -74,7 +74,7 @@ def test_the_axis_of_k_is_logarithmic_where_k_spans_much_and_marks_each(ks: tupl
     assert axes.get_xlim()[0] < ks[0] <= ks[-1] < axes.get_xlim()[1]
 
 
-def test_a_single_k_shows_values_and_what_is_expected() -> None:
+def test_a_single_k_shows_values_and_expected_values() -> None:
     [axes] = sweep_figure([point(5)]).axes
     assert placed(drawn(axes)["density"]) == [[5, 0.8]]
     assert [placed(line) for line in expected_lines(axes)] == [[[5, 1.0]], [[5, 0.97]]]
@@ -85,7 +85,7 @@ def test_a_single_k_shows_values_and_what_is_expected() -> None:
 
 
 @pytest.mark.parametrize("points", [[], [SweepPoint(k=5, values={}, expected={})]], ids=["none", "no metric"])
-def test_nothing_to_draw_is_said(points: list[SweepPoint]) -> None:
+def test_no_data_gives_a_message(points: list[SweepPoint]) -> None:
     [axes] = sweep_figure(points, "$x^").axes
-    assert [text.get_text() for text in axes.texts] == ["no metric that depends on k was measured"]
+    assert [text.get_text() for text in axes.texts] == ["no metric depends on k"]
     opened(sweep_png(points, "$x^"))

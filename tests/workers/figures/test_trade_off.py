@@ -4,7 +4,7 @@ import pytest
 
 from faceter.contracts.quantizations import TradeOff, TradeOffPoint
 from tests.workers.figures.images import opened, where
-from workers.figures.figures import COLOURS
+from workers.figures.figure_style import COLOURS
 from workers.figures.trade_off import trade_off_png
 
 CHOSEN = "#d55e00"

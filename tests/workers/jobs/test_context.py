@@ -16,16 +16,17 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.evaluations import Evaluation
 from faceter.contracts.explanations import Explanation
 from faceter.contracts.jobs import Job, JobKind, JobResult, JobStatus, Progress, QuantizationJob, Training
+from faceter.contracts.references import ResourceName
 from faceter.contracts.settings import Settings
 from faceter.store import job_records, job_steps
 from faceter.store.blobs import StoredBlob
 from faceter.store.job_events import stream_key
 from faceter.store.library import Library
-from tests.app.explained import explained
-from tests.app.graded import graded
-from tests.workers.long_tasks import do, job_that, quantization
+from tests.app.evaluation_records import make_evaluation
+from tests.app.explanation_records import make_explanation
+from tests.workers.long_tasks import do, job_spec, quantization
 from workers import tasks
-from workers.jobs import context as progress
+from workers.jobs import context as job_context
 from workers.jobs import failures
 from workers.jobs.context import JobContext, run_task
 
@@ -46,7 +47,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def context(redis: Redis, settings: Settings, library: Library, clock: Clock) -> JobContext:
-    job = JobQueue(redis, settings).enqueue(job_that("succeeds"))
+    job = JobQueue(redis, settings).enqueue(job_spec("succeeds"))
     execution = job_steps.claim(redis, job_records.fetch(redis, job.id), "worker", 60)
     assert execution is not None
     return JobContext(settings, library, redis, execution, clock)
@@ -54,16 +55,16 @@ def context(redis: Redis, settings: Settings, library: Library, clock: Clock) ->
 
 @pytest.fixture
 def entered(context: JobContext) -> Iterator[JobContext]:
-    token = progress._current.set(context)
+    token = job_context._current.set(context)
     yield context
-    progress._current.reset(token)
+    job_context._current.reset(token)
 
 
 def files(library: Library) -> list[Path]:
     return [path for path in library.blobs._staging.parent.rglob("*") if path.is_file()]
 
 
-def told(redis: Redis, context: JobContext) -> list[Progress]:
+def reports(redis: Redis, context: JobContext) -> list[Progress]:
     entries = cast(list[tuple[bytes, dict[bytes, bytes]]], redis.xrange(stream_key(context.job_id)))
     return [Progress.model_validate_json(fields[b"data"]) for _, fields in entries if fields[b"event"] == b"progress"]
 
@@ -73,29 +74,29 @@ def test_progress_is_in_the_job_and_in_its_events(redis: Redis, settings: Settin
     seen = JobQueue(redis, settings).get(context.job_id).progress
     assert seen is not None
     assert (seen.step, seen.fraction) == ("evaluating", 0.25)
-    assert told(redis, context) == [seen]
+    assert reports(redis, context) == [seen]
 
 
 def test_an_inner_loop_writes_twice_a_second_at_most(redis: Redis, context: JobContext, clock: Clock) -> None:
     for n in range(1000):
         clock.now = 100 + n * 0.01
         context.progress("evaluating", n / 1000)
-    assert len(told(redis, context)) == 20
+    assert len(reports(redis, context)) == 20
 
 
-def test_a_new_step_is_told_at_once(redis: Redis, context: JobContext) -> None:
+def test_a_new_step_is_reported_at_once(redis: Redis, context: JobContext) -> None:
     for step in ("folding", "calibrating", "evaluating"):
         context.progress(step, 0.1)
-    assert [progress.step for progress in told(redis, context)] == ["folding", "calibrating", "evaluating"]
+    assert [progress.step for progress in reports(redis, context)] == ["folding", "calibrating", "evaluating"]
 
 
-def test_the_time_left_is_told_from_the_time_taken(redis: Redis, context: JobContext, clock: Clock) -> None:
+def test_the_time_left_follows_from_the_time_taken(redis: Redis, context: JobContext, clock: Clock) -> None:
     context.progress("starting", 0.0)
     clock.now += 10
     context.progress("a quarter", 0.25)
     clock.now += 30
     context.progress("all", 1.0)
-    assert [progress.eta_seconds for progress in told(redis, context)] == [None, 30.0, 0.0]
+    assert [progress.eta_seconds for progress in reports(redis, context)] == [None, 30.0, 0.0]
 
 
 def test_the_time_left_of_a_job_that_goes_on_counts_from_its_checkpoint(
@@ -107,21 +108,21 @@ def test_the_time_left_of_a_job_that_goes_on_counts_from_its_checkpoint(
     for step, seconds, fraction in (("going on", 5, 0.5), ("a quarter more", 10, 0.75), ("all", 10, 1.0)):
         clock.now += seconds
         context.progress(step, fraction)
-    assert [progress.eta_seconds for progress in told(redis, context)] == [None, 10.0, 0.0]
+    assert [progress.eta_seconds for progress in reports(redis, context)] == [None, 10.0, 0.0]
 
 
-@pytest.mark.parametrize(("said", "kept"), [((0.5, 0.2), 0.5), ((1.7,), 1.0), ((-3.0,), 0.0)])
+@pytest.mark.parametrize(("fractions", "expected"), [((0.5, 0.2), 0.5), ((1.7,), 1.0), ((-3.0,), 0.0)])
 def test_progress_never_falls_nor_leaves_its_range(
-    redis: Redis, context: JobContext, said: tuple[float, ...], kept: float
+    redis: Redis, context: JobContext, fractions: tuple[float, ...], expected: float
 ) -> None:
-    for n, fraction in enumerate(said):
+    for n, fraction in enumerate(fractions):
         context.progress(f"step {n}", fraction)
-    assert told(redis, context)[-1].fraction == kept
+    assert reports(redis, context)[-1].fraction == expected
 
 
 def test_fractions_are_short_numbers(redis: Redis, context: JobContext) -> None:
     context.progress("counting", 0.1 + 0.2)
-    assert told(redis, context)[-1].fraction == 0.3
+    assert reports(redis, context)[-1].fraction == 0.3
 
 
 def test_the_progress_of_a_canceled_job_stops_it(redis: Redis, settings: Settings, context: JobContext) -> None:
@@ -130,18 +131,18 @@ def test_the_progress_of_a_canceled_job_stops_it(redis: Redis, settings: Setting
         context.progress("evaluating", 0.5)
 
 
-def test_losses_and_agreement_ride_along(redis: Redis, settings: Settings, context: JobContext) -> None:
+def test_losses_and_agreement_are_part_of_progress(redis: Redis, settings: Settings, context: JobContext) -> None:
     training = Training(phase="tuning", step=40, losses={"kl": 0.5}, agreement=0.9)
     context.progress("tuning", 0.25, training)
     context.progress("evaluating", 0.5)
-    assert [progress.training for progress in told(redis, context)] == [training, None]
+    assert [progress.training for progress in reports(redis, context)] == [training, None]
     context.progress("tuning on", 0.6, training=training)
     seen = JobQueue(redis, settings).get(context.job_id).progress
     assert seen is not None
     assert seen.training == training
 
 
-def test_losses_that_json_cannot_say_are_left_out(redis: Redis, settings: Settings, context: JobContext) -> None:
+def test_losses_that_are_not_finite_are_left_out(redis: Redis, settings: Settings, context: JobContext) -> None:
     losses = {"kl": float("nan"), "features": float("inf"), "bias": 0.5}
     context.progress("tuning", 0.25, Training(phase="tuning", step=40, losses=losses))
     seen = JobQueue(redis, settings).get(context.job_id)
@@ -151,27 +152,27 @@ def test_losses_that_json_cannot_say_are_left_out(redis: Redis, settings: Settin
     assert Job.model_validate_json(seen.model_dump_json()) == seen
 
 
-def test_the_store_is_asked_once_a_second_whether_to_stop(
+def test_the_store_is_read_once_a_second_for_a_request_to_finish(
     redis: Redis, settings: Settings, context: JobContext, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    checks = []
 
     def is_ending(redis: Redis, job_id: str) -> bool:
-        asked.append(clock.now)
+        checks.append(clock.now)
         return job_records.is_ending(redis, job_id)
 
-    monkeypatch.setattr(progress, "job_records", SimpleNamespace(is_ending=is_ending))
+    monkeypatch.setattr(job_context, "job_records", SimpleNamespace(is_ending=is_ending))
     for n in range(30):
         clock.now = 100 + n * 0.1
         assert not context.stop_requested()
-    assert len(asked) == 3
+    assert len(checks) == 3
     JobQueue(redis, settings).request_end(context.job_id)
     assert not context.stop_requested()
     clock.now += 1
     assert [context.stop_requested() for _ in range(3)] == [True] * 3
     clock.now += 60
     assert context.stop_requested()
-    assert len(asked) == 4
+    assert len(checks) == 4
 
 
 def test_a_checkpoint_is_there_for_the_next_attempt_and_goes_with_the_job(
@@ -182,7 +183,7 @@ def test_a_checkpoint_is_there_for_the_next_attempt_and_goes_with_the_job(
         context.save_checkpoint(step)
         assert context.load_checkpoint() == step
     assert len(files(library)) == 1
-    job_steps.lose(redis, settings, context._execution, FaceterError(ProblemKind.WORKER_LOST, "gone"))
+    job_steps.requeue_or_fail(redis, settings, context._execution, FaceterError(ProblemKind.WORKER_LOST, "gone"))
     again = job_steps.claim(redis, job_records.fetch(redis, context.job_id), "another", 60)
     assert again is not None
     following = JobContext(settings, library, redis, again, clock)
@@ -190,7 +191,7 @@ def test_a_checkpoint_is_there_for_the_next_attempt_and_goes_with_the_job(
     with pytest.raises(job_steps.LeaseLostError):
         context.save_checkpoint(b"4")
     assert following.load_checkpoint() == b"3"
-    following.succeed(JobResult(url="/v1/models/mdl_none"))
+    following.succeed(JobResult(resource=ResourceName.MODELS, id="mdl_none"))
     following.discard()
     assert files(library) == []
     assert following.load_checkpoint() is None
@@ -208,7 +209,7 @@ def test_a_checkpoint_of_a_canceled_job_is_refused(
 
 
 @pytest.mark.parametrize("kind", [ProblemKind.STORAGE_FULL, ProblemKind.STORE_UNAVAILABLE])
-def test_a_job_goes_on_though_its_checkpoint_cannot_be_kept(
+def test_a_job_goes_on_if_its_checkpoint_cannot_be_stored(
     library: Library,
     context: JobContext,
     monkeypatch: pytest.MonkeyPatch,
@@ -236,33 +237,33 @@ def test_a_checkpoint_whose_file_is_lost_is_none(
     for file in files(library):
         file.unlink()
     assert context.load_checkpoint() is None
-    assert "begins anew" in caplog.text
+    assert "starts from the beginning" in caplog.text
 
 
-def test_a_model_and_a_dataset_appear_together_and_what_neither_has_goes(
+def test_result_and_by_products_appear_together_and_unused_files_go(
     library: Library, entered: JobContext, tmp_path: Path
 ) -> None:
-    unused = entered.store_blob(b"an image nobody wanted")
-    result = JobResult.model_validate(quantization(job_that("tunes", tmp_path / "begun", 3).model_dump(mode="json")))
+    unused = entered.store_blob(b"an unused image")
+    result = JobResult.model_validate(quantization(job_spec("tunes", tmp_path / "begun", 3).model_dump(mode="json")))
     assert (library.models.count(), library.datasets.count()) == (0, 0)
     entered.succeed(result)
     entered.discard()
-    made, inputs = library.models.get(result.model_id or ""), library.datasets.get(result.dataset_id or "")
+    model, inputs = library.models.get(result.id), library.datasets.get(result.by_products[0].id)
     sheet = inputs.files["contact-sheet.png"].sha256
-    assert {path.name for path in files(library)} == {made.sha256, inputs.sha256, sheet}
+    assert {path.name for path in files(library)} == {model.sha256, inputs.sha256, sheet}
     assert not library.blobs.exists(unused.sha256)
-    library.delete(library.models, made.id)
+    library.delete(library.models, model.id)
     library.delete(library.datasets, inputs.id)
     assert files(library) == []
 
 
-def test_what_a_job_made_is_seen_when_it_succeeds(
+def test_the_result_appears_when_the_job_succeeds(
     redis: Redis, settings: Settings, library: Library, entered: JobContext
 ) -> None:
-    result = quantization(job_that("succeeds").model_dump(mode="json"))
+    result = quantization(job_spec("succeeds").model_dump(mode="json"))
     assert library.models.count() == 0
     entered.succeed(JobResult.model_validate(result))
-    made = library.models.get(result["model_id"])
+    made = library.models.get(result["id"])
     assert library.references(made.sha256) == {made.id}
     job = JobQueue(redis, settings).get(entered.job_id)
     assert (job.status, job.provenance) == (JobStatus.SUCCEEDED, made.provenance)
@@ -283,33 +284,32 @@ def analysed(**changes: Any) -> Analysis:
 
 
 @pytest.mark.parametrize(
-    ("kind", "collection", "make"),
+    ("collection", "make"),
     [
-        ("evaluation", "evaluations", graded),
-        ("explanation", "explanations", explained),
-        ("analysis", "analyses", analysed),
+        ("evaluations", make_evaluation),
+        ("explanations", make_explanation),
+        ("analyses", analysed),
     ],
 )
-def test_what_was_found_out_appears_with_the_success_of_its_job(
+def test_records_of_every_resource_appear_when_the_job_succeeds(
     redis: Redis,
     settings: Settings,
     library: Library,
     context: JobContext,
-    kind: str,
     collection: str,
     make: Callable[..., Evaluation | Explanation | Analysis],
 ) -> None:
     records = getattr(library, collection)
     content, plot = context.store_blob(b"content"), context.store_blob(b"plot")
-    unused = context.store_blob(b"a plot nobody wanted")
+    unused = context.store_blob(b"an unused plot")
     made = make(
         id=context.new_id("abc"),
         sha256=content.sha256,
         files={"map.png": StoredFile(sha256=plot.sha256, bytes=plot.bytes, media_type="image/png")},
         provenance=Provenance(seed=3),
     )
-    result = getattr(context, f"add_{kind}")(made)
-    assert result.model_dump(exclude_none=True) == {f"{kind}_id": made.id, "url": f"/v1/{collection}/{made.id}"}
+    result = context.result(made)
+    assert result.model_dump() == {"resource": collection, "id": made.id, "by_products": []}
     assert records.count() == 0
     context.succeed(result)
     context.discard()
@@ -322,10 +322,10 @@ def test_what_was_found_out_appears_with_the_success_of_its_job(
     assert files(library) == []
 
 
-def test_what_a_canceled_job_made_is_never_seen_and_its_files_go(
+def test_records_of_a_canceled_job_never_appear_and_its_files_go(
     redis: Redis, settings: Settings, library: Library, entered: JobContext
 ) -> None:
-    result = JobResult.model_validate(quantization(job_that("succeeds").model_dump(mode="json")))
+    result = JobResult.model_validate(quantization(job_spec("succeeds").model_dump(mode="json")))
     JobQueue(redis, settings).cancel(entered.job_id)
     with pytest.raises(job_steps.LeaseLostError):
         entered.succeed(result)
@@ -340,7 +340,7 @@ def test_every_attempt_makes_the_same_id(context: JobContext) -> None:
 
 def test_a_task_outside_of_a_job_has_no_context() -> None:
     with pytest.raises(LookupError):
-        run_task(QuantizationJob, do, job_that("succeeds").model_dump(mode="json"))
+        run_task(QuantizationJob, do, job_spec("succeeds").model_dump(mode="json"))
 
 
 def test_a_specification_that_is_none_is_refused(entered: JobContext) -> None:

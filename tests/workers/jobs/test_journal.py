@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.workers.evaluation.samples import gaussian
-from workers.evaluation.comparison import Comparison, compare
+from workers.evaluation.comparison import SetComparison, compare
 from workers.jobs.journal import StoredJournal
 
 REAL, GENERATED = gaussian(300, 20), 0.9 * gaussian(250, 20, seed=1) + 0.1
@@ -30,28 +30,28 @@ def stopped_at(share: float) -> list[bytes]:
     return kept
 
 
-def resumed(content: bytes | None, key: str = "key") -> tuple[Comparison, list[float]]:
-    told: list[float] = []
+def resumed(content: bytes | None, key: str = "key") -> tuple[SetComparison, list[float]]:
+    fractions: list[float] = []
     journal = StoredJournal(lambda: content, lambda _: None, 1e9, key)
-    return compare(REAL, GENERATED, KS, told.append, journal), told
+    return compare(REAL, GENERATED, KS, fractions.append, journal), fractions
 
 
-def equal(one: Comparison, other: Comparison) -> bool:
+def equal(one: SetComparison, other: SetComparison) -> bool:
     sides = [(one.real, other.real), (one.generated, other.generated)]
-    sides += [(getattr(c, n), getattr(d, n)) for c, d in [(one.crossing, other.crossing)] for n in _NEIGHBORS]
+    sides += [(getattr(c, n), getattr(d, n)) for c, d in [(one.cross, other.cross)] for n in _NEIGHBORS]
     pairs = [(getattr(a, n), getattr(b, n)) for a, b in sides for n in ("distances", "indices")]
-    pairs += [(getattr(one.crossing, n), getattr(other.crossing, n)) for n in _ARRAYS]
+    pairs += [(getattr(one.cross, n), getattr(other.cross, n)) for n in _ARRAYS]
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
 _NEIGHBORS = ("nearest_real", "nearest_generated")
 _ARRAYS = (
-    "real_balls",
-    "clipped_balls",
-    "in_real_ball",
-    "generated_balls",
-    "missed_by_real",
-    "missed_by_generated",
+    "real_balls_per_generated",
+    "clipped_balls_per_generated",
+    "generated_per_real_ball",
+    "generated_balls_per_real",
+    "log_outside_real",
+    "log_outside_generated",
 )
 
 
@@ -59,16 +59,16 @@ _ARRAYS = (
 def test_going_on_equals_never_having_stopped(share: float) -> None:
     whole = compare(REAL, GENERATED, KS)
     kept = stopped_at(share)
-    found, told = resumed(kept[-1])
+    found, fractions = resumed(kept[-1])
     assert equal(found, whole)
-    assert len(told) < len(resumed(None)[1]), "what was done was not done again"
+    assert len(fractions) < len(resumed(None)[1]), "what was done was not done again"
 
 
 def test_a_journal_of_something_else_is_not_gone_on_from() -> None:
     kept = stopped_at(0.8)
-    found, told = resumed(kept[-1], key="another")
+    found, fractions = resumed(kept[-1], key="another")
     assert equal(found, compare(REAL, GENERATED, KS))
-    assert len(told) == len(resumed(None)[1])
+    assert len(fractions) == len(resumed(None)[1])
 
 
 def test_what_is_written_does_not_change_afterwards() -> None:

@@ -9,7 +9,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from tests.workers.evaluation.samples import gaussian
 from workers.evaluation.comparison import compare
-from workers.evaluation.points import Points, Rows, exact_distances, let_go
+from workers.evaluation.points import Points, Rows, exact_distances, release_pages
 from workers.jobs.scratch import drop_job_folders, job_folder, rows_in_file
 
 
@@ -22,7 +22,7 @@ def test_rows_come_back_as_they_were(dtype: type, tmp_path: Path) -> None:
     rows: Rows = gaussian(100, 9).astype(dtype)
     found = in_file(rows, tmp_path)
     np.testing.assert_array_equal(found, rows)
-    let_go(found)
+    release_pages(found)
     np.testing.assert_array_equal(found, rows, "they are read again")
     assert not list(tmp_path.iterdir()), "the file has no name"
     with pytest.raises(ValueError, match="read-only"):
@@ -36,7 +36,7 @@ def test_from_a_file_or_from_memory_a_comparison_is_the_same(tmp_path: Path) -> 
         compare(in_file(real, tmp_path), in_file(generated, tmp_path), [3, 5]),
     )
     assert one.values() == other.values()
-    np.testing.assert_array_equal(one.crossing.nearest_real.distances, other.crossing.nearest_real.distances)
+    np.testing.assert_array_equal(one.cross.nearest_real.distances, other.cross.nearest_real.distances)
 
 
 def resident(rows: Rows) -> int:

@@ -1,4 +1,4 @@
-"""ONNX's own test cases of its operators, run through the torch interpreter."""
+"""ONNX's test cases for its operators, run by the torch interpreter."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,13 +12,13 @@ from onnx.backend.test.case.test_case import TestCase
 
 from faceter.contracts.errors import FaceterError
 from faceter.graphs.operators import unsupported
-from workers.network import OnnxModule
+from workers.onnx_module import OnnxModule
 from workers.operators.tensors import from_proto
 
-SEVERAL = "functions written out as several operators"
+SEVERAL = "functions expanded to several operators"
 
 _RELATIVE = {torch.float16: 2e-3, torch.bfloat16: 2**-6}
-_TYPE = "a type torch has not"
+_TYPE = "a type that torch does not have"
 
 EXCEPTIONS = {
     "test_cast_FLOAT4E2M1_to_FLOAT": _TYPE,
@@ -39,18 +39,18 @@ EXCEPTIONS = {
     "test_castlike_FLOAT16_to_FLOAT4E2M1_expanded": _TYPE,
     "test_dequantizelinear_float4e2m1": _TYPE,
     "test_quantizelinear_float4e2m1": _TYPE,
-    "test_equal_string": "text, not numbers",
-    "test_equal_string_broadcast": "text, not numbers",
+    "test_equal_string": "strings",
+    "test_equal_string_broadcast": "strings",
     "test_identity_sequence": "a sequence, not a tensor",
     "test_identity_opt": "an optional value, not a tensor",
     "test_training_dropout_default": "random numbers of another generator",
     "test_training_dropout_default_mask": "random numbers of another generator",
     "test_training_dropout": "random numbers of another generator",
     "test_training_dropout_mask": "random numbers of another generator",
-    "test_resize_downsample_scales_linear_align_corners": "ONNX Runtime, which serves, differs; it is followed",
-    "test_resize_downsample_scales_cubic_align_corners": "ONNX Runtime, which serves, differs; it is followed",
+    "test_resize_downsample_scales_linear_align_corners": "equal to ONNX Runtime, which differs",
+    "test_resize_downsample_scales_cubic_align_corners": "equal to ONNX Runtime, which differs",
 }
-"""Cases that are known to fail, and why."""
+"""Known failures, with the reason."""
 
 
 ROUNDED = frozenset(
@@ -61,12 +61,12 @@ ROUNDED = frozenset(
         "test_roialign_aligned_true",
     }
 )
-"""Cases whose expected values are written down to four decimals only."""
+"""Cases whose expected values have four decimals only."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one case went: which operator it is about, and what was wrong, if anything."""
+    """Result of one case: its operator, and what differs, if anything."""
 
     case: str
     operator: str
@@ -74,7 +74,7 @@ class Outcome:
 
 
 def run_all() -> Iterator[Outcome]:
-    """Run every case whose graph is made of supported operators alone."""
+    """Run every case whose graph has supported operators only."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.case.node import collect_testcases
@@ -104,23 +104,25 @@ def _fault(case: TestCase) -> str | None:
     graph = model.graph
     for given, expected in case.data_sets:
         inputs = {entry.name: value for entry, value in zip(graph.input, given, strict=True)}
-        wanted = {entry.name: value for entry, value in zip(graph.output, expected, strict=True)}
+        expected_values = {entry.name: value for entry, value in zip(graph.output, expected, strict=True)}
         try:
             with torch.no_grad():
                 module = OnnxModule(model)
                 results = module({name: _tensor(value) for name, value in inputs.items()})
         except (FaceterError, RuntimeError) as error:
             return str(error)
-        slack = 1e-4 if case.name in ROUNDED else 0.0
-        fault = _difference(results, {name: _tensor(value) for name, value in wanted.items()}, slack)
+        atol = 1e-4 if case.name in ROUNDED else 0.0
+        fault = _difference(results, {name: _tensor(value) for name, value in expected_values.items()}, atol)
         if fault:
             return fault
     return None
 
 
-def _difference(results: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], slack: float) -> str | None:
-    """Say where results differ by more than 1e-4 relative (half types: by more than two units in the last place)."""
-    for name, value in wanted.items():
+def _difference(
+    results: Mapping[str, torch.Tensor], expected_values: Mapping[str, torch.Tensor], atol: float
+) -> str | None:
+    """Describe the first result that differs by more than 1e-4 relative (half types: two units in the last place)."""
+    for name, value in expected_values.items():
         result = results[name]
         if result.dtype != value.dtype or result.shape != value.shape:
             return f"{name} is {result.dtype} {list(result.shape)} and not {value.dtype} {list(value.shape)}"
@@ -128,7 +130,7 @@ def _difference(results: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.
             tolerance = _RELATIVE.get(value.dtype, 1e-4 if value.element_size() > 1 else 0.0)
             a, b = result.double(), value.double()
             size = b[torch.isfinite(b)].abs().max().item() if torch.isfinite(b).any() else 0.0
-            equal = torch.allclose(a, b, rtol=tolerance, atol=max(slack, 1e-2 * tolerance * size), equal_nan=True)
+            equal = torch.allclose(a, b, rtol=tolerance, atol=max(atol, 1e-2 * tolerance * size), equal_nan=True)
         else:
             equal = torch.equal(result, value)
         if not equal:

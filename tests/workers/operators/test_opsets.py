@@ -1,4 +1,4 @@
-"""Operators as older opsets define them, and their corners, against ONNX Runtime."""
+"""Operators in older opsets, and edge cases, against ONNX Runtime."""
 
 from itertools import product
 from typing import Any
@@ -54,7 +54,7 @@ def test_reductions(op_type: str, opset: int, axes: list[int] | None, keepdims: 
         check(op_type, opset, x, axes=axes, keepdims=keepdims)
 
 
-def test_a_reduction_of_no_axes_may_change_nothing() -> None:
+def test_a_reduction_over_no_axes() -> None:
     check("ReduceSum", 13, {"x": floats(2, 3)}, noop_with_empty_axes=1)
 
 
@@ -83,7 +83,7 @@ def test_extremes_of_any_type(op_type: str, dtype: type[np.generic]) -> None:
 
 
 @pytest.mark.parametrize("opset", [11, 12, 13, 21])
-def test_dropout_does_nothing_when_not_training(opset: int) -> None:
+def test_dropout_in_inference_mode(opset: int) -> None:
     x = {"x": floats(3, 4)}
     if opset < 12:
         check("Dropout", opset, x, ratio=0.5)

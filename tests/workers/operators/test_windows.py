@@ -1,4 +1,4 @@
-"""Convolution, pooling, padding and resizing in all their settings, against ONNX Runtime."""
+"""Convolution, pooling, padding and resizing with all attributes, against ONNX Runtime."""
 
 from itertools import product
 from typing import Any
@@ -30,7 +30,7 @@ _TRANSFORMATIONS = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_p
 
 
 _EXACT = [2.0, 0.5]
-"""Scales whose coordinates have no rounding; symmetric half pixels at others fall on ties that the last bit decides."""
+"""Scales with exact coordinates; half_pixel_symmetric has ties at others, which the last bit decides."""
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from faceter.graphs.view import Array
 from tests.graphs.builders import GraphBuilder, run
 from tests.workers.quantization.networks import Floats, prepared_for
 from workers.quantization.noise import noise_images
-from workers.quantization.prepared import Prepared
+from workers.quantization.prepare import PreparedNetwork
 
 Flaw = Literal["none", "dead", "constant", "outlier", "positive"]
 
@@ -127,7 +127,7 @@ wide_networks = st.builds(
 
 
 @cache
-def prepared(network: DrawnNetwork) -> Prepared:
+def prepared(network: DrawnNetwork) -> PreparedNetwork:
     """Return a drawn network ready for the methods."""
     return prepared_for(network.build(), network.seed)
 

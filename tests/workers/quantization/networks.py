@@ -17,11 +17,11 @@ from faceter.cli.export_torch import export
 from faceter.contracts.models import ModelMetadata, Preprocessing
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
-from faceter.graphs.qdq import QuantizationPlan, write_qdq
+from faceter.graphs.qdq import write_qdq
+from faceter.graphs.quantization_plan import QuantizationPlan
 from workers.model_input import Batch
-from workers.quantization.pipeline import prepare
-from workers.quantization.prepared import Prepared
-from workers.quantization.statistics import Source
+from workers.quantization.prepare import PreparedNetwork, prepare
+from workers.quantization.statistics import StatisticsSource
 
 Floats = NDArray[np.float32]
 
@@ -103,12 +103,12 @@ def train_digits(seed: int = 0) -> Digits:
     return Digits(model, export(network, [1, 1, 8, 8]), images[fit[:256]], images[held_out], classes[held_out])
 
 
-def prepared_for(model: onnx.ModelProto, seed: int = 0, batches: Sequence[Batch] | None = None) -> Prepared:
+def prepared_for(model: onnx.ModelProto, seed: int = 0, batches: Sequence[Batch] | None = None) -> PreparedNetwork:
     """Prepare a network of digits, or of images without preprocessing, with noise or with given batches."""
     channels = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
     preprocessing = PREPROCESSING if channels == 1 else Preprocessing(size=[16, 16], mean=[0.5], std=[0.25])
     prepared = prepare(model, ModelMetadata(preprocessing=preprocessing), seed=seed)
-    return prepared if batches is None else replace(prepared, batches=batches, source=Source.CALIBRATION)
+    return prepared if batches is None else replace(prepared, batches=batches, source=StatisticsSource.CALIBRATION)
 
 
 def served(plan: QuantizationPlan, inputs: Floats, name: str = "image") -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Laws of the quantizers every method makes."""
+"""Properties of affine quantizers."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def test_a_range_is_widened_to_contain_zero() -> None:
     assert tensor_weight_quantizer(-6.0, -2.0, 4).high == 0.0
 
 
-def test_channels_have_steps_and_bits_of_their_own() -> None:
+def test_channels_have_their_own_scales_and_bits() -> None:
     q = channel_weight_quantizer(np.array([-1.0, -0.5]), np.array([1.0, 0.25]), np.array([4, 2]))
     np.testing.assert_allclose(q.scale, [1 / 7.5, 0.5 / 2.5], rtol=1e-6)
     np.testing.assert_array_equal(q.qmax, [7, 1])

@@ -15,7 +15,7 @@ from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
 from tests.graphs.builders import residual_net
 from tests.workers.quantization.networks import prepared_for, request_for
-from workers.quantization.data import Data
+from workers.quantization.datasets import JobDatasets
 from workers.quantization.methods import methods
 from workers.quantization.pipeline import quantize
 
@@ -39,16 +39,18 @@ def test_every_method_writes_an_equal_file_in_another_process() -> None:
 def test_the_file_does_not_depend_on_the_host_or_the_layout_served(
     method: QuantizationMethod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.quantization.timing._FEWEST_RUNS", 3)
-    monkeypatch.setattr("workers.quantization.timing._MOST_RUNS", 3)
+    monkeypatch.setattr("workers.quantization.timing._MIN_RUNS", 3)
+    monkeypatch.setattr("workers.quantization.timing._MAX_RUNS", 3)
     content = residual_net(2).SerializeToString()
     metadata = ModelMetadata(preprocessing=Preprocessing(size=[16, 16]))
     made = []
     for saturates in (False, True):
-        monkeypatch.setattr("workers.quantization.pipeline.sums_saturate", lambda engine, here=saturates: here)
-        made.append(quantize(content, metadata, request_for(method=method, seed=3), Data(), Settings(_env_file=None)))
+        monkeypatch.setattr("workers.quantization.measure.sums_saturate", lambda engine, here=saturates: here)
+        made.append(
+            quantize(content, metadata, request_for(method=method, seed=3), JobDatasets(), Settings(_env_file=None))
+        )
     first, second = made
     assert [choice.layout for choice in first.report.layouts] == list(layouts)
     assert [choice.layout for choice in second.report.layouts] == ["u8u8"]
-    assert first.content == second.content
+    assert first.exported.content == second.exported.content
     assert first.report.tensors == second.report.tensors

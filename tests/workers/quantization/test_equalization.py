@@ -1,4 +1,4 @@
-"""Equalization leaves the function as it is; absorption and bias correction do what they say."""
+"""Equalization, high-bias absorption and bias correction of DFQ."""
 
 import numpy as np
 import onnx
@@ -7,22 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceter.contracts.quantizations import Granularity, QuantizationMethod
+from faceter.graphs.batch_norm_folding import BatchNormStatistics, fold_batch_norms
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.equalization_pairs import find_pairs
-from faceter.graphs.fold import BatchNormStatistics, fold_batch_norms
-from faceter.graphs.qdq import QuantizationPlan, quantizable
+from faceter.graphs.quantization_plan import QuantizationPlan
+from faceter.graphs.quantization_sites import find_quantization_sites
 from faceter.graphs.view import GraphView
 from tests.graphs.builders import GraphBuilder, residual_net, run, with_outputs
 from tests.references.expected_shift import convolution_shift
 from tests.workers.quantization.networks import Digits, outputs_of, prepared_for, request_for
 from workers.model_input import Batch
-from workers.network import OnnxModule
+from workers.onnx_module import OnnxModule
 from workers.quantization import bias_correction
-from workers.quantization.calibration import Statistics
+from workers.quantization.calibration import ActivationStatistics
 from workers.quantization.equalization import absorb_high_biases, equalize
 from workers.quantization.gaussian import ClampedGaussian
+from workers.quantization.layers import layers_with_bias
 from workers.quantization.methods import methods
-from workers.quantization.prepared import layers_with_bias
 from workers.quantization.rq import min_max_weights
 from workers.quantization.simulate import SimulatedNetwork, replacements
 from workers.quantization.statistics import from_distribution
@@ -89,7 +90,7 @@ def test_equalization_moves_statistics_with_their_channels() -> None:
         np.testing.assert_allclose(made.statistics[name].beta, folded.statistics[name].beta * ratio, rtol=1e-3)
 
 
-def test_a_dead_channel_is_left_alone() -> None:
+def test_a_zero_channel_is_not_scaled() -> None:
     model = chain(1)
     view = GraphView(model)
     weight = np.array(view.constant("w0"))
@@ -100,7 +101,7 @@ def test_a_dead_channel_is_left_alone() -> None:
     np.testing.assert_allclose(after, before, atol=1e-5 * np.abs(before).max())
 
 
-def test_absorption_lowers_biases_and_leaves_the_function_where_values_lie_above() -> None:
+def test_absorption_lowers_biases_and_keeps_the_function_for_large_values() -> None:
     model = chain(4, bias=60.0, kernel=1)
     x = images(0, 64)
     names = ["conv0", "conv1", "conv2"]
@@ -149,9 +150,9 @@ def test_analytic_correction_gives_outputs_their_float_mean() -> None:
     model = net.build()
     beta, gamma = rng.normal(size=24), rng.uniform(0.5, 2, 24)
     x = ClampedGaussian.normal(beta, gamma).clamp(0, np.inf)
-    sites = quantizable(model)
+    sites = find_quantization_sites(model)
     weights = min_max_weights(GraphView(model), sites, 3, Granularity.TENSOR)
-    corrected, unknown = bias_correction.analytic(model, weights, Statistics({"x": from_distribution(x)}))
+    corrected, unknown = bias_correction.analytic(model, weights, ActivationStatistics({"x": from_distribution(x)}))
     assert not unknown
     inputs = rng.normal(beta[:, None, None], gamma[:, None, None], (64, 24, 16, 16)).astype(np.float32)
     (truth,) = run(model, net.last, image=inputs)
@@ -192,9 +193,9 @@ def test_a_layer_without_bias_gets_one() -> None:
     )
 
 
-def test_dfq_without_batch_norm_says_what_it_could_not_do() -> None:
+def test_dfq_without_batch_norm_warns_about_skipped_steps() -> None:
     model = chain(0)
-    notes = methods[QuantizationMethod.DFQ](prepared_for(model), request_for()).notes
+    notes = methods[QuantizationMethod.DFQ](prepared_for(model), request_for()).warnings
     assert any("No high biases were absorbed" in note for note in notes)
     assert any("seeded noise" in note for note in notes)
     assert any("equalized across 3 pairs" in note for note in notes)
@@ -203,7 +204,7 @@ def test_dfq_without_batch_norm_says_what_it_could_not_do() -> None:
 def test_relu6_is_replaced_where_equalization_needs_it(digits: Digits) -> None:
     prepared = prepared_for(residual_net(0))
     made = methods[QuantizationMethod.DFQ](prepared, request_for())
-    assert any("ReLU6 became ReLU in 1 places" in note for note in made.notes)
+    assert any("ReLU6 became ReLU in 1 places" in note for note in made.warnings)
     assert not any(node.op_type == "Clip" for node in made.plan.model.graph.node)
     assert any(node.op_type == "Clip" for node in prepared.model.graph.node), "the prepared model is not touched"
     assert outputs_of(digits.model, digits.images).shape == (len(digits.images), 10)

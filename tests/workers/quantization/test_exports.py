@@ -15,13 +15,14 @@ from torch.nn.utils import parametrizations
 from faceter.cli.export_torch import export
 from faceter.contracts.quantizations import QuantizationMethod
 from faceter.graphs.check import load_model
-from faceter.graphs.qdq import QuantizationPlan, write_qdq
+from faceter.graphs.qdq import write_qdq
+from faceter.graphs.quantization_plan import QuantizationPlan
 from faceter.graphs.view import GraphView
 from tests.graphs.builders import optimized_operators, run
-from tests.workers.architectures import MobileNetV2, export_of, exported, exported_by_tracing, made, seeded
+from tests.workers.architectures import MobileNetV2, export_of, exported, exported_by_tracing, seeded, seeded_module
 from tests.workers.quantization.networks import outputs_of, prepared_for, request_for
 from workers.quantization.methods import methods
-from workers.quantization.prepared import Prepared
+from workers.quantization.prepare import PreparedNetwork
 
 FLOAT_KERNELS = {"Conv", "FusedConv", "Gemm", "MatMul", "BatchNormalization", "Add", "GlobalAveragePool"}
 
@@ -59,11 +60,11 @@ def through_identities(model: onnx.ModelProto) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
 
 
-def plan_of(prepared: Prepared) -> QuantizationPlan:
+def plan_of(prepared: PreparedNetwork) -> QuantizationPlan:
     return methods[QuantizationMethod.RQ](prepared, request_for(weight_granularity="channel")).plan
 
 
-def assert_quantized(model: onnx.ModelProto, layers: dict[str, int], folder: Path) -> Prepared:
+def assert_quantized(model: onnx.ModelProto, layers: dict[str, int], folder: Path) -> PreparedNetwork:
     """Check that a graph is accepted and quantized as a whole, and that what is served is near the float one."""
     model = load_model(model.SerializeToString(), max_bytes=100_000_000)
     prepared = prepared_for(model)
@@ -115,7 +116,7 @@ def test_a_plain_torch_export_is_prepared_as_one_by_faceter_is() -> None:
 @pytest.mark.parametrize("identities", [False, True])
 @pytest.mark.parametrize("opset", [11, 12, 13])
 def test_weights_computed_in_an_older_graph_are_found(opset: int, identities: bool, tmp_path: Path) -> None:
-    model = exported_by_tracing(made(ComputedWeights), [torch.randn(2, 3, 16, 16)], tmp_path, opset=opset)
+    model = exported_by_tracing(seeded_module(ComputedWeights), [torch.randn(2, 3, 16, 16)], tmp_path, opset=opset)
     computing = GraphView(model).producer
     weights = [node.input[1] for node in model.graph.node if node.op_type in ("Conv", "MatMul")]
     assert {computing[name].op_type for name in weights} == {"Transpose", "Reshape", "Mul"}

@@ -22,7 +22,6 @@ def test_moments_equal_the_grids(bounds: tuple[float, float], mean: float, devia
     scale = abs(mean) + deviation
     assert x.expectation()[0] == pytest.approx(first, abs=1e-6 * scale)
     assert x.variance()[0] == pytest.approx(variance, abs=1e-5 * scale**2)
-    assert x.second_moment()[0] == pytest.approx(variance + first**2, abs=1e-5 * scale**2)
     assert x.positive_mass()[0] == pytest.approx(positive, abs=1e-4)
 
 
@@ -36,12 +35,6 @@ def test_relu_mean_is_the_papers_formula() -> None:
     np.testing.assert_allclose(relu.expectation(), expected, rtol=1e-12)
 
 
-def test_absolute_deviation_equals_the_samples() -> None:
-    samples = np.clip(np.random.default_rng(0).normal(0.7, 1.3, 400_000), 0, None)
-    x = ClampedGaussian.normal(np.array([0.7]), np.array([1.3])).clamp(0, math.inf)
-    assert x.absolute_deviation(0.4)[0] == pytest.approx(np.abs(samples - 0.4).mean(), rel=0.005)
-
-
 def test_a_constant_channel_has_no_variance() -> None:
     x = ClampedGaussian.normal(np.array([-1.0, 2.0]), np.zeros(2)).clamp(0, math.inf)
     np.testing.assert_array_equal(x.expectation(), [0.0, 2.0])
@@ -49,15 +42,15 @@ def test_a_constant_channel_has_no_variance() -> None:
     np.testing.assert_array_equal(x.positive_mass(), [0.0, 1.0])
 
 
-def test_bounds_reach_n_deviations_through_the_clamp() -> None:
+def test_bounds_are_n_deviations_from_the_mean_within_the_clamp() -> None:
     x = ClampedGaussian.normal(np.array([1.0]), np.array([0.5])).clamp(0, math.inf)
     low, high = x.bounds(6)
     assert (low[0], high[0]) == (0.0, 4.0)
 
 
-def test_scale_and_shift_move_the_moments() -> None:
+def test_shift_moves_the_mean_alone() -> None:
     x = ClampedGaussian.normal(np.array([0.3, -1.0]), np.array([1.0, 2.0])).clamp(0, math.inf)
-    factor, offset = np.array([2.0, 0.5]), np.array([1.0, -1.0])
-    moved = x.scale(factor).shift(offset)
-    np.testing.assert_allclose(moved.expectation(), factor * x.expectation() + offset)
-    np.testing.assert_allclose(moved.variance(), factor**2 * x.variance(), rtol=1e-9)
+    offset = np.array([1.0, -1.0])
+    moved = x.shift(offset)
+    np.testing.assert_allclose(moved.expectation(), x.expectation() + offset)
+    np.testing.assert_allclose(moved.variance(), x.variance(), rtol=1e-9)

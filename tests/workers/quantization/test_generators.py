@@ -15,8 +15,8 @@ from faceter.contracts.models import ModelMetadata, Preprocessing, Task
 from faceter.contracts.quantizations import QuantizationReport, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs
-from workers.quantization.data import Data
-from workers.quantization.evaluation import on_a_grid
+from workers.quantization.datasets import JobDatasets
+from workers.quantization.generated_images import grid_means
 from workers.quantization.pipeline import quantize
 from workers.translation.networks import ResnetGenerator, initialize
 from workers.translation.onnx_writer import write_generator
@@ -61,7 +61,7 @@ def report(generator: bytes, images: Path | None, bits: int) -> QuantizationRepo
         evaluation_dataset_id=None if images is None else "dts_test",
     )
     if images is None:
-        return quantize(generator, metadata, request, Data(None, None, {}), SETTINGS).report
+        return quantize(generator, metadata, request, JobDatasets(None, None, {}), SETTINGS).report
     record = Dataset(
         id="dts_test",
         name="images",
@@ -72,16 +72,16 @@ def report(generator: bytes, images: Path | None, bits: int) -> QuantizationRepo
         samples=40,
     )
     with open_inputs(images, DatasetKind.IMAGES, SETTINGS) as opened:
-        data = Data(None, opened, {"evaluation_dataset": record})
+        data = JobDatasets(None, opened, {"evaluation_dataset": record})
         return quantize(generator, metadata, request, data, SETTINGS).report
 
 
 def test_cells_are_means_and_cover_every_pixel() -> None:
     images = np.arange(2 * 1 * 20 * 32, dtype=np.float32).reshape(2, 1, 20, 32)
-    found = on_a_grid(images).reshape(2, 16, 16)
+    found = grid_means(images).reshape(2, 16, 16)
     assert found[0, 0, 0] == images[0, 0, :1, :2].mean()
     assert found[1, 15, 15] == images[1, 0, 18:, 30:].mean()
-    whole = on_a_grid(np.full((1, 3, 5, 7), 2.5, np.float32))
+    whole = grid_means(np.full((1, 3, 5, 7), 2.5, np.float32))
     assert whole.shape == (1, 3 * 5 * 7)
     assert (whole == 2.5).all()
 

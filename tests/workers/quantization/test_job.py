@@ -11,13 +11,13 @@ from faceter.contracts.base import new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import JobStatus, QuantizationJob
-from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.models import Model, ModelMetadata, ModelSummary
 from faceter.contracts.settings import Settings
 from faceter.graphs.describe import input_specs, output_specs
 from faceter.store import job_records, job_steps
 from faceter.store.library import Library
+from tests.workers.quantization.evaluation_data import classifier, digits_zip
 from tests.workers.quantization.networks import Digits, request_for
-from tests.workers.quantization.test_pipeline import classifier, digits_zip
 from workers.jobs.context import JobContext
 from workers.quantization.pipeline import quantize_model
 
@@ -79,10 +79,10 @@ def test_a_job_makes_a_model_with_a_report_and_its_provenance(
     specification = QuantizationJob(model_id=model.id, request=request)
     context = started(redis, settings, library, specification)
     result = quantize_model(context, specification)
-    assert result.model_id == context.new_id("mdl")
-    assert library.models.find(str(result.model_id)) is None, "nothing appears before the job has succeeded"
+    assert (result.resource, result.id) == ("models", context.new_id("mdl"))
+    assert library.models.find(result.id) is None, "nothing appears before the job has succeeded"
     context.succeed(result)
-    made = library.models.get(str(result.model_id))
+    made = library.models.get(result.id)
     assert made.name == "digits-dfq-w4a6"
     assert made.derived_from_id == model.id
     assert made.metadata == model.metadata
@@ -103,7 +103,7 @@ def test_a_job_makes_a_model_with_a_report_and_its_provenance(
     job = JobQueue(redis, settings).get(context.job_id)
     assert job.status is JobStatus.SUCCEEDED
     assert job.result is not None
-    assert job.result.model_id == made.id
+    assert job.result.id == made.id
     assert Model.model_validate_json(made.model_dump_json()) == made
 
 
@@ -121,3 +121,28 @@ def test_a_model_that_is_gone_is_named(redis: Redis, settings: Settings, library
     with pytest.raises(FaceterError, match="mdl_gone") as error:
         quantize_model(context, specification)
     assert error.value.kind is ProblemKind.NOT_FOUND
+
+
+def test_a_job_with_a_target_stores_a_mixed_model_with_its_figure(
+    redis: Redis, settings: Settings, library: Library, digits: Digits, tmp_path: Path
+) -> None:
+    model = stored_model(library, digits, classifier())
+    dataset = stored_dataset(library, digits_zip(tmp_path, digits, count=120))
+    request = request_for(target={"max_drop": 3.0}, max_steps=6, evaluation_dataset_id=dataset.id)
+    specification = QuantizationJob(model_id=model.id, request=request)
+    context = started(redis, settings, library, specification)
+    context.succeed(quantize_model(context, specification))
+    made = library.models.get(context.new_id("mdl"))
+    assert made.name == "digits-auto-mixed"
+    assert made.quantization is not None
+    assert made.quantization.settings == request
+    trade_off = made.quantization.trade_off
+    assert trade_off is not None
+    image = made.files["trade-off.png"]
+    assert library.blobs.read(image.sha256).startswith(b"\x89PNG")
+    assert image.media_type == "image/png"
+    short = ModelSummary.of(made).quantization
+    assert short is not None
+    assert short.mixed
+    assert short.weight_bits == max(trade_off.points[trade_off.chosen].bits.values())
+    assert short.activation_bits == 8

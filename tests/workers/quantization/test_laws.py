@@ -12,17 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceter.contracts.quantizations import Granularity, QuantizationMethod
-from faceter.graphs.qdq import QuantizationPlan, write_qdq
+from faceter.graphs.qdq import write_qdq
+from faceter.graphs.quantization_plan import QuantizationPlan
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.view import Array, GraphView
 from tests.graphs.builders import run, run_optimized, with_outputs
 from tests.workers.quantization.drawn import DrawnNetwork, drawn_networks, images, prepared, wide_networks
 from tests.workers.quantization.networks import one_thread, request_for, served
-from workers.network import OnnxModule
+from workers.onnx_module import OnnxModule
 from workers.quantization.affine import channel_ranges, channel_weight_quantizer, tensor_weight_quantizer
+from workers.quantization.method import Method
 from workers.quantization.methods import methods
 from workers.quantization.observation import as_tensors
-from workers.quantization.prepared import Method
 from workers.quantization.simulate import SimulatedNetwork
 
 BITS = st.integers(2, 8)

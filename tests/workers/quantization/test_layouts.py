@@ -20,7 +20,7 @@ BATCH: Batch = {"image": np.random.default_rng(0).normal(size=(1, 3, 16, 16)).as
 
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.quantization.timing._MOST_RUNS", 6)
+    monkeypatch.setattr("workers.quantization.timing._MAX_RUNS", 6)
 
 
 def file_of(bits: int, seed: int = 0) -> bytes:
@@ -36,7 +36,7 @@ def test_all_layouts_are_timed_and_one_is_served() -> None:
     assert [choice.layout for choice in served.choices if choice.served] == [served.layout]
     plain = OnnxRuntimeEngine().load(content, threads=1).run(BATCH)
     np.testing.assert_array_equal(served.loaded.run(BATCH)["logits"], plain["logits"])
-    assert all(served.layout in note for note in served.notes)
+    assert all(served.layout in note for note in served.warnings)
 
 
 def test_where_sums_saturate_weights_of_8_bits_are_unsigned() -> None:
@@ -44,7 +44,7 @@ def test_where_sums_saturate_weights_of_8_bits_are_unsigned() -> None:
     served = choose(content, OnnxRuntimeEngine(), BATCH, threads=1, saturates=True)
     assert served.layout == "u8u8"
     assert [choice.layout for choice in served.choices] == ["u8u8"]
-    [note] = served.notes
+    [note] = served.warnings
     assert "u8s8, u8s8-by-4, u8s8-blocks" in note
     assert "16 bits" in note
     plain = OnnxRuntimeEngine().load(content, threads=1).run(BATCH)
@@ -70,4 +70,4 @@ def test_a_layout_that_answers_otherwise_is_dropped_and_named() -> None:
     engine = WrongInBlocks(other=file_of(8, seed=1))
     served = choose(file_of(8), engine, BATCH, threads=1, saturates=False)
     assert [choice.layout for choice in served.choices] == ["u8s8", "u8s8-by-4", "u8u8"]
-    assert "u8s8-blocks is not served" in served.notes[0]
+    assert "u8s8-blocks is not served" in served.warnings[0]

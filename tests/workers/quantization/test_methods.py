@@ -10,17 +10,18 @@ from faceter.graphs.qdq import write_qdq
 from tests.graphs.builders import residual_net, run_optimized, with_outputs
 from tests.workers.quantization.networks import prepared_for, request_for, served
 from workers.model_input import Batch
+from workers.quantization.method import MethodResult
 from workers.quantization.methods import methods, tuned_methods
-from workers.quantization.prepared import Outcome, Prepared
+from workers.quantization.prepare import PreparedNetwork
 from workers.quantization.simulate import SimulatedNetwork
 
 
 @cache
-def prepared(seed: int) -> Prepared:
+def prepared(seed: int) -> PreparedNetwork:
     return prepared_for(residual_net(seed), seed)
 
 
-def outcome(method: QuantizationMethod, seed: int, **fields: object) -> Outcome:
+def outcome(method: QuantizationMethod, seed: int, **fields: object) -> MethodResult:
     return methods[method](prepared(seed), request_for(**fields))
 
 
@@ -68,7 +69,7 @@ def test_equal_seeds_make_equal_plans(method: QuantizationMethod) -> None:
 def test_calibration_data_are_used_where_given(method: QuantizationMethod) -> None:
     small: list[Batch] = [{"image": 0.01 * np.random.default_rng(0).normal(size=(8, 3, 16, 16)).astype(np.float32)}]
     made = methods[method](prepared_for(residual_net(0), batches=small), request_for())
-    assert any("calibration data" in note for note in made.notes)
+    assert any("calibration data" in note for note in made.warnings)
     without = outcome(method, 0)
     name = made.plan.sites.activations[1].name
     assert made.plan.activations[name].high < without.plan.activations[name].high

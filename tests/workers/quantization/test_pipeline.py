@@ -10,76 +10,48 @@ import onnx
 import pytest
 from PIL import Image
 
-from faceter.contracts.base import utc_now
-from faceter.contracts.datasets import Dataset, DatasetKind
+from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.detection import Activation, DetectionDecoding
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Activation, DetectionDecoding, ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Preprocessing, Task
 from faceter.contracts.quantizations import QuantizationMethod
-from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import InputDataset, open_dataset
+from faceter.datasets.detection import DetectionDataset
+from faceter.datasets.images import ImagesDataset
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import is_quantized
 from faceter.graphs.packing import is_packed
 from tests.graphs.builders import GraphBuilder, residual_net
+from tests.workers.quantization.evaluation_data import LABELS, SETTINGS, classifier, digits_zip, evaluating
 from tests.workers.quantization.networks import PREPROCESSING, Digits, accuracy, outputs_of, request_for
 from workers.jobs.provenance import provenance_of
-from workers.quantization.data import Data
+from workers.jobs.stages import Stage
+from workers.quantization.datasets import JobDatasets
 from workers.quantization.methods import methods
-from workers.quantization.pipeline import Quantized, quantize
-
-SETTINGS = Settings(_env_file=None)
-LABELS = [str(digit) for digit in range(10)]
+from workers.quantization.pipeline import QuantizedModel, quantize
 
 
-def digits_zip(folder: Path, digits: Digits, *, labelled: bool = True, count: int = 120) -> Path:
-    """Write held-out digits as images in class folders."""
-    path = folder / ("digits.zip" if labelled else "plain.zip")
-    with zipfile.ZipFile(path, "w") as archive:
-        for index in range(count):
-            pixels = np.rint((digits.images[index, 0] * 0.35 + 0.3) * 255).clip(0, 255).astype(np.uint8)
-            buffer = io.BytesIO()
-            Image.fromarray(pixels).save(buffer, "PNG")
-            name = f"{digits.classes[index]}/{index:03}.png" if labelled else f"{index:03}.png"
-            archive.writestr(name, buffer.getvalue())
-    return path
-
-
-def record(kind: DatasetKind = DatasetKind.IMAGES) -> Dataset:
-    return Dataset(id="dts_test", name="digits", kind=kind, created_at=utc_now(), sha256="0" * 64, bytes=1, samples=120)
-
-
-def evaluating(data: InputDataset, kind: DatasetKind = DatasetKind.IMAGES) -> Data:
-    return Data(evaluation=data, records={"evaluation_dataset": record(kind)})
-
-
-def classifier(labels: list[str] | None = None) -> ModelMetadata:
-    return ModelMetadata(
-        task=Task.IMAGE_CLASSIFICATION,
-        preprocessing=PREPROCESSING,
-        labels=LABELS if labels is None else labels,
-    )
-
-
-def run_on(model: onnx.ModelProto, metadata: ModelMetadata, data: Data | None = None, **fields: object) -> Quantized:
+def run_on(
+    model: onnx.ModelProto, metadata: ModelMetadata, data: JobDatasets | None = None, **fields: object
+) -> QuantizedModel:
     request = request_for(**{"method": "rq", **fields})
-    return quantize(model.SerializeToString(), metadata, request, data or Data(), SETTINGS)
+    return quantize(model.SerializeToString(), metadata, request, data or JobDatasets(), SETTINGS)
 
 
 @pytest.mark.parametrize("method", list(methods))
 def test_a_quantized_classifier_and_its_report(method: QuantizationMethod, digits: Digits, tmp_path: Path) -> None:
     steps: list[tuple[str, float]] = []
     path = digits_zip(tmp_path, digits)
-    with open_dataset(path, DatasetKind.IMAGES, SETTINGS) as data:
+    with ImagesDataset.open(path, SETTINGS) as data:
         made = quantize(
             digits.model.SerializeToString(),
             classifier(),
             request_for(method=method, weight_bits=6, activation_bits=6),
             evaluating(data),
             SETTINGS,
-            lambda step, fraction: steps.append((step, fraction)),
+            Stage(lambda step, fraction, training: steps.append((step, fraction)), "quantizing"),
         )
     report = made.report
-    model = load_model(made.content, max_bytes=SETTINGS.max_model_bytes)
+    model = load_model(made.exported.content, max_bytes=SETTINGS.max_model_bytes)
     assert is_quantized(model)
     assert is_packed(model)
     (quality,) = report.quality
@@ -96,7 +68,7 @@ def test_a_quantized_classifier_and_its_report(method: QuantizationMethod, digit
     assert report.float_layers == []
     assert report.size.weights_packed < report.size.weights_before / 4
     assert report.size.before == digits.model.ByteSize()
-    assert report.size.packed == len(made.content)
+    assert report.size.packed == len(made.exported.content)
     assert report.energy.after_joules < 0.3 * report.energy.before_joules
     assert [item.batch for item in report.latency] == [1, 32]
     assert sum(choice.served for choice in report.layouts) == 1
@@ -138,8 +110,8 @@ def test_without_data_agreement_is_on_noise_and_says_so(digits: Digits) -> None:
 
 
 def test_a_calibration_dataset_is_measured_and_compared_on(digits: Digits, tmp_path: Path) -> None:
-    with open_dataset(digits_zip(tmp_path, digits, labelled=False), DatasetKind.IMAGES, SETTINGS) as data:
-        made = run_on(digits.model, classifier(), Data(calibration=data), calibration_dataset_id="dts_test")
+    with ImagesDataset.open(digits_zip(tmp_path, digits, labelled=False), SETTINGS) as data:
+        made = run_on(digits.model, classifier(), JobDatasets(calibration=data), calibration_dataset_id="dts_test")
     assert made.report.agreement.source == "calibration"
     assert made.report.agreement.samples == 120
     assert any("from the calibration data" in note for note in made.report.warnings)
@@ -151,9 +123,9 @@ def test_progress_only_goes_forward_when_activations_are_measured() -> None:
         residual_net(0).SerializeToString(),
         ModelMetadata(preprocessing=Preprocessing(size=[16, 16])),
         request_for(method="rq"),
-        Data(),
+        JobDatasets(),
         SETTINGS,
-        lambda step, fraction: steps.append((step, fraction)),
+        Stage(lambda step, fraction, training: steps.append((step, fraction)), "quantizing"),
     )
     fractions = [fraction for _, fraction in steps]
     assert fractions == sorted(fractions)
@@ -162,7 +134,7 @@ def test_progress_only_goes_forward_when_activations_are_measured() -> None:
 
 def test_equal_seeds_give_equal_files_weights_and_scales(digits: Digits) -> None:
     first, second = (run_on(digits.model, classifier(), method="dfq", seed=5) for _ in range(2))
-    assert first.content == second.content
+    assert first.exported.content == second.exported.content
     assert first.report.tensors == second.report.tensors
 
 
@@ -173,7 +145,7 @@ def test_a_model_of_fixed_batch_is_run_at_that_batch(tmp_path: Path, digits: Dig
     net.add("GlobalAveragePool")
     net.add("Flatten", net.last)
     net.add("Gemm", net.last, net.weight(10, 4), net.weight(10), transB=1)
-    with open_dataset(digits_zip(tmp_path, digits, count=50), DatasetKind.IMAGES, SETTINGS) as data:
+    with ImagesDataset.open(digits_zip(tmp_path, digits, count=50), SETTINGS) as data:
         report = run_on(net.build(), classifier(), evaluating(data), evaluation_dataset_id="dts_test").report
     assert report.agreement.samples == 50
     assert report.quality[0].samples == 50
@@ -238,7 +210,7 @@ def test_a_detector_is_graded_on_boxes(tmp_path: Path) -> None:
             size_activation=Activation.SIGMOID,
         ),
     )
-    with open_dataset(detection_zip(tmp_path), DatasetKind.DETECTION, SETTINGS) as data:
+    with DetectionDataset.open(detection_zip(tmp_path), SETTINGS) as data:
         report = run_on(square_detector(), metadata, evaluating(data, DatasetKind.DETECTION)).report
     assert report.agreement.top1 is None
     assert report.agreement.boxes is not None
@@ -252,7 +224,7 @@ def test_a_detector_is_graded_on_boxes(tmp_path: Path) -> None:
 def test_a_quantized_model_is_refused(digits: Digits) -> None:
     made = run_on(digits.model, classifier())
     with pytest.raises(FaceterError) as error:
-        quantize(made.content, classifier(), request_for(), Data(), SETTINGS)
+        quantize(made.exported.content, classifier(), request_for(), JobDatasets(), SETTINGS)
     assert error.value.kind is ProblemKind.ALREADY_QUANTIZED
 
 
@@ -280,7 +252,7 @@ def test_an_operator_that_is_not_known_is_named() -> None:
 
 def test_evaluation_needs_classes(digits: Digits, tmp_path: Path) -> None:
     with (
-        open_dataset(digits_zip(tmp_path, digits, labelled=False), DatasetKind.IMAGES, SETTINGS) as data,
+        ImagesDataset.open(digits_zip(tmp_path, digits, labelled=False), SETTINGS) as data,
         pytest.raises(FaceterError, match="no class folders") as error,
     ):
         run_on(digits.model, classifier(), evaluating(data), evaluation_dataset_id="dts_test")
@@ -290,7 +262,7 @@ def test_evaluation_needs_classes(digits: Digits, tmp_path: Path) -> None:
 
 def test_evaluation_needs_the_models_labels(digits: Digits, tmp_path: Path) -> None:
     with (
-        open_dataset(digits_zip(tmp_path, digits), DatasetKind.IMAGES, SETTINGS) as data,
+        ImagesDataset.open(digits_zip(tmp_path, digits), SETTINGS) as data,
         pytest.raises(FaceterError, match="no labels of the model"),
     ):
         run_on(digits.model, classifier([f"digit {label}" for label in LABELS]), evaluating(data))
@@ -299,7 +271,7 @@ def test_evaluation_needs_the_models_labels(digits: Digits, tmp_path: Path) -> N
 def test_evaluation_of_a_detector_needs_boxes(digits: Digits, tmp_path: Path) -> None:
     metadata = ModelMetadata(task=Task.OBJECT_DETECTION, preprocessing=PREPROCESSING)
     with (
-        open_dataset(digits_zip(tmp_path, digits), DatasetKind.IMAGES, SETTINGS) as data,
+        ImagesDataset.open(digits_zip(tmp_path, digits), SETTINGS) as data,
         pytest.raises(FaceterError) as error,
     ):
         run_on(digits.model, metadata, evaluating(data))
@@ -308,10 +280,10 @@ def test_evaluation_of_a_detector_needs_boxes(digits: Digits, tmp_path: Path) ->
 
 def test_images_need_preprocessing(digits: Digits, tmp_path: Path) -> None:
     with (
-        open_dataset(digits_zip(tmp_path, digits), DatasetKind.IMAGES, SETTINGS) as data,
+        ImagesDataset.open(digits_zip(tmp_path, digits), SETTINGS) as data,
         pytest.raises(FaceterError, match="has no preprocessing"),
     ):
-        run_on(digits.model, ModelMetadata(), Data(calibration=data))
+        run_on(digits.model, ModelMetadata(), JobDatasets(calibration=data))
 
 
 def test_a_residual_network_in_colour() -> None:

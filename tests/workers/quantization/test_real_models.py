@@ -8,17 +8,15 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import ModelMetadata, Preprocessing
 from faceter.contracts.quantizations import Granularity, QuantizationMethod
 from faceter.contracts.settings import Settings
-from faceter.datasets.kinds import open_dataset
+from faceter.datasets.images import ImagesDataset
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.graphs.qdq import write_qdq
 from tests.workers.quantization.networks import Floats, accuracy, one_thread, request_for
 from workers.quantization.methods import methods
-from workers.quantization.pipeline import prepare
-from workers.quantization.prepared import Prepared
+from workers.quantization.prepare import PreparedNetwork, prepare
 from workers.quantization.simulate import SimulatedNetwork
 
 IMAGENET = Preprocessing(size=[32, 32], mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
@@ -37,7 +35,7 @@ class Images:
 def cifar10(shared_data: Path) -> Images:
     """All images, decoded once."""
     settings = Settings(_env_file=None)
-    with open_dataset(shared_data / "cifar10" / "test.zip", DatasetKind.IMAGES, settings) as data:
+    with ImagesDataset.open(shared_data / "cifar10" / "test.zip", settings) as data:
         assert len(data) == IMAGES
         (batch,) = data.batches(IMAGENET, IMAGES)
     assert batch.labels is not None
@@ -45,7 +43,7 @@ def cifar10(shared_data: Path) -> Images:
 
 
 @pytest.fixture(scope="module")
-def float_accuracy(resnet20: Prepared, cifar10: Images) -> float:
+def float_accuracy(resnet20: PreparedNetwork, cifar10: Images) -> float:
     return accuracy(logits_of(resnet20.model, cifar10.inputs), cifar10.labels)
 
 
@@ -58,7 +56,7 @@ def logits_of(model: onnx.ModelProto, inputs: Floats) -> Floats:
 
 
 @pytest.fixture(scope="module")
-def resnet20(shared_data: Path) -> Prepared:
+def resnet20(shared_data: Path) -> PreparedNetwork:
     model = onnx.load(shared_data / "cifar10" / "resnet20.onnx")
     return prepare(model, ModelMetadata(preprocessing=IMAGENET), seed=0)
 
@@ -66,7 +64,11 @@ def resnet20(shared_data: Path) -> Prepared:
 @pytest.mark.parametrize("method", list(methods))
 @pytest.mark.parametrize("granularity", Granularity)
 def test_resnet20_at_8_bits_is_within_half_a_point_of_float(
-    method: QuantizationMethod, granularity: Granularity, resnet20: Prepared, cifar10: Images, float_accuracy: float
+    method: QuantizationMethod,
+    granularity: Granularity,
+    resnet20: PreparedNetwork,
+    cifar10: Images,
+    float_accuracy: float,
 ) -> None:
     plan = methods[method](resnet20, request_for(weight_granularity=granularity.value)).plan
     answers = logits_of(write_qdq(plan), cifar10.inputs)
@@ -75,7 +77,7 @@ def test_resnet20_at_8_bits_is_within_half_a_point_of_float(
 
 @pytest.mark.parametrize("method", list(methods))
 def test_resnet20_at_8_bits_is_served_as_simulated(
-    method: QuantizationMethod, resnet20: Prepared, cifar10: Images
+    method: QuantizationMethod, resnet20: PreparedNetwork, cifar10: Images
 ) -> None:
     plan = methods[method](resnet20, request_for(weight_granularity="tensor")).plan
     inputs = cifar10.inputs[::5]
@@ -86,7 +88,9 @@ def test_resnet20_at_8_bits_is_served_as_simulated(
     assert (np.concatenate(rows).argmax(1) == answers.argmax(1)).mean() >= 0.999
 
 
-def test_resnet20_at_4_bits_without_data_keeps_what_the_documentation_says(resnet20: Prepared, cifar10: Images) -> None:
+def test_resnet20_at_4_bits_without_data_keeps_what_the_documentation_says(
+    resnet20: PreparedNetwork, cifar10: Images
+) -> None:
     request = request_for(weight_bits=4, activation_bits=4)
     scores = {
         method: accuracy(logits_of(write_qdq(methods[method](resnet20, request).plan), cifar10.inputs), cifar10.labels)

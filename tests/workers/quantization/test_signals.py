@@ -16,22 +16,18 @@ from faceter.cli.export_torch import export
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Preprocessing, Task, TensorSpec
 from faceter.contracts.settings import Settings
 from faceter.datasets.signals import SignalsDataset, signals_file
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs
 from tests.workers.architectures import ConvNet1d, export_of
 from tests.workers.quantization.networks import accuracy, one_thread, outputs_of, request_for
-from workers.model_input import as_input
-from workers.quantization.data import (
-    Data,
-    calibration_batches,
-    check_evaluation,
-    data_comparison,
-    tuning_inputs,
-)
-from workers.quantization.pipeline import Quantized, quantize
+from workers.model_input import as_model_input
+from workers.quantization.calibration_inputs import calibration_batches, tuning_inputs
+from workers.quantization.comparison_inputs import dataset_inputs
+from workers.quantization.datasets import JobDatasets, validate_evaluation_dataset
+from workers.quantization.pipeline import QuantizedModel, quantize
 
 SETTINGS = Settings(_env_file=None)
 CLASSES = ["slow", "middle", "fast"]
@@ -106,13 +102,13 @@ def record() -> Dataset:
     )
 
 
-def run_on(model: onnx.ModelProto, metadata: ModelMetadata, data: Data, **fields: object) -> Quantized:
+def run_on(model: onnx.ModelProto, metadata: ModelMetadata, data: JobDatasets, **fields: object) -> QuantizedModel:
     with one_thread():
         return quantize(model.SerializeToString(), metadata, request_for(**fields), data, SETTINGS)
 
 
-def evaluating(data: SignalsDataset) -> Data:
-    return Data(evaluation=data, records={"evaluation_dataset": record()})
+def evaluating(data: SignalsDataset) -> JobDatasets:
+    return JobDatasets(evaluation=data, records={"evaluation_dataset": record()})
 
 
 @pytest.mark.parametrize("method", ["rq", "dfq", "aciq"])
@@ -123,7 +119,7 @@ def test_accuracy_on_signals(held_out: Waves, method: str) -> None:
     whole = accuracy(outputs_of(held_out.model, held_out.signals, "signal"), held_out.labels)
     assert whole > 0.9
     assert quality.before == pytest.approx(whole)
-    model = load_model(made.content, max_bytes=SETTINGS.max_model_bytes)
+    model = load_model(made.exported.content, max_bytes=SETTINGS.max_model_bytes)
     answers = accuracy(outputs_of(model, held_out.signals, "signal"), held_out.labels)
     assert quality.after == pytest.approx(answers, abs=0.01)
     assert quality.after > whole - 0.03
@@ -143,7 +139,7 @@ def test_labels_follow_the_models_order(held_out: Waves) -> None:
 
 def test_calibrated_ranges_are_those_of_the_signals(held_out: Waves) -> None:
     made = run_on(
-        held_out.model, METADATA, Data(calibration=held_out.data), method="rq", calibration_dataset_id="dts_test"
+        held_out.model, METADATA, JobDatasets(calibration=held_out.data), method="rq", calibration_dataset_id="dts_test"
     )
     assert made.report.agreement.source == "calibration"
     assert made.report.agreement.samples == 300
@@ -158,7 +154,7 @@ def test_tuning_on_signals(held_out: Waves) -> None:
     made = run_on(
         held_out.model,
         METADATA,
-        Data(calibration=held_out.data),
+        JobDatasets(calibration=held_out.data),
         method="ft",
         weight_bits=4,
         activation_bits=4,
@@ -197,18 +193,17 @@ def test_a_batch_that_is_fixed_is_filled(held_out: Waves) -> None:
         model = export(nn.Conv1d(CHANNELS, 3, LENGTH), [8, CHANNELS, LENGTH], input_name="signal", dynamic_batch=False)
     specs = input_specs(model)
     assert [len(batch["signal"]) for batch in calibration_batches(held_out.data, METADATA, specs, 0)] == [8] * 38
-    comparison = data_comparison(held_out.data, "evaluation", METADATA, specs)
-    samples = list(comparison.batches)
-    assert [sample.count for sample in samples] == [8] * 37 + [4]
-    assert all(len(sample.inputs["signal"]) == 8 for sample in samples)
-    labels = [sample.labels for sample in samples if sample.labels is not None]
+    batches = list(dataset_inputs(held_out.data, "evaluation", METADATA, specs).batches)
+    assert [batch.count for batch in batches] == [8] * 37 + [4]
+    assert all(len(batch.inputs["signal"]) == 8 for batch in batches)
+    labels = [batch.labels for batch in batches if batch.labels is not None]
     assert np.concatenate(labels).tolist() == held_out.labels.tolist()
 
 
 def test_half_precision_inputs(held_out: Waves) -> None:
     (spec,) = input_specs(held_out.model)
     halves = [spec.model_copy(update={"dtype": "float16"})]
-    (batch,) = as_input(held_out.data, METADATA, halves, "calibration_dataset_id").batches(5, range(5))
+    (batch,) = as_model_input(held_out.data, METADATA, halves, "calibration_dataset_id").batches(5, range(5))
     assert batch.inputs.dtype == np.float16
     np.testing.assert_array_equal(batch.inputs, held_out.signals[:5].astype(np.float16))
 
@@ -217,7 +212,7 @@ def test_signals_of_another_shape(held_out: Waves) -> None:
     specs = input_specs(export_of(ConvNet1d))
     calls: dict[str, Callable[[], object]] = {
         "calibration_dataset_id": lambda: calibration_batches(held_out.data, METADATA, specs, 0),
-        "evaluation_dataset_id": lambda: data_comparison(held_out.data, "evaluation", METADATA, specs),
+        "evaluation_dataset_id": lambda: dataset_inputs(held_out.data, "evaluation", METADATA, specs),
     }
     for field, call in calls.items():
         with pytest.raises(FaceterError, match=r"\[2, 96\].*2, 128\]") as caught:
@@ -226,7 +221,12 @@ def test_signals_of_another_shape(held_out: Waves) -> None:
         assert [error.field for error in caught.value.errors] == [field]
 
 
-def test_what_signals_cannot_grade(held_out: Waves) -> None:
+def outputs(classes: int) -> list[TensorSpec]:
+    return [TensorSpec(name="scores", dtype="float32", shape=["n", classes])]
+
+
+def test_signals_that_cannot_measure_accuracy_are_refused(held_out: Waves) -> None:
+    datasets = evaluating(held_out.data)
     images = ModelMetadata(task=Task.IMAGE_CLASSIFICATION, preprocessing=Preprocessing(size=[8, 8]))
     for metadata, kind in [
         (images, ProblemKind.WRONG_DATASET_KIND),
@@ -234,14 +234,14 @@ def test_what_signals_cannot_grade(held_out: Waves) -> None:
         (METADATA.model_copy(update={"labels": None}), ProblemKind.DATASET_MISMATCH),
     ]:
         with pytest.raises(FaceterError) as caught:
-            check_evaluation(metadata, DatasetKind.SIGNALS, held_out.data, 4)
+            validate_evaluation_dataset(datasets, metadata, outputs(4))
         assert caught.value.kind is kind
         assert [error.field for error in caught.value.errors] == ["evaluation_dataset_id"]
-    check_evaluation(METADATA, DatasetKind.SIGNALS, held_out.data, 3)
-    check_evaluation(ModelMetadata(), DatasetKind.SIGNALS, held_out.data, 4)
+    validate_evaluation_dataset(datasets, METADATA, outputs(3))
+    validate_evaluation_dataset(datasets, ModelMetadata(), outputs(4))
 
 
-def test_signals_without_labels_cannot_grade(tmp_path: Path, network: onnx.ModelProto) -> None:
+def test_signals_without_labels_are_refused(tmp_path: Path, network: onnx.ModelProto) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(signals_file(waves(40, 3)[0]))
     with SignalsDataset.open(path, SETTINGS) as data:

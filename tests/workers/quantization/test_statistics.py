@@ -1,4 +1,4 @@
-"""Statistics carried through the graph, measured in forward passes, and made of noise."""
+"""Activation statistics: propagated through the graph, measured in forward passes, measured on noise."""
 
 import math
 
@@ -8,11 +8,11 @@ import pytest
 
 from faceter.contracts.models import Preprocessing, TensorSpec
 from faceter.contracts.quantizations import QuantizationMethod
+from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize
-from faceter.graphs.fold import fold_batch_norms
 from tests.graphs.builders import GraphBuilder, residual_net, run, with_outputs
 from tests.workers.quantization.networks import prepared_for, request_for
-from workers.network import OnnxModule
+from workers.onnx_module import OnnxModule
 from workers.quantization.calibration import activation_statistics
 from workers.quantization.clipping import Distribution, better_fit
 from workers.quantization.gaussian import ClampedGaussian
@@ -20,7 +20,7 @@ from workers.quantization.methods import methods
 from workers.quantization.noise import noise_batches, noise_images, pixel_range
 from workers.quantization.observation import channel_moments, observe
 from workers.quantization.propagation import propagate
-from workers.quantization.statistics import Source
+from workers.quantization.statistics import StatisticsSource
 
 
 def carried(net: GraphBuilder, source: str, channels: int) -> tuple[onnx.ModelProto, dict[str, ClampedGaussian]]:
@@ -53,7 +53,7 @@ def six() -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", ["relu", "relu6", "sum", "concat", "pad", "slice", "shift"])
-def test_carried_moments_are_those_of_samples(case: str) -> None:
+def test_propagated_moments_equal_those_of_samples(case: str) -> None:
     net = GraphBuilder(["n", 4, 12, 12])
     match case:
         case "relu":
@@ -112,7 +112,7 @@ def test_observed_statistics_are_those_of_all_batches_together() -> None:
     net.add("Relu", "x", output="y")
     network = OnnxModule(net.build())
     parts = [{"x": part} for part in np.array_split(x, 4)]
-    seen = observe(network, parts, {"x": 1, "y": 1}, Source.CALIBRATION)
+    seen = observe(network, parts, {"x": 1, "y": 1}, StatisticsSource.CALIBRATION)
     assert [seen["x"].low, seen["x"].high] == pytest.approx([float(x.min()), float(x.max())])
     np.testing.assert_allclose(seen["x"].channel_mean, x.mean((0, 2, 3)), atol=1e-5)
     np.testing.assert_allclose(seen["x"].shapes.deviation, x.std((0, 2, 3)), rtol=1e-4)
@@ -137,20 +137,20 @@ def test_channel_moments_are_numpys() -> None:
 
 def test_observing_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="no batches"):
-        observe(OnnxModule(residual_net()), [], {"image": 1}, Source.NOISE)
+        observe(OnnxModule(residual_net()), [], {"image": 1}, StatisticsSource.NOISE)
 
 
 def test_every_quantized_tensor_gets_statistics_from_the_best_source() -> None:
     prepared = prepared_for(residual_net(0))
     statistics = activation_statistics(prepared, prepared.sites())
     sources = {name: item.source for name, item in statistics.tensors.items()}
-    assert sources["image"] is Source.KNOWN
-    assert Source.BATCH_NORM in sources.values()
-    assert Source.NOISE in sources.values(), "the branch without BatchNorm"
-    assert "from BatchNorm statistics" in statistics.notes()[0]
+    assert sources["image"] is StatisticsSource.KNOWN
+    assert StatisticsSource.BATCH_NORM in sources.values()
+    assert StatisticsSource.NOISE in sources.values(), "the branch without BatchNorm"
+    assert "from BatchNorm statistics" in statistics.warnings()[0]
 
 
-def test_ranges_of_a_image_are_those_of_its_pixels() -> None:
+def test_ranges_of_an_image_are_those_of_its_pixels() -> None:
     preprocessing = Preprocessing(size=[8, 8], scale=1 / 255, mean=[0.5, 0.4, 0.3], std=[0.25, 0.25, 0.5])
     assert list(pixel_range(preprocessing)) == pytest.approx([-2.0, 2.4])
     plan = methods[QuantizationMethod.RQ](prepared_for(residual_net(0)), request_for(activation_bits=4)).plan

@@ -17,7 +17,8 @@ from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.jobs import TranslationJob
 from faceter.contracts.models import Model, ModelMetadata, Preprocessing
 from faceter.contracts.settings import Settings
-from faceter.contracts.translators import Direction, Translator, TranslatorTraining
+from faceter.contracts.translation_methods import Direction
+from faceter.contracts.translators import Translator, TranslatorTraining
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs, output_specs
 from faceter.store import job_records, job_steps
@@ -79,7 +80,7 @@ class Bench:
             )
         )
 
-    def describer(self) -> Model:
+    def feature_extractor(self) -> Model:
         """Keep a model that describes images by four values, its tensor `p`."""
         content = graphs.classifier()
         graph = load_model(content, max_bytes=len(content))
@@ -87,7 +88,7 @@ class Bench:
         return self.library.add(
             Model(
                 id=new_id("mdl"),
-                name="describer",
+                name="feature_extractor",
                 created_at=utc_now(),
                 sha256=blob.sha256,
                 bytes=blob.bytes,

@@ -8,9 +8,9 @@ import torch
 from PIL import Image, ImageOps
 
 from workers.translation.acceleration import Accelerator
-from workers.translation.batches import Batches
+from workers.translation.batches import BatchLoader
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
-from workers.translation.images import Domain, Images
+from workers.translation.images import Domain, ResizedImages
 from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
 
 CPU = torch.device("cpu")
@@ -62,18 +62,18 @@ def inverted(images: Sequence[Image.Image]) -> list[Image.Image]:
     return [ImageOps.invert(image) for image in images]
 
 
-def unpaired(folder: Path, *, image_size: int = 32, count: int = 12, seed: int = 0, batch_size: int = 1) -> Batches:
+def unpaired(folder: Path, *, image_size: int = 32, count: int = 12, seed: int = 0, batch_size: int = 1) -> BatchLoader:
     """Return smooth images as A and others, inverted, as B."""
     side = image_size + 4
     source = GivenImages(smooth(count, side, 1), inverted(smooth(count, side, 2)))
-    return Batches(Images(source, image_size, folder=folder), batch_size=batch_size, seed=seed)
+    return BatchLoader(ResizedImages(source, image_size, folder=folder), batch_size=batch_size, seed=seed)
 
 
-def paired(folder: Path, *, image_size: int = 32, count: int = 12, seed: int = 0, batch_size: int = 1) -> Batches:
+def paired(folder: Path, *, image_size: int = 32, count: int = 12, seed: int = 0, batch_size: int = 1) -> BatchLoader:
     """Return smooth images as A and the same inverted as B."""
     images = smooth(count, image_size + 4, 1)
     source = GivenImages(images, inverted(images), paired=True)
-    return Batches(Images(source, image_size, folder=folder), batch_size=batch_size, seed=seed, paired=True)
+    return BatchLoader(ResizedImages(source, image_size, folder=folder), batch_size=batch_size, seed=seed, paired=True)
 
 
 def small_cyclegan(folder: Path, *, seed: int = 0, batch_size: int = 1, identity: float = 0.5) -> CycleGan:

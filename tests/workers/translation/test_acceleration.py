@@ -13,10 +13,10 @@ from workers.host import compiler
 from workers.training import precision
 from workers.training.precision import Precision
 from workers.translation import acceleration
-from workers.translation.acceleration import LONG_ENOUGH, Accelerator
+from workers.translation.acceleration import MIN_SECONDS_TO_COMPILE, Accelerator
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
 from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
-from workers.translation.trainer import Trainer
+from workers.translation.trainer import TranslatorTrainer
 
 torch_warns_of_itself = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 SMALL = CycleGanSettings(image_size=32, channels=4, blocks=1)
@@ -35,7 +35,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     [
         (True, "g++", 3600.0, ("bfloat16", True, "bfloat16 in hardware; compiled")),
         (True, "g++", None, ("bfloat16", True, "bfloat16 in hardware; compiled")),
-        (True, "g++", LONG_ENOUGH - 1, ("bfloat16", False, "not worth it below 20 minutes")),
+        (True, "g++", MIN_SECONDS_TO_COMPILE - 1, ("bfloat16", False, "not worth it below 20 minutes")),
         (True, None, 3600.0, ("bfloat16", False, "no C++ compiler")),
         (False, None, 3600.0, ("float32", False, "does not multiply bfloat16 in hardware")),
     ],
@@ -71,7 +71,7 @@ def test_a_compiler_that_fails_is_done_without(
     assert all(bool(loss.isfinite()) for loss in trainer.step(0.0).values())
 
 
-def learned(trainer: Trainer, steps: int = 3) -> tuple[list[dict[str, float]], list[Tensor]]:
+def learned(trainer: TranslatorTrainer, steps: int = 3) -> tuple[list[dict[str, float]], list[Tensor]]:
     losses = [{name: float(loss) for name, loss in trainer.step(0.0).items()} for _ in range(steps)]
     return losses, [p.detach() for network in trainer.networks.values() for p in network.parameters()]
 

@@ -1,4 +1,4 @@
-"""The order of training, what is cut out of images, and going on from a position."""
+"""Batches: order, crops, prefetching, and continuing from a position."""
 
 import threading
 from collections import Counter
@@ -11,12 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from tests.workers.translation.sources import GivenImages, inverted, smooth
-from workers.translation.batches import Batches, cut, normalized
-from workers.translation.images import Images
+from workers.translation.batches import BatchLoader, normalize, random_crop
+from workers.translation.images import ResizedImages
 
 
 def plain(*numbers: int) -> list[Image.Image]:
-    """Return images of one grey each, told by it."""
+    """Return images of one grey level each."""
     return [Image.new("RGB", (36, 36), (number, number, number)) for number in numbers]
 
 
@@ -24,17 +24,19 @@ def number(image: Tensor) -> int:
     return round((float(image[0, 0, 0]) + 1) * 127.5)
 
 
-def taken(batches: Batches, count: int) -> list[tuple[list[int], list[int]]]:
-    found = (batches.take() for _ in range(count))
+def taken(batches: BatchLoader, count: int) -> list[tuple[list[int], list[int]]]:
+    found = (batches.next_batch() for _ in range(count))
     return [([number(x) for x in first], [number(x) for x in second]) for first, second in found]
 
 
-def of_greys(folder: Path, a: range, b: range, *, seed: int = 0, batch_size: int = 1, paired: bool = False) -> Batches:
+def of_greys(
+    folder: Path, a: range, b: range, *, seed: int = 0, batch_size: int = 1, paired: bool = False
+) -> BatchLoader:
     source = GivenImages(plain(*a), plain(*b), paired=paired)
-    return Batches(Images(source, 32, folder=folder), batch_size=batch_size, seed=seed, paired=paired)
+    return BatchLoader(ResizedImages(source, 32, folder=folder), batch_size=batch_size, seed=seed, paired=paired)
 
 
-def test_a_walks_through_a_shuffled_epoch_and_b_is_drawn(tmp_path: Path) -> None:
+def test_a_is_shuffled_every_epoch_and_b_is_drawn_at_random(tmp_path: Path) -> None:
     found = taken(of_greys(tmp_path, range(0, 20), range(100, 110)), 400)
     epochs = [[first[0] for first, _ in found[start : start + 20]] for start in range(0, 400, 20)]
     assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
@@ -54,7 +56,7 @@ def test_an_epoch_is_as_long_as_the_larger_domain(tmp_path: Path) -> None:
     assert batches.epochs == 1.0
 
 
-def test_batches_are_of_one_size_across_epochs(tmp_path: Path) -> None:
+def test_batches_have_one_size_across_epochs(tmp_path: Path) -> None:
     batches = of_greys(tmp_path, range(0, 5), range(100, 105), batch_size=3)
     assert batches.steps(2) == 4
     firsts = [value for first, _ in taken(batches, 5) for value in first]
@@ -62,12 +64,12 @@ def test_batches_are_of_one_size_across_epochs(tmp_path: Path) -> None:
     assert batches.epochs == 3.0
 
 
-def test_pairs_stay_together_and_are_cut_and_mirrored_alike(tmp_path: Path) -> None:
+def test_both_images_of_a_pair_get_the_same_crop_and_mirroring(tmp_path: Path) -> None:
     images = smooth(7, 50)
     source = GivenImages(images, inverted(images), paired=True)
-    batches = Batches(Images(source, 32, folder=tmp_path), batch_size=2, seed=0, paired=True)
+    batches = BatchLoader(ResizedImages(source, 32, folder=tmp_path), batch_size=2, seed=0, paired=True)
     for _ in range(20):
-        first, second = batches.take()
+        first, second = batches.next_batch()
         # Bicubic filtering of x and of 255 − x is rounded and clipped each for itself.
         torch.testing.assert_close(first, -second, rtol=0, atol=1.01 * 2 / 255)
     assert batches.steps(1) == 4
@@ -76,20 +78,20 @@ def test_pairs_stay_together_and_are_cut_and_mirrored_alike(tmp_path: Path) -> N
     assert [sorted(first[0] for first, _ in found[start : start + 9]) for start in (0, 9)] == [list(range(9))] * 2
 
 
-def test_pairs_that_are_not_there_are_missed(tmp_path: Path) -> None:
-    images = Images(GivenImages(smooth(2), smooth(2)), 32, folder=tmp_path)
+def test_a_dataset_without_pairs_is_refused(tmp_path: Path) -> None:
+    images = ResizedImages(GivenImages(smooth(2), smooth(2)), 32, folder=tmp_path)
     with pytest.raises(ValueError, match="no pairs"):
-        Batches(images, batch_size=1, seed=0, paired=True)
+        BatchLoader(images, batch_size=1, seed=0, paired=True)
 
 
-def test_crops_reach_everywhere_and_half_are_mirrored() -> None:
+def test_crops_are_everywhere_and_half_are_mirrored() -> None:
     pixels = np.arange(3 * 6 * 7, dtype=np.uint8).reshape(3, 6, 7)
     seen: Counter[tuple[int, int, bool]] = Counter()
     for numbers in np.random.default_rng(0).random((600, 3)):
-        found = cut(pixels, 4, numbers)
+        found = random_crop(pixels, 4, numbers)
         mirrored = found[0, 0, 0] > found[0, 0, 1]
         corner = round((float(found[0, 0, -1 if mirrored else 0]) + 1) * 127.5)
-        expected = normalized(pixels[:, corner // 7 : corner // 7 + 4, corner % 7 : corner % 7 + 4])
+        expected = normalize(pixels[:, corner // 7 : corner // 7 + 4, corner % 7 : corner % 7 + 4])
         assert np.array_equal(found, expected[:, :, ::-1] if mirrored else expected)
         seen[corner // 7, corner % 7, bool(mirrored)] += 1
     assert set(seen) == {(top, left, way) for top in range(3) for left in range(4) for way in (False, True)}
@@ -97,15 +99,15 @@ def test_crops_reach_everywhere_and_half_are_mirrored() -> None:
 
 
 def test_pixels_become_minus_one_to_one() -> None:
-    found = normalized(np.array([0, 255, 51], np.uint8))
+    found = normalize(np.array([0, 255, 51], np.uint8))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [-1.0, 1.0, -0.6], atol=1e-6)
 
 
 def test_a_batch_is_float32_of_the_size_asked_for(tmp_path: Path) -> None:
     source = GivenImages(smooth(3, 60), smooth(3, 60, seed=1))
-    batches = Batches(Images(source, 32, folder=tmp_path), batch_size=4, seed=0)
-    for part in batches.take():
+    batches = BatchLoader(ResizedImages(source, 32, folder=tmp_path), batch_size=4, seed=0)
+    for part in batches.next_batch():
         assert part.shape == (4, 3, 32, 32)
         assert part.dtype is torch.float32
         assert float(part.abs().max()) <= 1.0
@@ -113,10 +115,10 @@ def test_a_batch_is_float32_of_the_size_asked_for(tmp_path: Path) -> None:
 
 def test_batches_follow_from_the_seed(tmp_path: Path) -> None:
     source = GivenImages(smooth(6), smooth(6, seed=1))
-    images = Images(source, 32, folder=tmp_path)
-    first, equal, other = (Batches(images, batch_size=1, seed=seed) for seed in (3, 3, 4))
+    images = ResizedImages(source, 32, folder=tmp_path)
+    first, equal, other = (BatchLoader(images, batch_size=1, seed=seed) for seed in (3, 3, 4))
     same = [
-        [torch.equal(x, y) for x, y in zip(one.take(), two.take(), strict=True)]
+        [torch.equal(x, y) for x, y in zip(one.next_batch(), two.next_batch(), strict=True)]
         for one, two in ((first, equal), (first, equal), (first, other))
     ]
     assert same == [[True, True], [True, True], [False, False]]
@@ -125,25 +127,25 @@ def test_batches_follow_from_the_seed(tmp_path: Path) -> None:
 def test_a_position_is_gone_on_from(tmp_path: Path) -> None:
     """Also by batches of another seed that have been somewhere else."""
     source = GivenImages(smooth(6), smooth(5, seed=1))
-    images = Images(source, 32, folder=tmp_path)
-    first, again = Batches(images, batch_size=2, seed=3), Batches(images, batch_size=2, seed=4)
+    images = ResizedImages(source, 32, folder=tmp_path)
+    first, again = BatchLoader(images, batch_size=2, seed=3), BatchLoader(images, batch_size=2, seed=4)
     for _ in range(7):
-        first.take()
+        first.next_batch()
     for _ in range(8):
-        again.take()
+        again.next_batch()
     again.restore(first.state())
     assert again.epochs == first.epochs
     for _ in range(9):
-        assert all(torch.equal(x, y) for x, y in zip(first.take(), again.take(), strict=True))
+        assert all(torch.equal(x, y) for x, y in zip(first.next_batch(), again.next_batch(), strict=True))
 
 
-def test_images_are_made_beforehand_and_waiting_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_prefetched_and_waiting_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = of_greys(tmp_path, range(0, 4), range(100, 104))
-    batches.take()
+    batches.next_batch()
     made, held = batches._batch, threading.Event()
-    for future in batches._coming:
+    for future in batches._pending:
         future.result()
-    assert len(batches._coming) >= 2, "those after it are ready"
+    assert len(batches._pending) >= 2, "those after it are ready"
     before = batches.waited
 
     def slow(position: int) -> tuple[Tensor, Tensor]:
@@ -152,11 +154,11 @@ def test_images_are_made_beforehand_and_waiting_is_counted(tmp_path: Path, monke
 
     monkeypatch.setattr(batches, "_batch", slow)
     for _ in range(8):
-        batches.take()
+        batches.next_batch()
     assert batches.waited - before > 0.1
 
 
-def test_a_image_that_cannot_be_made_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_prefetching_thread_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = of_greys(tmp_path, range(0, 4), range(100, 104))
 
     def broken(position: int) -> tuple[Tensor, Tensor]:
@@ -164,4 +166,4 @@ def test_a_image_that_cannot_be_made_is_told_of(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(batches, "_batch", broken)
     with pytest.raises(OSError, match="the disk is gone"):
-        batches.take()
+        batches.next_batch()

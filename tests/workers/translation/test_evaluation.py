@@ -1,20 +1,20 @@
-"""How good translations are, against values worked out by hand and translators that are known to be right or wrong."""
+"""Evaluation of translations, against values worked out by hand and perfect or trivial translators."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from faceter.contracts.models import Preprocessing
-from faceter.contracts.translators import Direction
+from faceter.contracts.translation_methods import Direction
 from tests.references.prdc import prdc
 from workers.translation.evaluation import (
-    LEAST,
+    MIN_IMAGES,
     EvaluationSet,
     ImagesInMemory,
     K,
     brightness,
-    difference,
     evaluate,
+    mean_absolute_error,
 )
 from workers.translation.samples import Pixels
 
@@ -57,35 +57,35 @@ def test_brightness_by_hand() -> None:
         assert brightness(one) == pytest.approx(weight / 2, abs=1e-5)
 
 
-def test_difference_by_hand() -> None:
+def test_mean_absolute_error_by_hand() -> None:
     one, other = np.zeros((2, 3, 2, 2), np.uint8), np.zeros((2, 3, 2, 2), np.uint8)
     other[0, 0] = 255
-    assert difference(one, other) == difference(other, one) == pytest.approx(1 / 6, abs=1e-5)
+    assert mean_absolute_error(one, other) == mean_absolute_error(other, one) == pytest.approx(1 / 6, abs=1e-5)
     other[1] = 51
-    assert difference(one, other) == pytest.approx((1 / 3 + 0.2) / 2, abs=1e-5)
-    assert difference(one, one) == 0
-    assert difference(np.full((2, 3, 2, 2), 127.5), one) == 0.5
+    assert mean_absolute_error(one, other) == pytest.approx((1 / 3 + 0.2) / 2, abs=1e-5)
+    assert mean_absolute_error(one, one) == 0
+    assert mean_absolute_error(np.full((2, 3, 2, 2), 127.5), one) == 0.5
 
 
-def test_a_translator_that_is_right() -> None:
+def test_a_perfect_translator() -> None:
     found = set_of()
-    graded = evaluate(found, list(Direction), negative, colours)
-    assert list(graded) == [A2B, B2A]
+    evaluations = evaluate(found, list(Direction), negative, colours)
+    assert list(evaluations) == [A2B, B2A]
     for direction in Direction:
-        one = graded[direction]
+        one = evaluations[direction]
         assert (one.images, one.held_out) == (12, True)
         assert (one.pixel_error, one.reconstruction_error) == (0, 0)
-        assert one.mean_image_error == difference(found.images["A"], np.full((12, 3, 4, 4), 127.5))
+        assert one.mean_image_error == mean_absolute_error(found.images["A"], np.full((12, 3, 4, 4), 127.5))
         assert one.brightness["translated"] == one.brightness["target"]
         assert one.brightness["source"] == pytest.approx(1 - one.brightness["target"], abs=2e-5)
         assert one.metrics["coverage"] == 1
         assert one.metrics["fid"] == pytest.approx(0, abs=1e-3)
-    assert graded[A2B].untranslated["fid"] == graded[B2A].untranslated["fid"] > 0
+    assert evaluations[A2B].untranslated["fid"] == evaluations[B2A].untranslated["fid"] > 0
 
 
-def test_a_translator_that_does_nothing() -> None:
-    graded = evaluate(set_of(), [A2B, B2A], unchanged, colours)
-    for one in graded.values():
+def test_an_identity_translator() -> None:
+    evaluations = evaluate(set_of(), [A2B, B2A], unchanged, colours)
+    for one in evaluations.values():
         assert one.metrics == one.untranslated
         assert one.brightness["translated"] == one.brightness["source"]
         assert one.reconstruction_error == 0
@@ -93,7 +93,7 @@ def test_a_translator_that_does_nothing() -> None:
         assert one.pixel_error > 0.4
 
 
-def test_density_and_coverage_are_those_of_the_reference() -> None:
+def test_density_and_coverage_equal_the_reference() -> None:
     found = set_of(15)
 
     def noisy(direction: Direction, given: Pixels) -> Pixels:
@@ -107,7 +107,7 @@ def test_density_and_coverage_are_those_of_the_reference() -> None:
         assert one.metrics[name] == pytest.approx(expected[name], abs=1e-5)
 
 
-def test_one_direction_alone_is_not_translated_back() -> None:
+def test_one_direction_alone_has_no_reconstruction() -> None:
     asked: list[Direction] = []
 
     def noted(direction: Direction, given: Pixels) -> Pixels:
@@ -119,19 +119,19 @@ def test_one_direction_alone_is_not_translated_back() -> None:
     assert set(asked) == {B2A}
 
 
-def test_without_pairs_there_is_no_error_of_pixels() -> None:
+def test_without_pairs_there_is_no_pixel_error() -> None:
     (one, _) = evaluate(set_of(paired=False, held_out=False), [A2B, B2A], negative, None).values()
     assert (one.pixel_error, one.mean_image_error, one.held_out) == (None, None, False)
     assert one.reconstruction_error == 0
 
 
-@pytest.mark.parametrize(("count", "told"), [(LEAST - 1, False), (LEAST, True)])
-def test_too_few_images_are_not_measured(count: int, told: bool) -> None:
+@pytest.mark.parametrize(("count", "measured"), [(MIN_IMAGES - 1, False), (MIN_IMAGES, True)])
+def test_too_few_images_have_no_metrics(count: int, measured: bool) -> None:
     (one,) = evaluate(set_of(count), [A2B], negative, colours).values()
-    assert bool(one.metrics) is bool(one.untranslated) is told
+    assert bool(one.metrics) is bool(one.untranslated) is measured
 
 
-def test_real_images_are_described_once() -> None:
+def test_features_of_real_images_are_extracted_once() -> None:
     described: list[bytes] = []
 
     def counted(given: Pixels) -> NDArray[np.float32]:
@@ -143,21 +143,21 @@ def test_real_images_are_described_once() -> None:
     assert len(described) == 4
 
 
-def test_many_images_are_translated_a_few_at_a_time_and_progress_is_told() -> None:
+def test_images_are_translated_in_batches_with_progress() -> None:
     sizes: list[int] = []
-    told: list[float] = []
+    fractions: list[float] = []
 
     def noted(direction: Direction, given: Pixels) -> Pixels:
         sizes.append(len(given))
         return given
 
-    (one,) = evaluate(set_of(40), [A2B], noted, None, told.append).values()
+    (one,) = evaluate(set_of(40), [A2B], noted, None, fractions.append).values()
     assert one.images == 40
     assert sizes == [16, 16, 8]
-    assert told == [0.5, 1.0]
+    assert fractions == [0.5, 1.0]
 
 
-def test_images_in_memory_are_a_models_input() -> None:
+def test_images_in_memory_are_preprocessed() -> None:
     given = images(5)
     preprocessing = Preprocessing(size=[4, 4], mean=[0.5], std=[0.25])
     held = ImagesInMemory(given)

@@ -1,4 +1,4 @@
-"""The pool of earlier translations: what it answers, how often, and that it goes on as it was."""
+"""The image pool: which images it returns, how often, and continuing from a state."""
 
 import pytest
 import torch
@@ -21,13 +21,13 @@ def numbers(images: Tensor) -> list[int]:
     return [int(image[0, 0, 0]) for image in images]
 
 
-def test_below_its_capacity_it_stores_and_answers_what_it_is_given() -> None:
+def test_below_its_capacity_it_stores_and_returns_new_images() -> None:
     images = pool()
     assert [numbers(images.query(numbered(index))) for index in range(50)] == [[index] for index in range(50)]
     assert numbers(torch.stack(images.state()["stored"])) == list(range(50))
 
 
-def test_full_it_answers_an_earlier_one_half_of_the_time() -> None:
+def test_when_full_it_returns_an_earlier_image_half_of_the_time() -> None:
     """The number of 4,000 is within five deviations of its mean, and the ages are geometric with mean 100."""
     images = pool()
     images.query(numbered(*range(50)))
@@ -38,14 +38,14 @@ def test_full_it_answers_an_earlier_one_half_of_the_time() -> None:
     assert sum(earlier) / len(earlier) == pytest.approx(100, rel=0.1)
 
 
-def test_one_that_was_answered_from_the_store_never_comes_again() -> None:
+def test_a_stored_image_is_returned_once() -> None:
     images = pool(capacity=5)
     seen = [numbers(images.query(numbered(index)))[0] for index in range(500)]
     stored_once = seen[5:]
     assert len(set(stored_once)) == len(stored_once)
 
 
-def test_the_one_that_is_answered_is_drawn_evenly_from_all() -> None:
+def test_the_returned_image_is_drawn_uniformly() -> None:
     counts = [0] * 10
     for seed in range(2000):
         images = pool(capacity=10, seed=seed)
@@ -57,7 +57,7 @@ def test_the_one_that_is_answered_is_drawn_evenly_from_all() -> None:
     assert all(abs(count - sum(counts) / 10) < 5 * (sum(counts) / 10) ** 0.5 for count in counts)
 
 
-def test_each_image_of_a_batch_is_drawn_for_itself() -> None:
+def test_each_image_of_a_batch_is_drawn_independently() -> None:
     together, alone = pool(capacity=3), pool(capacity=3)
     for start in range(0, 60, 4):
         batch = numbered(*range(start, start + 4))
@@ -65,7 +65,7 @@ def test_each_image_of_a_batch_is_drawn_for_itself() -> None:
         assert torch.equal(found, torch.cat([alone.query(image[None]) for image in batch]))
 
 
-def test_what_is_stored_neither_changes_with_the_image_nor_has_gradients() -> None:
+def test_stored_images_are_copies_without_gradients() -> None:
     images = pool(capacity=1)
     given = numbered(7).requires_grad_(True)
     assert not images.query(given * 1.0).requires_grad
@@ -74,12 +74,12 @@ def test_what_is_stored_neither_changes_with_the_image_nor_has_gradients() -> No
     assert numbers(torch.stack(images.state()["stored"])) == [7]
 
 
-def test_without_capacity_it_answers_what_it_is_given() -> None:
+def test_without_capacity_it_returns_every_image() -> None:
     images = pool(capacity=0)
     assert [numbers(images.query(numbered(index)))[0] for index in range(20)] == list(range(20))
 
 
-def test_it_goes_on_as_it_was() -> None:
+def test_it_continues_from_its_state() -> None:
     first = pool(capacity=4)
     first.query(numbered(*range(20)))
     again = pool(capacity=4, seed=99)

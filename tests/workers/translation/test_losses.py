@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from workers.translation.losses import cross_entropy, halved, l1, least_squares
+from workers.translation.losses import cross_entropy, discriminator_loss, l1, least_squares
 
 SCORES = torch.tensor([[0.5, 2.0], [-1.0, 1.0]])
 
@@ -22,14 +22,14 @@ def test_cross_entropy_is_of_logits() -> None:
 
 
 def test_a_discriminators_loss_is_halved() -> None:
-    assert float(halved(torch.tensor(0.6), torch.tensor(0.2))) == pytest.approx(0.4)
+    assert float(discriminator_loss(torch.tensor(0.6), torch.tensor(0.2))) == pytest.approx(0.4)
 
 
 def test_l1_is_the_mean_absolute_difference() -> None:
     assert float(l1(torch.tensor([1.0, -1.0, 0.5]), torch.tensor([0.0, 1.0, 0.5]))) == pytest.approx(1.0)
 
 
-def test_they_are_computed_in_float32() -> None:
+def test_losses_are_computed_in_float32() -> None:
     low = SCORES.bfloat16()
     for loss in (least_squares(low, real=True), cross_entropy(low, real=False), l1(low, low * 2)):
         assert loss.dtype is torch.float32

@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.services.translators.checks import layers_at
-from faceter.contracts.translators import GeneratorKind, TranslationMethod, TranslatorTraining
+from app.services.translators.validation import layers_at
+from faceter.contracts.translation_methods import GeneratorKind, TranslationMethod
+from faceter.contracts.translators import TranslatorTraining
 from tests.workers.translation.sources import CPU, GivenImages, smooth
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
-from workers.translation.images import Images
-from workers.translation.methods import begin, settings_of
+from workers.translation.images import ResizedImages
+from workers.translation.methods import expected_stages, new_trainer, settings_of
 from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
-from workers.translation.trainer import Settings
+from workers.translation.trainer import TranslatorSettings
+from workers.translation.workload import expected_seconds
 
 
 def request(**said: object) -> TranslatorTraining:
@@ -45,21 +47,21 @@ def test_the_papers_settings_are_the_defaults_of_requests_too(method: Translatio
 def test_the_budget_is_in_steps_or_in_seconds(
     said: dict[str, object], steps: int | None, seconds: float | None, tmp_path: Path
 ) -> None:
-    images = Images(GivenImages(smooth(5), smooth(3)), 16, folder=tmp_path)
-    trainer, budget = begin(request(base_channels=2, residual_blocks=1, **said), images, CPU)
+    images = ResizedImages(GivenImages(smooth(5), smooth(3)), 16, folder=tmp_path)
+    trainer, budget = new_trainer(request(base_channels=2, residual_blocks=1, **said), images, CPU)
     assert isinstance(trainer, CycleGan)
     assert (budget.limit_steps, budget.limit_seconds) == (steps, seconds)
 
 
 def test_pix2pix_walks_through_pairs(tmp_path: Path) -> None:
-    images = Images(GivenImages(smooth(4), smooth(4), paired=True), 32, folder=tmp_path)
-    trainer, budget = begin(request(method="pix2pix", image_size=32, base_channels=2, epochs=2), images, CPU)
+    images = ResizedImages(GivenImages(smooth(4), smooth(4), paired=True), 32, folder=tmp_path)
+    trainer, budget = new_trainer(request(method="pix2pix", image_size=32, base_channels=2, epochs=2), images, CPU)
     assert isinstance(trainer, Pix2Pix)
     assert budget.limit_steps == 8
     assert list(trainer.generators()) == ["a2b"]
 
 
-def shapes(settings: Settings) -> list[tuple[torch.Size, ...]]:
+def shapes(settings: TranslatorSettings) -> list[tuple[torch.Size, ...]]:
     with torch.device("meta"):
         networks = settings.new_generator(), settings.new_discriminator(3)
     return [tuple(values.shape for values in network.parameters()) for network in networks]
@@ -74,3 +76,15 @@ def test_the_api_knows_which_sizes_have_the_same_networks(kind: GeneratorKind) -
     for one in sizes:
         for other in sizes:
             assert (layers_at(one, kind) == layers_at(other, kind)) is (known[one] == known[other]), (one, other)
+
+
+@pytest.mark.parametrize(
+    ("budget", "training"), [({"max_minutes": 2.5}, 150.0), ({"epochs": 4, "batch_size": 2}, None)]
+)
+def test_training_is_weighted_by_its_budget(budget: dict[str, object], training: float | None) -> None:
+    stages = expected_stages(request(**budget), 20)
+    assert list(stages)[2:] == ["training", "evaluating", "writing the translator"]
+    if training is None:
+        training = expected_seconds(settings_of(request(**budget)), 20, 2)
+    assert stages["training"] == training
+    assert min(stages.values()) > 0

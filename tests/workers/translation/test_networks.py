@@ -1,4 +1,4 @@
-"""The networks: parameters as published, what a patch sees, what the norms and the dropout do."""
+"""The networks: parameter counts, receptive field of a patch, norms and dropout."""
 
 import numpy as np
 import pytest
@@ -41,12 +41,14 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     ],
     ids=["resnet of 9", "resnet of 6", "patches", "patches of pairs", "u-net"],
 )
-def test_parameters_are_as_many_as_published(module: nn.Module, expected: int) -> None:
+def test_parameter_counts_equal_the_published_ones(module: nn.Module, expected: int) -> None:
     assert parameters(module) == expected
 
 
 @pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70)])
-def test_a_score_sees_a_patch_of_the_published_size(layers: int, field: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_receptive_field_of_a_score_is_the_published_patch(
+    layers: int, field: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without the norms, which see the whole image."""
     monkeypatch.setattr(networks, "instance_norm", lambda x: x)
     module = PatchDiscriminator(channels=4, layers=layers)
@@ -60,13 +62,13 @@ def test_a_score_sees_a_patch_of_the_published_size(layers: int, field: int, mon
         assert int(places.max() - places.min()) + 1 == field
 
 
-def test_a_discriminator_answers_a_score_for_each_patch() -> None:
+def test_a_discriminator_returns_a_score_per_patch() -> None:
     assert PatchDiscriminator(channels=2)(drawn(2, 3, 256, 256)).shape == (2, 1, 30, 30)
     assert PatchDiscriminator(inputs=6, channels=2)(drawn(1, 6, 64, 48)).shape == (1, 1, 6, 4)
 
 
 @pytest.mark.parametrize("module", [ResnetGenerator(4, blocks=1), UnetGenerator(2, depth=3)])
-def test_a_translation_is_a_image_of_the_same_size(module: ResnetGenerator | UnetGenerator) -> None:
+def test_a_translation_has_the_size_of_the_image(module: ResnetGenerator | UnetGenerator) -> None:
     for height, width in ((module.multiple * 2, module.multiple * 3), (module.multiple * 4, module.multiple * 2)):
         made = module(drawn(2, 3, height, width))
         assert made.shape == (2, 3, height, width)
@@ -74,7 +76,7 @@ def test_a_translation_is_a_image_of_the_same_size(module: ResnetGenerator | Une
         assert float(made.detach().abs().max()) <= 1.0
 
 
-def test_a_image_is_translated_alike_whatever_else_is_in_its_batch() -> None:
+def test_a_translation_does_not_depend_on_the_rest_of_the_batch() -> None:
     images = drawn(3, 3, 32, 32)
     for module in (ResnetGenerator(4, blocks=1), UnetGenerator(4, depth=4)):
         initialize(module, seeded())
@@ -83,7 +85,7 @@ def test_a_image_is_translated_alike_whatever_else_is_in_its_batch() -> None:
         torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
-def test_a_unet_at_256_has_one_place_innermost() -> None:
+def test_a_unet_at_256_has_a_bottleneck_of_one_pixel() -> None:
     module = UnetGenerator(channels=2)
     assert module.multiple == 256
     assert module(drawn(1, 3, 256, 256)).shape == (1, 3, 256, 256)
@@ -109,7 +111,7 @@ def test_dropout_is_in_the_inner_blocks_and_only_in_training(
     assert shares == [(0.5, True)] * expected + [(0.5, False)] * expected
 
 
-def test_dropout_is_noise_in_training_and_off_when_served() -> None:
+def test_dropout_is_off_in_evaluation_mode() -> None:
     module = UnetGenerator(channels=4, depth=6)
     initialize(module, seeded())
     x = drawn(1, 3, 64, 64)
@@ -118,7 +120,7 @@ def test_dropout_is_noise_in_training_and_off_when_served() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_norm_is_computed_in_float32_and_answers_in_the_dtype_given(dtype: torch.dtype) -> None:
+def test_the_norm_is_computed_in_float32_and_returns_the_dtype_given(dtype: torch.dtype) -> None:
     x = (drawn(2, 3, 9, 7) * 0.3 + 20.0).to(dtype)
     values = x.double().numpy()
     mean, variance = (part((2, 3), keepdims=True) for part in (values.mean, values.var))

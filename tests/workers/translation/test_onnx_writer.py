@@ -1,4 +1,4 @@
-"""A generator written as ONNX: what ONNX Runtime computes of it, at which sizes, under which names."""
+"""Generators written as ONNX: outputs in ONNX Runtime, sizes, operators and names."""
 
 from collections import Counter
 
@@ -49,7 +49,7 @@ def images(count: int, height: int, width: int) -> torch.Tensor:
     ],
     ids=["resnet", "unet", "unet of two levels"],
 )
-def test_onnx_runtime_computes_what_the_module_does(
+def test_onnx_runtime_computes_the_same_as_the_module(
     module: ResnetGenerator | UnetGenerator, sizes: list[tuple[int, int, int]], opset: int
 ) -> None:
     model = write_generator(module.train(), opset=opset)
@@ -63,7 +63,7 @@ def test_onnx_runtime_computes_what_the_module_does(
             expected = module(x).numpy()
         found = np.asarray(session.run(None, {"image": x.numpy()})[0])
         assert found.shape == x.shape
-        assert np.abs(found).max() > 0.5, "a translation that is all but zero would prove nothing"
+        assert np.abs(found).max() > 0.5, "the translation must not be close to zero"
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
@@ -73,7 +73,7 @@ def test_weights_of_any_memory_format_are_written() -> None:
     assert write_generator(module.to(memory_format=torch.channels_last)) == plain  # type: ignore[call-overload]
 
 
-def test_batch_height_and_width_are_free_and_named() -> None:
+def test_batch_height_and_width_are_dynamic_and_named() -> None:
     model = write_generator(resnet())
     (given,), (made,) = model.graph.input, model.graph.output
     assert (given.name, made.name) == ("image", "translation")
@@ -117,7 +117,7 @@ def test_nodes_are_named_after_the_layers() -> None:
     assert "blocks.1.first.weight" in {tensor.name for tensor in model.graph.initializer}
 
 
-def test_what_cannot_be_written_is_refused() -> None:
+def test_other_modules_and_opsets_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 13"):
         write_generator(resnet(), opset=11)
     with pytest.raises(TypeError, match="PatchDiscriminator cannot be written"):

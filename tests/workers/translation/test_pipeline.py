@@ -16,7 +16,9 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import JobStatus, Training
 from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
-from faceter.contracts.translators import Direction, DirectionEvaluation, Translator
+from faceter.contracts.translation_methods import Direction
+from faceter.contracts.translator_records import DirectionEvaluation
+from faceter.contracts.translators import Translator
 from faceter.store import job_checkpoints
 from faceter.store.library import Library
 from faceter.translation.archive import CURVES, CURVES_IMAGE, STATE, Archive
@@ -43,7 +45,7 @@ def networks_of(bench: Bench, translator: Translator) -> Mapping[str, Mapping[st
 
 
 def is_what_was_trained(bench: Bench, translator: Translator, height: int = 24, width: int = 40) -> None:
-    """See that each generator's model, at another size too, gives what the torch generator gives to 1e-4."""
+    """Check that each generator's model, at another size too, gives what the torch generator gives to 1e-4."""
     assert translator.settings is not None
     images = np.random.default_rng(0).uniform(-1, 1, (2, 3, height, width)).astype(np.float32)
     for direction in translator.directions:
@@ -62,7 +64,7 @@ def resized(images: list[Image.Image], size: int = 16) -> NDArray[np.uint8]:
 
 
 def agrees(graded: DirectionEvaluation, content: bytes, back: bytes | None, a: NDArray[np.uint8]) -> None:
-    """See that an evaluation of drawn images and their opposites says what was measured by ONNX Runtime."""
+    """Check that an evaluation of drawn images and their opposites says what was measured by ONNX Runtime."""
     made = translated(content, a)
     luma = np.array([0.299, 0.587, 0.114])
 
@@ -83,18 +85,21 @@ def agrees(graded: DirectionEvaluation, content: bytes, back: bytes | None, a: N
 
 
 def test_a_cyclegan_of_pairs(bench: Bench) -> None:
-    dataset, describer = bench.dataset(paired=True), bench.describer()
+    dataset, feature_extractor = bench.dataset(paired=True), bench.feature_extractor()
     context, job = bench.started(
-        dataset, epochs=3, seed=7, features={"model_id": describer.id, "tensor": "p"}, evaluation_dataset_id=dataset.id
+        dataset,
+        epochs=3,
+        seed=7,
+        features={"model_id": feature_extractor.id, "tensor": "p"},
+        evaluation_dataset_id=dataset.id,
     )
     result = train(context, job)
-    assert result.translator_id == context.new_id("trl")
-    assert result.url == f"/v1/translators/{result.translator_id}"
+    assert (result.resource, result.id) == ("translators", context.new_id("trl"))
     assert bench.library.translators.count() == bench.library.models.count() - 1 == 0, "nothing before it succeeded"
     context.succeed(result)
     context.discard()
     assert bench.queue.get(context.job_id).status is JobStatus.SUCCEEDED
-    found = bench.library.translators.get(str(result.translator_id))
+    found = bench.library.translators.get(result.id)
     assert Translator.model_validate_json(found.model_dump_json()) == found
     assert (found.name, found.job_id, found.settings) == ("drawn, cyclegan", context.job_id, job.request)
     assert found.warnings == []
@@ -117,7 +122,7 @@ def test_a_cyclegan_of_pairs(bench: Bench) -> None:
     assert provenance.inputs == {
         "dataset": dataset.sha256,
         "evaluation_dataset": dataset.sha256,
-        "features": describer.sha256,
+        "features": feature_extractor.sha256,
     }
 
     a = resized(images_of()[0])
@@ -184,14 +189,14 @@ def test_pix2pix_has_one_direction(bench: Bench) -> None:
     agrees(found.evaluation[B2A], bench.content(found, B2A), None, 255 - resized(images_of()[0], 32))
     assert not found.evaluation[B2A].held_out
     assert found.warnings == [
-        "The evaluation looks at images of the training set. Name an `evaluation_dataset_id` for others."
+        "The evaluation used images of the training set. Set `evaluation_dataset_id` to other images."
     ]
     assert found.training is not None
     assert set(found.training.losses) == {"G_adversarial", "l1", "D_real", "D_fake"}
 
 
 def test_unpaired_images_have_no_pixel_error_and_few_have_no_metrics(bench: Bench) -> None:
-    features = {"model": bench.describer().id, "tensor": "p"}
+    features = {"model_id": bench.feature_extractor().id, "tensor": "p"}
     found = bench.trained(bench.dataset(), evaluation_dataset_id=bench.dataset(5, 2).id, features=features)
     for graded in found.evaluation.values():
         assert (graded.images, graded.pixel_error, graded.mean_image_error) == (5, None, None)
@@ -297,9 +302,9 @@ def test_another_training_goes_on_from_it(bench: Bench, monkeypatch: pytest.Monk
 
     step, taken = CycleGan.step, []
 
-    def lost_at_first(trainer: CycleGan, share_done: float) -> Mapping[str, torch.Tensor]:
-        losses = dict(step(trainer, share_done))
-        taken.append(share_done)
+    def lost_at_first(trainer: CycleGan, fraction: float) -> Mapping[str, torch.Tensor]:
+        losses = dict(step(trainer, fraction))
+        taken.append(fraction)
         return losses if len(taken) > 1 else {**losses, "G_a2b": torch.tensor(float("nan"))}
 
     monkeypatch.setattr(CycleGan, "step", lost_at_first)
@@ -307,7 +312,7 @@ def test_another_training_goes_on_from_it(bench: Bench, monkeypatch: pytest.Monk
     assert again.training is not None
     assert again.training.restarts == 1
     assert distance(bench, before, again) < 1e-6, "where it goes back to is where it began"
-    assert "went back to its last checkpoint and on at half the rate" in again.warnings[0]
+    assert "went back to its last checkpoint and continued at half the rate" in again.warnings[0]
 
 
 def test_networks_that_do_not_fit_are_refused(bench: Bench) -> None:

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.references.translation import pix2pix_judged, pix2pix_losses
+from tests.references.translation import pix2pix_discriminator_losses, pix2pix_generator_losses
 from tests.workers.translation.sources import CPU, paired, small_pix2pix
 from workers.training.budget import Budget
+from workers.training.loop import TrainingLoop
 from workers.translation.acceleration import Accelerator
-from workers.translation.loop import Training
+from workers.translation.pipeline import POLICY
 from workers.translation.pix2pix import Pix2Pix, Pix2PixSettings
 
 
@@ -19,34 +20,34 @@ def gradients(network: nn.Module) -> Tensor:
 
 
 def close(found: Tensor, expected: Tensor) -> None:
-    """See that gradients are the same to 1e-5 of the largest."""
+    """Check that gradients are the same to 1e-5 of the largest."""
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_passes_made_together_give_what_passes_made_one_by_one_do(batch_size: int, tmp_path: Path) -> None:
     trainer = small_pix2pix(tmp_path, batch_size=batch_size)
-    given, wanted = trainer.data.take()
-    generator, judge = trainer.networks.values()
+    source, target = trainer.data.next_batch()
+    generator, discriminator = trainer.networks.values()
     generator.eval()
 
-    made = trainer.generate(given)
-    found = trainer.judge(given, wanted, made.detach())
-    together = gradients(judge)
+    fake = trainer.translate(source)
+    found = trainer.discriminator_backward(source, target, fake.detach())
+    together = gradients(discriminator)
     assert all(p.grad is None for p in generator.parameters()), "the generator is left alone"
-    trainer._judging.zero_grad()
-    expected = pix2pix_judged(judge, given, wanted, made.detach())
+    trainer._discriminator_optimizer.zero_grad()
+    expected = pix2pix_discriminator_losses(discriminator, source, target, fake.detach())
     torch.autograd.backward((expected["D_real"] + expected["D_fake"]) / 2)
     for name, loss in expected.items():
         torch.testing.assert_close(found[name], loss.detach(), rtol=1e-5, atol=1e-5)
-    close(together, gradients(judge))
+    close(together, gradients(discriminator))
 
-    trainer._judging.zero_grad()
-    found = trainer.improve(given, wanted, made)
+    trainer._discriminator_optimizer.zero_grad()
+    found = trainer.generator_backward(source, target, fake)
     together = gradients(generator)
-    assert all(p.grad is None for p in judge.parameters()), "the judge is left alone"
-    trainer._generating.zero_grad()
-    expected = pix2pix_losses(judge, given, wanted, generator(given))
+    assert all(p.grad is None for p in discriminator.parameters()), "the discriminator is left alone"
+    trainer._generator_optimizer.zero_grad()
+    expected = pix2pix_generator_losses(discriminator, source, target, generator(source))
     total = expected["G_adversarial"] + 100 * expected["l1"]
     torch.autograd.backward(total, inputs=list(generator.parameters()))
     for name, loss in expected.items():
@@ -54,7 +55,7 @@ def test_passes_made_together_give_what_passes_made_one_by_one_do(batch_size: in
     close(together, gradients(generator))
 
 
-def test_the_generator_answers_to_what_the_judge_has_become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_generator_steps_after_the_discriminator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = small_pix2pix(tmp_path)
     steps: list[str] = []
     for name, optimizer in trainer.optimizers.items():
@@ -74,14 +75,14 @@ def test_pairs_are_learned_in_the_direction_asked_for(direction: str, tmp_path: 
         direction=direction,  # type: ignore[arg-type]
     )
     trainer = Pix2Pix(settings, paired(tmp_path, count=32), Accelerator(CPU))
-    trained = Training(trainer, Budget(steps=400)).run()
-    given, wanted = trainer.data.take()
+    trained = TrainingLoop(trainer, Budget(steps=400), POLICY).run()
+    source, target = trainer.data.next_batch()
     if direction == "b2a":
-        given, wanted = wanted, given
+        source, target = target, source
     assert set(trainer.generators()) == {direction}
     network = next(iter(trainer.generators().values())).eval()
     with torch.no_grad():
-        error = float((network(given) - wanted).abs().mean()) / 2
+        error = float((network(source) - target).abs().mean()) / 2
     assert error < 0.05
     assert trained.losses["l1"] / 2 < 0.05
 

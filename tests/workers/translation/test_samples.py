@@ -1,4 +1,4 @@
-"""Contact sheets of a translator: each row is an image, its translation and, where there is one, the way back."""
+"""Contact sheets: each row is an image, its translation and, if possible, the reconstruction."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceter.contracts.translators import Direction
+from faceter.contracts.translation_methods import Direction
 from tests.workers.figures.images import opened, where
 from workers.figures.pages import page
 from workers.translation.samples import Pixels, sample_sheet
@@ -33,21 +33,21 @@ def spans(sheet: bytes, colour: tuple[int, int, int]) -> int:
     return len(where(opened(sheet), hex_of(colour))) // 112**2
 
 
-def test_both_directions_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+def test_both_directions_with_reconstructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
 
     def noted(tiles: Sequence[Sequence[Image.Image]], captions: Sequence[str], title: str) -> bytes:
-        told.extend(captions)
+        drawn.extend(captions)
         return page(tiles, captions, title)
 
     monkeypatch.setattr("workers.translation.samples.page", noted)
     sheet = sample_sheet({"A": plain(RED, 3), "B": plain(PINK, 2)}, [A2B, B2A], painter, "a title")
     assert [spans(sheet, colour) for colour in (RED, PINK)] == [3, 2]
     assert [spans(sheet, colour) for colour in (GREEN, BLUE)] == [3 + 2, 3 + 2]
-    assert told == ["A, as B, back as A"] * 3 + ["B, as A, back as B"] * 2
+    assert drawn == ["A, as B, back as A"] * 3 + ["B, as A, back as B"] * 2
 
 
-def test_what_is_translated_back_is_the_translation() -> None:
+def test_the_reconstruction_is_made_of_the_translation() -> None:
     def darker(direction: Direction, given: Pixels) -> Pixels:
         return given // 2 if direction is A2B else given - 1
 
@@ -57,7 +57,7 @@ def test_what_is_translated_back_is_the_translation() -> None:
     assert places == sorted(places)
 
 
-def test_one_direction_shows_what_is_wanted_if_it_is_known() -> None:
+def test_one_direction_shows_the_target_if_there_is_one() -> None:
     shown = {"A": plain(RED), "B": plain(PINK)}
     with_target = sample_sheet(shown, [B2A], painter, "a title", {B2A: plain(RED)})
     assert [spans(with_target, colour) for colour in (PINK, BLUE, RED, GREEN)] == [2, 2, 2, 0]

@@ -1,4 +1,4 @@
-"""How much of each class a model finds in images that are in no dataset."""
+"""Class scores of single images by a classifier or a detector."""
 
 from __future__ import annotations
 
@@ -16,50 +16,49 @@ from faceter.vision.detection import decode, for_evaluation
 from faceter.vision.metadata import class_output
 from faceter.vision.preprocess import preprocess
 from workers.host import processor_count
-from workers.model_input import Batch, batch_of, checked_image_input, filled
+from workers.model_input import Batch, inference_batch_size, pad_batch, require_image_input
 
 Floats = NDArray[np.float64]
 
 
 class ClassScores:
-    """Scores of images: a classifier's probabilities, or the best box of each class of a detector.
+    """Scores images: probabilities of a classifier, or the highest score of a detector's boxes of each class.
 
     Args:
-        content: The model's ONNX file.
+        content: The ONNX file.
         model: Its record.
 
     Raises:
-        FaceterError: ``DATASET_MISMATCH`` if it is neither a classifier nor a detector of images.
+        FaceterError: ``DATASET_MISMATCH`` if the model is neither a classifier nor a detector of images.
     """
 
     def __init__(self, content: bytes, model: Model) -> None:
-        self._preprocessing, self._input = checked_image_input(model.metadata, model.inputs, "kind")
+        self._preprocessing, self._input = require_image_input(model.metadata, model.inputs, "kind")
         self._detection, self._labels = model.metadata.detection, model.metadata.labels
         if self._detection is None and not model.metadata.task.classifies:
             raise FaceterError(
                 ProblemKind.DATASET_MISMATCH,
-                "The model is neither a classifier nor a detector whose boxes can be read, so it has no classes to "
-                "bring about.",
+                "The model is neither a classifier nor a detector with `detection` metadata, so it predicts no class.",
                 field="kind",
             )
         self._output = class_output(model.metadata, model.outputs).name
-        self._size, self._fixed = batch_of(model.inputs, int(np.prod(self._preprocessing.size)) * 3)
+        self._size, self._fixed = inference_batch_size(model.inputs, int(np.prod(self._preprocessing.size)) * 3)
         self._loaded = OnnxRuntimeEngine().load(content, threads=processor_count())
 
     @property
-    def decides_at(self) -> float | None:
-        """Over what score a class is there; None where only the class with the highest score is."""
+    def threshold(self) -> float | None:
+        """Score from which a detector predicts a class; None for a classifier, which predicts the highest."""
         return None if self._detection is None else self._detection.score_threshold
 
     def __call__(self, images: Sequence[Image.Image]) -> Floats:
-        """Return the score of each class in each image, float64 [N, K]."""
-        found: list[Floats] = []
+        """Return the score of each class in each image, float64 [N, C]."""
+        scores: list[Floats] = []
         for start in range(0, len(images), self._size):
             some = images[start : start + self._size]
-            given: Batch = {self._input: np.stack([preprocess(image, self._preprocessing)[0] for image in some])}
-            outputs = self._loaded.run(filled(given, self._size) if self._fixed else given)
-            found.append(self._scores({name: values[: len(some)] for name, values in outputs.items()}, len(some)))
-        return np.concatenate(found) if found else np.zeros((0, len(self._labels or [])))
+            inputs: Batch = {self._input: np.stack([preprocess(image, self._preprocessing)[0] for image in some])}
+            outputs = self._loaded.run(pad_batch(inputs, self._size) if self._fixed else inputs)
+            scores.append(self._scores({name: values[: len(some)] for name, values in outputs.items()}, len(some)))
+        return np.concatenate(scores) if scores else np.zeros((0, len(self._labels or [])))
 
     def _scores(self, outputs: dict[str, NDArray[np.generic]], count: int) -> Floats:
         if self._detection is None:

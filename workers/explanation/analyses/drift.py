@@ -1,4 +1,4 @@
-"""What became of units in another model of the same origin: where they fire, and what they are said to detect."""
+"""Units of a model and of another of the same origin: overlap of firing masks, and changes of formulas."""
 
 from __future__ import annotations
 
@@ -9,69 +9,69 @@ import torch
 from numpy.typing import NDArray
 
 from faceter.contracts.analyses import ModelDrift, UnitDrift
-from faceter.contracts.explanations import Unit
-from workers.explanation.first_pass import FirstPass, Layer
-from workers.explanation.sampling import Sampler
+from faceter.contracts.units import Unit
+from workers.explanation.recorded_activations import LayerActivations, RecordedActivations
+from workers.explanation.upsampling import Upsampler
 
 Floats = NDArray[np.float64]
 
-_PIXELS_AT_ONCE = 2**19
+_BLOCK_PIXELS = 2**19
 
 
 @torch.inference_mode()
-def overlaps(
-    one: FirstPass,
-    one_layer: Layer,
-    one_over: NDArray[np.float32],
-    other: FirstPass,
-    other_layer: Layer,
-    other_over: NDArray[np.float32],
+def firing_iou(
+    one: RecordedActivations,
+    one_layer: LayerActivations,
+    one_thresholds: NDArray[np.float32],
+    other: RecordedActivations,
+    other_layer: LayerActivations,
+    other_thresholds: NDArray[np.float32],
     grid: tuple[int, int],
 ) -> Floats:
-    """Return the IoU of where each unit fires in two models, float64 [U]; NaN where it fires in neither.
+    """Return the IoU of the firing masks of each unit in two models, float64 [U]; NaN where it fires in neither.
 
     Args:
-        one: All samples, run by the one model.
+        one: Activations of the one model.
         one_layer: A layer of it.
-        one_over: Thresholds of its units, float32 [U].
-        other: The same samples, run by the other.
-        other_layer: The layer of that name.
-        other_over: Thresholds of its units.
+        one_thresholds: Activation thresholds, float32 [U].
+        other: Activations of the other model on the same samples.
+        other_layer: The layer of the same name.
+        other_thresholds: Activation thresholds, float32 [U].
         grid: Rows and columns of pixels.
     """
-    units = len(one_over)
-    both, either = np.zeros(units, np.int64), np.zeros(units, np.int64)
-    chunk = max(1, _PIXELS_AT_ONCE // (grid[0] * grid[1]))
+    units = len(one_thresholds)
+    intersection, union = np.zeros(units, np.int64), np.zeros(units, np.int64)
+    chunk = max(1, _BLOCK_PIXELS // (grid[0] * grid[1]))
     for sample in range(len(one_layer.maps)):
-        frame = one.frame(sample)
-        seen = torch.from_numpy(one.ids.rows(sample, sample + 1)[0] >= 0)
+        placement = one.placement(sample)
+        visible = torch.from_numpy(one.pattern_ids.rows(sample, sample + 1)[0] >= 0)
         first, second = (
-            (torch.from_numpy(layer.maps.rows(sample, sample + 1)[0]), torch.from_numpy(over), layer.shape[1:])
-            for layer, over in ((one_layer, one_over), (other_layer, other_over))
+            (torch.from_numpy(layer.maps.rows(sample, sample + 1)[0]), torch.from_numpy(thresholds), layer.shape[1:])
+            for layer, thresholds in ((one_layer, one_thresholds), (other_layer, other_thresholds))
         )
-        bring = [Sampler(grid, shape, frame) for _, _, shape in (first, second)]
+        upsamplers = [Upsampler(grid, shape, placement) for _, _, shape in (first, second)]
         for start in range(0, units, chunk):
             part = slice(start, start + chunk)
             here, there = (
-                (sampler(maps[part]) > over[part, None]) & seen
-                for sampler, (maps, over, _) in zip(bring, (first, second), strict=True)
+                (upsampler(maps[part]) > thresholds[part, None]) & visible
+                for upsampler, (maps, thresholds, _) in zip(upsamplers, (first, second), strict=True)
             )
-            both[part] += (here & there).sum(dim=1).numpy()
-            either[part] += (here | there).sum(dim=1).numpy()
-    return np.where(either > 0, both / np.maximum(either, 1), np.nan)
+            intersection[part] += (here & there).sum(dim=1).numpy()
+            union[part] += (here | there).sum(dim=1).numpy()
+    return np.where(union > 0, intersection / np.maximum(union, 1), np.nan)
 
 
 def model_drift(
     model_id: str, bits: str | None, before: Sequence[Unit], after: Sequence[Unit], ious: Floats
 ) -> ModelDrift:
-    """Return what became of units in one model.
+    """Compare the units of the explained model with those of another.
 
     Args:
-        model_id: The model.
-        bits: Of its weights and activations.
+        model_id: The other model.
+        bits: Bits of its weights and activations.
         before: Units of the explained model.
         after: The same units of the other.
-        ious: IoU of where each fires, float64 [U]; NaN where it fires in neither.
+        ious: IoU of their firing masks, float64 [U]; NaN where a unit fires in neither.
     """
     units = [
         UnitDrift(

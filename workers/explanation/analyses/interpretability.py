@@ -1,7 +1,7 @@
-"""Whether units that are explained well are those with which the model is right.
+"""Correlation of the IoU of formulas with the accuracy of the model where their units fire.
 
 References:
-    Mu, Andreas, "Compositional explanations of units", NeurIPS 2020, section 6.
+    Mu, Andreas, "Compositional explanations of neurons", NeurIPS 2020, section 6.
 """
 
 from __future__ import annotations
@@ -14,53 +14,54 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr
 
 from faceter.contracts.analyses import Correlation, InterpretabilityResult, UnitAccuracy
-from faceter.contracts.explanations import Unit
+from faceter.contracts.units import Unit
 from workers.figures.scatter import Panel, interpretability_png
 
 Bits = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Metric = Literal["accuracy", "recall"]
 
 
 def interpretability(
     units: Sequence[Unit],
     fires: Bits,
-    right: Bits,
+    correct: Bits,
     min_samples: int,
-    of: Literal["accuracy", "recall"] = "accuracy",
+    metric: Metric = "accuracy",
 ) -> InterpretabilityResult:
-    """Return how right the model is where each unit fires, and how that goes with the IoU of its formula.
+    """Return the accuracy of the model where each unit fires, and its correlation with IoU at each maximum length.
 
     Args:
         units: All units.
-        fires: In which samples (boxes) each fires, bool [U, N].
-        right: Which of them the model gets right, bool [N].
+        fires: Samples (boxes) in which each fires, bool [U, N].
+        correct: Samples (boxes) that the model predicts correctly, bool [N].
         min_samples: Units that fire in fewer are left out.
-        of: What being right is called.
+        metric: What the fraction of correct ones is called: recall for boxes.
     """
     counts = fires.sum(axis=1)
-    shares = (fires & right).sum(axis=1) / np.maximum(counts, 1)
-    kept = [row for row, unit in enumerate(units) if unit.scores and counts[row] >= min_samples]
-    longest = max((len(units[row].scores) for row in kept), default=0)
-    accuracy = shares[kept]
+    accuracies = (fires & correct).sum(axis=1) / np.maximum(counts, 1)
+    rows = [row for row, unit in enumerate(units) if unit.scores and counts[row] >= min_samples]
+    longest = max((len(units[row].scores) for row in rows), default=0)
+    accuracy = accuracies[rows]
     return InterpretabilityResult(
-        of=of,
-        overall=float(right.mean()) if len(right) else 0.0,
-        correlations=[_correlation(length, _scores(units, kept, length), accuracy) for length in range(1, longest + 1)],
+        of=metric,
+        overall=float(correct.mean()) if len(correct) else 0.0,
+        correlations=[_correlation(length, _scores(units, rows, length), accuracy) for length in range(1, longest + 1)],
         units=[
             UnitAccuracy(
                 layer=units[row].layer,
                 unit=units[row].unit,
                 samples=int(counts[row]),
-                accuracy=float(shares[row]),
+                accuracy=float(accuracies[row]),
                 score=units[row].score,
             )
-            for row in kept
+            for row in rows
         ],
     )
 
 
-def scatter(units: Sequence[Unit], result: InterpretabilityResult, title: str) -> bytes:
-    """Return the plot of a result, a PNG."""
+def plot_interpretability(units: Sequence[Unit], result: InterpretabilityResult, title: str) -> bytes:
+    """Plot a result, a PNG."""
     by_unit = {(unit.layer, unit.unit): unit for unit in units}
     shown = [by_unit[item.layer, item.unit] for item in result.units]
     accuracy = np.array([item.accuracy for item in result.units])
@@ -74,7 +75,7 @@ def scatter(units: Sequence[Unit], result: InterpretabilityResult, title: str) -
 
 
 def _scores(units: Sequence[Unit], rows: Sequence[int], length: int) -> Floats:
-    """Return the IoU of the formulas of up to a length."""
+    """Return the IoU of the best formulas of at most a length."""
     return np.array([units[row].scores[min(length, len(units[row].scores)) - 1] for row in rows], np.float64)
 
 
@@ -82,5 +83,5 @@ def _correlation(length: int, scores: Floats, accuracy: Floats) -> Correlation:
     varies = len(scores) > 2 and np.ptp(scores) > 0 and np.ptp(accuracy) > 0
     if not varies:
         return Correlation(length=length, units=len(scores), r=None, p=None)
-    found = pearsonr(scores, accuracy)
-    return Correlation(length=length, units=len(scores), r=float(found.statistic), p=float(found.pvalue))
+    test = pearsonr(scores, accuracy)
+    return Correlation(length=length, units=len(scores), r=float(test.statistic), p=float(test.pvalue))

@@ -1,1 +1,1 @@
-"""Mixed precision: bits for every weight of its own, from how much the network's answers suffer by each."""
+"""Mixed precision: bit allocation by the sensitivity of the network to each weight."""

@@ -1,4 +1,4 @@
-"""The inputs of a run with a target: what layers are weighed on, what is tuned on, what is measured on."""
+"""The inputs of a run with a target: to measure sensitivity on, to tune on, to measure accuracy on."""
 
 from __future__ import annotations
 
@@ -9,93 +9,93 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from faceter.graphs.qdq import QuantizationPlan
+from faceter.graphs.quantization_plan import QuantizationPlan
 from workers.quantization.auto import Automatic
+from workers.quantization.comparison_inputs import HeldOutInputs
 from workers.quantization.ft import FineTuning
-from workers.quantization.mixed.assignment import with_weight_bits
-from workers.quantization.mixed.sensitivity import MOST_SAMPLES
-from workers.quantization.mixed.shares import Shares
+from workers.quantization.mixed.bit_allocation import with_weight_bits
+from workers.quantization.mixed.sensitivity import MAX_SAMPLES
+from workers.quantization.mixed.settings import AllocationSettings
 from workers.quantization.observation import as_array
-from workers.quantization.tuning.augmentation import augment
-from workers.quantization.tuning.making import InputMaker
+from workers.quantization.tuning.inputs.augmentation import augment
+from workers.quantization.tuning.inputs.synthesis_trainer import SynthesisTrainer
 from workers.quantization.tuning.method import TunedMethod
-from workers.quantization.tuning.parts import Parts
-from workers.quantization.tuning.session import Session
+from workers.quantization.tuning.run_sequence import RunSequence
+from workers.quantization.tuning.session import TuningSession
 
-_MOST_HELD_OUT = 1024
-
-Inputs = NDArray[np.float32]
+_MAX_HELD_OUT = 1024
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """Inputs by what they are for.
+class SearchInputs:
+    """Inputs by their use.
 
     Args:
         path: Where they come from, for the report.
-        tuning: What is tuned on or, where a method makes its own, nothing but weighed on; [N, …].
-        weighing: What layers are weighed on, [M, …]: some of these.
-        held_out: What is measured on and nothing else, [K, …]; None if nothing was set apart.
-        made: All of them, if they were made.
+        tuning: Inputs to tune on, [N, …]; a method that generates its own does not use them.
+        sensitivity: Inputs to measure sensitivity on, [M, …].
+        held_out: Inputs to measure accuracy on and nothing else; None if none were held out.
+        generated: All generated inputs; None if none were generated.
     """
 
     path: str
     tuning: Tensor
-    weighing: Inputs
-    held_out: Inputs | None
-    made: Tensor | None
+    sensitivity: NDArray[np.float32]
+    held_out: HeldOutInputs | None
+    generated: Tensor | None
 
 
-def gather(
+def search_inputs(
     method: TunedMethod,
-    session: Session,
+    session: TuningSession,
     base: QuantizationPlan,
-    parts: Parts,
-    shares: Shares,
+    runs: RunSequence,
+    settings: AllocationSettings,
     *,
     hold_out: bool,
-) -> Gathered:
-    """Return the calibration data for `ft`, else inputs made as `auto` makes them, in a first part of the budget.
+) -> SearchInputs:
+    """Return the calibration data for `ft`, else inputs generated as by `auto` in the first part of the budget.
 
-    Inputs that were made are mixed, two and two, to be weighed and measured on: the float network is sure of each by
-    itself, and so nearly any network agrees.
+    Generated inputs are mixed in pairs to measure sensitivity and accuracy on: on each alone the float network is
+    confident, and nearly any quantized network agrees.
 
     Args:
-        method: Which is to tune.
-        session: Has the float network.
-        base: Has its quantizers; where there is no BatchNorm inputs are sought on which it errs at few bits.
-        parts: The budget; what was made survives an interruption.
-        shares: How it is spent.
-        hold_out: Whether to set inputs apart to measure on: every fourth of what is tuned on, else every other.
+        base: Plan of the adversary, for networks without BatchNorm.
+        runs: The budget; generated inputs are part of its checkpoint.
+        hold_out: Whether to hold out inputs: every fourth of those tuned on, else every second.
     """
+    generated = None
     if isinstance(method, FineTuning):
-        path, made = "the calibration data", None
+        path = "the calibration data"
         inputs = torch.from_numpy(session.prepared.tuning_inputs())
     else:
-        path, made = _made(method, session, base, parts, shares)
-        inputs = made
+        path, generated = _generate(method, session, base, runs, settings)
+        inputs = generated
     random, images = session.random("inputs to measure on"), session.space is not None and session.space.images
     held_out = None
     if hold_out:
-        apart = torch.arange(len(inputs)) % (4 if isinstance(method, Automatic | FineTuning) else 2) == 0
-        chosen = inputs[apart][:_MOST_HELD_OUT]
-        held_out = as_array(chosen if made is None else augment(chosen, random, images=images, mixed=1.0))
-        inputs = inputs if apart.all() else inputs[~apart]
-    weighing = inputs[:MOST_SAMPLES]
-    if made is not None:
-        weighing = augment(weighing, random, images=images, mixed=1.0)
-    return Gathered(path, inputs, as_array(weighing), held_out, made)
+        is_held_out = torch.arange(len(inputs)) % (4 if isinstance(method, Automatic | FineTuning) else 2) == 0
+        chosen = inputs[is_held_out][:_MAX_HELD_OUT]
+        if generated is None:
+            held_out = HeldOutInputs(as_array(chosen), "calibration")
+        else:
+            held_out = HeldOutInputs(as_array(augment(chosen, random, images=images, mixup=1.0)), "synthetic")
+        inputs = inputs if is_held_out.all() else inputs[~is_held_out]
+    sensitivity = inputs[:MAX_SAMPLES]
+    if generated is not None:
+        sensitivity = augment(sensitivity, random, images=images, mixup=1.0)
+    return SearchInputs(path, inputs, as_array(sensitivity), held_out, generated)
 
 
-def _made(
-    method: TunedMethod, session: Session, base: QuantizationPlan, parts: Parts, shares: Shares
+def _generate(
+    method: TunedMethod, session: TuningSession, base: QuantizationPlan, runs: RunSequence, settings: AllocationSettings
 ) -> tuple[str, Tensor]:
     assert session.space is not None
-    few = with_weight_bits(base, dict.fromkeys(base.weights, shares.adversary_bits))
-    settings = method if isinstance(method, Automatic) else Automatic()
-    adversary = session.student(few, learned_steps=False)
-    maker = InputMaker(session, session.space, adversary, settings.objective)
-    if "inputs" not in parts.kept:
-        parts.run(maker, few, shares.synthesis if isinstance(method, Automatic) else shares.inputs)
-        parts.kept["inputs"] = maker.synthetic()
-    return maker.path, session.arranged(parts.kept["inputs"])
+    low_bits = with_weight_bits(base, dict.fromkeys(base.weights, settings.adversary_bits))
+    automatic = method if isinstance(method, Automatic) else Automatic()
+    adversary = session.student(low_bits, learned_steps=False)
+    trainer = SynthesisTrainer(session, session.space, adversary, automatic.synthesis)
+    if "inputs" not in runs.saved:
+        runs.run(trainer, low_bits, settings.synthesis if isinstance(method, Automatic) else settings.inputs)
+        runs.saved["inputs"] = trainer.synthetic()
+    return trainer.path, session.to_device(runs.saved["inputs"])

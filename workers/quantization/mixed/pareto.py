@@ -1,8 +1,8 @@
-"""Which bits for which weight: the choices that no other beats in both size and sensitivity.
+"""The Pareto frontier of bit allocations: those that no other beats in both size and sensitivity.
 
-The frontier of all assignments is found by dynamic programming, one weight after another, as in ZeroQ: of all choices
-for the weights so far only those stay that no other beats in both sums. What is dropped could not have become
-part of an undominated choice later, for both sums only grow by what the later weights add.
+It is found by dynamic programming, one weight after another, as in ZeroQ: of all allocations to the weights so far,
+only the undominated ones are kept. A dominated one could not become part of an undominated allocation later, because
+later weights only add to both sums.
 
 References:
     Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", CVPR 2020, arXiv 2001.00281, section 3.2.
@@ -23,21 +23,21 @@ from faceter.graphs.packing import packed_bytes
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-MOST_KEPT = 16384
+MAX_POINTS = 16384
 
 
 @dataclass(frozen=True, eq=False)
-class Frontier(Sequence[TradeOffPoint]):
-    """Undominated choices of bits, smallest first; each is larger and less sensitive than the one before.
+class ParetoFrontier(Sequence[TradeOffPoint]):
+    """Undominated bit allocations, smallest first; each is larger and less sensitive than the one before.
 
     Args:
         names: The weights, [L].
-        bits: Bits of each weight in each choice, [P, L].
-        weight_bytes: Bytes of all weights in each choice, [P], increasing.
-        sensitivity: Σ Ω of each choice, [P], decreasing.
-        slack: Bytes by which a choice may be larger than the smallest one of no more sensitivity; 0 where the
+        bits: Bits of each weight in each allocation, [P, L].
+        weight_bytes: Bytes of all weights in each allocation, [P], increasing.
+        sensitivity: Σ Ω of each allocation, [P], decreasing.
+        slack: Bytes by which an allocation may be larger than the smallest one of no more sensitivity; 0 if the
             frontier is exact.
-        predict: Agreement to expect from Σ Ω.
+        predict: Agreement predicted from Σ Ω; None if there is no prediction.
     """
 
     names: tuple[str, ...]
@@ -72,28 +72,28 @@ def pareto_frontier(
     costs: Mapping[str, Mapping[int, int]],
     divergences: Mapping[str, Mapping[int, float]],
     *,
-    most_kept: int = MOST_KEPT,
-) -> Frontier:
+    max_points: int = MAX_POINTS,
+) -> ParetoFrontier:
     """Return the frontier of (Σ bytes, Σ Ω) over all assignments of bits to weights.
 
-    It is exact while the bytes of the smallest and the largest choice differ by at most ``most_kept``, or no more
-    than ``most_kept`` partial choices are undominated. Beyond that, bytes are put in ``most_kept`` buckets of equal
+    It is exact while the bytes of the smallest and the largest choice differ by at most ``max_points``, or no more
+    than ``max_points`` partial choices are undominated. Beyond that, bytes are put in ``max_points`` buckets of equal
     width w, and of the choices in a bucket the least sensitive stays (and the smallest of all): for every assignment
     there is then a point of no more Ω and at most L (w − 1) bytes more, for L weights. With 50 weights that is at most
-    0.3 % of the difference between the smallest and the largest choice. ``slack`` says how much it came to.
+    0.3 % of the difference next_index the smallest and the largest choice. ``slack`` says how much it came to.
 
     Args:
-        costs: Bytes of each weight at each number of bits to choose from.
-        divergences: Ω of the same.
-        most_kept: Partial choices to keep, at least 2; time and memory grow in proportion to it times L.
+        costs: Bytes of each weight at each number of bits.
+        divergences: Ω of each weight at each number of bits.
+        max_points: Partial allocations to keep, at least 2; time and memory are proportional to it times L.
 
     Raises:
-        ValueError: If there is no weight, or a weight has no bits to choose from.
+        ValueError: If there is no weight, or a weight has no bits.
     """
     if not costs or not all(costs.values()):
         raise ValueError("every weight needs bits to choose from, and there must be a weight")
     spread = sum(max(each.values()) - min(each.values()) for each in costs.values())
-    width = -(-spread // most_kept) if spread > most_kept else 1
+    width = -(-spread // max_points) if spread > max_points else 1
     total, omega = np.zeros(1, np.int64), np.zeros(1, np.float64)
     steps: list[tuple[Integers, NDArray[np.int8]]] = []
     slack = 0
@@ -103,12 +103,12 @@ def pareto_frontier(
         divergence = np.array([divergences[name][int(k)] for k in choices], np.float64)
         sums, omegas = (total[:, None] + cost).reshape(-1), (omega[:, None] + divergence).reshape(-1)
         kept = undominated(sums, omegas)
-        if len(kept) > most_kept:
+        if len(kept) > max_points:
             kept = kept[_bucketed(sums[kept], width)]
             slack += width - 1
         total, omega = sums[kept], omegas[kept]
         steps.append((kept // len(choices), choices[kept % len(choices)]))
-    return Frontier(tuple(costs), _followed_back(steps), total, omega, slack)
+    return ParetoFrontier(tuple(costs), _backtrack(steps), total, omega, slack)
 
 
 def packed_frontier(
@@ -116,34 +116,42 @@ def packed_frontier(
     divergences: Mapping[str, Mapping[int, float]],
     *,
     predict: Callable[[float], float] | None = None,
-    most_kept: int = MOST_KEPT,
-) -> Frontier:
+    max_points: int = MAX_POINTS,
+) -> ParetoFrontier:
     """Return the frontier of the bytes that weights take in a packed file, and Σ Ω.
 
     The bytes are those of `faceter.graphs.packing.packed_bytes`. The few numbers that unpack each width, which
-    depend on all weights together (some 200 bytes at most), are added once the frontier is known.
+    depend on all weights together (some 200 bytes at most), are added at the end.
 
     Args:
         shapes: Shape of each weight.
         divergences: Ω of each weight at each number of bits.
-        predict: Agreement to expect from Σ Ω; see ``Sensitivities.predict``.
-        most_kept: See :func:`pareto_frontier`.
+        predict: Agreement predicted from Σ Ω; see ``Sensitivities.predict``.
+        max_points: See :func:`pareto_frontier`.
     """
     alone = {name: packed_bytes({name: shape}, {name: 8}) for name, shape in shapes.items()}
     costs = {
         name: {k: _code_bytes(alone[name], len(shapes[name]), k) for k in by_bits}
         for name, by_bits in divergences.items()
     }
-    found = pareto_frontier(costs, divergences, most_kept=most_kept)
+    estimated = pareto_frontier(costs, divergences, max_points=max_points)
     exact = np.array(
-        [packed_bytes(shapes, dict(zip(found.names, row, strict=True))) for row in found.bits.tolist()], np.int64
+        [packed_bytes(shapes, dict(zip(estimated.names, row, strict=True))) for row in estimated.bits.tolist()],
+        np.int64,
     )
-    kept = undominated(exact, found.sensitivity)
-    return Frontier(found.names, found.bits[kept], exact[kept], found.sensitivity[kept], found.slack, predict)
+    kept = undominated(exact, estimated.sensitivity)
+    return ParetoFrontier(
+        names=estimated.names,
+        bits=estimated.bits[kept],
+        weight_bytes=exact[kept],
+        sensitivity=estimated.sensitivity[kept],
+        slack=estimated.slack,
+        predict=predict,
+    )
 
 
 def undominated(sums: Integers, omegas: Floats) -> Integers:
-    """Return the indices of the pairs that no other beats in both, smallest sum first; of equal pairs the first.
+    """Return the indices of the undominated pairs, smallest sum first; of equal pairs the first.
 
     Args:
         sums: Bytes, [N].
@@ -165,8 +173,8 @@ def _bucketed(sums: Integers, width: int) -> NDArray[np.bool_]:
     return kept
 
 
-def _followed_back(steps: Sequence[tuple[Integers, NDArray[np.int8]]]) -> NDArray[np.int8]:
-    """Return the bits of every weight in every choice, [P, L], from each step's parents and own bits."""
+def _backtrack(steps: Sequence[tuple[Integers, NDArray[np.int8]]]) -> NDArray[np.int8]:
+    """Return the bits of every weight in every allocation, [P, L], from each step's parents and own bits."""
     at = np.arange(len(steps[-1][0]))
     bits = np.empty((len(at), len(steps)), np.int8)
     for index in reversed(range(len(steps))):

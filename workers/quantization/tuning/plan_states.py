@@ -1,4 +1,4 @@
-"""A quantized network as a state that checkpoints can hold, and back."""
+"""Conversion of a quantization plan to and from a checkpoint state."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import torch
 
-from faceter.graphs.qdq import QuantizationPlan
+from faceter.graphs.quantization_plan import QuantizationPlan
 from faceter.graphs.quantizer import Array, Quantizer
 from workers.jobs.checkpoints import State
 
 
 def plan_state(plan: QuantizationPlan) -> State:
-    """Return a quantized network as a state."""
+    """Return a plan as a checkpoint state."""
     return {
         "model": torch.frombuffer(bytearray(plan.model.SerializeToString(deterministic=True)), dtype=torch.uint8),
         "weights": _quantizers_state(plan.weights),
@@ -22,8 +22,8 @@ def plan_state(plan: QuantizationPlan) -> State:
     }
 
 
-def plan_of(state: State) -> QuantizationPlan:
-    """Return the quantized network of :func:`plan_state`."""
+def plan_from_state(state: State) -> QuantizationPlan:
+    """Return the plan of :func:`plan_state`."""
     model = onnx.load_from_string(state["model"].numpy().tobytes())
     return QuantizationPlan(model, _quantizers(state["weights"]), _quantizers(state["activations"]))
 

@@ -1,4 +1,4 @@
-"""Learning rates as functions of the share of a budget that is spent."""
+"""Learning-rate schedules as functions of the fraction of a budget that is spent."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Sequence
 from torch.optim import Optimizer
 
 
-def staircase(fraction: float, milestones: Sequence[float], factor: float = 0.1) -> float:
+def step_decay(fraction: float, milestones: Sequence[float], factor: float = 0.1) -> float:
     """Return ``factor`` to the power of the number of milestones passed.
 
     Args:
-        fraction: The share that is spent, 0 to 1.
-        milestones: Shares at which the rate falls.
-        factor: What it is multiplied by at each.
+        fraction: Fraction of the budget that is spent, 0 to 1.
+        milestones: Fractions at which the learning rate falls.
+        factor: Factor on the learning rate at each milestone.
     """
     return float(factor ** sum(fraction >= milestone for milestone in milestones))
 
 
-def cosine(fraction: float) -> float:
-    """Return ½ (1 + cos π·fraction): 1 at the beginning, 0 at the end."""
+def cosine_decay(fraction: float) -> float:
+    """Return ½ (1 + cos π·fraction): 1 at fraction 0, 0 at 1; the fraction is clamped to [0, 1]."""
     return 0.5 * (1.0 + math.cos(math.pi * min(max(fraction, 0.0), 1.0)))
 
 
-def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Give every group of an optimizer a learning rate."""
+def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = learning_rate

@@ -1,4 +1,4 @@
-"""What a tuned method works with: the float network, where inputs lie, the device, the precision, the seeds."""
+"""What a tuned method works with: float network, input space, device, precision and seeds."""
 
 from __future__ import annotations
 
@@ -11,153 +11,149 @@ from torch import Tensor, nn
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.quantizations import QuantizationRequest
-from faceter.graphs.batch import with_free_batch
-from faceter.graphs.qdq import QuantizationPlan
-from workers.network import OnnxModule
-from workers.quantization.prepared import Prepared
-from workers.quantization.tuning.inputs import InputSpace, input_space
-from workers.quantization.tuning.losses import feature_tensors, find_heads
-from workers.quantization.tuning.memory import activation_values, most_at_once
-from workers.quantization.tuning.network import QuantizedNetwork
+from faceter.graphs.dynamic_batch import with_dynamic_batch
+from faceter.graphs.quantization_plan import QuantizationPlan
+from workers.onnx_module import OnnxModule
+from workers.quantization.prepare import PreparedNetwork
+from workers.quantization.tuning.inputs.space import InputSpace, input_space
+from workers.quantization.tuning.memory import activation_values, largest_batch
+from workers.quantization.tuning.student.heads import feature_tensors, find_heads
+from workers.quantization.tuning.student.network import QuantizedNetwork
 from workers.training import precision
 
-_TRIED = 2
-_FEWEST = 4
-_SMALL_NETWORK = 1_000_000
-_CLOSE = 1e-4
+_TRIAL_BATCHES = 2
+_MIN_BATCH = 4
+_SMALL_NETWORK_VALUES = 1_000_000
+_TOLERANCE = 1e-4
 
 Network = OnnxModule | QuantizedNetwork
 M = TypeVar("M", bound=nn.Module)
 
 
-class Session:
+class TuningSession:
     """One run of a tuned method on one network.
 
     Attributes:
-        prepared: The network.
-        request: What is asked for.
-        device: Where the work is done.
-        precision: What it is computed in.
-        space: Where inputs lie; None where inputs cannot be made by gradient.
-        heads: The outputs that the networks are compared by.
-        features: The tensors inside that they are compared by.
-        teacher: The float network P; nothing in it is ever trained.
-        chunk: How many samples go through a network at once, None for all.
-        most: How many samples memory allows to train on at once.
-
-    Args:
-        prepared: The network.
-        request: What is asked for.
-        device: Where to compute.
+        precision: Precision of forward passes.
+        space: Input space; None if inputs cannot be optimized by gradient.
+        heads: Outputs that the networks are compared by.
+        features: Inner tensors that they are compared by.
+        teacher: The float network P, never trained.
+        fixed_batch: Batch size that the networks must run at; None if any.
+        max_batch: Samples that memory allows to train on at once.
 
     Raises:
-        FaceterError: ``METHOD_NOT_APPLICABLE`` if there is no output to compare; ``OUT_OF_MEMORY``.
+        FaceterError: ``METHOD_NOT_APPLICABLE`` if there is no float output; ``OUT_OF_MEMORY``.
     """
 
-    def __init__(self, prepared: Prepared, request: QuantizationRequest, device: torch.device) -> None:
+    def __init__(self, prepared: PreparedNetwork, request: QuantizationRequest, device: torch.device) -> None:
         self.prepared = prepared
         self.request = request
         self.device = device
-        found = input_space(prepared.model, prepared.inputs, prepared.preprocessing)
-        self.space: InputSpace | None = None if found is None else found.to(device)
+        space = input_space(prepared.model, prepared.inputs, prepared.preprocessing)
+        self.space: InputSpace | None = None if space is None else space.to(device)
         self.heads = find_heads(prepared.model, prepared.metadata)
         if not self.heads.tensors:
             raise FaceterError(
                 ProblemKind.METHOD_NOT_APPLICABLE,
-                "This method tunes a network towards the original's answers, and so needs a model with an output of "
+                "This method tunes a network towards the original's outputs, and so needs a model with an output of "
                 "float values. rq, dfq and aciq work for any.",
                 field="method",
             )
         self.sites = prepared.sites()
         self.features = feature_tensors(prepared.model, self.sites)
-        self.chunk: int | None = None
-        self.most = most_at_once(prepared.model, device)
+        self.fixed_batch: int | None = None
+        self.max_batch = largest_batch(prepared.model, device)
         self._values = activation_values(prepared.model)
         self.precision = precision.Precision("float32", device)
-        self.teacher = self.place(OnnxModule(with_free_batch(prepared.model)))
+        self.teacher = self.place(OnnxModule(with_dynamic_batch(prepared.model)))
         self.teacher.requires_grad_(False)
         if self.space is not None:
-            self.chunk = self._chunk(self.space)
+            self.fixed_batch = self._fixed_batch(self.space)
             self.precision = precision.choose(device, self._attempt)
 
     def student(self, plan: QuantizationPlan, *, learned_steps: bool) -> QuantizedNetwork:
-        """Return the quantized network of a plan, on the device, to be trained."""
+        """Return the quantized network of a plan, on the device, trainable."""
         return self.place(QuantizedNetwork(plan, learned_steps=learned_steps))
 
     def random(self, name: str) -> torch.Generator:
-        """Return a source of random numbers, seeded by the request's seed and what it is for."""
+        """Return a generator of random numbers, seeded by the request's seed and a name."""
         digest = hashlib.sha256(f"{self.request.seed}:{name}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
-    def affordable(self, batch: int) -> int:
-        """Return the batch to use where ``batch`` would do for a small network: fewer inputs, the larger they are.
+    def scaled_batch(self, batch: int) -> int:
+        """Return the batch size that takes about as long as ``batch`` does with a small network.
 
-        A step stays a matter of a second or so, and depends on nothing but the network.
+        A step then takes about a second. It depends on the network only, not on the host.
         """
-        return max(min(batch, _FEWEST), min(batch, batch * _SMALL_NETWORK // self._values))
+        return max(min(batch, _MIN_BATCH), min(batch, batch * _SMALL_NETWORK_VALUES // self._values))
 
     def place(self, network: M) -> M:
-        """Return a network on the device, in the memory format that convolutions are fastest in there."""
+        """Return a network on the device, channels last if its input is an image."""
         network.to(self.device)
         if len(self.prepared.inputs) == 1 and len(self.prepared.inputs[0].shape) == 4:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
-    def arranged(self, x: Tensor) -> Tensor:
+    def to_device(self, x: Tensor) -> Tensor:
         """Return inputs on the device, in the memory format of :meth:`place`."""
         x = x.to(self.device, non_blocking=True)
         return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()
 
     def run(self, network: Network, x: Tensor, watch: Collection[str] = (), *, heads: bool = True) -> dict[str, Tensor]:
-        """Run a network in the session's precision, in chunks where it wants a fixed batch.
+        """Run a network in the session's precision, in batches of the fixed size if it has one.
 
-        The last chunk is filled up by repeating its own inputs where need be, and what comes of those is left out.
+        The last batch is filled up by repeating its inputs; the outputs of repeated inputs are dropped.
 
         Args:
             network: P or Q.
             x: Inputs, [N, …].
-            watch: Further tensors to answer.
-            heads: Whether to answer the heads too; only what is to be answered is computed.
+            watch: Further tensors to return.
+            heads: Whether to return the heads; only returned tensors are computed.
 
         Returns:
             The heads and the watched tensors, by name.
         """
-        wanted = list(dict.fromkeys([*(self.heads.tensors if heads else ()), *watch]))
-        chunk, count = self.chunk or len(x), len(x)
+        names = list(dict.fromkeys([*(self.heads.tensors if heads else ()), *watch]))
+        chunk, count = self.fixed_batch or len(x), len(x)
         if last := count % chunk:
             x = torch.cat([x, x[count - last :][torch.arange(chunk - last, device=x.device) % last]])
         with self.precision.autocast():
-            parts: list[dict[str, Tensor]] = [network(part, watch=wanted, outputs=[]) for part in torch.split(x, chunk)]
-        if len(parts) == 1 and len(x) == count:
-            return parts[0]
-        found = {name: torch.cat([part[name] for part in parts]) for name in wanted}
-        return {name: values[: len(values) * count // len(x)] for name, values in found.items()}
+            batches: list[dict[str, Tensor]] = [
+                network(batch, watch=names, outputs=[]) for batch in torch.split(x, chunk)
+            ]
+        if len(batches) == 1 and len(x) == count:
+            return batches[0]
+        outputs = {name: torch.cat([batch[name] for batch in batches]) for name in names}
+        return {name: values[: len(values) * count // len(x)] for name, values in outputs.items()}
 
     @torch.no_grad()
-    def ask_teacher(self, x: Tensor, watch: Collection[str] = ()) -> dict[str, Tensor]:
+    def teacher_outputs(self, x: Tensor, watch: Collection[str] = ()) -> dict[str, Tensor]:
         """Run P without gradients; see :meth:`run`."""
         return self.run(self.teacher, x, watch)
 
     @torch.no_grad()
-    def _chunk(self, space: InputSpace) -> int | None:
-        """Return the batch the network must be run in: None if samples do not see each other in a larger one."""
-        if space.fixed is None:
+    def _fixed_batch(self, space: InputSpace) -> int | None:
+        """Return the batch size that the network must run at; None if samples are independent in a larger batch."""
+        if space.fixed_batch is None:
             return None
-        x = self.arranged(space.noise(_TRIED * space.fixed, 0))
-        alone = [self.run(self.teacher, part) for part in torch.split(x, space.fixed)]
+        x = self.to_device(space.noise(_TRIAL_BATCHES * space.fixed_batch, 0))
+        alone = [self.run(self.teacher, part) for part in torch.split(x, space.fixed_batch)]
         try:
             together = self.run(self.teacher, x)
         except (RuntimeError, ValueError):
-            return space.fixed
+            return space.fixed_batch
         for name, values in together.items():
-            wanted = torch.cat([part[name] for part in alone])
-            if values.shape != wanted.shape or not torch.allclose(values, wanted, rtol=_CLOSE, atol=_CLOSE):
-                return space.fixed
+            expected = torch.cat([batch[name] for batch in alone])
+            if values.shape != expected.shape or not torch.allclose(values, expected, rtol=_TOLERANCE, atol=_TOLERANCE):
+                return space.fixed_batch
         return None
 
     def _attempt(self) -> None:
-        """Run the network forwards and backwards once."""
+        """Run the float network forwards and backwards once."""
         assert self.space is not None
-        x = self.arranged(self.space.noise(self.space.fixed or _TRIED, 0)).requires_grad_(True)
-        found = self.teacher(x, watch=self.heads.tensors, outputs=[])
-        torch.autograd.backward(torch.stack([found[name].float().square().mean() for name in self.heads.tensors]).sum())
+        x = self.to_device(self.space.noise(self.space.fixed_batch or _TRIAL_BATCHES, 0)).requires_grad_(True)
+        outputs = self.teacher(x, watch=self.heads.tensors, outputs=[])
+        torch.autograd.backward(
+            torch.stack([outputs[name].float().square().mean() for name in self.heads.tensors]).sum()
+        )

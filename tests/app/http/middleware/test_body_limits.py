@@ -13,13 +13,13 @@ LIMIT = 10_000
 
 @pytest.fixture
 def small(start_server: Callable[[Settings], httpx.Client], settings: Settings) -> httpx.Client:
-    """An API that takes little."""
+    """An API with small limits."""
     names = ("max_model_bytes", "max_dataset_bytes", "max_predict_bytes", "max_json_bytes")
     return start_server(settings.model_copy(update=dict.fromkeys(names, LIMIT)))
 
 
 def converse(api: httpx.Client, request: bytes) -> bytes:
-    """Send raw bytes and return all that comes back until the server closes."""
+    """Send raw bytes and return everything received until the server closes."""
     place = (api.base_url.host, api.base_url.port or 80)
     with socket.create_connection(place, timeout=10) as connection:
         connection.sendall(request)
@@ -48,7 +48,7 @@ def test_a_stated_length_over_the_limit_is_refused_before_the_body(small: httpx.
     assert b"/problems/payload-too-large" in answer
 
 
-def test_a_client_that_sends_all_the_same_gets_the_answer(small: httpx.Client) -> None:
+def test_a_client_that_sends_the_whole_body_anyway_gets_the_response(small: httpx.Client) -> None:
     response = small.post("/v1/models/mdl_x/predict", content=bytes(4_000_000))
     assert "10,000 bytes" in problem(response, ProblemKind.PAYLOAD_TOO_LARGE).detail
     assert response.headers["connection"] == "close"
@@ -71,7 +71,7 @@ def test_bodies_within_the_limit_are_read(small: httpx.Client) -> None:
     problem(response, ProblemKind.INVALID_REQUEST)
 
 
-def test_the_server_goes_on_after_clients_that_vanish(small: httpx.Client) -> None:
+def test_the_server_continues_after_clients_disconnect(small: httpx.Client) -> None:
     with socket.create_connection((small.base_url.host, small.base_url.port or 80)) as connection:
         connection.sendall(
             b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"

@@ -1,23 +1,18 @@
-import json
-import stat
-import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from io import BytesIO
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
 from faceter.contracts.base import StoredFile, new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.store.library import Library
+from tests.app.dataset_archives import NAMES, concepts, domains, text_pairs
 from tests.app.http.test_problems import problem
-from tests.app.uploads import METADATA, add_dataset, add_model, archive, detection, image, images, npz, post_dataset
+from tests.app.uploads import METADATA, add_dataset, add_model, detection, image, images, npz, post_dataset
 
 SHEET = image(seed=5)
 
@@ -46,33 +41,6 @@ def test_detection(api: httpx.Client) -> None:
     assert (dataset["samples"], dataset["class_counts"]) == (1, {"ant": 1, "bee": 1})
 
 
-NAMES = {"object": ["sky", "road"], "scene": ["day", "dusk"]}
-
-
-def concepts(largest: int = 2) -> bytes:
-    """Return a `concepts` dataset of two images, whose labels go up to a number."""
-    values, label = np.zeros((10, 12), np.uint8), BytesIO()
-    values[:4] = largest
-    Image.fromarray(values).save(label, "PNG")
-    files = {f"images/{name}.png": image(seed) for seed, name in enumerate("ab")}
-    files |= {f"labels/object/{name}.png": label.getvalue() for name in "ab"}
-    files["image_labels.csv"] = b"image,category,concept\na,scene,day\nb.png,scene,dusk\n"
-    return archive({**files, "concepts.json": json.dumps(NAMES).encode()})
-
-
-def text_pairs(**changes: Any) -> bytes:
-    """Return a `text_pairs` dataset of two pairs, the second changed as told."""
-    pairs = [{"premise": "a man plays", "hypothesis": "a man sleeps", "label": "contradiction"}] * 2
-    lines = [json.dumps(pair).encode() for pair in (pairs[0], {**pairs[1], **changes})]
-    return archive({"pairs.jsonl": b"\n".join(lines), "vocab.txt": b"<pad>\n<unk>\na\nman\nplays\n"})
-
-
-def domains(*others: str, size: tuple[int, int] = (12, 10)) -> bytes:
-    """Return a `domains` dataset of two pairs, the last image of that size, and of other images."""
-    files = {name: image(seed) for seed, name in enumerate(["A/1.png", "A/2.png", "B/1.png", *others])}
-    return archive({**files, "B/2.jpg": image(size=size, form="JPEG")})
-
-
 def test_concepts(api: httpx.Client) -> None:
     content = concepts()
     dataset = add_dataset(api, content, "concepts", name="streets")
@@ -89,7 +57,7 @@ def test_text_pairs(api: httpx.Client) -> None:
     dataset = add_dataset(api, text_pairs(label="entailment"), "text_pairs", name="nli")
     assert (dataset["kind"], dataset["samples"], dataset["concepts"]) == ("text_pairs", 2, {})
     assert dataset["class_counts"] == {"contradiction": 1, "entailment": 1}
-    assert dataset["warnings"] == ["not in vocab.txt, so taken for unknown: 1 word at 2 of 12 places: 'sleeps'"]
+    assert dataset["warnings"] == ["not in vocab.txt, so unknown to the model: 1 word, 2 of 12 occurrences: 'sleeps'"]
     assert api.get(dataset["links"]["self"]).json() == dataset
 
 
@@ -163,12 +131,6 @@ def test_concepts_of_signals(api: httpx.Client) -> None:
     assert add_dataset(api, npz(signals=np.zeros((2, 1, 4), np.float32)), "signals")["concepts"] == {}
 
 
-def test_a_record_from_before_there_were_concepts_and_pairs(api: httpx.Client, library: Library) -> None:
-    kept = made(library)
-    assert Dataset.model_validate(kept.model_dump(exclude={"concepts", "paired"})) == kept
-    assert api.get(f"/v1/datasets/{kept.id}").json()["concepts"] == {}
-
-
 @pytest.mark.parametrize("use", ["calibration_dataset_id", "evaluation_dataset_id"])
 def test_text_pairs_are_for_explanations(api: httpx.Client, unchanged: Watch, use: str) -> None:
     model, dataset = add_model(api), add_dataset(api, text_pairs(), "text_pairs")
@@ -187,7 +149,7 @@ def test_domains_are_for_translators(api: httpx.Client, unchanged: Watch, use: s
     with unchanged():
         response = api.post(f"/v1/models/{model['id']}/quantizations", json={use: dataset["id"]})
         document = problem(response, ProblemKind.WRONG_DATASET_KIND)
-    assert "is of kind domains; two domains are for translators" in document.detail
+    assert "is of kind domains; datasets of two domains are for translators" in document.detail
     assert [error.field for error in document.errors] == [use]
 
 
@@ -232,7 +194,7 @@ def test_evaluations_do_not_compare_them(api: httpx.Client, kind: str, content: 
         "`pairs.jsonl`", "`premise_tags`", "`vocab.txt`", "`vectors.txt`", "`A/`", "`B/`", "`paired=true`",
     ],
 )  # fmt: skip
-def test_the_page_says_what_is_in_their_files(api: httpx.Client, words: str) -> None:
+def test_the_openapi_page_describes_their_files(api: httpx.Client, words: str) -> None:
     assert words in api.get("/openapi.json").json()["paths"]["/v1/datasets"]["post"]["description"]
 
 
@@ -251,8 +213,8 @@ def test_list_and_filters(api: httpx.Client) -> None:
     problem(api.get("/v1/datasets?kind=poems"), ProblemKind.INVALID_REQUEST)
 
 
-def made(library: Library, kind: DatasetKind = DatasetKind.IMAGES) -> Dataset:
-    """Keep a dataset as a job makes one."""
+def add_generated(library: Library, kind: DatasetKind = DatasetKind.IMAGES) -> Dataset:
+    """Store a dataset as a job does."""
     content, sheet = library.store_blob(b"inputs"), library.store_blob(SHEET)
     return library.add(
         Dataset(
@@ -269,17 +231,18 @@ def made(library: Library, kind: DatasetKind = DatasetKind.IMAGES) -> Dataset:
     )
 
 
-def test_those_made_from_a_model(api: httpx.Client, library: Library) -> None:
+def test_datasets_derived_from_a_model(api: httpx.Client, library: Library) -> None:
     add_dataset(api, images())
-    dataset = made(library)
+    dataset = add_generated(library)
     (listed,) = api.get("/v1/datasets?derived_from_id=mdl_origin").json()["items"]
     assert listed["id"] == dataset.id
-    assert listed["links"]["derived_from"] == "/v1/models/mdl_origin"
+    assert listed["derived_from_id"] == "mdl_origin"
+    assert api.get(listed["links"]["self"]).json()["links"]["derived_from"] == "/v1/models/mdl_origin"
     assert api.get("/v1/datasets?derived_from_id=mdl_other").json()["items"] == []
 
 
 def test_a_contact_sheet(api: httpx.Client, library: Library, settings: Settings) -> None:
-    dataset = api.get(f"/v1/datasets/{made(library).id}").json()
+    dataset = api.get(f"/v1/datasets/{add_generated(library).id}").json()
     address = dataset["links"]["contact-sheet.png"]
     assert address == f"{dataset['links']['self']}/files/contact-sheet.png"
     response = api.get(address)
@@ -292,8 +255,8 @@ def test_a_contact_sheet(api: httpx.Client, library: Library, settings: Settings
     assert not [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()]
 
 
-def test_a_file_that_is_not_there(api: httpx.Client, library: Library) -> None:
-    address = f"/v1/datasets/{made(library).id}/files"
+def test_an_unknown_file(api: httpx.Client, library: Library) -> None:
+    address = f"/v1/datasets/{add_generated(library).id}/files"
     problem(api.get(f"{address}/..%2Fcontent"), ProblemKind.NOT_FOUND)
     for name in ("curves.png", "Contact-Sheet.png", "%00"):
         assert "It has contact-sheet.png." in problem(api.get(f"{address}/{name}"), ProblemKind.NOT_FOUND).detail
@@ -307,7 +270,7 @@ def test_a_file_that_is_not_there(api: httpx.Client, library: Library) -> None:
 def test_the_file_of_each_kind_has_its_ending_and_media_type(
     api: httpx.Client, library: Library, kind: DatasetKind
 ) -> None:
-    response = api.get(f"/v1/datasets/{made(library, kind).id}/content")
+    response = api.get(f"/v1/datasets/{add_generated(library, kind).id}/content")
     assert response.content == b"inputs"
     arrays = kind in (DatasetKind.SIGNALS, DatasetKind.FEATURES)
     suffix, media_type = (".npz", "application/octet-stream") if arrays else (".zip", "application/zip")
@@ -315,8 +278,8 @@ def test_the_file_of_each_kind_has_its_ending_and_media_type(
     assert f'filename="inputs of na_ve net{suffix}"' in response.headers["content-disposition"]
 
 
-def test_a_file_that_is_lost(api: httpx.Client, library: Library) -> None:
-    dataset = made(library)
+def test_a_missing_file(api: httpx.Client, library: Library) -> None:
+    dataset = add_generated(library)
     library.blobs.delete(dataset.files["contact-sheet.png"].sha256)
     problem(api.get(f"/v1/datasets/{dataset.id}/files/contact-sheet.png"), ProblemKind.BLOB_MISSING)
 
@@ -329,80 +292,13 @@ def test_delete(api: httpx.Client, settings: Settings) -> None:
     assert not [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()]
 
 
-def link() -> bytes:
-    file = BytesIO()
-    with zipfile.ZipFile(file, "w") as made:
-        entry = zipfile.ZipInfo("cat/a.png")
-        entry.create_system = 3
-        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-        made.writestr(entry, "/etc/passwd")
-    return file.getvalue()
-
-
-BAD: dict[str, tuple[bytes, str, ProblemKind]] = {
-    "empty": (b"", "images", ProblemKind.INVALID_ARCHIVE),
-    "not a zip": (b"images" * 100, "images", ProblemKind.INVALID_ARCHIVE),
-    "a zip of nothing": (archive({}), "images", ProblemKind.INVALID_ARCHIVE),
-    "a path upwards": (archive({"../a.png": image()}), "images", ProblemKind.UNSAFE_ARCHIVE),
-    "an absolute path": (archive({"/etc/a.png": image()}), "images", ProblemKind.UNSAFE_ARCHIVE),
-    "a link": (link(), "images", ProblemKind.UNSAFE_ARCHIVE),
-    "a broken image": (archive({"cat/torn.png": image()[:100]}), "images", ProblemKind.INVALID_IMAGE),
-    "no annotations": (images(["cat"]), "detection", ProblemKind.INVALID_DATASET),
-    "an index past the names": (concepts(largest=3), "concepts", ProblemKind.INVALID_DATASET),
-    "one domain": (archive({"A/1.png": image(), "A/2.png": image()}), "domains", ProblemKind.INVALID_DATASET),
-    "an empty premise": (text_pairs(premise=""), "text_pairs", ProblemKind.INVALID_DATASET),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_files_are_refused_and_leave_nothing(api: httpx.Client, unchanged: Watch, case: str) -> None:
-    content, dataset_kind, kind = BAD[case]
-    add_dataset(api, images())
-    with unchanged():
-        document = problem(post_dataset(api, content, dataset_kind), kind)
-    assert [error.field for error in document.errors] == ["file"]
-
-
-def test_the_file_or_the_line_is_named(api: httpx.Client) -> None:
-    response = post_dataset(api, concepts(largest=3), "concepts")
-    assert "'labels/object/a.png' holds the value 3" in problem(response, ProblemKind.INVALID_DATASET).detail
-    response = post_dataset(api, text_pairs(premise=""), "text_pairs")
-    assert "pairs.jsonl: line 2 has an empty 'premise'" in problem(response, ProblemKind.INVALID_DATASET).detail
-
-
-def test_a_broken_image_is_named(api: httpx.Client) -> None:
-    response = post_dataset(api, archive({"cat/good.png": image(), "cat/torn.png": image()[:100]}))
-    assert "torn.png" in problem(response, ProblemKind.INVALID_IMAGE).detail
-
-
-@pytest.mark.parametrize("kind", ["poems", "", "IMAGES"])
-def test_unknown_kinds(api: httpx.Client, unchanged: Watch, kind: str) -> None:
-    with unchanged():
-        document = problem(post_dataset(api, images(), kind), ProblemKind.INVALID_REQUEST)
-    assert [error.field for error in document.errors] == ["kind"]
-    assert "images" in document.detail
-
-
-def test_no_kind(api: httpx.Client) -> None:
-    problem(api.post("/v1/datasets", files={"file": ("a.zip", images())}), ProblemKind.INVALID_REQUEST)
-
-
-def test_a_bomb(start_server: Callable[[Settings], httpx.Client], settings: Settings) -> None:
-    api = start_server(settings.model_copy(update={"max_unpacked_bytes": 100_000}))
-    file = BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
-        made.writestr("a.png", bytes(1_000_000))
-    problem(post_dataset(api, file.getvalue()), ProblemKind.ARCHIVE_TOO_LARGE)
-    assert not [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()]
-
-
-def test_one_in_use_is_not_deleted(api: httpx.Client) -> None:
+def test_a_translator_in_use_is_not_deleted(api: httpx.Client) -> None:
     model, dataset = add_model(api), add_dataset(api, images(["cat", "dog", "emu"]))
     body = {"evaluation_dataset_id": dataset["id"]}
     job = api.post(f"/v1/models/{model['id']}/quantizations", json=body).json()
     for address in (f"/v1/datasets/{dataset['id']}", f"/v1/models/{model['id']}"):
         assert job["id"] in problem(api.delete(address), ProblemKind.RESOURCE_IN_USE).detail
         assert api.get(address).status_code == 200
-    assert api.delete(f"/v1/jobs/{job['id']}").json()["status"] == "canceled"
+    assert api.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "canceled"
     for address in (f"/v1/datasets/{dataset['id']}", f"/v1/models/{model['id']}"):
         assert api.delete(address).status_code == 204

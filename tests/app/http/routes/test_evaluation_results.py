@@ -1,4 +1,4 @@
-"""Evaluations over HTTP once they are made: listed, sorted, compared, looked into, deleted."""
+"""Evaluations over HTTP once they are record: listed, sorted, compared, looked into, deleted."""
 
 from typing import Any
 
@@ -6,11 +6,12 @@ import httpx
 import pytest
 
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.evaluations import FeatureDescription, Metric, Shown
+from faceter.contracts.evaluations import FeatureDescription, Shown
+from faceter.contracts.metrics import Metric
 from faceter.contracts.settings import Settings
-from faceter.datasets.shown import ShownSamples
+from faceter.datasets.ranked_samples import RankedSamples
 from faceter.store.library import Library
-from tests.app.graded import GENERATED, REFERENCE, add_graded, arrays, file_of_arrays, value
+from tests.app.evaluation_records import GENERATED, REFERENCE, add_evaluation, arrays_file, sample_arrays, value
 from tests.app.http.test_problems import problem
 from tests.app.uploads import image
 
@@ -30,8 +31,8 @@ def test_get_and_links(api: httpx.Client, library: Library) -> None:
         reference_features_id="dts_a",
         generated_features_id="dts_b",
     )
-    made = add_graded(library, files={"map.png": SHEET}, features=features)
-    here = f"/v1/evaluations/{made.id}"
+    record = add_evaluation(library, files={"map.png": SHEET}, features=features)
+    here = f"/v1/evaluations/{record.id}"
     found = api.get(here).json()
     assert found.pop("links") == {
         "self": here,
@@ -42,14 +43,14 @@ def test_get_and_links(api: httpx.Client, library: Library) -> None:
         "model": "/v1/models/mdl_x",
         "map.png": f"{here}/files/map.png",
     }
-    assert found == made.model_dump(mode="json", exclude={"links"})
-    assert "model" not in api.get(f"/v1/evaluations/{add_graded(library).id}").json()["links"]
+    assert found == record.model_dump(mode="json", exclude={"links"})
+    assert "model" not in api.get(f"/v1/evaluations/{add_evaluation(library).id}").json()["links"]
 
 
 def test_files_and_content(api: httpx.Client, library: Library) -> None:
-    content = file_of_arrays(arrays())
-    made = add_graded(library, content=content, files={"map.png": SHEET}, name="naïve gan")
-    here = f"/v1/evaluations/{made.id}"
+    content = arrays_file(sample_arrays())
+    record = add_evaluation(library, content=content, files={"map.png": SHEET}, name="naïve gan")
+    here = f"/v1/evaluations/{record.id}"
     for address, expected, media_type, filename in (
         (f"{here}/content", content, "application/octet-stream", "na_ve gan.npz"),
         (f"{here}/files/map.png", SHEET, "image/png", "na_ve gan-map.png"),
@@ -63,15 +64,15 @@ def test_files_and_content(api: httpx.Client, library: Library) -> None:
 
 
 def test_delete(api: httpx.Client, library: Library, settings: Settings) -> None:
-    made = add_graded(library, content=file_of_arrays(arrays()), files={"map.png": SHEET})
-    here = f"/v1/evaluations/{made.id}"
+    record = add_evaluation(library, content=arrays_file(sample_arrays()), files={"map.png": SHEET})
+    here = f"/v1/evaluations/{record.id}"
     assert api.delete(here).status_code == 204
     gone = (
         here,
         f"{here}/content",
         f"{here}/files/map.png",
         f"{here}/samples?which=outside",
-        f"{here}/comparison?with=x",
+        f"{here}/comparison?other_id=x",
     )
     for response in (api.delete(here), *(api.get(address) for address in gone)):
         assert "no evaluation" in problem(response, ProblemKind.NOT_FOUND).detail
@@ -80,13 +81,13 @@ def test_delete(api: httpx.Client, library: Library, settings: Settings) -> None
 
 
 def test_list_and_filters(api: httpx.Client, library: Library) -> None:
-    first = add_graded(library, {"fid": 3.5}, name="GAN, epoch 1", settings={"generated_id": "dts_1"}).id
-    second = add_graded(library, name="flow", settings={"reference_id": "dts_2"}, k=3).id
+    first = add_evaluation(library, {"fid": 3.5}, name="GAN, epoch 1", settings={"generated_id": "dts_1"}).id
+    second = add_evaluation(library, name="flow", settings={"reference_id": "dts_2"}, k=3).id
     assert ids(api) == [second, first]
-    assert ids(api, "generated=dts_1") == [first]
-    assert ids(api, f"generated={GENERATED}") == [second]
-    assert ids(api, "reference=dts_2") == [second]
-    assert ids(api, "reference=dts_2&generated=dts_1") == []
+    assert ids(api, "generated_id=dts_1") == [first]
+    assert ids(api, f"generated_id={GENERATED}") == [second]
+    assert ids(api, "reference_id=dts_2") == [second]
+    assert ids(api, "reference_id=dts_2&generated_id=dts_1") == []
     assert ids(api, "name=gan") == [first]
     page = api.get("/v1/evaluations?limit=1").json()
     assert ids(api, f"limit=1&cursor={page['next_cursor']}") == [first]
@@ -98,8 +99,8 @@ def test_list_and_filters(api: httpx.Client, library: Library) -> None:
 
 
 def test_sorted_lists_have_pages(api: httpx.Client, library: Library) -> None:
-    best, worst, none = (add_graded(library, values).id for values in ({"fid": 1.0}, {"fid": 9.0}, {"kid": 0.1}))
-    middle = add_graded(library, {"fid": 4.0}).id
+    best, worst, none = (add_evaluation(library, values).id for values in ({"fid": 1.0}, {"fid": 9.0}, {"kid": 0.1}))
+    middle = add_evaluation(library, {"fid": 4.0}).id
     assert ids(api, "sort=fid") == [best, middle, worst, none]
     assert ids(api, "sort=-fid") == [worst, middle, best, none]
     assert ids(api, "sort=kid")[0] == none
@@ -113,25 +114,25 @@ def test_sorted_lists_have_pages(api: httpx.Client, library: Library) -> None:
     assert page["next_cursor"] is None
 
 
-def test_more_evaluations_than_are_read_at_a_time_are_sorted(
+def test_more_evaluations_than_one_page_are_sorted(
     api: httpx.Client, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.services.paging._AT_A_TIME", 2)
-    made = [add_graded(library, {"fid": float(n % 3)}, name="odd" if n % 2 else "even").id for n in range(7)]
-    expected = sorted(made[1::2], key=lambda id: (made.index(id) % 3, id))
+    monkeypatch.setattr("app.services.paging._PAGE_SIZE", 2)
+    record = [add_evaluation(library, {"fid": float(n % 3)}, name="odd" if n % 2 else "even").id for n in range(7)]
+    expected = sorted(record[1::2], key=lambda id: (record.index(id) % 3, id))
     assert ids(api, "sort=fid&name=odd") == expected
 
 
 @pytest.mark.parametrize("sort", ["", "-", "fidelity", "--fid", "FID", "+fid"])
-def test_what_cannot_be_sorted_by(api: httpx.Client, sort: str) -> None:
+def test_invalid_sort_keys(api: httpx.Client, sort: str) -> None:
     document = problem(api.get("/v1/evaluations", params={"sort": sort}), ProblemKind.INVALID_REQUEST)
     assert [error.field for error in document.errors] == ["sort"]
     assert "density, coverage" in document.detail
 
 
-def test_cursors_are_good_for_their_own_list(api: httpx.Client, library: Library) -> None:
+def test_cursors_are_valid_for_their_list_only(api: httpx.Client, library: Library) -> None:
     for n in range(2):
-        add_graded(library, {"fid": float(n)})
+        add_evaluation(library, {"fid": float(n)})
     for given, query in (("", "sort=fid"), ("sort=fid", ""), ("sort=fid", "sort=-fid"), ("sort=fid", "sort=kid")):
         cursor = api.get(f"/v1/evaluations?limit=1&{given}").json()["next_cursor"]
         document = problem(api.get(f"/v1/evaluations?{query}&cursor={cursor}"), ProblemKind.INVALID_REQUEST)
@@ -160,13 +161,13 @@ def other_features(tensor: str, sha256: str) -> FeatureDescription:
         ({"features": other_features("t", "b" * 64)}, {"features": ["as uploaded", f"t of {'b' * 64}"]}),
     ],
 )
-def test_what_must_be_equal_to_compare(
+def test_fields_that_must_be_equal_to_compare(
     api: httpx.Client, library: Library, changes: dict[str, Any], differs: dict[str, list[Any]]
 ) -> None:
-    one = add_graded(library)
-    other = add_graded(library, **changes)
-    answer = api.get(f"/v1/evaluations/{one.id}/comparison?with={other.id}").json()
-    assert (answer["evaluation"], answer["other"]) == (one.id, other.id)
+    one = add_evaluation(library)
+    other = add_evaluation(library, **changes)
+    answer = api.get(f"/v1/evaluations/{one.id}/comparison?other_id={other.id}").json()
+    assert (answer["evaluation_id"], answer["other_id"]) == (one.id, other.id)
     assert (answer["comparable"], answer["differences"]) == (not differs, differs)
     assert set(answer["metrics"]) == (set() if differs else {"density", "coverage"})
     newest, oldest = api.get("/v1/evaluations").json()["items"]
@@ -195,8 +196,8 @@ def test_what_must_be_equal_to_compare(
 def test_which_is_better(
     api: httpx.Client, library: Library, metric: Metric, ours: Any, theirs: Any, better: bool | None
 ) -> None:
-    one, other = add_graded(library, {metric: ours}), add_graded(library, {metric: theirs, "recall": 0.5})
-    answer = api.get(f"/v1/evaluations/{one.id}/comparison?with={other.id}").json()["metrics"]
+    one, other = add_evaluation(library, {metric: ours}), add_evaluation(library, {metric: theirs, "recall": 0.5})
+    answer = api.get(f"/v1/evaluations/{one.id}/comparison?other_id={other.id}").json()["metrics"]
     assert list(answer) == [metric]
     assert answer[metric] == {
         "value": ours.value,
@@ -206,19 +207,19 @@ def test_which_is_better(
     }
 
 
-def test_what_cannot_be_compared_with(api: httpx.Client, library: Library) -> None:
-    here = f"/v1/evaluations/{add_graded(library).id}/comparison"
-    document = problem(api.get(f"{here}?with=evl_none"), ProblemKind.INVALID_REQUEST)
-    assert [error.field for error in document.errors] == ["with"]
+def test_invalid_comparisons(api: httpx.Client, library: Library) -> None:
+    here = f"/v1/evaluations/{add_evaluation(library).id}/comparison"
+    document = problem(api.get(f"{here}?other_id=evl_none"), ProblemKind.INVALID_REQUEST)
+    assert [error.field for error in document.errors] == ["other_id"]
     assert "evl_none" in document.detail
-    assert [error.field for error in problem(api.get(here), ProblemKind.INVALID_REQUEST).errors] == ["with"]
+    assert [error.field for error in problem(api.get(here), ProblemKind.INVALID_REQUEST).errors] == ["other_id"]
 
 
 @pytest.mark.parametrize("which", list(Shown))
 def test_samples_in_pages(api: httpx.Client, library: Library, which: Shown) -> None:
-    found = arrays(seed=1, generated=23, reference=17)
-    here = f"/v1/evaluations/{add_graded(library, content=file_of_arrays(found)).id}/samples?which={which}"
-    samples = ShownSamples.of(found)
+    found = sample_arrays(seed=1, generated=23, reference=17)
+    here = f"/v1/evaluations/{add_evaluation(library, content=arrays_file(found)).id}/samples?which={which}"
+    samples = RankedSamples.of(found)
     rows = samples.order(which).tolist()
     pages = [api.get(f"{here}&limit=3").json()]
     while pages[-1]["next_cursor"]:
@@ -230,7 +231,7 @@ def test_samples_in_pages(api: httpx.Client, library: Library, which: Shown) -> 
 
 
 def test_a_cursor_of_other_samples(api: httpx.Client, library: Library) -> None:
-    here = f"/v1/evaluations/{add_graded(library, content=file_of_arrays(arrays())).id}/samples"
+    here = f"/v1/evaluations/{add_evaluation(library, content=arrays_file(sample_arrays())).id}/samples"
     cursor = api.get(f"{here}?which=densest&limit=1").json()["next_cursor"]
     assert cursor
     for query in (
@@ -242,30 +243,23 @@ def test_a_cursor_of_other_samples(api: httpx.Client, library: Library) -> None:
         assert [error.field for error in document.errors] == ["cursor"]
 
 
-@pytest.mark.parametrize(
-    ("query", "field"), [("", "which"), ("which=worst", "which"), ("which=outside&limit=0", "limit")]
-)
-def test_samples_that_are_not_there(api: httpx.Client, library: Library, query: str, field: str) -> None:
-    here = f"/v1/evaluations/{add_graded(library).id}/samples?{query}"
+@pytest.mark.parametrize(("query", "field"), [("which=worst", "which"), ("which=outside&limit=0", "limit")])
+def test_unknown_samples(api: httpx.Client, library: Library, query: str, field: str) -> None:
+    here = f"/v1/evaluations/{add_evaluation(library).id}/samples?{query}"
     assert [error.field for error in problem(api.get(here), ProblemKind.INVALID_REQUEST).errors] == [field]
 
 
 def test_a_contact_sheet(api: httpx.Client, library: Library) -> None:
-    made = add_graded(library, content=file_of_arrays(arrays()), files={"outside.png": SHEET})
-    here = f"/v1/evaluations/{made.id}/samples?which="
-    response = api.get(f"{here}outside", headers={"Accept": "image/png"})
+    record = add_evaluation(library, content=arrays_file(sample_arrays()), files={"outside.png": SHEET})
+    here = f"/v1/evaluations/{record.id}"
+    response = api.get(f"{here}/files/outside.png")
     assert (response.content, response.headers["content-type"]) == (SHEET, "image/png")
-    assert response.headers["vary"] == "Accept"
-    for accept in ("application/json", "*/*"):
-        assert api.get(f"{here}outside", headers={"Accept": accept}).json()["which"] == "outside"
-    document = problem(api.get(f"{here}densest", headers={"Accept": "image/png"}), ProblemKind.NOT_ACCEPTABLE)
-    assert "no contact sheet" in document.detail
-    assert "application/json" in document.detail
-    gone = api.get("/v1/evaluations/evl_none/samples?which=outside", headers={"Accept": "image/png"})
-    problem(gone, ProblemKind.NOT_FOUND)
+    assert api.get(here).json()["links"]["outside.png"] == f"{here}/files/outside.png"
+    samples = api.get(f"{here}/samples?which=outside", headers={"Accept": "image/png"})
+    assert samples.json()["which"] == "outside"
 
 
-def test_a_file_that_is_lost(api: httpx.Client, library: Library) -> None:
-    made = add_graded(library)
-    library.blobs.delete(made.sha256)
-    problem(api.get(f"/v1/evaluations/{made.id}/samples?which=outside"), ProblemKind.BLOB_MISSING)
+def test_a_missing_file(api: httpx.Client, library: Library) -> None:
+    record = add_evaluation(library)
+    library.blobs.delete(record.sha256)
+    problem(api.get(f"/v1/evaluations/{record.id}/samples?which=outside"), ProblemKind.BLOB_MISSING)

@@ -1,4 +1,4 @@
-"""Explanations over HTTP once they are made: listed, their units listed, sorted, looked at, deleted."""
+"""Explanations over HTTP once they are record: listed, their units listed, sorted, looked at, deleted."""
 
 import json
 from collections.abc import Iterator
@@ -7,16 +7,17 @@ from typing import Any
 import httpx
 import pytest
 
-from app.services.explanations.units import UnitFiles
+from app.services.explanations.units import UnitReader
 from app.services.jobs.queue import JobQueue
 from faceter.contracts.analyses import AbstractionsRequest
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.explanations import Explanation, Unit
+from faceter.contracts.explanations import Explanation
 from faceter.contracts.jobs import AnalysisJob
 from faceter.contracts.settings import Settings
-from faceter.explanations.units import units_file
+from faceter.contracts.units import Unit
+from faceter.explanations.units import encode_units
 from faceter.store.library import Library
-from tests.app.explained import DATASET, LAYERS, MODEL, OF_LAYERS, UNITS, add_explained, unit
+from tests.app.explanation_records import DATASET, LAYERED_UNITS, LAYERS, MODEL, UNITS, add_explanation, unit
 from tests.app.http.test_problems import problem
 from tests.app.uploads import add_model, image
 
@@ -28,7 +29,7 @@ def ids(api: httpx.Client, query: str = "") -> list[str]:
 
 
 def walk(api: httpx.Client, address: str, limit: int = 1) -> Iterator[dict[str, Any]]:
-    """Yield all items of a list, a page after the other."""
+    """Yield all items of a list, page by page."""
     cursor = ""
     joint = "&" if "?" in address else "?"
     while True:
@@ -44,10 +45,10 @@ def units(items: Any) -> list[int]:
 
 
 def test_get_and_links(api: httpx.Client, library: Library) -> None:
-    made = add_explained(library, files={"layers.png": PLOT})
-    here = f"/v1/explanations/{made.id}"
-    found = api.get(here).json()
-    assert found.pop("links") == {
+    record = add_explanation(library, files={"layers.png": PLOT})
+    here = f"/v1/explanations/{record.id}"
+    resource = api.get(here).json()
+    assert resource.pop("links") == {
         "self": here,
         "content": f"{here}/content",
         "units": f"{here}/units",
@@ -56,20 +57,22 @@ def test_get_and_links(api: httpx.Client, library: Library) -> None:
         "dataset": f"/v1/datasets/{DATASET}",
         "layers.png": f"{here}/files/layers.png",
     }
-    assert found == made.model_dump(mode="json", exclude={"links"})
+    assert resource.pop("actions") == {"analyse": f"{here}/analyses"}
+    assert resource == record.model_dump(mode="json", exclude={"links", "actions"})
 
 
-def test_a_model_leads_to_its_explanations(api: httpx.Client) -> None:
+def test_a_model_links_to_its_explanations(api: httpx.Client) -> None:
     model = add_model(api)
     assert api.get(model["links"]["units"]).json() == {"items": [], "next_cursor": None}
-    problem(api.post(model["links"]["explanations"], json={}), ProblemKind.INVALID_REQUEST)
+    assert api.get(model["links"]["explanations"]).json() == {"items": [], "next_cursor": None}
+    problem(api.post(model["actions"]["explain"], json={}), ProblemKind.INVALID_REQUEST)
 
 
 def test_files_and_content(api: httpx.Client, library: Library) -> None:
-    made = add_explained(library, files={"layers.png": PLOT}, name="naïve")
-    here = f"/v1/explanations/{made.id}"
+    record = add_explanation(library, files={"layers.png": PLOT}, name="naïve")
+    here = f"/v1/explanations/{record.id}"
     for address, expected, media_type, filename in (
-        (f"{here}/content", units_file(UNITS), "application/json", "na_ve.json"),
+        (f"{here}/content", encode_units(UNITS), "application/json", "na_ve.json"),
         (f"{here}/files/layers.png", PLOT, "image/png", "na_ve-layers.png"),
     ):
         response = api.get(address)
@@ -82,8 +85,8 @@ def test_files_and_content(api: httpx.Client, library: Library) -> None:
 
 
 def test_delete(api: httpx.Client, library: Library, settings: Settings) -> None:
-    made = add_explained(library, files={"layers.png": PLOT})
-    here = f"/v1/explanations/{made.id}"
+    record = add_explanation(library, files={"layers.png": PLOT})
+    here = f"/v1/explanations/{record.id}"
     addresses = (
         here,
         f"{here}/content",
@@ -100,30 +103,30 @@ def test_delete(api: httpx.Client, library: Library, settings: Settings) -> None
     assert not [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()]
 
 
-def test_what_an_analysis_reads_is_not_deleted(api: httpx.Client, library: Library, queue: JobQueue) -> None:
-    made = add_explained(library)
+def test_inputs_of_an_analysis_are_not_deleted(api: httpx.Client, library: Library, queue: JobQueue) -> None:
+    record = add_explanation(library)
     job = queue.enqueue(
-        AnalysisJob(explanation_id=made.id, model_id=MODEL, dataset_id=DATASET, request=AbstractionsRequest())
+        AnalysisJob(explanation_id=record.id, model_id=MODEL, dataset_id=DATASET, request=AbstractionsRequest())
     )
-    assert job.id in problem(api.delete(f"/v1/explanations/{made.id}"), ProblemKind.RESOURCE_IN_USE).detail
+    assert job.id in problem(api.delete(f"/v1/explanations/{record.id}"), ProblemKind.RESOURCE_IN_USE).detail
     links = api.get(f"/v1/jobs/{job.id}").json()["links"]
-    assert links["explanation"] == f"/v1/explanations/{made.id}"
-    api.delete(f"/v1/jobs/{job.id}")
-    assert api.delete(f"/v1/explanations/{made.id}").status_code == 204
+    assert links["explanation"] == f"/v1/explanations/{record.id}"
+    api.post(f"/v1/jobs/{job.id}/cancel")
+    assert api.delete(f"/v1/explanations/{record.id}").status_code == 204
 
 
 def test_list_and_filters(api: httpx.Client, library: Library) -> None:
-    first = add_explained(library, name="CamVid, last", model_id="mdl_1").id
-    second = add_explained(library, OF_LAYERS, settings={"dataset_id": "dts_2"}).id
+    first = add_explanation(library, name="CamVid, last", model_id="mdl_1").id
+    second = add_explanation(library, LAYERED_UNITS, settings={"dataset_id": "dts_2"}).id
     assert ids(api) == [second, first]
     assert ids(api, "model_id=mdl_1") == [first]
     assert ids(api, f"model_id={MODEL}") == [second]
-    assert ids(api, "dataset=dts_2") == [second]
-    assert ids(api, "dataset=dts_2&model_id=mdl_1") == []
+    assert ids(api, "dataset_id=dts_2") == [second]
+    assert ids(api, "dataset_id=dts_2&model_id=mdl_1") == []
     assert ids(api, "name=camvid") == [first]
     page = api.get("/v1/explanations?limit=1").json()
     assert ids(api, f"limit=1&cursor={page['next_cursor']}") == [first]
-    (item,) = api.get("/v1/explanations?dataset=dts_2").json()["items"]
+    (item,) = api.get("/v1/explanations?dataset_id=dts_2").json()["items"]
     assert (item["layers"], item["units"], item["links"]) == (
         list(LAYERS),
         3,
@@ -133,16 +136,16 @@ def test_list_and_filters(api: httpx.Client, library: Library) -> None:
 
 
 def test_an_explanation_without_a_formula_has_no_mean(api: httpx.Client, library: Library) -> None:
-    add_explained(library, [unit(0), unit(1)])
+    add_explanation(library, [unit(0), unit(1)])
     (item,) = api.get("/v1/explanations").json()["items"]
     assert (item["units"], item["mean_iou"]) == (2, None)
 
 
 def test_units_are_listed_by_layer_and_unit(api: httpx.Client, library: Library) -> None:
-    page = api.get(f"/v1/explanations/{add_explained(library, OF_LAYERS).id}/units").json()
+    page = api.get(f"/v1/explanations/{add_explanation(library, LAYERED_UNITS).id}/units").json()
     assert [(item["layer"], item["unit"]) for item in page["items"]] == [("early", 1), ("early", 5), (LAYERS[1], 1)]
     assert (page["total"], page["next_cursor"]) == (3, None)
-    one = OF_LAYERS[1]
+    one = LAYERED_UNITS[1]
     shown = {name: value for name, value in one.model_dump(mode="json").items() if name in page["items"][0]}
     assert page["items"][0] == shown
     assert "tree" not in shown
@@ -176,7 +179,7 @@ def test_units_are_listed_by_layer_and_unit(api: httpx.Client, library: Library)
     ],
 )
 def test_filters_and_orders(api: httpx.Client, library: Library, query: str, expected: list[int]) -> None:
-    here = f"/v1/explanations/{add_explained(library).id}/units?{query}"
+    here = f"/v1/explanations/{add_explanation(library).id}/units?{query}"
     page = api.get(here).json()
     assert units(page["items"]) == expected
     assert page["total"] == len(expected)
@@ -193,24 +196,22 @@ def test_filters_and_orders(api: httpx.Client, library: Library, query: str, exp
         ("min_score=2", "min_score", "less than or equal to 1"),
         ("min_score=nan", "min_score", "less than or equal to 1"),
         ("concept=", "concept", "at least 1 character"),
-        ("layer=late", "layer", "not about a layer 'late', but 'relu'"),
+        ("layer=late", "layer", "does not explain a layer 'late', but 'relu'"),
         ("limit=0", "limit", "greater than or equal to 1"),
         ("units=3", "units", "no field or parameter"),
-        ("cursor=x", "cursor", "of no list like this one"),
+        ("cursor=x", "cursor", "belongs to another list"),
     ],
 )
-def test_what_units_cannot_be_listed_by(
-    api: httpx.Client, library: Library, query: str, field: str, words: str
-) -> None:
+def test_invalid_filters_of_units(api: httpx.Client, library: Library, query: str, field: str, words: str) -> None:
     document = problem(
-        api.get(f"/v1/explanations/{add_explained(library).id}/units?{query}"), ProblemKind.INVALID_REQUEST
+        api.get(f"/v1/explanations/{add_explanation(library).id}/units?{query}"), ProblemKind.INVALID_REQUEST
     )
     assert [error.field for error in document.errors] == [field]
     assert words in document.detail
 
 
-def test_cursors_are_good_for_their_own_list(api: httpx.Client, library: Library) -> None:
-    one, other = (f"/v1/explanations/{add_explained(library).id}/units" for _ in range(2))
+def test_cursors_are_valid_for_their_list_only(api: httpx.Client, library: Library) -> None:
+    one, other = (f"/v1/explanations/{add_explanation(library).id}/units" for _ in range(2))
     cursor = api.get(f"{one}?sort=score&limit=1").json()["next_cursor"]
     assert units(api.get(f"{one}?sort=score&limit=1&cursor={cursor}").json()["items"]) == [3]
     for address in (
@@ -225,26 +226,26 @@ def test_cursors_are_good_for_their_own_list(api: httpx.Client, library: Library
 
 
 def test_one_unit(api: httpx.Client, library: Library) -> None:
-    made = add_explained(library)
-    here = f"/v1/explanations/{made.id}"
-    found = api.get(f"{here}/units/0").json()
-    assert found.pop("links") == {
+    record = add_explanation(library)
+    here = f"/v1/explanations/{record.id}"
+    resource = api.get(f"{here}/units/0").json()
+    assert resource.pop("links") == {
         "self": f"{here}/units/0",
         "image": f"{here}/units/0/image",
         "explanation": here,
         "model": f"/v1/models/{MODEL}",
     }
-    assert Unit.model_validate_json(json.dumps(found)) == UNITS[0]
-    text = add_explained(library, about="text")
+    assert Unit.model_validate_json(json.dumps(resource)) == UNITS[0]
+    text = add_explanation(library, about="text")
     assert "image" not in api.get(f"/v1/explanations/{text.id}/units/1").json()["links"]
 
 
-def test_units_that_are_not_there(api: httpx.Client, library: Library) -> None:
-    here = f"/v1/explanations/{add_explained(library).id}/units"
+def test_unknown_units(api: httpx.Client, library: Library) -> None:
+    here = f"/v1/explanations/{add_explanation(library).id}/units"
     beyond = problem(api.get(f"{here}/8"), ProblemKind.NOT_FOUND)
     assert beyond.detail == "'relu' has 8 units, 0 to 7: there is no unit 8."
     left_out = problem(api.get(f"{here}/7"), ProblemKind.NOT_FOUND)
-    assert "is about 4 of the 8 units of 'relu', and 7 is none of them" in left_out.detail
+    assert "explains 4 of the 8 units of 'relu'; unit 7 is not one of them" in left_out.detail
     for bad in ("-1", "x", "1.5"):
         document = problem(api.get(f"{here}/{bad}"), ProblemKind.INVALID_REQUEST)
         assert [error.field for error in document.errors] == ["unit"]
@@ -252,7 +253,7 @@ def test_units_that_are_not_there(api: httpx.Client, library: Library) -> None:
 
 @pytest.mark.parametrize("end", ["", "/image"])
 def test_a_unit_of_several_layers_needs_its_layer(api: httpx.Client, library: Library, end: str) -> None:
-    here = f"/v1/explanations/{add_explained(library, OF_LAYERS).id}/units/1{end}"
+    here = f"/v1/explanations/{add_explanation(library, LAYERED_UNITS).id}/units/1{end}"
     for query in ("", "?layer=relu"):
         document = problem(api.get(here + query), ProblemKind.INVALID_REQUEST)
         assert [error.field for error in document.errors] == ["layer"]
@@ -260,14 +261,14 @@ def test_a_unit_of_several_layers_needs_its_layer(api: httpx.Client, library: Li
 
 
 def test_units_of_several_layers(api: httpx.Client, library: Library) -> None:
-    here = f"/v1/explanations/{add_explained(library, OF_LAYERS).id}/units"
-    for one in OF_LAYERS:
-        found = api.get(f"{here}/{one.unit}", params={"layer": one.layer}).json()
-        assert (found["layer"], found["unit"], found["formula"]) == (one.layer, one.unit, one.formula)
-        assert api.get(found["links"]["self"]).json() == found
+    here = f"/v1/explanations/{add_explanation(library, LAYERED_UNITS).id}/units"
+    for one in LAYERED_UNITS:
+        resource = api.get(f"{here}/{one.unit}", params={"layer": one.layer}).json()
+        assert (resource["layer"], resource["unit"], resource["formula"]) == (one.layer, one.unit, one.formula)
+        assert api.get(resource["links"]["self"]).json() == resource
     assert units(api.get(here, params={"layer": LAYERS[1]}).json()["items"]) == [1]
     missing = problem(api.get(f"{here}/5", params={"layer": LAYERS[1]}), ProblemKind.NOT_FOUND)
-    assert "is about 1 of the 8 units of 'late/relu:0'" in missing.detail
+    assert "explains 1 of the 8 units of 'late/relu:0'" in missing.detail
 
 
 @pytest.fixture
@@ -278,18 +279,18 @@ def model(api: httpx.Client) -> str:
 
 def test_units_of_a_model_over_all_its_explanations(api: httpx.Client, library: Library, model: str) -> None:
     here = f"/v1/models/{model}/units"
-    first = add_explained(library, model_id=model)
-    add_explained(library)
-    second = add_explained(library, OF_LAYERS, model_id=model, settings={"dataset_id": "dts_2"})
+    first = add_explanation(library, model_id=model)
+    add_explanation(library)
+    second = add_explanation(library, LAYERED_UNITS, model_id=model, settings={"dataset_id": "dts_2"})
 
-    def found(query: str) -> list[tuple[str, int]]:
-        return [(item["explanation"], item["unit"]) for item in walk(api, f"{here}?{query}")]
+    def listed_units(query: str) -> list[tuple[str, int]]:
+        return [(item["explanation_id"], item["unit"]) for item in walk(api, f"{here}?{query}")]
 
-    assert found("") == [(second.id, unit) for unit in (1, 1, 5)] + [(first.id, unit) for unit in (1, 0, 3, 2)]
-    assert found("concept=car") == [(second.id, 1), (first.id, 0), (first.id, 3)]
-    assert found("concept=car&min_score=0.25") == [(second.id, 1)]
-    assert found("layer=relu&min_score=0.3") == [(first.id, 1)]
-    assert found("layer=none") == []
+    assert listed_units("") == [(second.id, unit) for unit in (1, 1, 5)] + [(first.id, unit) for unit in (1, 0, 3, 2)]
+    assert listed_units("concept=car") == [(second.id, 1), (first.id, 0), (first.id, 3)]
+    assert listed_units("concept=car&min_score=0.25") == [(second.id, 1)]
+    assert listed_units("layer=relu&min_score=0.3") == [(first.id, 1)]
+    assert listed_units("layer=none") == []
     (item,) = api.get(f"{here}?concept=sky").json()["items"]
     assert (item["dataset_id"], item["formula"], item["layer"]) == ("dts_2", "sky", "early")
     assert api.get(f"{here}?limit=7").json()["next_cursor"] is None
@@ -297,53 +298,53 @@ def test_units_of_a_model_over_all_its_explanations(api: httpx.Client, library: 
 
 def test_pages_of_a_models_units_stay_put(api: httpx.Client, library: Library, model: str) -> None:
     here = f"/v1/models/{model}/units?limit=2"
-    oldest, middle, newest = (add_explained(library, model_id=model) for _ in range(3))
+    oldest, middle, newest = (add_explanation(library, model_id=model) for _ in range(3))
     first = api.get(here).json()
-    assert {item["explanation"] for item in first["items"]} == {newest.id}
-    add_explained(library, model_id=model)
+    assert {item["explanation_id"] for item in first["items"]} == {newest.id}
+    add_explanation(library, model_id=model)
     second = api.get(f"{here}&cursor={first['next_cursor']}").json()
-    assert [(item["explanation"], item["unit"]) for item in second["items"]] == [(newest.id, 3), (newest.id, 2)]
+    assert [(item["explanation_id"], item["unit"]) for item in second["items"]] == [(newest.id, 3), (newest.id, 2)]
     third = api.get(f"{here}&cursor={second['next_cursor']}").json()
-    assert {item["explanation"] for item in third["items"]} == {middle.id}
+    assert {item["explanation_id"] for item in third["items"]} == {middle.id}
     api.delete(f"/v1/explanations/{middle.id}")
     fourth = api.get(f"{here}&cursor={third['next_cursor']}").json()
-    assert [(item["explanation"], item["unit"]) for item in fourth["items"]] == [(oldest.id, 1), (oldest.id, 0)]
+    assert [(item["explanation_id"], item["unit"]) for item in fourth["items"]] == [(oldest.id, 1), (oldest.id, 0)]
 
 
-def test_an_explanation_that_is_deleted_while_units_are_found_is_passed_over(
+def test_an_explanation_deleted_while_listing_units_is_skipped(
     api: httpx.Client, library: Library, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = add_explained(library, model_id=model)
-    gone = add_explained(library, OF_LAYERS, model_id=model)
-    read = UnitFiles.read
+    kept = add_explanation(library, model_id=model)
+    gone = add_explanation(library, LAYERED_UNITS, model_id=model)
+    read = UnitReader.read
 
-    def deleting(files: UnitFiles, explanation: Explanation) -> list[Unit]:
+    def deleting(files: UnitReader, explanation: Explanation) -> list[Unit]:
         if explanation.id == gone.id:
             library.delete(library.explanations, gone.id)
         return read(files, explanation)
 
-    monkeypatch.setattr(UnitFiles, "read", deleting)
+    monkeypatch.setattr(UnitReader, "read", deleting)
     items = api.get(f"/v1/models/{model}/units").json()["items"]
-    assert {item["explanation"] for item in items} == {kept.id}
+    assert {item["explanation_id"] for item in items} == {kept.id}
 
 
-def test_units_of_what_is_no_model(api: httpx.Client, library: Library, model: str) -> None:
-    add_explained(library)
+def test_units_of_an_unknown_model(api: httpx.Client, library: Library, model: str) -> None:
+    add_explanation(library)
     problem(api.get(f"/v1/models/{MODEL}/units"), ProblemKind.NOT_FOUND)
     for query, field in (("sort=-score", "sort"), ("cursor=x", "cursor"), ("min_score=-1", "min_score")):
         document = problem(api.get(f"/v1/models/{model}/units?{query}"), ProblemKind.INVALID_REQUEST)
         assert [error.field for error in document.errors] == [field]
 
 
-def test_a_file_that_is_lost(api: httpx.Client, library: Library, model: str) -> None:
-    made = add_explained(library, model_id=model)
-    library.blobs.delete(made.sha256)
-    for address in (f"/v1/explanations/{made.id}/units", f"/v1/models/{model}/units"):
+def test_a_missing_file(api: httpx.Client, library: Library, model: str) -> None:
+    record = add_explanation(library, model_id=model)
+    library.blobs.delete(record.sha256)
+    for address in (f"/v1/explanations/{record.id}/units", f"/v1/models/{model}/units"):
         problem(api.get(address), ProblemKind.BLOB_MISSING)
 
 
-def test_files_that_were_read_are_kept_within_bounds(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = [add_explained(library, [unit(number, "car")]) for number in range(3)]
+def test_cached_unit_files_are_bounded(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = [add_explanation(library, [unit(number, "car")]) for number in range(3)]
     read: list[str] = []
 
     def reading(path: Any) -> list[Unit]:
@@ -351,14 +352,15 @@ def test_files_that_were_read_are_kept_within_bounds(library: Library, monkeypat
         return []
 
     monkeypatch.setattr("app.services.explanations.units.read_units", reading)
-    monkeypatch.setattr("app.services.explanations.units._MOST_KEPT", 2)
-    files = UnitFiles(library.blobs)
+    most = record[0].bytes + record[1].bytes + record[2].bytes - 1
+    monkeypatch.setattr("app.services.explanations.units.CACHE_BYTES", most)
+    files = UnitReader(library.blobs)
     for number in (0, 1, 0, 2, 0, 1):
-        files.read(made[number])
-    assert [made[number].sha256 for number in (0, 1, 2, 1)] == read
-    monkeypatch.setattr("app.services.explanations.units._MOST_KEPT_BYTES", made[0].bytes - 1)
+        files.read(record[number])
+    assert [record[number].sha256 for number in (0, 1, 2, 1)] == read
+    monkeypatch.setattr("app.services.explanations.units.CACHE_BYTES", record[0].bytes - 1)
     read.clear()
-    files = UnitFiles(library.blobs)
+    files = UnitReader(library.blobs)
     for _ in range(2):
-        files.read(made[0])
+        files.read(record[0])
     assert len(read) == 2

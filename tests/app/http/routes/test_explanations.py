@@ -1,4 +1,4 @@
-"""Asking for an explanation: jobs that are made, and everything that is said to be wrong before one is."""
+"""Explanation requests: submitted jobs and validation errors."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from faceter.contracts.errors import ProblemKind
 from faceter.contracts.jobs import ExplanationJob, Job
 from tests.app.http.routes.test_quantizations import Watch
 from tests.app.http.test_problems import problem
-from tests.app.shelf import Shelf
+from tests.app.named_resources import NamedResources
 
 
 @pytest.fixture
-def shelf(api: httpx.Client) -> Shelf:
-    return Shelf(api)
+def resources(api: httpx.Client) -> NamedResources:
+    return NamedResources(api)
 
 
-def explain(api: httpx.Client, shelf: Shelf, said: dict[str, Any], **headers: str) -> httpx.Response:
-    """Ask for an explanation of the model that ``said`` names."""
-    model = shelf.request({"model": said["model"]})["model"]
-    request = shelf.request({name: value for name, value in said.items() if name != "model"})
+def explain(api: httpx.Client, resources: NamedResources, payload: dict[str, Any], **headers: str) -> httpx.Response:
+    """Request an explanation of the model in ``payload``."""
+    model = resources.resolve({"model": payload["model"]})["model"]
+    request = resources.resolve({name: value for name, value in payload.items() if name != "model"})
     return api.post(f"/v1/models/{model}/explanations", json=request, headers=headers)
 
 
@@ -39,8 +39,8 @@ def words(layer: object = "hidden", dataset: str = "@sentences", model: str = "@
 NEIGHBORS = ["or", "and", "and_not", "neighbors"]
 
 
-def test_a_request_becomes_a_job(api: httpx.Client, shelf: Shelf) -> None:
-    said = images(
+def test_a_request_submits_a_job(api: httpx.Client, resources: NamedResources) -> None:
+    payload = images(
         ["colors", "mean"],
         units=[2, 0],
         search="optimal",
@@ -55,35 +55,35 @@ def test_a_request_becomes_a_job(api: httpx.Client, shelf: Shelf) -> None:
         seed=3,
         name=" all ",
     )
-    response = explain(api, shelf, said)
+    response = explain(api, resources, payload)
     assert response.status_code == 202, response.text
     job = Job.model_validate_json(response.text)
     assert isinstance(job.specification, ExplanationJob)
     assert response.headers["location"] == f"/v1/jobs/{job.id}"
     assert (job.kind, job.status) == ("explanation", "queued")
-    assert job.specification.uses == [shelf.id("color net"), shelf.id("streets")]
-    kept = job.specification.request.model_dump(mode="json")
-    del said["model"]
-    assert kept == {**shelf.request(said), "threshold": None, "cut_sentences": False, "name": "all"}
+    assert job.specification.uses == [resources.id("color net"), resources.id("streets")]
+    stored = job.specification.request.model_dump(mode="json")
+    del payload["model"]
+    assert stored == {**resources.resolve(payload), "threshold": None, "cut_sentences": False, "name": "all"}
     assert api.get(response.headers["location"]).json() == response.json()
 
 
-def test_nothing_is_kept_twice(api: httpx.Client, shelf: Shelf) -> None:
-    said = images(["mean", "colors", "mean"], units=[2, 0, 2], derived_concepts=["color", "color"])
-    kept = explain(api, shelf, said).json()["specification"]["request"]
-    assert kept["layer"] == ["mean", "colors"]
-    assert kept["units"] == [2, 0]
-    assert kept["derived_concepts"] == ["color"]
+def test_duplicates_are_removed(api: httpx.Client, resources: NamedResources) -> None:
+    payload = images(["mean", "colors", "mean"], units=[2, 0, 2], derived_concepts=["color", "color"])
+    stored = explain(api, resources, payload).json()["specification"]["request"]
+    assert stored["layer"] == ["mean", "colors"]
+    assert stored["units"] == [2, 0]
+    assert stored["derived_concepts"] == ["color"]
 
 
-def test_links_of_the_job_lead_to_its_model_and_its_dataset(api: httpx.Client, shelf: Shelf) -> None:
-    job = explain(api, shelf, images()).json()
-    assert api.get(job["links"]["model"]).json()["id"] == shelf.id("color net")
-    assert api.get(job["links"]["dataset"]).json()["id"] == shelf.id("streets")
+def test_links_of_the_job_lead_to_its_model_and_its_dataset(api: httpx.Client, resources: NamedResources) -> None:
+    job = explain(api, resources, images()).json()
+    assert api.get(job["links"]["model"]).json()["id"] == resources.id("color net")
+    assert api.get(job["links"]["dataset"]).json()["id"] == resources.id("streets")
 
 
 @pytest.mark.parametrize(
-    "said",
+    "payload",
     [
         images(),
         images("logits", units=[0, 2]),
@@ -104,8 +104,8 @@ def test_links_of_the_job_lead_to_its_model_and_its_dataset(api: httpx.Client, s
         words(dataset_id="@long sentences", cut_sentences=True),
     ],
 )
-def test_what_is_taken(api: httpx.Client, shelf: Shelf, said: dict[str, Any]) -> None:
-    response = explain(api, shelf, said)
+def test_valid_requests(api: httpx.Client, resources: NamedResources, payload: dict[str, Any]) -> None:
+    response = explain(api, resources, payload)
     assert response.status_code == 202, response.text
 
 
@@ -142,9 +142,9 @@ BAD: list[tuple[dict[str, Any], ProblemKind, str, str]] = [
     (images(name="a\0b"), INVALID, "name", "printable"),
     (images(name="  "), INVALID, "name", "printable"),
     (images(layers=["colors"]), INVALID, "layers", "no field"),
-    (images("colours"), INVALID, "layer", "no tensor 'colours'. Near it: 'colors'"),
-    (images("avgpool"), INVALID, "layer", "/graph lists those there are"),
-    (images(["colors", "smoth"]), INVALID, "layer.1", "Near it: 'smooth'"),
+    (images("colours"), INVALID, "layer", "no tensor 'colours'. Similar names: 'colors'"),
+    (images("avgpool"), INVALID, "layer", "/graph lists all tensors"),
+    (images(["colors", "smoth"]), INVALID, "layer.1", "Similar names: 'smooth'"),
     (images("weight"), INVALID, "layer", "is a weight, the same for every sample"),
     (images("image"), INVALID, "layer", "is an input of "),
     (images("winner", model="@odd"), INVALID, "layer", "is int64; activations are floats"),
@@ -160,102 +160,112 @@ BAD: list[tuple[dict[str, Any], ProblemKind, str, str]] = [
     (images(model="@signal net"), KIND, "dataset_id", "the model takes signals"),
     (signals(model="@color net"), KIND, "dataset_id", "the model takes images"),
     (signals(dataset_id="@longer beats"), MISMATCH, "dataset_id", "[1, 80]"),
-    (signals(dataset_id="@signals"), MISMATCH, "dataset_id", "nothing to explain units by"),
+    (signals(dataset_id="@signals"), MISMATCH, "dataset_id", "units cannot be explained"),
     (words(model="@color net"), MISMATCH, "dataset_id", "two inputs [N, length]"),
     (words(dataset_id="@long sentences"), MISMATCH, "dataset_id", "has 9 tokens, and the model takes 8"),
     (words(dataset_id="@other sentences"), MISMATCH, "dataset_id", "no labels of the model: 'funny'"),
-    (signals(derived_concepts=["position", "color"]), INVALID, "derived_concepts.1", "no `color` can be found"),
+    (signals(derived_concepts=["position", "color"]), INVALID, "derived_concepts.1", "have no `color`"),
     (words(derived_concepts=["color"]), INVALID, "derived_concepts.0", "holds text"),
     (words(derived_concepts=["position"]), INVALID, "derived_concepts.0", "holds text"),
-    (images("c", "@Red things", "@net", derived_concepts=["color"]), INVALID, "derived_concepts.0", "already: 'red'"),
-    (signals(dataset_id="@starts", derived_concepts=["position"]), INVALID, "derived_concepts.0", "already: 'start'"),
+    (
+        images("c", "@Red things", "@net", derived_concepts=["color"]),
+        INVALID,
+        "derived_concepts.0",
+        "already has: 'red'",
+    ),
+    (
+        signals(dataset_id="@starts", derived_concepts=["position"]),
+        INVALID,
+        "derived_concepts.0",
+        "already has: 'start'",
+    ),
     (signals(resolution=[8, 8]), INVALID, "resolution", "is for images"),
     (words(resolution=[8, 8]), INVALID, "resolution", "is for images"),
     (images(cut_sentences=True), INVALID, "cut_sentences", "is for text"),
     (signals(cut_sentences=True), INVALID, "cut_sentences", "is for text"),
     (images(operators=NEIGHBORS), INVALID, "operators", "is for words, and the dataset holds images"),
     (signals(operators=NEIGHBORS), INVALID, "operators", "is for words, and the dataset holds signals"),
-    (words(operators=["neighbors"]), INVALID, "operators", "joins no concepts"),
+    (words(operators=["neighbors"]), INVALID, "operators", "combines no concepts"),
     (words(dataset_id="@plain sentences", operators=NEIGHBORS), INVALID, "operators", "has no vectors.txt"),
 ]
 
 
-@pytest.mark.parametrize(("said", "kind", "field", "sentence"), BAD)
-def test_what_is_wrong_is_said_and_makes_no_job(
+@pytest.mark.parametrize(("payload", "kind", "field", "sentence"), BAD)
+def test_invalid_requests_submit_no_job(
     api: httpx.Client,
-    shelf: Shelf,
+    resources: NamedResources,
     unchanged: Watch,
-    said: dict[str, Any],
+    payload: dict[str, Any],
     kind: ProblemKind,
     field: str,
     sentence: str,
 ) -> None:
-    shelf.request(said)
+    resources.resolve(payload)
     with unchanged():
-        document = problem(explain(api, shelf, said), kind)
+        document = problem(explain(api, resources, payload), kind)
     assert [error.field for error in document.errors] == [field]
     assert sentence in document.detail
 
 
 @pytest.mark.parametrize("layer", [[], 7, [7], None, ["colors"] * 51])
-def test_a_layer_that_is_neither_a_name_nor_names(api: httpx.Client, shelf: Shelf, layer: object) -> None:
-    document = problem(explain(api, shelf, images(layer)), INVALID)
+def test_a_layer_that_is_neither_a_name_nor_names(api: httpx.Client, resources: NamedResources, layer: object) -> None:
+    document = problem(explain(api, resources, images(layer)), INVALID)
     assert [error.field for error in document.errors] == ["layer"]
     assert "the name of a tensor, or a list of 1 to 50 of them" in document.detail
 
 
-def test_an_unknown_model(api: httpx.Client, shelf: Shelf) -> None:
-    request = {"dataset_id": shelf.id("streets"), "layer": "colors"}
+def test_an_unknown_model(api: httpx.Client, resources: NamedResources) -> None:
+    request = {"dataset_id": resources.id("streets"), "layer": "colors"}
     problem(api.post("/v1/models/mdl_none/explanations", json=request), ProblemKind.NOT_FOUND)
 
 
-def test_layers_have_the_names_that_the_graph_lists(api: httpx.Client, shelf: Shelf) -> None:
-    graph = api.get(f"/v1/models/{shelf.id('color net')}/graph").json()
+def test_layers_have_the_names_that_the_graph_lists(api: httpx.Client, resources: NamedResources) -> None:
+    graph = api.get(f"/v1/models/{resources.id('color net')}/graph").json()
     layers = [tensor["name"] for tensor in graph["tensors"] if tensor["produced_by"] is not None]
-    assert explain(api, shelf, images(layers)).status_code == 202
+    assert explain(api, resources, images(layers)).status_code == 202
 
 
-def test_what_a_job_reads_is_not_deleted(api: httpx.Client, shelf: Shelf) -> None:
-    job = explain(api, shelf, images()).json()
-    addresses = [f"/v1/datasets/{shelf.id('streets')}", f"/v1/models/{shelf.id('color net')}"]
+def test_inputs_of_a_job_are_not_deleted(api: httpx.Client, resources: NamedResources) -> None:
+    job = explain(api, resources, images()).json()
+    addresses = [f"/v1/datasets/{resources.id('streets')}", f"/v1/models/{resources.id('color net')}"]
     for address in addresses:
         assert job["id"] in problem(api.delete(address), ProblemKind.RESOURCE_IN_USE).detail
-    api.delete(job["links"]["self"])
+    api.post(job["actions"]["cancel"])
     for address in addresses:
         assert api.delete(address).status_code == 204
 
 
-def test_rerun(api: httpx.Client, shelf: Shelf) -> None:
-    job = explain(api, shelf, images(seed=3)).json()
-    problem(api.post(job["links"]["rerun"]), ProblemKind.JOB_NOT_ENDED)
-    api.delete(job["links"]["self"])
-    again = api.post(job["links"]["rerun"])
+def test_rerun(api: httpx.Client, resources: NamedResources) -> None:
+    job = explain(api, resources, images(seed=3)).json()
+    problem(api.post(f"/v1/jobs/{job['id']}/rerun"), ProblemKind.JOB_NOT_ENDED)
+    api.post(job["actions"]["cancel"])
+    again = api.post(f"/v1/jobs/{job['id']}/rerun")
     assert again.status_code == 202, again.text
     assert again.json()["id"] != job["id"]
     assert again.json()["specification"] == job["specification"]
-    api.delete(again.json()["links"]["self"])
-    api.delete(f"/v1/datasets/{shelf.id('streets')}")
-    document = problem(api.post(job["links"]["rerun"]), INVALID)
+    api.post(again.json()["actions"]["cancel"])
+    api.delete(f"/v1/datasets/{resources.id('streets')}")
+    document = problem(api.post(f"/v1/jobs/{job['id']}/rerun"), INVALID)
     assert [error.field for error in document.errors] == ["dataset_id"]
 
 
-def test_jobs_of_a_model_and_of_a_dataset(api: httpx.Client, shelf: Shelf) -> None:
-    of_images = explain(api, shelf, images()).json()["id"]
-    of_words = explain(api, shelf, words()).json()["id"]
+def test_jobs_of_a_model_and_of_a_dataset(api: httpx.Client, resources: NamedResources) -> None:
+    of_images = explain(api, resources, images()).json()["id"]
+    of_words = explain(api, resources, words()).json()["id"]
 
     def ids(**query: str) -> list[str]:
         return [job["id"] for job in api.get("/v1/jobs", params=query).json()["items"]]
 
     assert ids(kind="explanation") == [of_words, of_images]
     assert ids(kind="evaluation") == []
-    assert ids(dataset_id=shelf.id("streets")) == [of_images]
-    assert ids(model_id=shelf.id("word net")) == [of_words]
-    assert ids(model_id=shelf.id("word net"), dataset_id=shelf.id("streets")) == []
+    assert ids(dataset_id=resources.id("streets")) == [of_images]
+    assert ids(model_id=resources.id("word net")) == [of_words]
+    assert ids(model_id=resources.id("word net"), dataset_id=resources.id("streets")) == []
 
 
-def test_the_same_key_makes_one_job(api: httpx.Client, shelf: Shelf) -> None:
-    first, second = (explain(api, shelf, images(), **{"Idempotency-Key": "once"}) for _ in range(2))
+def test_the_same_key_makes_one_job(api: httpx.Client, resources: NamedResources) -> None:
+    first, second = (explain(api, resources, images(), **{"Idempotency-Key": "once"}) for _ in range(2))
     assert first.json() == second.json()
     assert second.headers["location"] == first.headers["location"]
-    other = explain(api, shelf, images(max_length=2), **{"Idempotency-Key": "once"})
+    other = explain(api, resources, images(max_length=2), **{"Idempotency-Key": "once"})
     problem(other, ProblemKind.IDEMPOTENCY_MISMATCH)

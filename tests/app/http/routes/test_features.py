@@ -1,4 +1,4 @@
-"""Features over HTTP: uploaded, listed and downloaded, and no inputs of any model."""
+"""Datasets of features over HTTP: upload, list, download; they cannot be inputs of a model."""
 
 import httpx
 import numpy as np
@@ -31,16 +31,16 @@ def test_upload_list_and_download(api: httpx.Client) -> None:
         (npz(features=np.full((3, 2), np.nan, np.float32)), "features[0, 0] is nan"),
     ],
 )
-def test_what_is_wrong_is_said(api: httpx.Client, content: bytes, words: str) -> None:
+def test_invalid_requests(api: httpx.Client, content: bytes, words: str) -> None:
     document = problem(post_dataset(api, content, "features"), ProblemKind.INVALID_DATASET)
     assert words in document.detail
     assert api.get("/v1/datasets").json()["items"] == []
 
 
 @pytest.mark.parametrize("field", ["calibration_dataset_id", "evaluation_dataset_id"])
-def test_they_are_no_inputs_of_a_model(api: httpx.Client, field: str) -> None:
+def test_features_cannot_be_inputs_of_a_model(api: httpx.Client, field: str) -> None:
     model = add_model(api)
     dataset = add_dataset(api, npz(features=FEATURES), "features")["id"]
     document = problem(ask(api, model, **{field: dataset}), ProblemKind.WRONG_DATASET_KIND)
-    assert "is of kind features; features are no inputs of a model. Choose another." in document.detail
+    assert "is of kind features; features cannot be inputs of a model. Choose another." in document.detail
     assert [error.field for error in document.errors] == [field]

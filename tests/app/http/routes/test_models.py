@@ -42,7 +42,7 @@ def test_upload(api: httpx.Client) -> None:
 
 
 def tuned(library: Library) -> Model:
-    """Keep a model as a job that tunes makes one."""
+    """Store a model as a tuning job does."""
     weights, curves = library.store_blob(graphs.classifier()), library.store_blob(CURVES)
     tuning = Tuning(
         path="inputs distilled from BatchNorm statistics",
@@ -91,7 +91,7 @@ def test_the_curves_of_a_tuned_model(api: httpx.Client, library: Library, settin
     assert not [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()]
 
 
-def test_a_file_that_is_not_there_names_those_that_are(api: httpx.Client, library: Library) -> None:
+def test_an_unknown_file_lists_the_existing_ones(api: httpx.Client, library: Library) -> None:
     address = f"/v1/models/{tuned(library).id}/files"
     problem(api.get(f"{address}/..%2Fcontent"), ProblemKind.NOT_FOUND)
     for name in ("trade-off.png", "CURVES.JSON", "%F0%9F%A6%A4", "%00"):
@@ -172,7 +172,7 @@ BAD_METADATA: dict[str, tuple[Any, ProblemKind, str]] = {
     "not an object": ("[1]", ProblemKind.INVALID_METADATA, "metadata"),
     "endless nesting": ("[" * 100_000, ProblemKind.INVALID_METADATA, "metadata"),
     "a number of many digits": ('{"task": ' + "9" * 5000 + "}", ProblemKind.INVALID_METADATA, "metadata"),
-    "half a character": ('{"labels": ["\\ud800"]}', ProblemKind.INVALID_METADATA, "metadata"),
+    "unpaired surrogate": ('{"labels": ["\\ud800"]}', ProblemKind.INVALID_METADATA, "metadata"),
     "unknown task": ({"task": "cooking"}, ProblemKind.INVALID_METADATA, "metadata.task"),
     "unknown field": ({"tusk": "other"}, ProblemKind.INVALID_METADATA, "metadata.tusk"),
     "size of three": (
@@ -279,7 +279,7 @@ def test_bad_forms_are_refused_and_leave_nothing(api: httpx.Client, unchanged: W
         assert [error.field for error in document.errors] == [field]
 
 
-def test_list_pages_newest_first_and_stands_still(api: httpx.Client) -> None:
+def test_lists_are_newest_first_and_stable(api: httpx.Client) -> None:
     ids = [add_model(api, name=f"m{i}")["id"] for i in range(5)]
     first = api.get("/v1/models?limit=2").json()
     assert [item["id"] for item in first["items"]] == [ids[4], ids[3]]
@@ -335,10 +335,10 @@ def test_names_that_are_joined_letters(api: httpx.Client) -> None:
     assert add_model(api, name=name)["name"] == name
 
 
-def test_a_file_name_that_is_no_name_is_said_to_be_the_files(api: httpx.Client) -> None:
+def test_an_unusable_file_name_is_reported(api: httpx.Client) -> None:
     response = api.post("/v1/models", files={"file": (f"{'a' * 300}.onnx", graphs.classifier())})
     document = problem(response, ProblemKind.INVALID_REQUEST)
-    assert "the file's own" in document.detail
+    assert "the file name cannot be used" in document.detail
     assert [error.field for error in document.errors] == ["name"]
 
 

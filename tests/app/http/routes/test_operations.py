@@ -35,7 +35,7 @@ def test_healthz(api: httpx.Client) -> None:
     assert api.get("/healthz").json() == {"status": "ok"}
 
 
-def test_readyz_says_that_no_worker_is_there(api: httpx.Client) -> None:
+def test_readyz_reports_missing_workers(api: httpx.Client) -> None:
     response = api.get("/readyz")
     state = response.json()
     assert response.status_code == 503
@@ -43,7 +43,7 @@ def test_readyz_says_that_no_worker_is_there(api: httpx.Client) -> None:
     assert "faceter worker" in state["workers"]["detail"]
 
 
-def test_readyz_says_that_files_cannot_be_kept(start_server: StartServer, settings: Settings, tmp_path: Path) -> None:
+def test_readyz_reports_an_unwritable_blob_store(start_server: StartServer, settings: Settings, tmp_path: Path) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder belongs")
     api = start_server(settings.model_copy(update={"blob_url": str(blocked)}))
@@ -71,7 +71,7 @@ def test_the_queue(api: httpx.Client) -> None:
     jobs = [api.post(f"/v1/models/{model['id']}/quantizations", json={}).json() for _ in range(2)]
     assert value(api, "faceter_queue_depth") == 2
     assert value(api, "faceter_queue_age_seconds") > 0
-    api.delete(jobs[0]["links"]["self"])
+    api.post(jobs[0]["actions"]["cancel"])
     assert value(api, "faceter_queue_depth") == 1
     labels = {"kind": "quantization", "status": "canceled"}
     assert value(api, "faceter_job_duration_seconds_count", **labels) == 1
@@ -91,7 +91,7 @@ def test_the_session_cache(start_server: StartServer, settings: Settings) -> Non
     assert value(api, "faceter_inference_duration_seconds_count") == 3
 
 
-def test_redis_away_and_back(start_server: StartServer, settings: Settings, short_path: Path) -> None:
+def test_redis_down_and_up(start_server: StartServer, settings: Settings, short_path: Path) -> None:
     away = settings.model_copy(
         update={"redis_url": f"unix://{short_path / 'valkey.sock'}", "data_dir": short_path / "data"}
     )
@@ -143,7 +143,7 @@ def test_a_store_that_cannot_write_to_its_disk(
     for response in (
         post_model(api),
         api.post(f"/v1/models/{model['id']}/quantizations", json={}),
-        api.delete(f"/v1/jobs/{job['id']}"),
+        api.post(f"/v1/jobs/{job['id']}/cancel"),
         api.delete(f"/v1/models/{model['id']}"),
     ):
         assert "disk" in problem(response, ProblemKind.STORAGE_FULL).detail
@@ -152,11 +152,11 @@ def test_a_store_that_cannot_write_to_its_disk(
 
     (small_disk / "ballast").unlink()
     eventually(lambda: api.get("/readyz").json()["redis"]["ready"])
-    assert api.delete(f"/v1/jobs/{job['id']}").json()["status"] == "canceled"
+    assert api.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "canceled"
     server.stop()
 
 
-def test_methods_nobody_knows_make_one_series(start_server: StartServer, settings: Settings) -> None:
+def test_unknown_methods_share_one_time_series(start_server: StartServer, settings: Settings) -> None:
     api = start_server(settings)
     for i in range(3):
         api.request(f"COOK{i}", "/v1/models")
@@ -164,7 +164,7 @@ def test_methods_nobody_knows_make_one_series(start_server: StartServer, setting
     assert [line.split("{")[1] for line in series] == ['method="other",route="/v1/models",status="405"} 3.0']
 
 
-def test_a_stored_file_that_is_gone(api: httpx.Client, settings: Settings) -> None:
+def test_a_missing_stored_file(api: httpx.Client, settings: Settings) -> None:
     model = add_model(api)
     (file,) = [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()]
     file.unlink()
@@ -177,5 +177,5 @@ def test_a_stored_file_that_is_gone(api: httpx.Client, settings: Settings) -> No
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/metrics", "/docs", "/openapi.json"])
-def test_what_needs_no_store_answers(api: httpx.Client, address: str) -> None:
+def test_routes_without_the_store_respond(api: httpx.Client, address: str) -> None:
     assert api.get(address).status_code == 200

@@ -13,7 +13,7 @@ from faceter.contracts.errors import ProblemKind
 from faceter.contracts.models import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
-from faceter.vision.images import open_image
+from faceter.vision.images import open_rgb_image
 from faceter.vision.preprocess import preprocess
 from tests.app.http.test_problems import problem
 from tests.app.uploads import LABELS, METADATA, add_model, image
@@ -30,9 +30,9 @@ def images(*contents: bytes) -> list[tuple[str, tuple[str, bytes]]]:
 
 
 def scores_by_hand(content: bytes) -> list[float]:
-    """Return what the classifier should answer: preprocessing, one run, softmax."""
+    """Return the expected scores: preprocessing, one inference, softmax."""
     preprocessing = Preprocessing.model_validate(METADATA["preprocessing"])
-    array, _ = preprocess(open_image(content, max_pixels=10**6, name="x"), preprocessing)
+    array, _ = preprocess(open_rgb_image(content, max_pixels=10**6, name="x"), preprocessing)
     logits = OnnxRuntimeEngine().load(graphs.classifier(), threads=1).run({"image": array[None]})["logits"][0]
     powers = np.exp(logits.astype(np.float64) - logits.max())
     scores: list[float] = (powers / powers.sum()).tolist()
@@ -41,13 +41,15 @@ def scores_by_hand(content: bytes) -> list[float]:
 
 def test_one_image(api: httpx.Client, address: str) -> None:
     answer = api.post(address, files=images(image(1))).json()
-    (found,) = answer["predictions"]
+    (prediction,) = answer["predictions"]
     expected = scores_by_hand(image(1))
-    assert found["label"] == LABELS[int(np.argmax(expected))]
-    assert {item["label"]: item["score"] for item in found["top"]} == pytest.approx(
+    assert prediction["label"] == LABELS[int(np.argmax(expected))]
+    assert {item["label"]: item["score"] for item in prediction["top"]} == pytest.approx(
         dict(zip(LABELS, expected, strict=True)), rel=1e-4
     )
-    assert [item["score"] for item in found["top"]] == sorted((item["score"] for item in found["top"]), reverse=True)
+    assert [item["score"] for item in prediction["top"]] == sorted(
+        (item["score"] for item in prediction["top"]), reverse=True
+    )
     assert answer["milliseconds"] > 0
     assert "outputs" not in answer
     assert "detections" not in answer
@@ -64,12 +66,12 @@ def test_several_images_are_answered_in_their_order(api: httpx.Client, address: 
 
 def test_more_images_than_one_run_takes(api: httpx.Client, address: str) -> None:
     contents = [image(seed) for seed in range(70)]
-    found = api.post(address, files=images(*contents)).json()["predictions"]
-    assert len(found) == 70
-    assert found[69]["score"] == pytest.approx(max(scores_by_hand(contents[69])), rel=1e-4)
+    prediction = api.post(address, files=images(*contents)).json()["predictions"]
+    assert len(prediction) == 70
+    assert prediction[69]["score"] == pytest.approx(max(scores_by_hand(contents[69])), rel=1e-4)
 
 
-def test_a_image_as_the_whole_body(api: httpx.Client, address: str) -> None:
+def test_an_image_as_the_whole_body(api: httpx.Client, address: str) -> None:
     in_form = api.post(address, files=images(image(1))).json()
     as_body = api.post(address, content=image(1), headers={"Content-Type": "image/png"}).json()
     assert as_body["predictions"] == in_form["predictions"]
@@ -133,9 +135,9 @@ def test_detections_are_in_the_images_own_pixels(api: httpx.Client) -> None:
         "detection": {"head": "direct", "boxes": "boxes", "class_offset": 4, "score_threshold": 0.3},
     }
     address = f"/v1/models/{add_model(api, content, metadata=metadata)['id']}/predict"
-    (found,) = api.post(address, files=images(image(size=(40, 20)))).json()["detections"]
-    assert [(item["label"], round(item["score"], 3)) for item in found] == [("ant", 0.9), ("bee", 0.6)]
-    assert found[0]["box"] == pytest.approx([10, 0, 30, 20])
+    (prediction,) = api.post(address, files=images(image(size=(40, 20)))).json()["detections"]
+    assert [(item["label"], round(item["score"], 3)) for item in prediction] == [("ant", 0.9), ("bee", 0.6)]
+    assert prediction[0]["box"] == pytest.approx([10, 0, 30, 20])
     (fewer,) = api.post(f"{address}?score_threshold=0.7", files=images(image())).json()["detections"]
     assert [item["label"] for item in fewer] == ["ant"]
     tensors = {"inputs": {"image": np.zeros((1, 3, 8, 8)).tolist()}}
@@ -158,7 +160,7 @@ BAD: dict[str, tuple[dict[str, Any], ProblemKind]] = {
     "a broken image": ({"files": images(image()[:-100])}, ProblemKind.INVALID_IMAGE),
     "an empty body": ({"content": b"", "headers": {"Content-Type": "image/png"}}, ProblemKind.INVALID_IMAGE),
     "no JSON": ({"content": b"{", "headers": {"Content-Type": "application/json"}}, ProblemKind.MALFORMED_BODY),
-    "half a character": (
+    "unpaired surrogate": (
         {"content": rb'{"inputs": {"\ud800": 1}}', "headers": {"Content-Type": "application/json"}},
         ProblemKind.MALFORMED_BODY,
     ),
@@ -203,13 +205,13 @@ def test_the_broken_image_is_named(api: httpx.Client, address: str) -> None:
     assert [error.field for error in alone.errors] == ["file"]
 
 
-def test_a_image_of_too_many_pixels(start_server: Callable[[Settings], httpx.Client], settings: Settings) -> None:
+def test_an_image_with_too_many_pixels(start_server: Callable[[Settings], httpx.Client], settings: Settings) -> None:
     api = start_server(settings.model_copy(update={"max_pixels": 100}))
     address = f"/v1/models/{add_model(api)['id']}/predict"
     problem(api.post(address, files=images(image(size=(12, 10)))), ProblemKind.IMAGE_TOO_LARGE)
 
 
-def test_images_for_a_model_that_takes_none(api: httpx.Client) -> None:
+def test_images_for_a_model_without_image_input(api: httpx.Client) -> None:
     address = f"/v1/models/{add_model(api, graphs.adder(), metadata=None)['id']}/predict"
     assert "preprocessing" in problem(api.post(address, files=images(image())), ProblemKind.INVALID_INPUT).detail
 
@@ -230,7 +232,7 @@ def test_inference_that_fails_on_an_input(api: httpx.Client) -> None:
     assert api.post(address, json={"inputs": {"index": [3]}}).json()["outputs"] == {"y": [3]}
 
 
-def test_a_run_without_end_is_stopped_and_others_go_on(
+def test_an_endless_inference_is_stopped_and_others_continue(
     start_server: Callable[[Settings], httpx.Client], settings: Settings
 ) -> None:
     api = start_server(settings.model_copy(update={"inference_seconds": 0.5, "inference_workers": 2}))
@@ -243,7 +245,9 @@ def test_a_run_without_end_is_stopped_and_others_go_on(
         assert "longer" in problem(stuck.result(), ProblemKind.INFERENCE_FAILED).detail
 
 
-def test_too_much_at_once_is_put_off(start_server: Callable[[Settings], httpx.Client], settings: Settings) -> None:
+def test_excess_predictions_are_overloaded(
+    start_server: Callable[[Settings], httpx.Client], settings: Settings
+) -> None:
     limits = {"inference_seconds": 1.0, "inference_workers": 1, "max_waiting_predictions": 1}
     api = start_server(settings.model_copy(update=limits))
     address = f"/v1/models/{add_model(api, graphs.endless(), metadata=None)['id']}/predict"
@@ -259,7 +263,7 @@ def test_too_much_at_once_is_put_off(start_server: Callable[[Settings], httpx.Cl
             problem(answer, ProblemKind.INFERENCE_FAILED)
 
 
-def test_a_crowd_gets_each_its_own_answer_while_models_are_put_out(
+def test_concurrent_requests_get_their_own_responses_during_evictions(
     start_server: Callable[[Settings], httpx.Client], settings: Settings
 ) -> None:
     one = OnnxRuntimeEngine().load(graphs.classifier(), threads=1).bytes
@@ -282,7 +286,7 @@ def test_a_crowd_gets_each_its_own_answer_while_models_are_put_out(
     assert float(evictions.split()[1]) > 0
 
 
-def test_a_deleted_model_answers_no_more(api: httpx.Client) -> None:
+def test_a_deleted_model_is_not_found(api: httpx.Client) -> None:
     model = add_model(api)
     address = f"/v1/models/{model['id']}"
     assert api.post(f"{address}/predict", files=images(image())).status_code == 200
@@ -292,7 +296,7 @@ def test_a_deleted_model_answers_no_more(api: httpx.Client) -> None:
     assert "faceter_sessions 0.0" in api.get("/metrics").text
 
 
-def test_resnet20_sees_what_is_in_images(api: httpx.Client, shared_data: Path) -> None:
+def test_resnet20_classifies_images(api: httpx.Client, shared_data: Path) -> None:
     import zipfile
 
     labels = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -302,7 +306,7 @@ def test_resnet20_sees_what_is_in_images(api: httpx.Client, shared_data: Path) -
     with zipfile.ZipFile(shared_data / "cifar10" / "test.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith((".jpg", ".jpeg")))[::50]
         contents = [archive.read(name) for name in names]
-    found = api.post(f"/v1/models/{model['id']}/predict?top_k=1", files=images(*contents)).json()["predictions"]
-    right = [answer["label"] == name.split("/")[-2] for answer, name in zip(found, names, strict=True)]
+    prediction = api.post(f"/v1/models/{model['id']}/predict?top_k=1", files=images(*contents)).json()["predictions"]
+    right = [answer["label"] == name.split("/")[-2] for answer, name in zip(prediction, names, strict=True)]
     assert len(right) == 100
     assert sum(right) >= 80

@@ -21,7 +21,7 @@ def ask(api: httpx.Client, model: dict[str, Any], **request: Any) -> httpx.Respo
     return api.post(f"/v1/models/{model['id']}/quantizations", json=request)
 
 
-def test_a_request_becomes_a_job(api: httpx.Client) -> None:
+def test_a_request_submits_a_job(api: httpx.Client) -> None:
     model, dataset = add_model(api), add_dataset(api, images(LABELS))
     request = {
         "method": "aciq",
@@ -110,7 +110,7 @@ def test_bad_requests_name_the_field_and_make_no_job(
 
 @pytest.mark.parametrize("number", ["Infinity", "NaN", "1e400"])
 @pytest.mark.parametrize("body", ['{"max_minutes": %s}', '{"target": {"max_drop": %s}}'])
-def test_numbers_without_an_end_are_refused(api: httpx.Client, unchanged: Watch, body: str, number: str) -> None:
+def test_infinite_numbers_are_refused(api: httpx.Client, unchanged: Watch, body: str, number: str) -> None:
     address = f"/v1/models/{add_model(api)['id']}/quantizations"
     with unchanged():
         response = api.post(address, content=body % number, headers={"Content-Type": "application/json"})
@@ -121,14 +121,14 @@ def test_numbers_without_an_end_are_refused(api: httpx.Client, unchanged: Watch,
     ("request_", "words"),
     [
         ({"max_minutes": 0}, "max_minutes: Input should be greater than 0"),
-        ({"max_minutes": 721}, "720 minutes at most"),
-        ({"max_steps": 1_000_001}, "1,000,000 steps at most"),
+        ({"max_minutes": 721}, "limit of this server is 720 minutes"),
+        ({"max_steps": 1_000_001}, "limit of this server is 1,000,000 steps"),
         ({"method": "ft"}, "use auto"),
         ({"method": "rq", "max_steps": 9}, "zeroq, gdfq, zaq, ft or auto"),
         ({"target": {}}, "give either max_drop or max_bytes"),
     ],
 )
-def test_refusals_say_what_to_do(api: httpx.Client, request_: dict[str, Any], words: str) -> None:
+def test_errors_say_what_to_do(api: httpx.Client, request_: dict[str, Any], words: str) -> None:
     assert words in problem(ask(api, add_model(api), **request_), ProblemKind.INVALID_REQUEST).detail
 
 
@@ -230,7 +230,7 @@ def test_signals_need_a_length(api: httpx.Client, length: int | str | None, take
         assert "None" not in document.detail
 
 
-def test_fine_tuning_on_ones_own_images(api: httpx.Client) -> None:
+def test_fine_tuning_on_images(api: httpx.Client) -> None:
     dataset = add_dataset(api, images())["id"]
     assert ask(api, add_model(api), method="ft", calibration_dataset_id=dataset, max_steps=5).status_code == 202
 
@@ -318,7 +318,7 @@ def test_a_detector_whose_boxes_cannot_be_read(api: httpx.Client) -> None:
     assert "detection" in document.detail
 
 
-def test_more_jobs_than_may_wait(start_server: Callable[[Settings], httpx.Client], settings: Settings) -> None:
+def test_more_jobs_than_the_queue_limit(start_server: Callable[[Settings], httpx.Client], settings: Settings) -> None:
     api = start_server(settings.model_copy(update={"max_queued_jobs": 1}))
     model = add_model(api)
     assert ask(api, model).status_code == 202

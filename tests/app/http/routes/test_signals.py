@@ -1,4 +1,4 @@
-"""Signals over HTTP: uploaded, asked for in quantizations, and sent to models as JSON."""
+"""Signals over HTTP: upload, use in quantizations, and prediction from JSON."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def test_upload_list_and_download(api: httpx.Client) -> None:
     dataset = add_dataset(api, content, "signals", name="beats")
     assert (dataset["kind"], dataset["samples"], dataset["bytes"]) == ("signals", 12, len(content))
     assert dataset["class_counts"] == {"0": 6, "1": 6}
-    assert dataset["warnings"] == ["passed over, not known: 'rate'"]
+    assert dataset["warnings"] == ["ignored, unknown: 'rate'"]
     assert [item["id"] for item in api.get("/v1/datasets?kind=signals").json()["items"]] == [dataset["id"]]
     response = api.get(dataset["links"]["content"])
     assert response.content == content
@@ -55,7 +55,7 @@ def test_names_of_classes(api: httpx.Client) -> None:
         (npz(signals=SIGNALS, labels=LABELS.astype(object)), "Python objects"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_kept(
+def test_invalid_uploads_are_refused_and_not_stored(
     api: httpx.Client, unchanged: Watch, content: bytes, words: str
 ) -> None:
     with unchanged():
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_said_and_nothing_kept(
     assert [error.field for error in document.errors] == ["file"]
 
 
-def test_the_page_says_what_is_in_the_file(api: httpx.Client) -> None:
+def test_the_openapi_page_describes_the_file(api: httpx.Client) -> None:
     document = api.get("/openapi.json").json()
     form = document["paths"]["/v1/datasets"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     words = form["properties"]["kind"]["description"]

@@ -1,4 +1,4 @@
-"""Units drawn into the samples at which they are strongest, over HTTP."""
+"""Images of units in their top-activating samples, over HTTP."""
 
 import io
 from typing import Any
@@ -7,31 +7,41 @@ import httpx
 from PIL import Image
 
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.explanations import Explanation, Unit
+from faceter.contracts.explanations import Explanation
 from faceter.contracts.settings import Settings
+from faceter.contracts.units import Unit
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.kinds import open_dataset
 from faceter.datasets.signals import SignalsDataset
-from faceter.explanations.drawing import ImageSample, SignalSample, unit_image, unit_signals
-from faceter.explanations.masks import MASKS, LayerMasks, Masks, masks_file
+from faceter.explanations.drawing.images import ImageSample, draw_unit_on_images
+from faceter.explanations.drawing.signals import SignalSample, draw_unit_on_signals
+from faceter.explanations.masks import MASKS, ExplanationMasks, LayerMasks, encode_masks
 from faceter.store.library import Library
-from tests.app.explained import OF_LAYERS, UNITS, add_explained, masks_of, only
+from tests.app.explanation_records import LAYERED_UNITS, UNITS, add_explanation, random_masks, single_layer_masks
 from tests.app.http.test_problems import problem
 from tests.app.uploads import add_dataset
 from tests.workers.explanation import scenes
 
 
 def drawn_from(
-    api: httpx.Client, library: Library, content: bytes, kind: str, masks: Masks, units: Any = UNITS, **said: Any
+    api: httpx.Client,
+    library: Library,
+    content: bytes,
+    kind: str,
+    masks: ExplanationMasks,
+    units: Any = UNITS,
+    **payload: Any,
 ) -> Explanation:
-    """Keep an explanation with masks, by a dataset that is there."""
+    """Store an explanation with masks, of an existing dataset."""
     dataset = add_dataset(api, content, kind)["id"]
-    return add_explained(library, units, files={MASKS: masks_file(masks)}, settings={"dataset_id": dataset}, **said)
+    return add_explanation(
+        library, units, files={MASKS: encode_masks(masks)}, settings={"dataset_id": dataset}, **payload
+    )
 
 
 def test_a_unit_of_images_drawn(api: httpx.Client, library: Library, settings: Settings) -> None:
-    masks = masks_of(4, 5, 3, (7, 5))
-    made = drawn_from(api, library, scenes.scenes(5), "concepts", only(masks), name="naïve")
+    masks = random_masks(4, 5, 3, (7, 5))
+    made = drawn_from(api, library, scenes.scenes(5), "concepts", single_layer_masks(masks), name="naïve")
     for row, one in enumerate(UNITS):
         response = api.get(f"/v1/explanations/{made.id}/units/{one.unit}/image")
         assert response.status_code == 200, response.text
@@ -43,9 +53,9 @@ def test_a_unit_of_images_drawn(api: httpx.Client, library: Library, settings: S
 
 
 def image_of(made: Explanation, library: Library, settings: Settings, one: Unit, row: int, masks: LayerMasks) -> bytes:
-    """Return the image that a unit should have."""
-    found = f"IoU {one.score:.2f} · ceiling {one.ceiling:.2f}" if one.formula else "never fires"
-    subtitle = f"unit {one.unit} of relu · {found} · threshold 1.38"
+    """Return the expected image of a unit."""
+    quality = f"IoU {one.score:.2f} · ceiling {one.ceiling:.2f}" if one.formula else "never fires"
+    subtitle = f"unit {one.unit} of relu · {quality} · threshold 1.38"
     path = library.blobs.path(library.datasets.get(made.settings.dataset_id).sha256)
     samples = []
     with open_dataset(path, library.datasets.get(made.settings.dataset_id).kind, settings) as opened:
@@ -54,12 +64,12 @@ def image_of(made: Explanation, library: Library, settings: Settings, one: Unit,
             caption = f"{index:03}.png" + (" · activation 7.31 · day" if index == 1 else "")
             unit, formula = masks.unit_masks[row, place], masks.formula_masks[row, place]
             samples.append(ImageSample(opened.image(index), caption, unit, formula))
-    return unit_image(one.formula or "no formula", subtitle, samples)
+    return draw_unit_on_images(one.formula or "no formula", subtitle, samples)
 
 
 def test_a_unit_of_signals_drawn(api: httpx.Client, library: Library, settings: Settings) -> None:
-    masks = masks_of(4, 6, 4, (64,))
-    made = drawn_from(api, library, scenes.beats(6), "signals", only(masks), about="signals")
+    masks = random_masks(4, 6, 4, (64,))
+    made = drawn_from(api, library, scenes.beats(6), "signals", single_layer_masks(masks), about="signals")
     response = api.get(f"/v1/explanations/{made.id}/units/1/image")
     path = library.blobs.path(library.datasets.get(made.settings.dataset_id).sha256)
     samples = []
@@ -71,22 +81,22 @@ def test_a_unit_of_signals_drawn(api: httpx.Client, library: Library, settings: 
             unit, formula = masks.unit_masks[1, place], masks.formula_masks[1, place]
             samples.append(SignalSample(batch.inputs[0], caption, unit, formula))
     subtitle = "unit 1 of relu · IoU 0.50 · ceiling 0.60 · threshold 1.38"
-    assert response.content == unit_signals("tree", subtitle, samples, "tree")
+    assert response.content == draw_unit_on_signals("tree", subtitle, samples, "tree")
 
 
 def test_units_of_several_layers_are_drawn_each_from_its_own_masks(api: httpx.Client, library: Library) -> None:
-    layers = [masks_of(2, 5, 2, (8, 8), seed=1), masks_of(1, 5, 2, (8, 8), seed=2)]
-    made = drawn_from(api, library, scenes.scenes(5), "concepts", Masks(layers, None, None), OF_LAYERS)
+    layers = [random_masks(2, 5, 2, (8, 8), seed=1), random_masks(1, 5, 2, (8, 8), seed=2)]
+    made = drawn_from(api, library, scenes.scenes(5), "concepts", ExplanationMasks(layers, None, None), LAYERED_UNITS)
     seen = set()
-    for one in OF_LAYERS:
+    for one in LAYERED_UNITS:
         response = api.get(f"/v1/explanations/{made.id}/units/{one.unit}/image", params={"layer": one.layer})
         assert response.status_code == 200, response.text
         seen.add((response.content, response.headers["etag"]))
     assert len(seen) == 3
 
 
-def test_a_image_that_the_client_has_is_not_sent_again(api: httpx.Client, library: Library) -> None:
-    made = drawn_from(api, library, scenes.scenes(5), "concepts", only(masks_of(4, 5, 3, (7, 5))))
+def test_a_cached_image_is_not_sent_again(api: httpx.Client, library: Library) -> None:
+    made = drawn_from(api, library, scenes.scenes(5), "concepts", single_layer_masks(random_masks(4, 5, 3, (7, 5))))
     address = f"/v1/explanations/{made.id}/units/0/image"
     first = api.get(address)
     again = api.get(address, headers={"If-None-Match": first.headers["etag"]})
@@ -97,16 +107,16 @@ def test_a_image_that_the_client_has_is_not_sent_again(api: httpx.Client, librar
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", first.headers["etag"])
 
 
-def test_what_cannot_be_drawn(api: httpx.Client, library: Library) -> None:
-    text = add_explained(library, about="text")
+def test_units_that_cannot_be_drawn(api: httpx.Client, library: Library) -> None:
+    text = add_explanation(library, about="text")
     document = problem(api.get(f"/v1/explanations/{text.id}/units/1/image"), ProblemKind.NOT_ACCEPTABLE)
-    assert f"`examples` of GET /v1/explanations/{text.id}/units/1" in document.detail
-    made = drawn_from(api, library, scenes.scenes(5), "concepts", only(masks_of(4, 5, 3, (7, 5))))
+    assert "The unit's `examples` are the sentences" in document.detail
+    made = drawn_from(api, library, scenes.scenes(5), "concepts", single_layer_masks(random_masks(4, 5, 3, (7, 5))))
     address = f"/v1/explanations/{made.id}/units/1/image"
     assert api.delete(f"/v1/datasets/{made.settings.dataset_id}").status_code == 204
     gone = problem(api.get(address), ProblemKind.NOT_FOUND)
     assert f"the dataset {made.settings.dataset_id}, which has been deleted since" in gone.detail
-    bare = add_explained(library)
+    bare = add_explanation(library)
     assert (
         "has no file 'masks.npz'"
         in problem(api.get(f"/v1/explanations/{bare.id}/units/1/image"), ProblemKind.NOT_FOUND).detail

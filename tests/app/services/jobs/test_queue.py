@@ -1,26 +1,27 @@
-"""The job queue on a real Valkey server, the worker's side played step by step."""
+"""The job queue on a real Valkey server, with the steps of a worker simulated."""
 
 import json
 import time
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from redis import Redis
 
 from app.services.jobs.queue import JobQueue
+from faceter.contracts.base import Page
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.jobs import JobStatus
+from faceter.contracts.jobs import Job, JobFilter, JobKind, JobStatus
 from faceter.contracts.settings import Settings
 from faceter.store import job_records, job_steps
 from tests.store.jobs.worker_side import LOST, RESULT, claim, claimed, progress
-from tests.workers.long_tasks import job_that
+from tests.workers.long_tasks import job_spec
 
 
 def test_a_new_job_is_queued_under_its_own_id_and_in_json(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+    job = queue.enqueue(job_spec("succeeds"))
     assert job.status is JobStatus.QUEUED
     assert job.id.startswith("job_")
-    assert job.links == {"self": f"/v1/jobs/{job.id}", "events": f"/v1/jobs/{job.id}/events"}
     assert queue.get(job.id) == job
     stored = job_records.fetch(redis, job.id)
     assert stored.func_name == "workers.tasks.quantization"
@@ -28,7 +29,7 @@ def test_a_new_job_is_queued_under_its_own_id_and_in_json(queue: JobQueue, redis
 
 
 def test_a_job_runs_and_succeeds(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+    job = queue.enqueue(job_spec("succeeds"))
     execution = claimed(redis, job.id)
     running = queue.get(job.id)
     assert (running.status, running.attempts, running.ended_at) == (JobStatus.RUNNING, 1, None)
@@ -40,8 +41,8 @@ def test_a_job_runs_and_succeeds(queue: JobQueue, redis: Redis) -> None:
     assert queue.statistics().running == 0
 
 
-def test_what_a_job_made_appears_with_its_success_and_not_after_it_was_canceled(queue: JobQueue, redis: Redis) -> None:
-    kept, dropped = queue.enqueue(job_that("succeeds")), queue.enqueue(job_that("succeeds"))
+def test_results_are_published_with_success_and_not_after_cancellation(queue: JobQueue, redis: Redis) -> None:
+    kept, dropped = queue.enqueue(job_spec("succeeds")), queue.enqueue(job_spec("succeeds"))
     first, second = claimed(redis, kept.id), claimed(redis, dropped.id)
     queue.cancel(dropped.id)
     job_steps.succeed(redis, first, RESULT, publish=lambda pipeline: pipeline.set("kept", 1))
@@ -51,8 +52,8 @@ def test_what_a_job_made_appears_with_its_success_and_not_after_it_was_canceled(
     assert queue.get(dropped.id).status is JobStatus.CANCELED
 
 
-def test_a_success_recorded_twice_is_one(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+def test_a_success_recorded_twice_counts_once(queue: JobQueue, redis: Redis) -> None:
+    job = queue.enqueue(job_spec("succeeds"))
     execution = claimed(redis, job.id)
     for _ in range(2):
         job_steps.succeed(redis, execution, RESULT, publish=lambda pipeline: pipeline.incr("published"))
@@ -60,7 +61,7 @@ def test_a_success_recorded_twice_is_one(queue: JobQueue, redis: Redis) -> None:
 
 
 def test_a_queued_job_is_canceled(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+    job = queue.enqueue(job_spec("succeeds"))
     canceled = queue.cancel(job.id)
     assert (canceled.status, canceled.attempts) == (JobStatus.CANCELED, 0)
     assert canceled.ended_at is not None
@@ -72,18 +73,9 @@ def test_a_queued_job_is_canceled(queue: JobQueue, redis: Redis) -> None:
     assert again.value.kind is ProblemKind.JOB_ENDED
 
 
-def test_a_job_is_run_again(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds", "twice"))
-    job_steps.succeed(redis, claimed(redis, job.id), RESULT)
-    again = queue.rerun(job.id)
-    assert again.id != job.id
-    assert again.specification == job.specification
-    assert (again.status, again.result, again.attempts) == (JobStatus.QUEUED, None, 0)
-
-
 @pytest.mark.parametrize("id", ["job_none", "", "job:1", "ünïcode", "a b"])
 def test_an_unknown_job_is_not_found(queue: JobQueue, id: str) -> None:
-    for call in (queue.get, queue.cancel, queue.request_end, queue.rerun):
+    for call in (queue.get, queue.cancel, queue.request_end):
         with pytest.raises(FaceterError) as error:
             call(id)
         assert error.value.kind is ProblemKind.NOT_FOUND
@@ -91,39 +83,43 @@ def test_an_unknown_job_is_not_found(queue: JobQueue, id: str) -> None:
 
 def test_too_many_waiting_jobs_are_refused(redis: Redis, settings: Settings) -> None:
     queue = JobQueue(redis, settings.model_copy(update={"max_queued_jobs": 2}))
-    first = queue.enqueue(job_that("succeeds"))
-    queue.enqueue(job_that("succeeds"))
+    first = queue.enqueue(job_spec("succeeds"))
+    queue.enqueue(job_spec("succeeds"))
     with pytest.raises(FaceterError) as full:
-        queue.enqueue(job_that("succeeds"))
+        queue.enqueue(job_spec("succeeds"))
     assert full.value.kind is ProblemKind.OVERLOADED
     assert full.value.retry_after
     claimed(redis, first.id)
-    queue.enqueue(job_that("succeeds"))
+    queue.enqueue(job_spec("succeeds"))
+
+
+def listed(queue: JobQueue, limit: int, cursor: str | None = None, **filters: Any) -> Page[Job]:
+    return queue.page(limit, cursor, JobFilter(**filters).matches)
 
 
 def test_jobs_are_listed_newest_first_and_filtered(queue: JobQueue, redis: Redis) -> None:
-    jobs = [queue.enqueue(job_that("succeeds", n)) for n in range(5)]
+    jobs = [queue.enqueue(job_spec("succeeds", n)) for n in range(5)]
     job_steps.succeed(redis, claimed(redis, jobs[0].id), RESULT)
     claimed(redis, jobs[1].id)
     newest = [job.id for job in reversed(jobs)]
-    first = queue.page(2)
+    first = listed(queue, 2)
     assert [job.id for job in first.items] == newest[:2]
-    queue.enqueue(job_that("succeeds"))
-    second = queue.page(10, first.next_cursor)
+    queue.enqueue(job_spec("succeeds"))
+    second = listed(queue, 10, first.next_cursor)
     assert [job.id for job in second.items] == newest[2:]
     assert second.next_cursor is None
-    assert [job.id for job in queue.page(10, status=JobStatus.SUCCEEDED).items] == [jobs[0].id]
-    assert [job.id for job in queue.page(10, status=JobStatus.RUNNING).items] == [jobs[1].id]
-    assert [job.id for job in queue.page(10, model_id="mdl_made").items] == [jobs[0].id]
-    assert len(queue.page(10, model_id=jobs[0].specification.uses[0], kind="quantization").items) == 6
-    assert queue.page(10, kind="explanation").items == []
+    assert [job.id for job in listed(queue, 10, status=JobStatus.SUCCEEDED).items] == [jobs[0].id]
+    assert [job.id for job in listed(queue, 10, status=JobStatus.RUNNING).items] == [jobs[1].id]
+    assert [job.id for job in listed(queue, 10, model_id="mdl_made").items] == [jobs[0].id]
+    assert len(listed(queue, 10, model_id=jobs[0].specification.uses[0], kind=JobKind.QUANTIZATION).items) == 6
+    assert listed(queue, 10, kind=JobKind.EXPLANATION).items == []
     with pytest.raises(FaceterError) as bad:
-        queue.page(10, cursor="never given out")
+        listed(queue, 10, "never given out")
     assert bad.value.errors[0].field == "cursor"
 
 
-def test_jobs_that_use_a_resource_are_known_while_they_last(queue: JobQueue, redis: Redis) -> None:
-    job = queue.enqueue(job_that("succeeds"))
+def test_jobs_that_use_a_resource_are_listed_until_they_end(queue: JobQueue, redis: Redis) -> None:
+    job = queue.enqueue(job_spec("succeeds"))
     model = job.specification.uses[0]
     assert queue.jobs_using(model) == [job.id]
     execution = claimed(redis, job.id)
@@ -135,14 +131,14 @@ def test_jobs_that_use_a_resource_are_known_while_they_last(queue: JobQueue, red
 
 def test_ended_jobs_expire_and_leave_the_lists(redis: Redis, settings: Settings) -> None:
     queue = JobQueue(redis, settings.model_copy(update={"job_retention_seconds": 1}))
-    ended = [queue.enqueue(job_that("succeeds")) for _ in range(3)]
+    ended = [queue.enqueue(job_spec("succeeds")) for _ in range(3)]
     job_steps.succeed(redis, claimed(redis, ended[0].id), RESULT)
     job_steps.fail(redis, claimed(redis, ended[1].id), LOST.problem())
     queue.cancel(ended[2].id)
-    kept = queue.enqueue(job_that("succeeds"))
-    assert len(queue.page(10).items) == 4
+    kept = queue.enqueue(job_spec("succeeds"))
+    assert len(listed(queue, 10).items) == 4
     time.sleep(1.1)
-    assert [job.id for job in queue.page(10).items] == [kept.id]
+    assert [job.id for job in listed(queue, 10).items] == [kept.id]
     queue.reap()
     assert job_records.index(redis).count() == 1
     for job in ended:
@@ -152,7 +148,7 @@ def test_ended_jobs_expire_and_leave_the_lists(redis: Redis, settings: Settings)
 def test_statistics(queue: JobQueue, redis: Redis) -> None:
     empty = queue.statistics()
     assert (empty.queued, empty.running, empty.workers, empty.oldest_queued_seconds, empty.ended) == (0, 0, 0, 0, {})
-    jobs = [queue.enqueue(job_that("succeeds")) for _ in range(3)]
+    jobs = [queue.enqueue(job_spec("succeeds")) for _ in range(3)]
     job_steps.succeed(redis, claimed(redis, jobs[0].id), RESULT)
     claimed(redis, jobs[1].id)
     time.sleep(0.01)

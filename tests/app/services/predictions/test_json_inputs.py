@@ -114,7 +114,7 @@ def test_missing_and_unknown_inputs() -> None:
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
-def test_words_for_what_is_not_finite(word: str) -> None:
+def test_text_for_nonfinite_numbers(word: str) -> None:
     with pytest.raises(FaceterError) as caught:
         parse_inputs(f'{{"inputs": {{"x": [[{word}, 1]]}}}}'.encode())
     assert caught.value.kind is ProblemKind.INVALID_INPUT
@@ -124,7 +124,7 @@ def test_words_for_what_is_not_finite(word: str) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff", b'{"inputs": {"x": ' + b"[" * 100_000, b"1" * 5000, b"{'inputs': 1}"]
 )
-def test_what_is_no_json(body: bytes) -> None:
+def test_bodies_that_are_not_json(body: bytes) -> None:
     with pytest.raises(FaceterError) as caught:
         parse_inputs(body)
     assert caught.value.kind in (ProblemKind.MALFORMED_BODY,)
@@ -144,7 +144,7 @@ def test_json_of_another_form(document: Any) -> None:
         elements={"allow_nan": False, "allow_infinity": False},
     )
 )
-def test_every_array_survives_the_way_through_json(array: np.ndarray[Any, Any]) -> None:
+def test_every_array_survives_a_json_round_trip(array: np.ndarray[Any, Any]) -> None:
     body = json.dumps({"inputs": {"x": array.tolist()}}).encode()
     shape: list[int | str | None] = [None] * array.ndim
     back = to_arrays(parse_inputs(body), [spec(array.dtype.name, shape)], max_rows=4)["x"]
@@ -153,7 +153,7 @@ def test_every_array_survives_the_way_through_json(array: np.ndarray[Any, Any]) 
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda inner: st.lists(inner)))
-def test_whatever_is_sent_fits_or_is_refused(value: Any) -> None:
+def test_arbitrary_inputs_are_converted_or_refused(value: Any) -> None:
     for dtype in ("float32", "int64", "bool", "str"):
         assert outcome(value, dtype) in ("[batch, 2]", ProblemKind.INVALID_INPUT)
 

@@ -8,7 +8,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.engines.base import Interrupt
 
 
-def test_more_than_fit_are_refused_and_the_rest_answered() -> None:
+def test_excess_requests_are_refused_and_the_others_succeed() -> None:
     async def crowd() -> list[object]:
         pool = InferencePool(workers=2, waiting=3, seconds=60)
         gate = threading.Event()
@@ -56,7 +56,7 @@ def test_time_counts_from_the_start_of_the_call_not_of_the_wait() -> None:
     assert not asyncio.run(queue())
 
 
-def test_what_a_call_raises_is_raised() -> None:
+def test_errors_of_a_call_are_raised() -> None:
     async def fails() -> None:
         pool = InferencePool(workers=1, waiting=0, seconds=60)
 

@@ -1,12 +1,15 @@
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 
-from app.services.predictions.service import PredictOptions, Predictor
+from app.services.core import Core
+from app.services.predictions.service import PredictionService, PredictOptions
 from app.services.predictions.sessions import SessionCache
 from faceter.contracts.base import utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
@@ -23,7 +26,7 @@ from tests.graphs.min_max import min_max_plan
 
 
 class CountedModel:
-    """A loaded model that says whether it was closed."""
+    """A loaded model that records whether it was closed."""
 
     def __init__(self, content: bytes, layout: str) -> None:
         self.content = content
@@ -45,7 +48,7 @@ class CountedModel:
 
 
 class CountingEngine:
-    """An engine that loads anything, and remembers what it loaded."""
+    """An engine that loads anything, and records its loads."""
 
     def __init__(self) -> None:
         self.loaded: list[CountedModel] = []
@@ -96,7 +99,7 @@ def test_the_least_recently_used_goes_first(engine: CountingEngine) -> None:
     assert len(engine.loaded) == 3
 
 
-def test_one_put_out_in_use_is_closed_after_use(engine: CountingEngine) -> None:
+def test_a_model_evicted_in_use_is_closed_after_use(engine: CountingEngine) -> None:
     cache = cache_of(engine)
     with cache.use("a", lambda: bytes(40)) as model:
         use(cache, "b")
@@ -106,7 +109,7 @@ def test_one_put_out_in_use_is_closed_after_use(engine: CountingEngine) -> None:
     assert engine.loaded[0].closed == 1
 
 
-def test_one_larger_than_the_limit_is_used_and_closed(engine: CountingEngine) -> None:
+def test_a_model_larger_than_the_limit_is_used_and_closed(engine: CountingEngine) -> None:
     cache = cache_of(engine)
     with cache.use("a", lambda: bytes(1000)) as model:
         model.run({})
@@ -114,7 +117,7 @@ def test_one_larger_than_the_limit_is_used_and_closed(engine: CountingEngine) ->
     assert cache.statistics().bytes == cache.statistics().sessions == 0
 
 
-def test_dropped_ones_are_closed(engine: CountingEngine) -> None:
+def test_dropped_models_are_closed(engine: CountingEngine) -> None:
     cache = cache_of(engine)
     use(cache, "a")
     with cache.use("b", lambda: bytes(40)):
@@ -126,7 +129,7 @@ def test_dropped_ones_are_closed(engine: CountingEngine) -> None:
     assert cache.statistics().bytes == 0
 
 
-def test_many_who_want_one_wait_for_one_load(engine: CountingEngine) -> None:
+def test_concurrent_uses_share_one_load(engine: CountingEngine) -> None:
     cache = cache_of(engine)
     engine.gate.clear()
     with ThreadPoolExecutor(8) as pool:
@@ -138,7 +141,7 @@ def test_many_who_want_one_wait_for_one_load(engine: CountingEngine) -> None:
     assert engine.loaded[0].closed == 0
 
 
-def test_a_failed_load_is_told_to_all_and_tried_again(engine: CountingEngine) -> None:
+def test_a_failed_load_is_raised_in_all_waiting_threads_and_retried(engine: CountingEngine) -> None:
     cache = cache_of(engine)
     engine.gate.clear()
 
@@ -156,7 +159,7 @@ def test_a_failed_load_is_told_to_all_and_tried_again(engine: CountingEngine) ->
     assert cache.statistics().sessions == 1
 
 
-def test_one_dropped_while_it_loads_and_fails(engine: CountingEngine) -> None:
+def test_a_model_dropped_while_its_load_fails(engine: CountingEngine) -> None:
     cache = cache_of(engine)
     reading, go = threading.Event(), threading.Event()
 
@@ -185,7 +188,7 @@ def test_close_closes_all(engine: CountingEngine) -> None:
     assert [model.closed for model in engine.loaded] == [1, 1]
 
 
-def test_under_a_crowd_the_limit_holds_and_each_is_closed_once(engine: CountingEngine) -> None:
+def test_under_concurrency_the_limit_holds_and_each_model_is_closed_once(engine: CountingEngine) -> None:
     cache = cache_of(engine, limit=120)
 
     def visit(seed: int) -> None:
@@ -225,7 +228,7 @@ def test_loaded_in_the_layout_of_the_report(engine: CountingEngine) -> None:
     assert cache.statistics().bytes == 80
 
 
-def test_a_dropped_one_is_closed_in_every_layout(engine: CountingEngine) -> None:
+def test_a_dropped_model_is_closed_in_every_layout(engine: CountingEngine) -> None:
     cache = cache_of(engine)
     for key, layout in (("a", "u8s8"), ("a", "u8u8"), ("b", "u8s8")):
         with cache.use(key, lambda: bytes(40), report_of(layout)):
@@ -248,7 +251,9 @@ def test_on_a_host_whose_sums_saturate_weights_of_8_bits_are_unsigned(
     assert model.layout == expected
 
 
-def test_predictions_are_made_in_the_layout_of_the_report(engine: CountingEngine) -> None:
+def test_predictions_are_made_in_the_layout_of_the_report(
+    engine: CountingEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = Model(
         id="mdl_0",
         name="net",
@@ -262,6 +267,8 @@ def test_predictions_are_made_in_the_layout_of_the_report(engine: CountingEngine
         parameters=1,
         quantization=report_of("u8s8-by-4", "u8s8"),
     )
-    predictor = Predictor(cache_of(engine), lambda sha256: bytes(40), Settings(_env_file=None))
+    core = replace(Core.of(Settings(_env_file=None, data_dir=tmp_path)), sessions=cache_of(engine))
+    monkeypatch.setattr(core.library.blobs, "read", lambda sha256: bytes(40))
+    predictor = PredictionService(core)
     predictor.predict_tensors(model, b'{"inputs": {"x": [[1, 2]]}}', PredictOptions(), Interrupt())
     assert [model.layout for model in engine.loaded] == ["u8s8-by-4"]

@@ -6,8 +6,8 @@ import pytest
 from faceter.contracts.analyses import Abstraction, AbstractionsRequest
 from faceter.contracts.explanations import Operator
 from faceter.explanations.formulas import Concept, Formula
-from tests.workers.explanation.units import explained_unit
-from workers.explanation.analyses.abstractions import abstractions, kind_of, together_in
+from tests.workers.explanation.unit_examples import explained_unit
+from workers.explanation.analyses.abstractions import abstraction_kind, abstractions, cooccurrence
 
 NAMES = ["car", "bus", "road", "sky", "dusk"]
 CONCEPTS = [Concept(name, "object") for name in NAMES]
@@ -18,7 +18,7 @@ def formula(first: str, *rest: tuple[Operator, str]) -> Formula:
     return Formula(NAMES.index(first), tuple((operator, NAMES.index(name)) for operator, name in rest))
 
 
-def together(one: str, other: str) -> bool:
+def cooccur(one: str, other: str) -> bool:
     return {one, other} == {"car", "road"}
 
 
@@ -27,7 +27,7 @@ def related(one: str, other: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("made", "expected"),
+    ("tested", "expected"),
     [
         (formula("car"), Abstraction.SINGLE),
         (formula("car", (Operator.OR, "car")), Abstraction.SINGLE),
@@ -40,36 +40,36 @@ def related(one: str, other: str) -> bool:
         (formula("car", (Operator.OR, "bus"), (Operator.AND, "road")), Abstraction.SPECIALIZED),
     ],
 )
-def test_the_kind_of_a_formula(made: Formula, expected: Abstraction) -> None:
-    assert kind_of(made.tree(CONCEPTS), related, together) is expected
+def test_the_kind_of_a_formula(tested: Formula, expected: Abstraction) -> None:
+    assert abstraction_kind(tested.tree(CONCEPTS), related, cooccur) is expected
 
 
-def test_what_is_brought_is_taken_first() -> None:
+def test_the_request_takes_precedence_over_vectors() -> None:
     units = [
         explained_unit(0, formula("car", (Operator.OR, "bus")), CONCEPTS),
         explained_unit(1, formula("car", (Operator.OR, "sky")), CONCEPTS),
         explained_unit(2),
     ]
-    by_taxonomy = abstractions(units, AbstractionsRequest(taxonomy=TAXONOMY), None, together)
+    by_taxonomy = abstractions(units, AbstractionsRequest(taxonomy=TAXONOMY), None, cooccur)
     assert by_taxonomy.by == "taxonomy"
     assert [unit.kind for unit in by_taxonomy.units] == [Abstraction.COHERENT, Abstraction.POLYSEMANTIC]
     assert by_taxonomy.shares[Abstraction.COHERENT] == 0.5
-    brought = AbstractionsRequest(embedding={"car": [1, 0], "bus": [0, 1], "sky": [1, 0.1]})
-    by_embedding = abstractions(units, brought, None, together)
+    given = AbstractionsRequest(embedding={"car": [1, 0], "bus": [0, 1], "sky": [1, 0.1]})
+    by_embedding = abstractions(units, given, None, cooccur)
     assert [unit.kind for unit in by_embedding.units] == [Abstraction.POLYSEMANTIC, Abstraction.COHERENT]
     vectors = {"car": np.array([1.0, 0.0]), "sky": np.array([1.0, 0.0])}
-    by_vectors = abstractions(units, AbstractionsRequest(), vectors, together)
+    by_vectors = abstractions(units, AbstractionsRequest(), vectors, cooccur)
     assert by_vectors.by == "vectors"
     assert by_vectors.unknown == ["bus"]
-    assert abstractions(units, AbstractionsRequest(), None, together).by == "cooccurrence"
+    assert abstractions(units, AbstractionsRequest(), None, cooccur).by == "cooccurrence"
 
 
 def test_going_together_is_being_in_the_same_samples_more_often_than_chance() -> None:
     presence = [{"car", "road"}, {"car", "road"}, {"sky", "bus"}, {"sky", "car"}, {"sky"}, {"sky"}]
-    found = together_in(presence, NAMES, 0.0)
+    found = cooccurrence(presence, NAMES, 0.0)
     assert found("road", "car")
     assert not found("car", "sky")
     assert not found("road", "sky")
     assert not found("car", "dusk")
-    everywhere = together_in([{"car", "road"}, {"car", "road"}], NAMES, 0.0)
-    assert everywhere("car", "road")
+    sample_level = cooccurrence([{"car", "road"}, {"car", "road"}], NAMES, 0.0)
+    assert sample_level("car", "road")

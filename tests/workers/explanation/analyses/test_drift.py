@@ -1,10 +1,10 @@
-"""What became of units, summed up."""
+"""Summary of drift."""
 
 import numpy as np
 import pytest
 
 from faceter.explanations.formulas import Concept, Formula
-from tests.workers.explanation.units import explained_unit
+from tests.workers.explanation.unit_examples import explained_unit
 from workers.explanation.analyses.drift import model_drift
 
 CONCEPTS = [Concept("car", "object"), Concept("sky", "object")]

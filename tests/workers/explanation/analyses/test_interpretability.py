@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from tests.workers.explanation.units import explained_unit
+from tests.workers.explanation.unit_examples import explained_unit
 from workers.explanation.analyses.interpretability import interpretability
 
 
 def test_each_unit_has_the_accuracy_of_the_samples_in_which_it_fires() -> None:
     rng = np.random.default_rng(0)
-    fires, right = rng.random((6, 200)) < 0.4, rng.random(200) < 0.7
+    fires, correct = rng.random((6, 200)) < 0.4, rng.random(200) < 0.7
     units = [explained_unit(n, scores=[0.1 * n, 0.1 * n + 0.05 * (n % 2)]) for n in range(6)]
-    result = interpretability(units, fires, right, min_samples=5)
-    expected = [right[row].mean() for row in fires]
+    result = interpretability(units, fires, correct, min_samples=5)
+    expected = [correct[row].mean() for row in fires]
     assert [one.accuracy for one in result.units] == pytest.approx(expected)
-    assert result.overall == right.mean()
+    assert result.overall == correct.mean()
     for length in (1, 2):
         r, p = pearsonr([one.scores[length - 1] for one in units], expected)
         assert result.correlations[length - 1].r == pytest.approx(float(r))

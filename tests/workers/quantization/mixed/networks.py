@@ -1,11 +1,11 @@
-"""Small networks to weigh layers of."""
+"""Small networks for bit allocation."""
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from faceter.contracts.quantizations import QuantizationMethod
-from faceter.graphs.qdq import QuantizationPlan
+from faceter.graphs.quantization_plan import QuantizationPlan
 from tests.graphs.builders import Array, GraphBuilder, residual_net
 from tests.workers.quantization.networks import Floats, prepared_for, request_for
 from workers.quantization.methods import methods

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from faceter.graphs.packing import packed_bytes
 from tests.references.mixed_precision import all_assignments, undominated_pairs
-from workers.quantization.mixed.pareto import Frontier, packed_frontier, pareto_frontier
+from workers.quantization.mixed.pareto import ParetoFrontier, packed_frontier, pareto_frontier
 
 Costs = dict[str, dict[int, int]]
 Divergences = dict[str, dict[int, float]]
@@ -25,7 +25,7 @@ def networks(draw: st.DrawFn, most_bytes: int = 40) -> tuple[Costs, Divergences]
     return costs, divergences
 
 
-def pairs_of(frontier: Frontier) -> list[tuple[int, float]]:
+def pairs_of(frontier: ParetoFrontier) -> list[tuple[int, float]]:
     return [(point.weight_bytes, point.sensitivity) for point in frontier]
 
 
@@ -38,9 +38,9 @@ def test_it_is_that_of_all_assignments(network: tuple[Costs, Divergences]) -> No
 
 
 @given(networks(), st.integers(2, 64))
-def test_every_point_has_the_bits_that_make_its_sums(network: tuple[Costs, Divergences], most_kept: int) -> None:
+def test_every_point_has_the_bits_that_make_its_sums(network: tuple[Costs, Divergences], max_points: int) -> None:
     costs, divergences = network
-    for point in pareto_frontier(costs, divergences, most_kept=most_kept):
+    for point in pareto_frontier(costs, divergences, max_points=max_points):
         assert list(point.bits) == list(costs)
         assert point.weight_bytes == sum(costs[name][k] for name, k in point.bits.items())
         assert point.sensitivity == sum(divergences[name][k] for name, k in point.bits.items())
@@ -48,11 +48,11 @@ def test_every_point_has_the_bits_that_make_its_sums(network: tuple[Costs, Diver
 
 @settings(max_examples=200)
 @given(networks(most_bytes=4000), st.integers(2, 24))
-def test_few_kept_choices_cost_no_more_bytes_than_it_says(network: tuple[Costs, Divergences], most_kept: int) -> None:
+def test_few_kept_choices_cost_no_more_bytes_than_it_says(network: tuple[Costs, Divergences], max_points: int) -> None:
     costs, divergences = network
-    frontier = pareto_frontier(costs, divergences, most_kept=most_kept)
+    frontier = pareto_frontier(costs, divergences, max_points=max_points)
     spread = sum(max(each.values()) - min(each.values()) for each in costs.values())
-    assert frontier.slack <= len(costs) * (-(-spread // most_kept) - 1 if spread > most_kept else 0)
+    assert frontier.slack <= len(costs) * (-(-spread // max_points) - 1 if spread > max_points else 0)
     pairs = pairs_of(frontier)
     everything = all_assignments(costs, divergences)
     for size, omega in undominated_pairs(everything):
@@ -68,8 +68,8 @@ def test_many_weights_are_bounded_and_hardly_lose() -> None:
     divergences = {
         name: {k: float(w * 4.0**-k) for k in range(2, 9)} for name, w in zip(costs, rng.random(60), strict=True)
     }
-    rough = pareto_frontier(costs, divergences, most_kept=256)
-    fine = pareto_frontier(costs, divergences, most_kept=8192)
+    rough = pareto_frontier(costs, divergences, max_points=256)
+    fine = pareto_frontier(costs, divergences, max_points=8192)
     assert 100 < len(rough) <= 258
     assert rough.slack > fine.slack > 0
     at = np.searchsorted(rough.weight_bytes, fine.weight_bytes + rough.slack, side="right") - 1

@@ -1,4 +1,4 @@
-"""What `auto` spends its budget on."""
+"""Phases of `auto`."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,20 +7,20 @@ import torch
 
 from faceter.contracts.quantizations import QuantizationMethod
 from tests.workers.quantization.networks import Digits, request_for
-from tests.workers.quantization.tuning.methods_at_work import CLASSIFIER, CPU, light, prepared_for
-from workers.quantization.tuning import loop
-from workers.quantization.tuning.session import Session
+from tests.workers.quantization.tuning.light_methods import CLASSIFIER, CPU, light, prepared_for
+from workers.quantization.tuning.fit import fit
+from workers.quantization.tuning.session import TuningSession
 from workers.training.budget import Budget
 
 
-def test_tuning_begins_when_there_are_inputs_enough_and_has_the_rest_of_the_budget(digits: Digits) -> None:
+def test_tuning_begins_when_synthesis_is_full_and_gets_the_rest_of_the_budget(digits: Digits) -> None:
     network = prepared_for(digits.model, CLASSIFIER)
     request = request_for(method=QuantizationMethod.AUTO, weight_bits=2, activation_bits=2)
     found: Any = light(QuantizationMethod.AUTO)
-    method = replace(found, objective=replace(found.objective, iterations=2, most_bytes=1))
+    method = replace(found, synthesis=replace(found.synthesis, iterations=2, max_bytes=1))
     start = method.start(network, request).plan
-    trainer = method.trainer(Session(network, request, CPU), start)
-    tuned = loop.run(trainer, start, Budget(steps=20))
+    trainer = method.trainer(TuningSession(network, request, CPU), start)
+    tuned = fit(trainer, start, Budget(steps=20))
     assert [(phase.name, phase.steps) for phase in tuned.tuning.phases] == [
         ("synthesis", 2),
         ("tuning W4A4", 3),

@@ -10,11 +10,11 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata
 from tests.graphs.builders import GraphBuilder, residual_net, run
 from tests.workers.quantization.networks import request_for
-from tests.workers.quantization.tuning.methods_at_work import CPU, IMAGES, SIGNALS, prepared_for, signal_network
-from tests.workers.quantization.tuning.test_losses import integer_output
+from tests.workers.quantization.tuning.light_methods import CPU, IMAGES, SIGNALS, prepared_for, signal_network
+from tests.workers.quantization.tuning.student.test_heads import integer_output
 from workers.quantization.rq import RawQuantization
-from workers.quantization.tuning.inputs import searchable
-from workers.quantization.tuning.session import Session
+from workers.quantization.tuning.inputs.space import can_tune
+from workers.quantization.tuning.session import TuningSession
 
 
 def fixed(batch: int, *, mixing: bool = False) -> onnx.ModelProto:
@@ -31,8 +31,8 @@ def fixed(batch: int, *, mixing: bool = False) -> onnx.ModelProto:
     return net.build()
 
 
-def session_for(model: onnx.ModelProto, metadata: ModelMetadata = IMAGES, **fields: object) -> Session:
-    return Session(prepared_for(model, metadata), request_for(**fields), CPU)
+def session_for(model: onnx.ModelProto, metadata: ModelMetadata = IMAGES, **fields: object) -> TuningSession:
+    return TuningSession(prepared_for(model, metadata), request_for(**fields), CPU)
 
 
 def images(count: int) -> torch.Tensor:
@@ -51,7 +51,7 @@ def in_onnx_runtime(model: onnx.ModelProto, x: torch.Tensor, batch: int) -> torc
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_network_of_a_fixed_batch_runs_in_any_other_with_equal_answers(batch: int) -> None:
     session = session_for(fixed(batch))
-    assert session.chunk is None, "it is run at once"
+    assert session.fixed_batch is None, "it is run at once"
     x = images(7)
     with torch.no_grad():
         found = session.teacher(x)["logits"]
@@ -73,9 +73,9 @@ def merging() -> onnx.ModelProto:
 @pytest.mark.parametrize("kind", ["mixing", "merging"])
 def test_a_network_that_takes_samples_together_runs_in_its_own_batch(count: int, kind: str) -> None:
     session = session_for(fixed(2, mixing=True) if kind == "mixing" else merging())
-    assert session.chunk == 2
+    assert session.fixed_batch == 2
     x = images(count)
-    found = session.ask_teacher(x, ["t1"])
+    found = session.teacher_outputs(x, ["t1"])
     assert found["t1"].shape == (count, 4, 8, 8)
     expected = in_onnx_runtime(session.prepared.model, x, 2)
     loose = 0.05 if session.precision.name == "bfloat16" else 1e-4
@@ -86,14 +86,14 @@ def test_chunks_have_gradients() -> None:
     session = session_for(fixed(2, mixing=True), weight_bits=4)
     plan = RawQuantization()(session.prepared, session.request).plan
     student = session.student(plan, learned_steps=True)
-    session.run(student, session.arranged(images(5)))["logits"].float().square().mean().backward()  # type: ignore[no-untyped-call]
+    session.run(student, session.to_device(images(5)))["logits"].float().square().mean().backward()  # type: ignore[no-untyped-call]
     assert all(step.grad is not None for step in student.weight_steps())
 
 
 def test_heads_and_what_is_watched_are_answered_and_nothing_else() -> None:
     session = session_for(residual_net())
     assert session.run(session.teacher, images(2)).keys() == {"logits"}
-    assert session.ask_teacher(images(2), session.features).keys() == {"logits", *session.features}
+    assert session.teacher_outputs(images(2), session.features).keys() == {"logits", *session.features}
     assert session.features
 
 
@@ -102,11 +102,11 @@ def test_a_network_without_answers_to_learn_from_is_refused() -> None:
     net.add("Gemm", net.last, net.weight(4, 4))
     net.add("Cast", output="best", to=TensorProto.INT64)
     prepared = prepared_for(integer_output(net), SIGNALS)
-    assert not searchable(prepared)
+    assert not can_tune(prepared)
     with pytest.raises(FaceterError, match="rq, dfq and aciq") as caught:
-        Session(prepared, request_for(), CPU)
+        TuningSession(prepared, request_for(), CPU)
     assert caught.value.kind is ProblemKind.METHOD_NOT_APPLICABLE
-    assert searchable(prepared_for(signal_network(), SIGNALS))
+    assert can_tune(prepared_for(signal_network(), SIGNALS))
 
 
 def test_the_float_network_is_never_trained() -> None:
@@ -115,13 +115,13 @@ def test_the_float_network_is_never_trained() -> None:
     x = images(2).requires_grad_(True)
     session.run(session.teacher, x)["logits"].float().sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None, "though inputs are"
-    assert session.ask_teacher(x)["logits"].grad_fn is None
+    assert session.teacher_outputs(x)["logits"].grad_fn is None
 
 
 def test_random_numbers_depend_on_the_seed_and_on_what_they_are_for() -> None:
     one, again, other = (session_for(signal_network(), SIGNALS, seed=seed) for seed in (1, 1, 2))
 
-    def drawn(session: Session, name: str) -> list[float]:
+    def drawn(session: TuningSession, name: str) -> list[float]:
         return torch.rand(4, generator=session.random(name)).tolist()
 
     assert drawn(one, "tuning") == drawn(again, "tuning") == drawn(one, "tuning")
@@ -131,15 +131,15 @@ def test_random_numbers_depend_on_the_seed_and_on_what_they_are_for() -> None:
 
 def test_images_lie_channels_last_and_signals_as_they_come() -> None:
     session = session_for(residual_net())
-    assert session.arranged(images(2)).is_contiguous(memory_format=torch.channels_last)
+    assert session.to_device(images(2)).is_contiguous(memory_format=torch.channels_last)
     weight = session.teacher.parameter("w0")
     assert weight.is_contiguous(memory_format=torch.channels_last)
     signals = session_for(signal_network(), SIGNALS)
-    assert signals.arranged(torch.zeros(4, 3, 2).transpose(1, 2)).is_contiguous()
+    assert signals.to_device(torch.zeros(4, 3, 2).transpose(1, 2)).is_contiguous()
 
 
 def test_large_networks_get_smaller_batches_that_depend_on_nothing_else() -> None:
     small, large = session_for(signal_network(), SIGNALS), session_for(signal_network(400_000), SIGNALS)
-    assert small.affordable(128) == 128
-    assert 1 <= large.affordable(128) < 128
-    assert large.affordable(1) == 1
+    assert small.scaled_batch(128) == 128
+    assert 1 <= large.scaled_batch(128) < 128
+    assert large.scaled_batch(1) == 1

@@ -10,14 +10,12 @@ from faceter.contracts.quantizations import QuantizationMethod
 from tests.graphs.builders import GraphBuilder
 from tests.workers.quantization.mixed.networks import two_headed
 from tests.workers.quantization.networks import Digits, Floats, request_for, served
-from tests.workers.quantization.tuning.methods_at_work import (
+from tests.workers.quantization.tuning.light_methods import (
     CLASSIFIER,
     CPU,
     IMAGES,
     SIGNALS,
-    KilledError,
-    Ran,
-    Recording,
+    MethodRun,
     bits_of,
     digest,
     every_method,
@@ -28,12 +26,13 @@ from tests.workers.quantization.tuning.methods_at_work import (
     signal_network,
     without_batch_norm,
 )
-from workers.quantization.prepared import Prepared
+from tests.workers.training.fakes import KilledError, RecordingCallbacks
+from workers.quantization.prepare import PreparedNetwork
 from workers.quantization.simulate import SimulatedNetwork
-from workers.quantization.tuned import tune
-from workers.quantization.tuning.loop import NoHooks
-from workers.quantization.tuning.session import Session
+from workers.quantization.tune import tune
+from workers.quantization.tuning.session import TuningSession
 from workers.training.budget import Budget
+from workers.training.callbacks import Callbacks
 
 STEPS = 14
 FEW_BITS: dict[str, Any] = {"weight_bits": 2, "activation_bits": 3, "seed": 5}
@@ -46,48 +45,50 @@ without_batch_norm_too = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-def network(digits: Digits) -> Prepared:
+def network(digits: Digits) -> PreparedNetwork:
     """A trained network with BatchNorm, and inputs of its user's own."""
     return prepared_for(digits.model, CLASSIFIER, digits.calibration[:64])
 
 
-def models(network: Prepared) -> list[bytes]:
+def models(network: PreparedNetwork) -> list[bytes]:
     return [model.SerializeToString() for model in (network.model, network.original)]
 
 
 @pytest.fixture(scope="module")
-def files(network: Prepared) -> list[bytes]:
+def files(network: PreparedNetwork) -> list[bytes]:
     """The float network, as it was before any run."""
     return models(network)
 
 
 @pytest.fixture(scope="module")
-def whole(network: Prepared, files: list[bytes]) -> dict[QuantizationMethod, Ran]:
+def whole(network: PreparedNetwork, files: list[bytes]) -> dict[QuantizationMethod, MethodRun]:
     """An uninterrupted run of every method, with few bits."""
     return {method: run(method, network, STEPS, **FEW_BITS) for method in every_method}
 
 
 @every
-def test_a_zero_budget_gives_the_network_after_rounding_alone(method: QuantizationMethod, network: Prepared) -> None:
+def test_a_zero_budget_gives_the_network_after_rounding_alone(
+    method: QuantizationMethod, network: PreparedNetwork
+) -> None:
     request = request_for(method=method, weight_bits=4, activation_bits=5)
-    made = tune(light(method), network, request, NoHooks(), lambda session: lambda _: None, Budget(steps=0))
-    assert digest(made.outcome.plan) == digest(light(method).start(network, request).plan)
+    made = tune(light(method), network, request, Callbacks(), lambda session: lambda _: None, Budget(steps=0))
+    assert digest(made.plan) == digest(light(method).start(network, request).plan)
     assert made.tuning is not None
     assert (made.tuning.steps, made.tuning.kept_step) == (0, 0)
-    assert any("rounding alone" in note for note in made.outcome.notes)
+    assert any("rounding alone" in note for note in made.warnings)
 
 
 @every
 def test_the_float_network_and_its_batch_norm_are_untouched(
-    method: QuantizationMethod, network: Prepared, files: list[bytes], whole: dict[QuantizationMethod, Ran]
+    method: QuantizationMethod, network: PreparedNetwork, files: list[bytes], whole: dict[QuantizationMethod, MethodRun]
 ) -> None:
     assert models(network) == files
     session = whole[method].trainer.session
-    assert float_network(session) == float_network(Session(network, session.request, CPU))
+    assert float_network(session) == float_network(TuningSession(network, session.request, CPU))
 
 
 @every
-def test_weights_and_steps_are_trained(method: QuantizationMethod, whole: dict[QuantizationMethod, Ran]) -> None:
+def test_weights_and_steps_are_trained(method: QuantizationMethod, whole: dict[QuantizationMethod, MethodRun]) -> None:
     """All the laws here would hold for a method that did nothing."""
     ran = whole[method]
     request = request_for(method=method, **FEW_BITS)
@@ -98,7 +99,7 @@ def test_weights_and_steps_are_trained(method: QuantizationMethod, whole: dict[Q
 
 @every
 def test_equal_seeds_and_steps_give_equal_files_and_other_seeds_others(
-    method: QuantizationMethod, network: Prepared, whole: dict[QuantizationMethod, Ran]
+    method: QuantizationMethod, network: PreparedNetwork, whole: dict[QuantizationMethod, MethodRun]
 ) -> None:
     again = run(method, network, STEPS, **FEW_BITS)
     assert again.files == whole[method].files
@@ -110,14 +111,14 @@ def test_equal_seeds_and_steps_give_equal_files_and_other_seeds_others(
 @every
 @pytest.mark.parametrize("killed_after", [3, 9])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    method: QuantizationMethod, killed_after: int, network: Prepared, whole: dict[QuantizationMethod, Ran]
+    method: QuantizationMethod, killed_after: int, network: PreparedNetwork, whole: dict[QuantizationMethod, MethodRun]
 ) -> None:
-    hooks = Recording(every=2, killed_after=killed_after)
+    callbacks = RecordingCallbacks(every=2, killed_after=killed_after)
     with pytest.raises(KilledError):
-        run(method, network, STEPS, hooks, **FEW_BITS)
-    again = Recording(every=2, checkpoint=hooks.checkpoint)
+        run(method, network, STEPS, callbacks, **FEW_BITS)
+    again = RecordingCallbacks(every=2, checkpoint=callbacks.checkpoint)
     resumed = run(method, network, STEPS, again, **FEW_BITS)
-    assert len(again.told) == STEPS - killed_after // 2 * 2, "it went on from the last checkpoint"
+    assert len(again.reports) == STEPS - killed_after // 2 * 2, "it went on from the last checkpoint"
     expected = whole[method]
     assert resumed.files == expected.files
     assert resumed.tuned.tuning.resumed == 1
@@ -139,8 +140,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     ("weight_bits", "activation_bits", "granularity"),
     [(8, 8, "channel"), (4, 5, "channel"), (3, 8, "tensor"), (2, 2, "channel")],
 )
-def test_every_weight_and_activation_has_the_bits_asked_for(
-    method: QuantizationMethod, weight_bits: int, activation_bits: int, granularity: str, network: Prepared
+def test_every_weight_and_activation_has_the_target_bits(
+    method: QuantizationMethod, weight_bits: int, activation_bits: int, granularity: str, network: PreparedNetwork
 ) -> None:
     ran = run(
         method,
@@ -161,10 +162,8 @@ def test_every_weight_and_activation_has_the_bits_asked_for(
 
 
 @every
-def test_a_run_that_someone_ends_early_hands_over_the_bits_asked_for(
-    method: QuantizationMethod, network: Prepared
-) -> None:
-    ran = run(method, network, STEPS, Recording(stop_after=STEPS // 2), **FEW_BITS)
+def test_a_run_ended_early_has_the_target_bits(method: QuantizationMethod, network: PreparedNetwork) -> None:
+    ran = run(method, network, STEPS, RecordingCallbacks(stop_after=STEPS // 2), **FEW_BITS)
     assert ran.tuned.tuning.ended_by == "request"
     assert ran.trainer.ready
     assert bits_of(ran.trainer.student.plan()) == {"weights": {2}, "full": {3}, "wide": {8}, "input": {8}}
@@ -178,8 +177,8 @@ def share_alike(answers: Floats, expected: Floats) -> float:
 
 
 @every
-def test_what_is_served_equals_the_simulated_network(
-    method: QuantizationMethod, whole: dict[QuantizationMethod, Ran], digits: Digits
+def test_the_exported_network_equals_the_simulated_one(
+    method: QuantizationMethod, whole: dict[QuantizationMethod, MethodRun], digits: Digits
 ) -> None:
     inputs = digits.images[:128]
     for plan in (whole[method].tuned.plan, whole[method].trainer.student.plan()):
@@ -189,8 +188,8 @@ def test_what_is_served_equals_the_simulated_network(
 
 
 @every
-def test_what_is_trained_is_what_is_served(
-    method: QuantizationMethod, whole: dict[QuantizationMethod, Ran], digits: Digits
+def test_the_trained_network_equals_the_exported_one(
+    method: QuantizationMethod, whole: dict[QuantizationMethod, MethodRun], digits: Digits
 ) -> None:
     """The network in the loop rounds what the served one rounds, biases included."""
     student = whole[method].trainer.student
@@ -201,8 +200,8 @@ def test_what_is_trained_is_what_is_served(
 
 
 @every
-def test_inputs_made_are_held_out_or_shown_but_never_the_users(
-    method: QuantizationMethod, whole: dict[QuantizationMethod, Ran]
+def test_only_synthesized_inputs_are_returned(
+    method: QuantizationMethod, whole: dict[QuantizationMethod, MethodRun]
 ) -> None:
     tuned = whole[method].tuned
     space = whole[method].trainer.session.space

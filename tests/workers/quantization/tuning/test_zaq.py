@@ -10,7 +10,7 @@ from tests.references import relation_maps as reference
 from tests.workers.architectures import UNet, export_of
 from tests.workers.quantization.mixed.networks import two_headed
 from tests.workers.quantization.networks import Digits, request_for
-from tests.workers.quantization.tuning.methods_at_work import (
+from tests.workers.quantization.tuning.light_methods import (
     CLASSIFIER,
     CPU,
     IMAGES,
@@ -19,22 +19,22 @@ from tests.workers.quantization.tuning.methods_at_work import (
     signal_network,
     without_batch_norm,
 )
-from workers.quantization.prepared import Prepared
-from workers.quantization.tuning.session import Session
+from workers.quantization.prepare import PreparedNetwork
+from workers.quantization.tuning.session import TuningSession
 from workers.quantization.zaq import (
-    AdversarialQuantization,
-    AdversarialTrainer,
+    ZAQ,
+    ZAQTrainer,
     activation_regularizer,
-    compared_layers,
     output_discrepancy,
+    relation_map_layers,
 )
 from workers.training.precision import Precision
 
 
-def at_work(prepared: Prepared, bits: int = 4, **settings: object) -> AdversarialTrainer:
-    method = AdversarialQuantization(**{"batch": 32, "latent": 16, "width": 16, **settings})  # type: ignore[arg-type]
+def new_trainer(prepared: PreparedNetwork, bits: int = 4, **settings: object) -> ZAQTrainer:
+    method = ZAQ(**{"batch": 32, "latent": 16, "width": 16, **settings})  # type: ignore[arg-type]
     request = request_for(method="zaq", weight_bits=bits, activation_bits=bits)
-    session = Session(prepared, request, CPU)
+    session = TuningSession(prepared, request, CPU)
     session.precision = Precision("float32", CPU)
     return method.trainer(session, method.start(prepared, request).plan)
 
@@ -61,14 +61,14 @@ def test_the_regularizer_by_hand() -> None:
 
 
 def test_losses_are_those_of_the_paper(digits: Digits) -> None:
-    trainer = at_work(prepared_for(digits.model))
-    trainer.weights.note(torch.linspace(0, 3, len(trainer.layers)))
+    trainer = new_trainer(prepared_for(digits.model))
+    trainer.weights.update(torch.linspace(0, 3, len(trainer.layers)))
     trainer.weights.end_epoch()
     before = trainer.state()["random"].clone()
     session, weights = trainer.session, trainer.weights.values.double().numpy()
     with torch.no_grad():
         x, _ = trainer.generate()
-        p = session.ask_teacher(x, session.features)
+        p = session.teacher_outputs(x, session.features)
         q = session.run(trainer.student, x, session.features)
 
     def values(tensor: Tensor) -> np.ndarray:
@@ -92,7 +92,7 @@ def test_losses_are_those_of_the_paper(digits: Digits) -> None:
 
 
 def test_the_generator_raises_the_discrepancy_and_the_quantized_network_lowers_it(digits: Digits) -> None:
-    trainer = at_work(prepared_for(digits.model), beta=0.0, generator_rate=0.003)
+    trainer = new_trainer(prepared_for(digits.model), beta=0.0, generator_learning_rate=0.003)
     noise = trainer.state()["random"].clone()
 
     def discrepancy() -> float:
@@ -100,18 +100,18 @@ def test_the_generator_raises_the_discrepancy_and_the_quantized_network_lowers_i
         trainer._random.set_state(noise)
         with torch.no_grad():
             x, _ = trainer.generate(256)
-            wanted = trainer.session.ask_teacher(x, trainer.layers)
+            wanted = trainer.session.teacher_outputs(x, trainer.layers)
             outputs, relations = trainer._discrepancies(wanted, trainer.session.run(trainer.student, x, trainer.layers))
         trainer._random.set_state(kept)
         return float(outputs + relations)
 
-    values = [value.detach().clone() for value in trainer.student.values()]
+    values = [value.detach().clone() for value in trainer.student.weights_and_biases()]
     first = discrepancy()
     for _ in range(30):
         trainer.train_generator()
     raised = discrepancy()
     assert raised > 1.1 * first
-    assert all(torch.equal(a, b) for a, b in zip(values, trainer.student.values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(values, trainer.student.weights_and_biases(), strict=True))
     made = [value.detach().clone() for value in trainer.generator.parameters()]
     found = []
     for _ in range(5):
@@ -122,15 +122,15 @@ def test_the_generator_raises_the_discrepancy_and_the_quantized_network_lowers_i
     assert all(torch.equal(a, b) for a, b in zip(made, trainer.generator.parameters(), strict=True))
 
 
-def test_five_steps_of_the_network_to_one_of_the_generator_and_rounds_make_epochs(digits: Digits) -> None:
-    trainer = at_work(prepared_for(digits.model), rounds=2)
+def test_a_round_is_five_student_steps_and_one_generator_step(digits: Digits) -> None:
+    trainer = new_trainer(prepared_for(digits.model), rounds_per_epoch=2)
     kinds = ["G" if "activation" in trainer.step(step / 24) else "Q" for step in range(24)]
     assert "".join(kinds) == 4 * "QQQQQG"
     assert trainer.weights.epochs == 2
 
 
-def test_held_out_inputs_grow_at_a_few_moments_and_stay_else(digits: Digits) -> None:
-    trainer = at_work(prepared_for(digits.model), held_out_at=(0.2, 0.6))
+def test_inputs_are_held_out_at_the_given_fractions(digits: Digits) -> None:
+    trainer = new_trainer(prepared_for(digits.model), held_out_at=(0.2, 0.6))
     seen = []
     for step in range(10):
         trainer.step(step / 10)
@@ -140,8 +140,8 @@ def test_held_out_inputs_grow_at_a_few_moments_and_stay_else(digits: Digits) -> 
     assert seen == [0, 0, *[256] * 4, *[512] * 4]
 
 
-def test_what_is_shown_does_not_depend_on_when_it_is_looked_at(digits: Digits) -> None:
-    one, two = (at_work(prepared_for(digits.model), student_steps=1) for _ in range(2))
+def test_synthetic_inputs_are_the_same_at_every_call(digits: Digits) -> None:
+    one, two = (new_trainer(prepared_for(digits.model), student_steps=1) for _ in range(2))
     assert one.synthetic() is None
     for step in range(4):
         one.step(step / 4)
@@ -162,7 +162,7 @@ def test_any_network_and_any_outputs(kind: str, digits: Digits) -> None:
         "signals": (signal_network(), SIGNALS),
         "segmentation": (export_of(UNet), ModelMetadata()),
     }[kind]
-    trainer = at_work(prepared_for(model, metadata), batch=4, student_steps=1)
+    trainer = new_trainer(prepared_for(model, metadata), batch=4, student_steps=1)
     assert trainer.layers
     for step in range(4):
         losses = trainer.step(step / 4)
@@ -171,19 +171,19 @@ def test_any_network_and_any_outputs(kind: str, digits: Digits) -> None:
 
 
 def test_layers_are_spread_over_the_depth(digits: Digits) -> None:
-    trainer = at_work(prepared_for(digits.model))
-    every = compared_layers(trainer.session, 100)
+    trainer = new_trainer(prepared_for(digits.model))
+    every = relation_map_layers(trainer.session, 100)
     assert len(every) == 4, "each activation that enters a convolution, but for the image"
-    assert compared_layers(trainer.session, 3) == [every[0], every[2], every[3]]
-    assert compared_layers(trainer.session, 2) == [every[0], every[3]]
+    assert relation_map_layers(trainer.session, 3) == [every[0], every[2], every[3]]
+    assert relation_map_layers(trainer.session, 2) == [every[0], every[3]]
 
 
-def test_inputs_that_are_no_numbers_are_refused() -> None:
+def test_integer_inputs_are_refused() -> None:
     net = GraphBuilder(["batch", 4])
     net.inputs[0].type.tensor_type.elem_type = 7
     table = net.weight(9, 3)
     net.add("Gather", table, net.last)
     net.add("MatMul", net.last, net.weight(3, 2))
-    with pytest.raises(FaceterError, match="one input of float values") as caught:
-        AdversarialQuantization().check(prepared_for(net.build(), ModelMetadata()))
+    with pytest.raises(FaceterError, match="single float input") as caught:
+        ZAQ().check(prepared_for(net.build(), ModelMetadata()))
     assert caught.value.kind is ProblemKind.METHOD_NOT_APPLICABLE

@@ -3,31 +3,31 @@ import torch
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from tests.workers.quantization.networks import Digits, request_for
-from tests.workers.quantization.tuning.methods_at_work import (
+from tests.workers.quantization.tuning.light_methods import (
     CLASSIFIER,
     CPU,
     IMAGES,
     SIGNALS,
     prepared_for,
     signal_network,
-    stepped,
+    take_step,
     without_batch_norm,
 )
-from workers.quantization.tuning.losses import output_divergence
-from workers.quantization.tuning.session import Session
-from workers.quantization.zeroq import DistilledQuantization, DistilledTrainer
+from workers.quantization.tuning.session import TuningSession
+from workers.quantization.tuning.student.losses import output_divergence
+from workers.quantization.zeroq import ZeroQ, ZeroQTrainer
 
 
-def at_work(digits: Digits, **settings: object) -> DistilledTrainer:
-    method = DistilledQuantization(**{"batch": 32, "iterations": 40, **settings})  # type: ignore[arg-type]
+def new_trainer(digits: Digits, **settings: object) -> ZeroQTrainer:
+    method = ZeroQ(**{"batch": 32, "iterations": 40, **settings})  # type: ignore[arg-type]
     prepared = prepared_for(digits.model)
     request = request_for(method="zeroq", weight_bits=4, activation_bits=4)
-    session = Session(prepared, request, CPU)
+    session = TuningSession(prepared, request, CPU)
     return method.trainer(session, method.start(prepared, request).plan)
 
 
 def test_distillation_approaches_the_statistics_of_batch_norm(digits: Digits) -> None:
-    trainer = at_work(digits)
+    trainer = new_trainer(digits)
     losses = [{name: float(value) for name, value in trainer.distill().items()} for _ in range(40)]
     assert losses[-1]["statistics"] < 0.2 * losses[0]["statistics"]
     assert trainer.iteration == 0, "another batch has been begun"
@@ -37,14 +37,14 @@ def test_distillation_approaches_the_statistics_of_batch_norm(digits: Digits) ->
 
 
 def test_the_first_batch_is_held_out_and_the_rest_tuned_on(digits: Digits) -> None:
-    trainer = at_work(digits, iterations=2, synthesis=0.5)
+    trainer = new_trainer(digits, iterations=2, synthesis_share=0.5)
     for step in range(7):
-        stepped(trainer, step / 14)
+        take_step(trainer, step / 14)
     assert trainer.held_out() is None
     finished = trainer.synthetic()
     assert finished is not None
     assert len(finished) == 3 * 32
-    stepped(trainer, 0.5)
+    take_step(trainer, 0.5)
     held_out = trainer.held_out()
     assert held_out is not None
     assert trainer.held_out() is held_out
@@ -54,8 +54,8 @@ def test_the_first_batch_is_held_out_and_the_rest_tuned_on(digits: Digits) -> No
     assert len(trainer.pool) == 3 * 32, "the batch in work was half done"
 
 
-def test_of_a_single_batch_half_is_held_out(digits: Digits) -> None:
-    trainer = at_work(digits)
+def test_half_of_a_single_batch_is_held_out(digits: Digits) -> None:
+    trainer = new_trainer(digits)
     trainer.distill()
     trainer.begin_tuning()
     held_out = trainer.held_out()
@@ -65,8 +65,8 @@ def test_of_a_single_batch_half_is_held_out(digits: Digits) -> None:
     assert not torch.equal(held_out, trainer.pool)
 
 
-def test_ranges_are_the_least_and_largest_values_on_what_was_distilled(digits: Digits) -> None:
-    trainer = at_work(digits, iterations=10)
+def test_ranges_are_the_smallest_and_largest_values_on_the_distilled_data(digits: Digits) -> None:
+    trainer = new_trainer(digits, iterations=10)
     for _ in range(30):
         trainer.distill()
     trainer.begin_tuning()
@@ -83,8 +83,8 @@ def test_ranges_are_the_least_and_largest_values_on_what_was_distilled(digits: D
         assert float(quantizer.scale) * 15 == pytest.approx(high - low, rel=1e-4)
 
 
-def test_tuning_brings_the_quantized_network_nearer(digits: Digits) -> None:
-    trainer = at_work(digits, iterations=20, rate=0.01)
+def test_tuning_lowers_the_divergence(digits: Digits) -> None:
+    trainer = new_trainer(digits, iterations=20, learning_rate=0.01)
     for _ in range(60):
         trainer.distill()
     trainer.begin_tuning()
@@ -94,23 +94,23 @@ def test_tuning_brings_the_quantized_network_nearer(digits: Digits) -> None:
     def divergence() -> float:
         with torch.no_grad():
             given = session.run(trainer.student, held_out)
-        return float(output_divergence(session.heads, session.ask_teacher(held_out), given))
+        return float(output_divergence(session.heads, session.teacher_outputs(held_out), given))
 
     before = divergence()
     for step in range(60):
         assert trainer.phase == "tuning"
-        stepped(trainer, 0.5 + step / 120)
+        take_step(trainer, 0.5 + step / 120)
     assert divergence() < 0.8 * before
 
 
 def test_a_network_without_batch_norm_is_refused(digits: Digits) -> None:
     with pytest.raises(FaceterError, match="zaq, auto, ft, rq, dfq and aciq") as caught:
-        DistilledQuantization().check(prepared_for(without_batch_norm(digits.model)))
+        ZeroQ().check(prepared_for(without_batch_norm(digits.model)))
     assert caught.value.kind is ProblemKind.METHOD_NOT_APPLICABLE
     assert caught.value.errors[0].field == "method"
 
 
-def test_networks_with_batch_norm_are_taken_whatever_they_are_for(digits: Digits) -> None:
-    DistilledQuantization().check(prepared_for(digits.model, CLASSIFIER))
-    DistilledQuantization().check(prepared_for(digits.model, IMAGES))
-    DistilledQuantization().check(prepared_for(signal_network(), SIGNALS))
+def test_networks_with_batch_norm_of_any_task_are_accepted(digits: Digits) -> None:
+    ZeroQ().check(prepared_for(digits.model, CLASSIFIER))
+    ZeroQ().check(prepared_for(digits.model, IMAGES))
+    ZeroQ().check(prepared_for(signal_network(), SIGNALS))

@@ -1,0 +1,108 @@
+"""Shared state of the services, created once per application, and their base class."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from app.services.jobs.queue import JobQueue
+from app.services.monitoring.prometheus import Monitoring
+from app.services.predictions.pool import InferencePool
+from app.services.predictions.sessions import SessionCache
+from faceter.contracts.settings import Settings
+from faceter.engines.base import Engine
+from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.engines.saturation import sums_saturate
+from faceter.store.library import Library
+
+S = TypeVar("S", bound="Service")
+T = TypeVar("T")
+
+_CONCURRENT_CHECKS = 2
+
+
+@dataclass(frozen=True)
+class Core:
+    """Store, queue, engine and limits of a running API."""
+
+    settings: Settings
+    library: Library
+    queue: JobQueue
+    engine: Engine
+    sessions: SessionCache
+    pool: InferencePool
+    monitoring: Monitoring
+    model_limiter: CapacityLimiter
+    dataset_limiter: CapacityLimiter
+    _services: dict[type["Service"], Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings, engine: Engine | None = None) -> Self:
+        """Return the core for settings, without connecting to anything yet.
+
+        Args:
+            settings: Locations and limits.
+            engine: The inference engine; ONNX Runtime by default.
+        """
+        engine = engine or OnnxRuntimeEngine()
+        library = Library(settings)
+        queue = JobQueue(library.redis, settings)
+        sessions = SessionCache(
+            engine,
+            limit_bytes=settings.session_cache_bytes,
+            threads=settings.inference_threads,
+            saturates=sums_saturate(engine),
+        )
+        pool = InferencePool(
+            workers=settings.inference_workers,
+            waiting=settings.max_waiting_predictions,
+            seconds=settings.inference_seconds,
+        )
+        return cls(
+            settings=settings,
+            library=library,
+            queue=queue,
+            engine=engine,
+            sessions=sessions,
+            pool=pool,
+            monitoring=Monitoring(sessions.statistics, queue.statistics, pool),
+            model_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
+            dataset_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
+        )
+
+    def service(self, type_: type[S]) -> S:
+        """Return the single instance of a service class, created on first use."""
+        service: S = self._services.get(type_) or self._services.setdefault(type_, type_(self))
+        return service
+
+    async def with_model(self, function: Callable[[], T]) -> T:
+        """Call a function that loads a whole model in a thread; few run concurrently, to limit memory.
+
+        Waiting requests occupy no thread, so that short requests are not blocked.
+        """
+        return await to_thread.run_sync(function, limiter=self.model_limiter)
+
+    async def with_dataset(self, function: Callable[[], T]) -> T:
+        """Call a function that reads a whole dataset, which may take minutes; see `with_model`."""
+        return await to_thread.run_sync(function, limiter=self.dataset_limiter)
+
+    def close(self) -> None:
+        """Stop predictions, close sessions and connections."""
+        self.pool.close()
+        self.sessions.close()
+        self.library.close()
+
+
+class Service:
+    """Base class of the services. Methods block and must be called in a thread.
+
+    Args:
+        core: Store, queue, engine and limits.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.settings = core.settings
+        self.library = core.library
+        self.queue = core.queue

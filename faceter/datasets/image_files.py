@@ -1,0 +1,127 @@
+"""The base of datasets of image files: the images of an archive, and batches of them as a model's input."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from faceter.contracts.models import Preprocessing
+from faceter.contracts.settings import Settings
+from faceter.datasets.archive import SafeArchive, open_archive
+from faceter.datasets.reader import DatasetReader
+from faceter.datasets.samples import Batch, DatasetContents, ProgressFunction
+from faceter.vision.boxes import IntArray
+from faceter.vision.images import open_rgb_image
+from faceter.vision.preprocess import preprocess
+
+_BYTES_PER_PIXEL = 8
+_SMALLEST_IMAGE_LIMIT = 1 << 20
+
+
+class ImageFilesDataset(DatasetReader):
+    """The images of an archive, in a fixed order, decoded on demand.
+
+    Args:
+        archive: Closed together with the dataset.
+        settings: Limits.
+    """
+
+    classes: list[str]
+    """Names of the classes; empty if the images are not labelled."""
+
+    def __init__(self, archive: SafeArchive, settings: Settings) -> None:
+        self.archive = archive
+        self.max_pixels = settings.max_pixels
+        self.names: list[str] = []
+        """Names of the image files in the archive."""
+        self.warnings = list(archive.warnings)
+
+    @classmethod
+    def open(cls, path: Path, settings: Settings) -> Self:
+        """Open a zip file without decoding its images; see `DatasetReader.open`."""
+        archive = open_archive(path, settings)
+        try:
+            return cls(archive, settings)
+        except BaseException:
+            archive.close()
+            raise
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, index: int) -> Image.Image:
+        """Return an image, RGB and upright.
+
+        Raises:
+            FaceterError: ``INVALID_IMAGE``, ``IMAGE_TOO_LARGE`` or ``INVALID_ARCHIVE``, naming the file.
+        """
+        return read_image(self.archive, self.names[index], self.max_pixels)
+
+    def verify(self, progress: ProgressFunction | None = None) -> DatasetContents:
+        """Decode every image once, in order, and return the summary; see `DatasetReader.verify`."""
+        every = max(1, len(self) // 100)
+        for index in range(len(self)):
+            self.verify_image(index, self.image(index))
+            if progress is not None and (index + 1) % every == 0:
+                progress((index + 1) / len(self))
+        return self.summary()
+
+    def verify_image(self, index: int, image: Image.Image) -> None:
+        """Compare the annotations of an image with the image itself; nothing by default."""
+
+    @abstractmethod
+    def sample_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
+        """Return the class of each image, int64 [N], or None if images have no class of their own.
+
+        Args:
+            model_labels: The model's labels, in whose order classes are numbered; the dataset's own if not given.
+
+        Raises:
+            FaceterError: ``DATASET_MISMATCH`` naming the classes that are none of the labels.
+        """
+
+    @abstractmethod
+    def labels_for(self, model_labels: Sequence[str] | None) -> list[int] | None:
+        """Return the classes as positions in the model's labels; see `sample_labels` for errors."""
+
+    def batches(
+        self,
+        preprocessing: Preprocessing,
+        batch: int,
+        *,
+        model_labels: Sequence[str] | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> Iterator[Batch]:
+        """Yield images as a model's input, in order, one batch at a time; the last may be smaller.
+
+        Args:
+            preprocessing: The model's.
+            batch: Images at a time.
+            model_labels: The model's labels, in whose order classes are numbered; the dataset's own if not given.
+            indices: Which images, in this order; all if not given.
+
+        Raises:
+            FaceterError: ``DATASET_MISMATCH`` if a class of the dataset is none of the model's; see also `image`.
+        """
+        labels = self.sample_labels(model_labels)
+        chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
+        for part in np.array_split(chosen, range(batch, len(chosen), batch)) if len(chosen) else []:
+            inputs = np.empty((len(part), preprocessing.channels, *preprocessing.size), np.float32)
+            placements = []
+            for row, index in enumerate(part):
+                inputs[row], placement = preprocess(self.image(int(index)), preprocessing)
+                placements.append(placement)
+            yield Batch(inputs, part, None if labels is None else labels[part], placements)
+
+    def close(self) -> None:
+        """Close the archive."""
+        self.archive.close()
+
+
+def read_image(archive: SafeArchive, name: str, max_pixels: int) -> Image.Image:
+    """Return an image of an archive, RGB and upright; see `ImageFilesDataset.image` for errors."""
+    max_bytes = max(max_pixels * _BYTES_PER_PIXEL, _SMALLEST_IMAGE_LIMIT)
+    return open_rgb_image(archive.read(name, max_bytes=max_bytes), max_pixels=max_pixels, name=name)

@@ -1,0 +1,1 @@
+"""Probe datasets: model inputs with the concepts of each pixel, moment or sentence pair."""

@@ -1,0 +1,1 @@
+"""Searches for the formula that describes best where a unit fires."""

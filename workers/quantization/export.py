@@ -1,0 +1,51 @@
+"""Exporting a plan as an ONNX file of quantized operators, weights packed at their bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from faceter.contracts.models import TensorSpec
+from faceter.graphs.describe import output_specs, parameter_count
+from faceter.graphs.packing import pack_weights
+from faceter.graphs.qdq import write_qdq
+from faceter.graphs.quantization_plan import QuantizationPlan
+from faceter.graphs.view import opset_of
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A quantized ONNX model.
+
+    Args:
+        content: The file: ``packed``, serialized.
+        plain: The QDQ graph with one 8-bit code per weight.
+        packed: The same with weights packed at their bits.
+    """
+
+    content: bytes
+    plain: onnx.ModelProto
+    packed: onnx.ModelProto
+
+    @property
+    def outputs(self) -> list[TensorSpec]:
+        """Its outputs."""
+        return output_specs(self.packed)
+
+    @property
+    def opset(self) -> int:
+        """Version of the standard operator set."""
+        return opset_of(self.packed)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+        return parameter_count(self.packed)
+
+
+def export(plan: QuantizationPlan) -> ExportedModel:
+    """Write a plan as a QDQ graph and pack its weights."""
+    plain = write_qdq(plan)
+    packed = pack_weights(plain)
+    return ExportedModel(packed.SerializeToString(), plain, packed)

@@ -1,0 +1,1 @@
+"""The inputs that a network is tuned on: synthesized, generated, procedural, augmented, pooled."""
