@@ -62,7 +62,7 @@ def from_distribution(
     The range is β ± ``deviations`` · γ of every channel, clamped, joined over the tensor.
 
     Args:
-        deviations: Half-width of the range in standard deviations; 6 in DFQ (section 5).
+        deviations: Half-width of the range in standard deviations; 6 in DFQ.
         source: Origin of the distribution.
     """
     lows, highs = channels.bounds(deviations)

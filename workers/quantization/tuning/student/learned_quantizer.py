@@ -32,7 +32,7 @@ _MAX_BIAS_CODE = float(2**30)
 class _LSQFunction(torch.autograd.Function):
     """v̂ = S · clamp(round(v / S), low, high) (LSQ, equations 1 and 2) with its gradients.
 
-    ∂v̂/∂v is 1 inside the clamp and 0 outside (equation 5). ∂v̂/∂S is round(v/S) − v/S inside, low or high outside
+    ∂v̂/∂v is 1 inside the clamp and 0 outside (straight-through). ∂v̂/∂S is round(v/S) − v/S inside, low or high outside
     (equation 3), times ``gradient_scale``, the paper's g. Codes are counted from the zero point.
     """
 
