@@ -17,8 +17,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app.http.dependencies import core_of
+from app.http.responses import accepted
 from faceter.contracts.base import new_id
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.jobs import Job
 from faceter.store.connection import store_errors
 
 HEADER: Final = "Idempotency-Key"
@@ -202,6 +204,19 @@ class OnceOnly:
         settings = self._core.settings
         idempotency = Idempotency(self._core.library.redis, seconds=settings.idempotency_seconds)
         return await idempotency.once(self._key, fingerprint("POST", self._path, fields), handler)
+
+    async def submit(self, parts: BaseModel | Mapping[str, str | None], submit: Callable[[], Job]) -> Response:
+        """Return the 202 response for a job, or the stored one of the same request.
+
+        Args:
+            parts: See `__call__`.
+            submit: Validates the request, which may load a whole model, and queues the job.
+        """
+
+        async def handler() -> Response:
+            return accepted(await self._core.with_model(submit))
+
+        return await self(parts, handler)
 
 
 Once = Annotated[OnceOnly, Depends()]

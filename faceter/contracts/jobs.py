@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -203,43 +203,6 @@ class JobFilter(Contract):
         )
 
 
-class Job(Contract):
-    """A job with its status, progress and result."""
-
-    id: str = Field(examples=["job_4x8k2m9q0v7r3t6w1y5z"])
-    """Opaque id."""
-    kind: JobKind
-    """Kind of job."""
-    status: JobStatus
-    """Status of the job."""
-    created_at: Timestamp
-    """Time of the request."""
-    started_at: Timestamp | None = None
-    """Start of the last attempt."""
-    ended_at: Timestamp | None = None
-    """Time when it ended."""
-    attempts: int = 0
-    """Number of attempts; more than one if a worker died."""
-    progress: Progress | None = None
-    """Progress of the job."""
-    ending: bool = False
-    """Whether it was requested to finish early with the best result so far (`POST …/finish`)."""
-    specification: JobSpecification
-    """Specification of the job."""
-    result: JobResult | None = None
-    """Result, after the job has succeeded."""
-    error: Problem | None = None
-    """Error, if the job failed."""
-    provenance: Provenance | None = None
-    """Everything needed to reproduce the result, after the job has succeeded."""
-    links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/jobs/job_4x8k2m9q0v7r3t6w1y5z"}])
-    """URLs to GET."""
-    actions: dict[str, str] = Field(
-        default_factory=dict, examples=[{"cancel": "/v1/jobs/job_4x8k2m9q0v7r3t6w1y5z/cancel"}]
-    )
-    """URLs to POST to: `cancel` and `finish` until the job has ended, then `rerun`."""
-
-
 class JobSummary(Contract):
     """Job as an item of a list; `links.self` is the full record."""
 
@@ -260,13 +223,29 @@ class JobSummary(Contract):
     progress: Progress | None = None
     """Progress of the job."""
     ending: bool = False
-    """Whether it was requested to finish early with the best result so far."""
+    """Whether it was requested to finish early with the best result so far (`POST …/finish`)."""
     result: JobResult | None = None
     """Result, after the job has succeeded."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"self": "/v1/jobs/job_4x8k2m9q0v7r3t6w1y5z"}])
     """URLs to GET."""
 
-    @classmethod
-    def of(cls, job: Job) -> Self:
+    @staticmethod
+    def of(job: "Job") -> "JobSummary":
         """Return the summary of a job."""
-        return cls(**{name: getattr(job, name) for name in cls.model_fields if name != "links"})
+        fields = JobSummary.model_fields
+        return JobSummary(**{name: getattr(job, name) for name in fields if name != "links"})
+
+
+class Job(JobSummary):
+    """A job with its status, progress and result."""
+
+    specification: JobSpecification
+    """Specification of the job."""
+    error: Problem | None = None
+    """Error, if the job failed."""
+    provenance: Provenance | None = None
+    """Everything needed to reproduce the result, after the job has succeeded."""
+    actions: dict[str, str] = Field(
+        default_factory=dict, examples=[{"cancel": "/v1/jobs/job_4x8k2m9q0v7r3t6w1y5z/cancel"}]
+    )
+    """URLs to POST to: `cancel` and `finish` until the job has ended, then `rerun`."""

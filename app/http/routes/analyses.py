@@ -5,13 +5,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from app.http.dependencies import Analyses, AppCore
+from app.http.dependencies import Analyses
 from app.http.idempotency import Once
 from app.http.links import page_with_links
 from app.http.parameters import ANYWHERE, CREATING, LOCATION, ExplanationId, Paging
 from app.http.problems import documented
 from app.http.record_routes import RecordTexts, add_record_routes
-from app.http.responses import accepted, json_response
+from app.http.responses import json_response
 from app.services.analyses.service import AnalysisService
 from faceter.contracts.analyses import AnalysisKindFilter, AnalysisRequest, AnalysisSummary
 from faceter.contracts.base import Page
@@ -74,7 +74,6 @@ class AnalysisKindQuery(AnalysisKindFilter, Paging):
 async def add_analysis(
     explanation_id: ExplanationId,
     body: Annotated[AnalysisRequest, Body(openapi_examples=_EXAMPLES)],
-    core: AppCore,
     analyses: Analyses,
     once: Once,
 ) -> Response:
@@ -107,11 +106,7 @@ async def add_analysis(
              -d '{"kind": "drift", "model_ids": ["mdl_7c1m5w9q3v0r8t2x6y4z"]}' \
              http://localhost:8000/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/analyses
     """
-
-    async def work() -> Response:
-        return accepted(await core.with_model(lambda: analyses.request(explanation_id, body)))
-
-    return await once(body, work)
+    return await once.submit(body, lambda: analyses.request(explanation_id, body))
 
 
 @router.get(

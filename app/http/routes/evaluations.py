@@ -5,12 +5,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from app.http.dependencies import AppCore, Evaluations
+from app.http.dependencies import Evaluations
 from app.http.idempotency import Once
 from app.http.parameters import ANYWHERE, CREATING, LOCATION, EvaluationId, Paging
 from app.http.problems import documented
 from app.http.record_routes import RecordTexts, add_record_routes
-from app.http.responses import accepted, json_response
+from app.http.responses import json_response
 from app.services.evaluations.service import EvaluationService
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.evaluation_comparison import EvaluationComparison
@@ -87,7 +87,6 @@ class SamplesQuery(Paging):
 )
 async def add_evaluation(
     body: Annotated[EvaluationRequest, Body(openapi_examples=_EXAMPLES)],
-    core: AppCore,
     evaluations: Evaluations,
     once: Once,
 ) -> Response:
@@ -119,11 +118,7 @@ async def add_evaluation(
              "features": {"model_id": "mdl_4x8k2m9q0v7r3t6w1y5z", "tensor": "avgpool"}}' \
              http://localhost:8000/v1/evaluations
     """
-
-    async def work() -> Response:
-        return accepted(await core.with_model(lambda: evaluations.submit(EvaluationJob(request=body))))
-
-    return await once(body, work)
+    return await once.submit(body, lambda: evaluations.submit(EvaluationJob(request=body)))
 
 
 add_record_routes(

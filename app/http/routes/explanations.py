@@ -5,13 +5,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import Response
 
-from app.http.dependencies import AppCore, Explanations
+from app.http.dependencies import Explanations
 from app.http.idempotency import Once
 from app.http.links import page_with_links, unit_with_links
 from app.http.parameters import ANYWHERE, CREATING, LOCATION, ExplanationId, ModelId, Paging, UnitNumber
 from app.http.problems import documented
 from app.http.record_routes import RecordTexts, add_record_routes
-from app.http.responses import accepted, json_response
+from app.http.responses import json_response
 from app.http.stored_files import generated_response
 from app.services.explanations.service import ExplanationService
 from app.services.explanations.units import UnitFilter, UnitOrder
@@ -107,7 +107,6 @@ class ModelUnitsQuery(UnitFilter, Paging):
 async def add_explanation(
     model_id: ModelId,
     body: Annotated[ExplanationRequest, Body(openapi_examples=_EXAMPLES)],
-    core: AppCore,
     explanations: Explanations,
     once: Once,
 ) -> Response:
@@ -134,11 +133,7 @@ async def add_explanation(
              -d '{"dataset_id": "dts_4x8k2m9q0v7r3t6w1y5z", "layer": "relu_12"}' \
              http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/explanations
     """
-
-    async def work() -> Response:
-        return accepted(await core.with_model(lambda: explanations.request(model_id, body)))
-
-    return await once(body, work)
+    return await once.submit(body, lambda: explanations.request(model_id, body))
 
 
 @router.get(

@@ -14,7 +14,7 @@ from app.http.idempotency import Once
 from app.http.links import job_with_links, page_with_links
 from app.http.parameters import ANYWHERE, CREATING, LOCATION, JobId, Paging
 from app.http.problems import documented
-from app.http.responses import accepted, json_response
+from app.http.responses import json_response
 from app.services.jobs.queue import JobEvent
 from faceter.contracts.base import Page
 from faceter.contracts.errors import ProblemKind
@@ -122,13 +122,9 @@ def finish_job(job_id: JobId, jobs: Jobs) -> Response:
         ),
     },
 )
-async def rerun_job(job_id: JobId, core: AppCore, jobs: Jobs, once: Once) -> Response:
+async def rerun_job(job_id: JobId, jobs: Jobs, once: Once) -> Response:
     """Queue a new job with the specification of an ended one, including settings and seed."""
-
-    async def work() -> Response:
-        return accepted(await core.with_model(lambda: jobs.rerun(job_id)))
-
-    return await once({}, work)
+    return await once.submit({}, lambda: jobs.rerun(job_id))
 
 
 @router.get(

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from app.http.dependencies import AppCore, Quantizations
+from app.http.dependencies import Quantizations
 from app.http.idempotency import Once
 from app.http.links import page_with_links
 from app.http.parameters import ANYWHERE, CREATING, LOCATION, ModelId, Paging
 from app.http.problems import documented
-from app.http.responses import accepted, json_response
+from app.http.responses import json_response
 from faceter.contracts.base import Page
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.jobs import Job
@@ -78,7 +78,6 @@ _EXAMPLES: Final[dict[str, Any]] = {
 async def add_quantization(
     model_id: ModelId,
     body: Annotated[QuantizationRequest, Body(openapi_examples=_EXAMPLES)],
-    core: AppCore,
     quantizations: Quantizations,
     once: Once,
 ) -> Response:
@@ -109,11 +108,7 @@ async def add_quantization(
              -d '{"weight_bits": 4, "activation_bits": 4, "max_minutes": 6}' \
              http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/quantizations
     """
-
-    async def work() -> Response:
-        return accepted(await core.with_model(lambda: quantizations.request(model_id, body)))
-
-    return await once(body, work)
+    return await once.submit(body, lambda: quantizations.request(model_id, body))
 
 
 @router.get(
