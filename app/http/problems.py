@@ -194,9 +194,11 @@ def install(app: FastAPI) -> None:
 def _with_list(error: FaceterError) -> FaceterError:
     """Return an error for a missing resource with the address of the list of resources."""
     resource = error.extra.get("resource")
-    if error.kind is not ProblemKind.NOT_FOUND or resource is None:
+    if resource is None:
         return error
-    return FaceterError(error.kind, f"{error.detail} GET /v1/{resource} lists the existing ones.", **error.extra)
+    detail = f"{error.detail} GET /v1/{resource} lists the existing ones."
+    errors = [FieldProblem(field=item.field, message=detail) for item in error.errors]
+    return FaceterError(error.kind, detail, errors=errors, retry_after=error.retry_after, **error.extra)
 
 
 def _methods_of(templates: Mapping[str, Iterable[str]], path: str) -> list[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 from app.services.core import Service
-from app.services.errors import invalid
 from app.services.locks import check_unused, locked, reading
 from faceter.contracts.base import Contract, Page, StoredFile, StoredRecord
 from faceter.contracts.errors import FaceterError, ProblemKind
@@ -143,7 +142,8 @@ def referenced_record(records: Records[R], id: str, field: str) -> R:
     """
     record = records.find(id)
     if record is None:
-        raise invalid(records.not_found(id).detail, field)
+        missing = records.not_found(id)
+        raise FaceterError(ProblemKind.INVALID_REQUEST, missing.detail, field=field, **missing.extra)
     return record
 
 

@@ -190,8 +190,8 @@ def _check_extractor(request: EvaluationRequest, given: EvaluationInputs, inputs
     """Check that the feature extractor accepts both datasets; return the number of features, if known."""
     if request.features is None or given.extractor is None:
         raise invalid(
-            f"Datasets of kind {given.reference.kind} are compared by features: name a `model` for such data "
-            'and one of its tensors, as in {"model_id": "mdl_…", "tensor": "avgpool"}.',
+            f"Datasets of kind {given.reference.kind} are compared by features: set `features` to a model for such "
+            'data and one of its tensors, as in {"model_id": "mdl_…", "tensor": "avgpool"}.',
             "features",
         )
     model = given.extractor

@@ -143,7 +143,7 @@ BAD: list[tuple[dict[str, Any], ProblemKind, str, str]] = [
         "per_class",
         "'emu', 'owl' here",
     ),
-    (with_extractor(features=None), INVALID, "features", "name a `model`"),
+    (with_extractor(features=None), INVALID, "features", "set `features` to a model"),
     (with_extractor(features={"model_id": "@net"}), INVALID, "features.tensor", "required"),
     (with_extractor(model="mdl_none"), INVALID, "features.model_id", "no model 'mdl_none'"),
     (with_extractor(model="@bare"), MISMATCH, "features.model_id", "or name another model"),
