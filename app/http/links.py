@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from faceter.contracts.base import Page, StoredRecord
+from faceter.contracts.errors import Problem
 from faceter.contracts.explanations import Explanation
 from faceter.contracts.jobs import Job, Specification
 from faceter.contracts.references import ResourceName, ResourceReference
@@ -47,15 +48,16 @@ def with_links(record: R) -> R:
 
 
 def training_with_links(translator: TranslatorInTraining) -> TranslatorInTraining:
-    """Return a translator in training with its links and actions."""
-    here = address(TRANSLATORS.name, translator.id)
+    """Return a translator in training with its links and actions, and with its job as `instance` of its error."""
+    here, job = address(TRANSLATORS.name, translator.id), address(ResourceName.JOBS, translator.job_id)
     links = {
         "self": here,
         **{view: f"{here}/{view}" for view in _TRAINING_VIEWS},
-        "job": address(ResourceName.JOBS, translator.job_id),
+        "job": job,
         "dataset": address(ResourceName.DATASETS, translator.settings.dataset_id),
     }
-    return translator.model_copy(update={"links": links, **_actions(here, TRANSLATORS.actions)})
+    error = _with_instance(translator.error, job)
+    return translator.model_copy(update={"links": links, "error": error, **_actions(here, TRANSLATORS.actions)})
 
 
 def samples_with_links(samples: TranslatorSamples, translator_id: str) -> TranslatorSamples:
@@ -91,9 +93,12 @@ def job_with_links(job: Job) -> Job:
         for reference in job.result.by_products:
             links[f"made_{reference.resource}"] = address_of(reference)
     actions = ("rerun",) if job.status.ended else ("cancel", "finish")
-    error = None if job.error is None else job.error.model_copy(update={"instance": here})
     return job.model_copy(
-        update={"links": links, "actions": {name: f"{here}/{name}" for name in actions}, "error": error}
+        update={
+            "links": links,
+            "actions": {name: f"{here}/{name}" for name in actions},
+            "error": _with_instance(job.error, here),
+        }
     )
 
 
@@ -105,6 +110,11 @@ def page_with_links(page: Page[Any], resource: ResourceName) -> Page[Any]:
 
 def _actions(here: str, actions: Mapping[str, str] | None) -> dict[str, dict[str, str]]:
     return {} if actions is None else {"actions": {name: f"{here}/{path}" for name, path in actions.items()}}
+
+
+def _with_instance(error: Problem | None, job: str) -> Problem | None:
+    """Return the error of a job with the job's address as `instance`."""
+    return None if error is None else error.model_copy(update={"instance": job})
 
 
 def _links_to_inputs(specification: Specification) -> dict[str, str]:

@@ -10,7 +10,7 @@ from redis import Redis
 from app.services import maintenance
 from faceter.contracts import references
 from faceter.contracts.base import utc_now
-from faceter.contracts.errors import ProblemKind
+from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import JobResult, Progress, Training
 from faceter.contracts.references import ResourceName
 from faceter.contracts.settings import Settings
@@ -95,6 +95,16 @@ def test_a_running_job_is_asked_to_finish(api: httpx.Client, redis: Redis, job: 
     assert (done["status"], done["result"]["by_products"][0]["id"]) == ("succeeded", "dts_made")
     assert done["links"]["result"] == "/v1/models/mdl_made"
     assert done["links"]["made_datasets"] == "/v1/datasets/dts_made"
+
+
+def test_the_error_of_a_failed_job_names_the_job(api: httpx.Client, redis: Redis, job: dict[str, Any]) -> None:
+    error = FaceterError(ProblemKind.OUT_OF_MEMORY, "There was not enough memory.")
+    job_steps.fail(redis, claimed(redis, job["id"]), error.problem())
+    address = f"/v1/jobs/{job['id']}"
+    assert api.get(address).json()["error"]["instance"] == address
+    with api.stream("GET", f"{address}/events") as events:
+        last = [line for line in events.iter_lines() if line.startswith("data: ")][-1]
+    assert json.loads(last.removeprefix("data: "))["error"]["instance"] == address
 
 
 def test_actions_depend_on_the_state(api: httpx.Client, job: dict[str, Any]) -> None:

@@ -180,6 +180,7 @@ def test_a_failed_training_reports_its_error(api: httpx.Client, translators: Tra
     found = api.get(f"/v1/translators/{id}").json()
     assert (found["status"], found["checkpoint"]) == ("failed", False)
     assert found["error"]["detail"] == "Losses were not finite."
+    assert found["error"]["instance"] == found["links"]["job"]
     for response in (
         translate(api, f"/v1/translators/{id}", "?checkpoint=latest"),
         api.get(f"/v1/translators/{id}/samples"),
