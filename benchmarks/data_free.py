@@ -33,7 +33,8 @@ from benchmarks.fastestdet import DECODING
 from benchmarks.post_training import classifier, print_table, record_of, trained
 from faceter.cli.export_torch import export
 from faceter.contracts.datasets import DatasetKind
-from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs

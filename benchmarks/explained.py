@@ -19,7 +19,8 @@ from faceter.contracts.base import StoredRecord, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.explanations import Explanation, ExplanationRequest
 from faceter.contracts.jobs import ExplanationJob, JobResult, Training
-from faceter.contracts.models import ChannelOrder, Model, ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import Model, ModelMetadata, Task
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.contracts.units import Unit
 from faceter.datasets.kinds import open_dataset
@@ -98,7 +99,7 @@ def counted(subject: ProbedModel, request: ExplanationRequest) -> Iterator[Count
         ScratchFiles(Path(folder)) as files,
     ):
         probe = build_probe_dataset(data, subject.kind, subject.model, request)
-        extractor = OnnxActivationExtractor(subject.content, request.layers, subject.model.inputs, None)
+        extractor = OnnxActivationExtractor(subject.content, subject.model.metadata, request.layers, None)
         recorded = ActivationRecorder(extractor, probe, request, _all_units, files).record()
         (layer,) = recorded.layers
         thresholds = activation_thresholds(layer, request, about=probe.about)

@@ -26,7 +26,8 @@ from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.evaluations import EvaluationRequest
 from faceter.contracts.metrics import Metric
-from faceter.contracts.models import ChannelOrder, Model, ModelMetadata, Preprocessing
+from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs
 from faceter.datasets.signals import signals_file
@@ -81,7 +82,7 @@ def embed(content: bytes, metadata: ModelMetadata, tensor: str, file: bytes, kin
             rows = np.concatenate(
                 list(extract_features(content, model_of(content, metadata), data, tensor, "reference"))
             )
-            labels = data.sample_labels(None)
+            labels = data.class_positions()
             named = None if labels is None else np.array(data.classes, np.str_)[labels]
     return FeatureSet(rows, np.arange(len(rows)), named)
 

@@ -3,12 +3,14 @@
 Run ``python -m benchmarks.operator_coverage`` from the project's root.
 """
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
 
+from faceter.graphs.lowering import REPLACED
 from tests.workers.operators.node_cases import EXCEPTIONS, SEVERAL, Outcome, run_all
 from workers.operators import OPERATORS
 
@@ -33,7 +35,15 @@ written in the newest opset) and how many give the expected values: **{passed} o
 | bfloat16 | 2^-6 relative |
 | four cases whose values are written to four decimals | 1e-4 absolute |
 
-Older opsets are compared with ONNX Runtime in `tests/workers/operators/test_opsets.py`.
+Older opsets are compared with ONNX Runtime in `tests/workers/operators/test_opsets.py`; models of
+opsets before 11 are converted first.
+
+`If` and `Loop` are not in the table: they are inlined where their condition or count is a constant,
+or follows from sizes and from `constant_inputs` and `input_shapes` in the model's metadata.
+
+Operators of other domains that ONNX Runtime has are replaced by standard ones, where that computes
+the same:
+{replaced}.
 
 This page is written by `python -m benchmarks.operator_coverage`; a test checks that it is current.
 
@@ -53,6 +63,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
     head = _HEAD.format(
         operators=len(OPERATORS),
         version=onnx.__version__,
+        replaced=textwrap.fill(", ".join(f"`{name}`" for name in REPLACED), 99, break_long_words=False),
         passed=sum(outcome.fault is None for outcome in everything),
         cases=len(everything),
     )

@@ -25,7 +25,8 @@ from benchmarks.fastestdet import DECODING as FASTESTDET
 from faceter.cli.export_torch import export
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
-from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.contracts.quantizations import Granularity, QuantizationMethod, QuantizationReport, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs

@@ -19,7 +19,8 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
-from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing
+from faceter.contracts.models import ModelMetadata
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.images import ImagesDataset
@@ -34,6 +35,7 @@ from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
 from workers.quantization import layouts
 from workers.quantization.methods import methods
+from workers.quantization.noise import concrete_shape
 from workers.quantization.prepare import PreparedNetwork
 from workers.quantization.statistics import StatisticsSource
 from workers.quantization.timing import interleaved
@@ -124,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model=folded.model,
         statistics=folded.statistics,
         inputs=specs,
+        shapes={spec.name: tuple(concrete_shape(spec, 1)) for spec in specs},
         metadata=ModelMetadata(preprocessing=PREPROCESSING),
         batches=[{name: images}],
         source=StatisticsSource.CALIBRATION,

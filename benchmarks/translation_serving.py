@@ -42,6 +42,7 @@ from faceter.translation.pixels import DEFAULT_PREPROCESSING, PaddedImage
 from faceter.vision.decoded_image import Pixels
 from workers.quantization import layouts
 from workers.quantization.methods import methods
+from workers.quantization.noise import concrete_shape
 from workers.quantization.prepare import PreparedNetwork
 from workers.quantization.statistics import StatisticsSource
 from workers.translation.networks import ResnetGenerator, initialize
@@ -118,6 +119,7 @@ def quantized(options: argparse.Namespace) -> bool:
         model=folded.model,
         statistics=folded.statistics,
         inputs=specs,
+        shapes={spec.name: tuple(concrete_shape(spec, 1)) for spec in specs},
         metadata=ModelMetadata(preprocessing=DEFAULT_PREPROCESSING),
         batches=[{name: item} for item in calibration],
         source=StatisticsSource.CALIBRATION,

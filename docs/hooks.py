@@ -19,6 +19,7 @@ from mkdocs.exceptions import PluginError
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.metrics import Metric
+from faceter.contracts.preprocessing import PRESETS, Preprocessing, PreprocessingPreset
 from faceter.contracts.settings import Settings
 
 _DOCS = Path(__file__).parent
@@ -123,6 +124,23 @@ def _size(name: str, value: object) -> str:
 def _enumeration(kind: type[Enum], head: Sequence[str]) -> str:
     said = member_docstrings(kind)
     return table(head, ((f"`{member.value}`", said.get(member.name, "")) for member in kind))
+
+
+def preprocessing_presets() -> str:
+    """Return the table of presets of preprocessing: a row for each field, a column for each preset."""
+    about = member_docstrings(PreprocessingPreset)
+    made = {preset: Preprocessing.model_validate({"preset": preset}).model_dump(mode="json") for preset in PRESETS}
+    fields = list(dict.fromkeys(name for values in PRESETS.values() for name in values))
+    rows = [("pipeline", *(about[preset.name] for preset in PRESETS))]
+    rows += [
+        (f"`{name}`", *(json.dumps(_short(values[name])) for values in made.values()))
+        for name in [*fields, "antialias"]
+    ]
+    return table(("", *(f"`{preset.value}`" for preset in PRESETS)), rows)
+
+
+def _short(value: object) -> object:
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def problems() -> str:
@@ -239,6 +257,7 @@ _GENERATED: dict[str, Callable[[], str]] = {
     "api": api,
     "dataset_kinds": lambda: _enumeration(DatasetKind, ("kind", "file")),
     "metrics": lambda: _enumeration(Metric, ("metric", "meaning")),
+    "preprocessing_presets": preprocessing_presets,
     "problems": problems,
     "settings": settings,
 }

@@ -85,8 +85,9 @@ class Resource(Generic[R]):
 _ONNX: Final = FileType(".onnx", "application/octet-stream")
 _ZIP: Final = FileType(".zip", "application/zip")
 _NPZ: Final = FileType(".npz", "application/octet-stream")
+_TEXT: Final = FileType(".txt", "application/octet-stream")
 _JSON: Final = FileType(".json", "application/json")
-_NPZ_KINDS: Final = (DatasetKind.SIGNALS, DatasetKind.FEATURES)
+_NPZ_KINDS: Final = (DatasetKind.SIGNALS, DatasetKind.TENSORS, DatasetKind.FEATURES)
 
 
 def _present(named: Mapping[str, ResourceReference | None]) -> dict[str, ResourceReference]:
@@ -102,6 +103,12 @@ def _model_references(model: Model) -> dict[str, ResourceReference]:
             "synthetic_dataset": references.dataset(synthetic) if synthetic else None,
         }
     )
+
+
+def _dataset_file_type(dataset: Dataset) -> FileType:
+    if dataset.kind is DatasetKind.TEXTS:
+        return _TEXT
+    return _NPZ if dataset.kind in _NPZ_KINDS else _ZIP
 
 
 def _dataset_references(dataset: Dataset) -> dict[str, ResourceReference]:
@@ -158,8 +165,8 @@ DATASETS: Final = Resource(
     contract=Dataset,
     summary=DatasetSummary,
     filter=DatasetFilter,
-    file_types=(_ZIP, _NPZ),
-    file_type=lambda dataset: _NPZ if dataset.kind in _NPZ_KINDS else _ZIP,
+    file_types=(_ZIP, _NPZ, _TEXT),
+    file_type=_dataset_file_type,
     references=_dataset_references,
     read_by_jobs=True,
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jaxtyping import Float32, Float64, Int8, Int64, TypeCheckError, UInt8, jaxtyped
 from PIL import Image
 
-from faceter.contracts.models import ChannelOrder, Preprocessing, ResizeRule
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing, ResizeRule
 from faceter.graphs.quantizer import Quantizer, asymmetric
 from faceter.vision.boxes import iou_matrix, non_maximum_suppression
 from faceter.vision.classification import probabilities

@@ -23,8 +23,8 @@ from rq.timeouts import JobTimeoutException
 from rq.worker import WorkerStatus
 
 from faceter.contracts.base import new_id
-from faceter.contracts.errors import FaceterError
-from faceter.contracts.jobs import JobResult
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.jobs import JobKind, JobResult
 from faceter.contracts.settings import Settings
 from faceter.processes import parent_death
 from faceter.store import blob_references, job_reaper, job_steps
@@ -33,6 +33,7 @@ from faceter.store.job_records import active_ids, rq_queue
 from faceter.store.library import Library
 from workers.jobs import context as job_context
 from workers.jobs import failures
+from workers.jobs.error_reports import error_report
 from workers.jobs.scratch import drop_job_folders
 
 _log = logging.getLogger("faceter.worker")
@@ -327,13 +328,15 @@ class JobWorker(Worker):
             except UNREACHABLE:
                 raise
             except Exception as exception:
-                error = failures.error_of(exception, self.settings)
+                error = failures.error_of(exception, self.settings, JobKind(job.args[0]["kind"]))
                 if error.kind.status >= 500:
                     _log.exception("job %s failed", job.id)
                 else:
                     _log.info("job %s failed: %s", job.id, error)
                 trace = "".join(traceback.format_exception(exception))
-                job_steps.fail(self.connection, execution, error.problem(), trace)
+                internal = error.kind is ProblemKind.INTERNAL_ERROR
+                report = error_report(exception, job.id, job.args[0], context.step) if internal else None
+                job_steps.fail(self.connection, execution, error.problem(), trace, report)
                 _discard_files(context)
             else:
                 _log.info("job %s succeeded", job.id)

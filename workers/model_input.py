@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ModelMetadata, Preprocessing, TensorSpec
+from faceter.contracts.models import ModelMetadata, TensorSpec
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.datasets.kinds import InputDataset
 from faceter.datasets.samples import Batch as DatasetBatch
 from faceter.datasets.signals import SignalsDataset
+from faceter.datasets.tensors import TensorsDataset
+from faceter.datasets.tokenized import TokenizableDataset
 from faceter.vision.metadata import image_input
-
-Batch = dict[str, NDArray[np.generic]]
-"""Arrays by input name, batch first."""
+from faceter.vision.preprocess import as_dtype
+from workers.input_batch import Batch as Batch
+from workers.input_batch import InputBatch as InputBatch
+from workers.text_input import TextLengths, as_text_input
 
 _MAX_BATCH_BYTES = 16 * 2**20
 _MAX_BATCH_SIZE = 64
 
 
 class ModelInput(Protocol):
-    """A dataset in the form of a model's input."""
+    """A dataset in the form of a model's inputs."""
 
     @property
-    def name(self) -> str:
-        """Name of the model's input."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one sample, without the batch axis."""
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of one sample by input, without the batch axis."""
 
     def __len__(self) -> int: ...
 
-    def batches(self, size: int, indices: Sequence[int]) -> Iterator[DatasetBatch]:
-        """Yield batches of ``size`` samples in the model's dtype, without labels."""
+    def batches(self, size: int, indices: Sequence[int]) -> Iterator[InputBatch]:
+        """Yield batches of ``size`` samples in the dtypes of the inputs, without labels."""
 
 
 class ImageBatches(Protocol):
@@ -55,17 +55,19 @@ class ImageBatches(Protocol):
 class _ImageInput:
     data: ImageBatches
     preprocessing: Preprocessing
-    name: str
+    spec: TensorSpec
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return (self.preprocessing.channels, *self.preprocessing.size)
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {self.spec.name: self.preprocessing.shape}
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def batches(self, size: int, indices: Sequence[int]) -> Iterator[DatasetBatch]:
-        return self.data.batches(self.preprocessing, size, indices=indices)
+    def batches(self, size: int, indices: Sequence[int]) -> Iterator[InputBatch]:
+        for batch in self.data.batches(self.preprocessing, size, indices=indices):
+            values = as_dtype(batch.inputs, self.spec.dtype)
+            yield InputBatch({self.spec.name: values}, batch.indices, batch.placements)
 
 
 @dataclass(frozen=True)
@@ -74,35 +76,62 @@ class _SignalInput:
     spec: TensorSpec
 
     @property
-    def name(self) -> str:
-        return self.spec.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.data.shape
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {self.spec.name: self.data.shape}
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def batches(self, size: int, indices: Sequence[int]) -> Iterator[DatasetBatch]:
+    def batches(self, size: int, indices: Sequence[int]) -> Iterator[InputBatch]:
         for batch in self.data.batches(size, indices=indices):
-            yield replace(batch, inputs=batch.inputs.astype(self.spec.dtype, copy=False))
+            yield InputBatch({self.spec.name: batch.inputs.astype(self.spec.dtype, copy=False)}, batch.indices)
+
+
+@dataclass(frozen=True)
+class _TensorInput:
+    data: TensorsDataset
+    specs: Sequence[TensorSpec]
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return self.data.shapes
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batches(self, size: int, indices: Sequence[int]) -> Iterator[InputBatch]:
+        for arrays, rows in self.data.batches(size, indices):
+            yield InputBatch({spec.name: arrays[spec.name].astype(spec.dtype) for spec in self.specs}, rows)
 
 
 def as_model_input(
-    data: InputDataset | ImageBatches, metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str
+    data: InputDataset | ImageBatches,
+    metadata: ModelMetadata,
+    inputs: Sequence[TensorSpec],
+    field: str,
+    *,
+    lengths: TextLengths = "own",
 ) -> ModelInput:
     """Return a dataset as the input of a model.
 
     Args:
         field: The field of the request with the dataset, for the error.
+        lengths: How long batches of texts are.
 
     Raises:
         FaceterError: ``DATASET_MISMATCH`` if the model has other inputs.
     """
-    if not isinstance(data, SignalsDataset):
-        return _ImageInput(data, *require_image_input(metadata, inputs, field))
+    if isinstance(data, TokenizableDataset):
+        try:
+            return as_text_input(data, inputs, lengths)
+        except FaceterError as error:
+            raise error.at(field) from error
+    if not isinstance(data, SignalsDataset | TensorsDataset):
+        preprocessing, name = require_image_input(metadata, inputs, field)
+        return _ImageInput(data, preprocessing, next(spec for spec in inputs if spec.name == name))
     try:
+        if isinstance(data, TensorsDataset):
+            return _TensorInput(data, data.matching_inputs(inputs))
         return _SignalInput(data, data.matching_input(inputs))
     except FaceterError as error:
         raise error.at(field) from error
@@ -114,10 +143,27 @@ def inference_batch_size(inputs: Sequence[TensorSpec], values: int) -> tuple[int
     Args:
         values: Number of values of one sample, over all inputs.
     """
-    for spec in inputs:
-        if spec.shape and isinstance(spec.shape[0], int):
-            return spec.shape[0], True
+    fixed = fixed_batch_size(inputs)
+    if fixed is not None:
+        return fixed, True
     return int(np.clip(_MAX_BATCH_BYTES // max(values * 4, 1), 1, _MAX_BATCH_SIZE)), False
+
+
+def fixed_batch_size(inputs: Sequence[TensorSpec]) -> int | None:
+    """Return the batch size that a model fixes; None if it is open.
+
+    It is the first size that all inputs share; 1 if they share none, so that every run is of one sample.
+    """
+    if any(spec.shape and not isinstance(spec.shape[0], int) for spec in inputs):
+        return None
+    sizes = {spec.shape[0] if spec.shape else None for spec in inputs}
+    size = sizes.pop() if len(sizes) == 1 else 1
+    return size if isinstance(size, int) else 1
+
+
+def values_per_sample(shapes: Mapping[str, Sequence[int]]) -> int:
+    """Return the number of values of one sample over all inputs."""
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def require_image_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], field: str) -> tuple[Preprocessing, str]:
@@ -140,3 +186,10 @@ def require_image_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], f
 def pad_batch(batch: Batch, size: int) -> Batch:
     """Pad a batch to ``size`` rows by repeating its own rows."""
     return {name: np.resize(values, (size, *values.shape[1:])) for name, values in batch.items()}
+
+
+def without_padding(outputs: Batch, size: int, count: int) -> Batch:
+    """Return the first ``count`` rows of outputs that have the ``size`` rows of a padded batch."""
+    return {
+        name: values[:count] if np.ndim(values) and len(values) == size else values for name, values in outputs.items()
+    }

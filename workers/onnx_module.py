@@ -10,7 +10,10 @@ from onnx import ModelProto, TensorProto
 from torch import Tensor, nn
 
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.graphs.lowering import lowered
+from faceter.graphs.node_failure import NodeFailure, note_failure
 from faceter.graphs.operators import unsupported
+from faceter.graphs.opset_upgrade import at_opset
 from faceter.graphs.view import opset_of, unique_names
 from workers.operators import OPERATORS
 from workers.operators.node import Node, TorchOperator
@@ -18,6 +21,9 @@ from workers.operators.tensors import from_proto, torch_dtype
 
 Replacement = Callable[[Tensor], Tensor]
 """Maps a tensor to the value that all readers get instead, such as its fake-quantized value."""
+
+_OLDEST_OPSET = 11
+"""Models of older opsets are converted: their operators have attributes where later ones have inputs."""
 
 _MAX_CPU_COPY_ELEMENTS = 4096
 
@@ -63,6 +69,7 @@ class OnnxModule(nn.Module):
         super().__init__()
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
+        model = lowered(at_opset(model, _OLDEST_OPSET))
         graph = model.graph
         opset = opset_of(model) or 1
         for operator, name in unsupported(model):
@@ -267,12 +274,18 @@ class OnnxModule(nn.Module):
 
 
 def _call(node: Node, operator: TorchOperator, arguments: Iterable[Tensor | None]) -> tuple[Tensor | None, ...]:
+    values = list(arguments)
     try:
-        results = operator.run(node, *arguments)
+        results = operator.run(node, *values)
     except Exception as error:
-        error.add_note(f"in the {node.op_type} node {node.name!r}")
+        inputs = tuple("absent" if value is None else _described(value) for value in values)
+        note_failure(error, NodeFailure(node.name, node.op_type, inputs))
         raise
     return results if isinstance(results, tuple) else (results,)
+
+
+def _described(value: Tensor) -> str:
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
 def _element_types(model: ModelProto) -> dict[str, int]:

@@ -36,6 +36,17 @@ DETECTION_EXAMPLE: Final[dict[str, Any]] = {
     },
 }
 
+PRESET_EXAMPLE: Final[dict[str, Any]] = {
+    "labels": ["person", "bicycle", "…"],
+    "preprocessing": {"preset": "yolo-letterbox", "size": [640, 640]},
+    "detection": {"preset": "yolov8", "score_threshold": 0.5},
+}
+
+TEXT_EXAMPLE: Final[dict[str, Any]] = {
+    "task": "text_embedding",
+    "text": {"pooling": "mean", "normalize": True, "max_length": 256},
+}
+
 _BINARY: Final = {"type": "string", "contentMediaType": "application/octet-stream", "format": "binary"}
 _NAME: Final = {
     "type": "string",
@@ -59,9 +70,17 @@ MODEL_UPLOAD: Final[dict[str, Any]] = {
                         "metadata": {
                             "allOf": [{"$ref": "#/components/schemas/ModelMetadata"}],
                             "description": "Task and preprocessing of the model, as JSON. An unknown field is an "
-                            "error. Without metadata the model returns raw outputs for JSON inputs.",
-                            "examples": [METADATA_EXAMPLE, DETECTION_EXAMPLE],
+                            "error. What is not given is taken from what the file says of itself, and from shapes that "
+                            "leave no doubt; see `metadata_sources` of the answer.",
+                            "examples": [METADATA_EXAMPLE, PRESET_EXAMPLE, DETECTION_EXAMPLE, TEXT_EXAMPLE],
                             "example": METADATA_EXAMPLE,
+                        },
+                        "tokenizer": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "format": "binary",
+                            "description": "For a text model: its `tokenizer.json`, in the format of the package "
+                            "tokenizers. `predict` then takes texts. It is stored among the `files` of the model.",
                         },
                     },
                 },
@@ -83,8 +102,9 @@ DATASET_UPLOAD: Final[dict[str, Any]] = {
                         "file": {**_BINARY, "description": "The dataset's file; its content depends on `kind`."},
                         "kind": {
                             "allOf": [{"$ref": "#/components/schemas/DatasetKind"}],
-                            "description": "`images`: a zip of images, class folders optional (folder name = class). "
-                            "`detection`: a zip with `images/` and `annotations.json` in COCO format. "
+                            "description": "`images`: a zip of images, class folders or an index such as `val.txt` "
+                            "optional (folder name = class). `detection`: a zip of images with annotations of COCO, "
+                            "PASCAL VOC or YOLO. "
                             "`signals`: an `.npz` as `numpy.savez` writes it, with `signals` [N, channels, length] of "
                             "floats, and optionally: `labels` [N] of whole numbers from 0, `classes` [K] of "
                             "text that names them (without names they mean the model's outputs), and `concepts` [N, "
@@ -92,8 +112,9 @@ DATASET_UPLOAD: Final[dict[str, Any]] = {
                             "the k-th of `concept_names` [J]. "
                             "`features`: an `.npz` with `features` [N, D] of floats, a row for each sample, and where "
                             "there are any `labels` and `classes` as above. `concepts`: a zip of images with concepts "
-                            "of their pixels, `text_pairs`: a zip of sentence pairs, and `domains`: a zip of the "
-                            "images of two domains, in `A/` and `B/`; all three as described above.",
+                            "of their pixels, `text_pairs`: a zip of sentence pairs, `texts`: a text file, and "
+                            "`domains`: a zip of the images of two domains, in `A/` and `B/`; all four as described "
+                            "above.",
                             "examples": ["images"],
                         },
                         "name": {**_NAME, "examples": ["cifar10-test"]},
@@ -101,7 +122,8 @@ DATASET_UPLOAD: Final[dict[str, Any]] = {
                             "type": "boolean",
                             "default": False,
                             "description": "Only for kind `domains`: whether each image of `A/` is one of a pair "
-                            "with the image of `B/` of the same name. If true, names and sizes must match.",
+                            "with the image of `B/` of the same name, or, without these folders, whether each image "
+                            "shows a pair side by side. If true, names and sizes must match.",
                             "examples": [True],
                         },
                     },
@@ -136,11 +158,16 @@ IMAGES_BODY: Final[dict[str, Any]] = {
 PREDICT_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "description": "One image, several images, or tensors.",
+        "description": "One image, several images, texts, or tensors.",
         "content": {
             **_IMAGES,
             "application/json": {
-                "schema": {"$ref": "#/components/schemas/TensorInputs"},
+                "schema": {
+                    "anyOf": [
+                        {"$ref": "#/components/schemas/TensorInputs"},
+                        {"$ref": "#/components/schemas/TextInputs"},
+                    ]
+                },
                 "examples": {
                     "image": {
                         "summary": "One input, [1, 1, 2, 2]",
@@ -150,7 +177,15 @@ PREDICT_BODY: Final[dict[str, Any]] = {
                         "summary": "One input, [1, 1, 4]: one signal of one channel and four values",
                         "value": {"inputs": {"signal": [[[0.0, 0.1, 0.9, 0.2]]]}},
                     },
-                    "text pair": {
+                    "texts": {
+                        "summary": "Two texts, for a model with a tokenizer",
+                        "value": {"texts": ["A dog runs.", "It rains."]},
+                    },
+                    "text pairs": {
+                        "summary": "A pair of texts, for a model with a tokenizer",
+                        "value": {"text_pairs": [["A dog runs.", "An animal moves."]]},
+                    },
+                    "ids of text pairs": {
                         "summary": "Two inputs of token ids",
                         "value": {"inputs": {"premise": [[4, 12, 7, 0]], "hypothesis": [[4, 9, 0, 0]]}},
                     },

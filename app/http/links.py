@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from faceter.contracts.base import Page, StoredRecord
-from faceter.contracts.errors import Problem
+from faceter.contracts.errors import Problem, ProblemKind
 from faceter.contracts.explanations import Explanation
 from faceter.contracts.jobs import Job, Specification
 from faceter.contracts.references import ResourceName, ResourceReference
@@ -88,6 +88,8 @@ def job_with_links(job: Job) -> Job:
     if job.specification.result is ResourceName.TRANSLATORS:
         translator = address(TRANSLATORS.name, TRANSLATORS.record_id_for_job(job.id))
         links |= {"translator": translator, **{view: f"{translator}/{view}" for view in _TRAINING_VIEWS}}
+    if job.error is not None and job.error.type == ProblemKind.INTERNAL_ERROR.type:
+        links["error_report"] = f"{here}/error-report.json"
     if job.result is not None:
         links["result"] = address_of(job.result)
         for reference in job.result.by_products:

@@ -10,10 +10,10 @@ from fastapi_standalone_docs import StandaloneDocs
 
 from faceter.contracts.errors import FieldProblem, Problem
 from faceter.contracts.models import ModelMetadata
-from faceter.contracts.predictions import TensorInputs
+from faceter.contracts.predictions import TensorInputs, TextInputs
 
 _SCHEMAS: Final = "#/components/schemas/{model}"
-_NAMED_ELSEWHERE: Final = (Problem, FieldProblem, ModelMetadata, TensorInputs)
+_NAMED_ELSEWHERE: Final = (Problem, FieldProblem, ModelMetadata, TensorInputs, TextInputs)
 _PAGE_SCHEMA: Final = re.compile(r"\bPage_(\w+?)_(?=\W)")
 _FASTAPIS_OWN: Final = ("HTTPValidationError", "ValidationError")
 
@@ -52,7 +52,7 @@ translates images between two domains.
 
 TAGS: Final[list[dict[str, Any]]] = [
     {"name": "models", "description": "ONNX models: upload, list, inspect, download, delete."},
-    {"name": "predict", "description": "Run a model on images or tensors."},
+    {"name": "predict", "description": "Run a model on images, texts or tensors."},
     {"name": "quantizations", "description": "Quantize models without training data."},
     {
         "name": "datasets",

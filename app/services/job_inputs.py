@@ -14,16 +14,19 @@ from faceter.contracts.models import Model, Task
 from faceter.contracts.settings import Settings
 from faceter.contracts.translators import Translator
 from faceter.contracts.units import Unit
-from faceter.datasets.accuracy import KIND_OF_TASK, validate_classes
+from faceter.datasets.accuracy import KIND_OF_TASK, measures_accuracy, validate_classes
 from faceter.datasets.domains import DomainsDataset
 from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.kinds import InputDataset, open_inputs
 from faceter.datasets.signals import SignalsDataset
+from faceter.datasets.tensors import TensorsDataset
 from faceter.datasets.text_pairs import TextPairsDataset
+from faceter.datasets.tokenized import validate_texts_for
 from faceter.explanations.masks import MASKS, read_masks
 from faceter.explanations.units import read_units
-from faceter.graphs.check import load_model
+from faceter.graphs.constant_inputs import control_flow_remedy
 from faceter.graphs.operators import unsupported
+from faceter.graphs.working import load_working_graph
 from faceter.store.library import Library
 from faceter.vision.metadata import class_output
 
@@ -73,9 +76,9 @@ class JobInputs:
         return self._library.models.find(id)
 
     def graph(self, model: Model) -> onnx.ModelProto:
-        """Return a model's graph."""
+        """Return the graph of a model that jobs work on."""
         content = self._library.blobs.read(model.sha256)
-        return load_model(content, max_bytes=len(content))
+        return load_working_graph(content, model.metadata).model
 
     def width(self, dataset: Dataset) -> int:
         """Return the number of values per sample of a dataset of features."""
@@ -118,16 +121,22 @@ class JobInputs:
         match dataset.kind:
             case DatasetKind.FEATURES:
                 raise wrong_kind(dataset, "features cannot be inputs of a model", field)
-            case DatasetKind.TEXT_PAIRS:
-                raise wrong_kind(dataset, "text pairs are for explanations", field)
+            case DatasetKind.TEXT_PAIRS | DatasetKind.TEXTS:
+                self.check_texts(model, dataset, field, cut=True)
             case DatasetKind.DOMAINS:
                 raise wrong_kind(
                     dataset,
                     "datasets of two domains are for translators; upload the images of one domain as kind images",
                     field,
                 )
+            case _ if model.metadata.text is not None:
+                raise wrong_kind(dataset, "the model takes texts", field)
             case DatasetKind.SIGNALS:
                 self._check_signals(model, dataset, field)
+            case DatasetKind.TENSORS:
+                with self.opened(dataset, field) as opened:
+                    assert isinstance(opened, TensorsDataset)
+                    opened.matching_inputs(model.varying_inputs)
             case DatasetKind.IMAGES | DatasetKind.DETECTION | DatasetKind.CONCEPTS:
                 _check_images(model, dataset, field, otherwise)
 
@@ -143,7 +152,7 @@ class JobInputs:
             FaceterError: `WRONG_DATASET_KIND`, `DATASET_MISMATCH`.
         """
         task = model.metadata.task
-        if dataset.kind is not KIND_OF_TASK[task]:
+        if not measures_accuracy(task, dataset.kind):
             raise wrong_kind(dataset, f"{work} needs {KIND_OF_TASK[task]}", field)
         if task is Task.OBJECT_DETECTION and model.metadata.detection is None:
             raise mismatch(
@@ -164,12 +173,32 @@ class JobInputs:
         masks = read_masks(self._library.blobs.path(file_of(explanation, MASKS).sha256), layers=[])
         return masks.labels is not None and masks.predicted is not None
 
+    def check_texts(self, model: Model, dataset: Dataset, field: str, *, cut: bool = False) -> None:
+        """Check that a model takes texts or pairs: by its tokenizer, or pairs by the vocabulary of the dataset.
+
+        Args:
+            model: The model.
+            dataset: A dataset of kind `texts` or `text_pairs`.
+            field: The field of errors.
+            cut: Whether pairs that are too long for the vocabulary's model are truncated.
+
+        Raises:
+            FaceterError: `DATASET_MISMATCH`.
+        """
+        pairs = dataset.kind is DatasetKind.TEXT_PAIRS
+        if pairs and model.metadata.text is None:
+            with self.opened_pairs(dataset, field) as opened:
+                opened.matching_inputs(model.inputs, cut=cut)
+            return
+        with _errors_at(field):
+            validate_texts_for(model, pairs=pairs)
+
     def _check_signals(self, model: Model, dataset: Dataset, field: str) -> None:
         if model.metadata.preprocessing is not None:
             raise wrong_kind(dataset, "the model takes images", field)
         with self.opened(dataset, field) as opened:
             if isinstance(opened, SignalsDataset):
-                opened.matching_input(model.inputs)
+                opened.matching_input(model.varying_inputs)
 
 
 @contextmanager
@@ -183,7 +212,7 @@ def _errors_at(field: str) -> Iterator[None]:
 def _check_images(model: Model, dataset: Dataset, field: str, otherwise: str) -> None:
     if model.metadata.task is Task.SIGNAL_CLASSIFICATION:
         raise wrong_kind(dataset, "the model takes signals", field)
-    if model.metadata.preprocessing is None or len(model.inputs) != 1:
+    if model.metadata.preprocessing is None or len(model.varying_inputs) != 1:
         raise mismatch(
             "The model's metadata has no `preprocessing` for its one input, so it is not known how images are "
             f"converted to it. Upload the model again with preprocessing, or {otherwise}.",
@@ -211,10 +240,10 @@ def check_operators(graph: onnx.ModelProto, work: str, field: str | None = None)
     operators = unsupported(graph)
     if operators:
         operator, node = operators[0]
+        remedy = control_flow_remedy(graph) or "The model can still be used with predict."
         raise FaceterError(
             ProblemKind.UNSUPPORTED_OPERATOR,
-            f"{work} does not support the operator {operator} (node {node!r}). "
-            "The model can still be used with predict.",
+            f"{work} does not support the operator {operator} (node {node!r}). {remedy}",
             field=field,
             operators=sorted({operator for operator, _ in operators}),
         )

@@ -10,12 +10,16 @@ from app.services.errors import invalid
 from faceter.contracts.models import Model
 from faceter.datasets.errors import quoted_names
 from faceter.graphs import shapes
+from faceter.graphs.constant_inputs import control_flow_remedy
 from faceter.graphs.describe import input_specs
 from faceter.graphs.shapes import TensorInfo
-from faceter.graphs.view import inputs_used
+from faceter.graphs.view import all_nodes, inputs_used, node_name, subgraphs
 
 FLOATS: Final = ("float16", "bfloat16", "float32", "float64")
 """Element types of values that can be compared."""
+
+CODES: Final = ("uint8", "int8")
+"""Types of activations of a quantized network: a step and an offset away from floats, which no ranking depends on."""
 
 ANY_BATCH: Final = 7
 """Batch size for shape inference if the model accepts any; a value that is rare as the size of other axes."""
@@ -33,6 +37,7 @@ class SampleTensors:
 
     def __init__(self, model: Model, graph: onnx.ModelProto) -> None:
         self._model = model
+        self._graph = graph
         specs = input_specs(graph)
         self._inputs = [spec.name for spec in specs]
         self._computed = _computed(graph, self._inputs)
@@ -44,7 +49,7 @@ class SampleTensors:
         """Batch size that `find` assumes: the fixed batch size of the model, or `ANY_BATCH`."""
 
     def find(self, name: str, field: str, content: str, *, inputs: bool) -> TensorInfo | None:
-        """Return type and shape of a float tensor that depends on the samples and has them on its first axis.
+        """Return type and shape of a tensor of floats or codes that has the samples on its first axis.
 
         Args:
             name: The tensor.
@@ -62,7 +67,7 @@ class SampleTensors:
         info = self._shapes.get(name)
         if info is None:
             return None
-        if info.dtype not in FLOATS:
+        if info.dtype not in (*FLOATS, *CODES):
             raise invalid(f"{name!r} is {info.dtype}; {content} are floats. Name another tensor.", field)
         if info.shape is None:
             return info
@@ -88,12 +93,29 @@ class SampleTensors:
             raise invalid(f"{name!r} is an input of {id}, not the output of a layer. {hint}", field)
         if name in self._fixed:
             raise invalid(f"{name!r} of {id} is a weight, the same for every sample. {hint}", field)
+        branch = _node_around(self._graph, name)
+        if branch is not None:
+            raise invalid(
+                f"{name!r} of {id} is inside the {branch.op_type} node {node_name(branch)!r}, where it may not be "
+                f"computed at all. {control_flow_remedy(self._graph) or hint}",
+                field,
+            )
         raise invalid(f"{id} has no tensor {name[:_MOST_ECHOED]!r}. {hint}", field)
 
 
 def format_shape(shape: Sequence[int | str | None]) -> str:
     """Return a shape as text."""
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
+
+
+def _node_around(graph: onnx.ModelProto, name: str) -> onnx.NodeProto | None:
+    """Return the node of the main graph in whose subgraph a tensor is computed, if any."""
+    around: list[onnx.NodeProto] = [
+        node
+        for node in graph.graph.node
+        if any(name in item.output for inner in subgraphs(node) for item in all_nodes(inner))
+    ]
+    return next(iter(around), None)
 
 
 def _computed(graph: onnx.ModelProto, inputs: Sequence[str]) -> dict[str, None]:

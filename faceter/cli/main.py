@@ -26,6 +26,17 @@ Port = Annotated[
     int | None,
     typer.Option(help="Port of the API; 0 takes a free one.", show_default="FACETER_PORT or 8000", min=0, max=65535),
 ]
+EXAMPLES = """Examples:
+
+faceter export-torch my_models:trained --input-shape 1,3,224,224
+
+faceter export-torch unet:UNet --weights unet.pth --argument classes=4 --input-shape image=N,3,H,W
+
+faceter export-torch bert:Encoder --weights model.safetensors --input-shape input_ids=N,L
+--input-shape attention_mask=N,L --input-dtype input_ids=int64 --input-dtype attention_mask=int64
+--input-range input_ids=0:30521
+"""
+
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder of all data.", show_default="FACETER_DATA_DIR or faceter-data"),
@@ -151,47 +162,74 @@ def show_openapi() -> None:
     typer.echo(json.dumps(create_app(_settings()).openapi(), indent=1, ensure_ascii=False, sort_keys=True))
 
 
-@application.command("export-torch")
+@application.command("export-torch", epilog=EXAMPLES)
 def export_torch(
     target: Annotated[
-        str, typer.Argument(metavar="MODULE:CALLABLE", help="Called without arguments; returns a module.")
+        str, typer.Argument(metavar="MODULE:CALLABLE", help="A class, a function that returns a module, or a module.")
     ],
-    input_shape: Annotated[str, typer.Option(help="Shape of the input, such as 1,3,32,32.")],
+    input_shape: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[NAME=]SIZES",
+            help="Shape of an input, such as image=N,3,H,W: numbers are fixed, names are open sizes, and equal names "
+            "are equal sizes. Repeat it for several inputs; names of forward's parameters give them by keyword. "
+            "1,3,32,32 alone is one input with an open batch.",
+        ),
+    ],
+    input_dtype: Annotated[
+        list[str], typer.Option(metavar="NAME=DTYPE", help="Element type of an input; float32 by default.")
+    ] = [],  # noqa: B006
+    input_range: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=LOW:HIGH", help="Values of an input for the check; integers are 0 and 1 by default."
+        ),
+    ] = [],  # noqa: B006
+    size: Annotated[
+        list[str], typer.Option(metavar="NAME=NUMBER", help="A size at which an open one is tried, such as H=256.")
+    ] = [],  # noqa: B006
+    argument: Annotated[
+        list[str], typer.Option(metavar="NAME=VALUE", help="Keyword argument of CALLABLE; JSON, a literal or text.")
+    ] = [],  # noqa: B006
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights to load into the module: a state dict (.pth, .pt) or .safetensors.")
+    ] = None,
+    weights_key: Annotated[
+        str | None, typer.Option(help="Where the state dict is in that file, such as models.generator.")
+    ] = None,
+    strict: Annotated[bool, typer.Option(help="Whether missing and unexpected weights are an error.")] = True,
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("model.onnx"),
     opset: Annotated[int, typer.Option(help="Version of the standard operators.", min=18, max=21)] = 18,
-    input_name: Annotated[str, typer.Option(help="Name of the input.")] = "image",
-    static_batch: Annotated[bool, typer.Option(help="Keep the batch size fixed.")] = False,
+    input_name: Annotated[str, typer.Option(help="Name of an input that has none in --input-shape.")] = "image",
+    static_batch: Annotated[bool, typer.Option(help="Keep the batch of a shape of numbers fixed.")] = False,
 ) -> None:
     """Export a torch module to ONNX with its BatchNorm layers kept, on your own machine.
 
-    The service accepts no pickled models, because unpickling runs arbitrary code.
-    MODULE is imported from the current folder or the environment; CALLABLE is a class or function that
-    returns the trained module (or the module itself). The result is compared with torch before it is written.
+    The service accepts no pickled models, because unpickling runs arbitrary code. MODULE is imported from the current
+    folder or the environment. Weight files are read as weights only. The result is compared with torch, at two values
+    of each open size, before it is written.
     """
-    from faceter.cli.export_torch import ExportError, export_file
+    from faceter.cli.export_torch import ExportError, export_command
 
     try:
-        summary = export_file(
+        summary = export_command(
             target,
-            _shape(input_shape),
+            input_shape,
             output,
+            dtypes=input_dtype,
+            ranges=input_range,
+            sizes=size,
+            arguments=argument,
+            weights=weights,
+            weights_key=weights_key,
+            strict=strict,
             opset=opset,
-            input_name=input_name,
-            dynamic_batch=not static_batch,
+            unnamed=input_name,
+            static_batch=static_batch,
         )
     except ExportError as error:
         _fail(str(error))
     typer.echo(summary)
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        sizes = tuple(int(size) for size in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        _fail(f"--input-shape takes positive integers separated by commas, such as 1,3,32,32, not {text!r}.")
-    return sizes
 
 
 def _settings(**options: Any) -> Settings:

@@ -7,7 +7,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 
-from faceter.contracts.base import Contract, Provenance, Sha256, StoredFile, StoredRecord, Timestamp
+from faceter.contracts.base import (
+    ComposedText,
+    Contract,
+    Provenance,
+    Sha256,
+    StoredFile,
+    StoredRecord,
+    Timestamp,
+)
 
 AnalysisKind = Literal["abstractions", "interpretability", "copy_paste", "drift"]
 """Kind of an analysis."""
@@ -51,7 +59,7 @@ class CopyPasteRequest(Contract):
 
     kind: Literal["copy_paste"] = "copy_paste"
     """Kind of the analysis."""
-    label: str = Field(min_length=1, max_length=200, examples=["contradiction"])
+    label: ComposedText = Field(min_length=1, max_length=200, examples=["contradiction"])
     """Name of the target class."""
     units: int = Field(default=10, ge=1, le=100)
     """Number of units with the highest weight to the target class, and with the lowest, whose formulas propose edits.

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -59,6 +60,11 @@ def check_name(text: str) -> str:
     return name
 
 
+def composed(text: str) -> str:
+    """Return a text in Unicode's composed form (NFC), in which equal letters are equal; macOS decomposes file names."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 def message_if_invalid(message: str) -> WrapValidator:
     """Return a validator that replaces the errors of all members of a union by one message."""
 
@@ -73,7 +79,11 @@ def message_if_invalid(message: str) -> WrapValidator:
 
 def name_contains(text: str | None, name: str) -> bool:
     """Return whether a name contains ``text``, ignoring case; None matches every name."""
-    return text is None or text.casefold() in name.casefold()
+    return text is None or composed(text).casefold() in composed(name).casefold()
+
+
+ComposedText = Annotated[str, AfterValidator(composed)]
+"""A text that is compared with names of files and classes."""
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -12,21 +12,29 @@ class DatasetKind(StrEnum):
     """Kind of samples in a dataset; it determines the file format."""
 
     IMAGES = "images"
-    """A zip of images, optionally in one folder per class, with the name of the class."""
+    """A zip of images, optionally in one folder per class, with the name of the class, or with an index of paths and
+    classes such as `val.txt` or `labels.csv`."""
     DETECTION = "detection"
-    """A zip with `images/` and `annotations.json` in COCO format."""
+    """A zip with `images/` and `annotations.json` in COCO format; or PASCAL VOC's XML files, or YOLO's `labels/*.txt`
+    with a `data.yaml` or `classes.txt`."""
     SIGNALS = "signals"
     """An `.npz` with `signals` [N, channels, length], optional `labels` [N], `concepts` [N, length] (or [N, M, length]
     for up to M concepts at the same time) and their names."""
+    TENSORS = "tensors"
+    """An `.npz` with one array [N, …] for each input of a model, under its name, and optional `labels` [N] and
+    `classes`; for models with several inputs or whole numbers as input."""
     CONCEPTS = "concepts"
     """A zip with `images/`, `labels/CATEGORY/` (a label PNG for each image, pixel values are concept numbers) and
     `concepts.json` (their names); optional `image_labels.csv` for concepts of whole images."""
     TEXT_PAIRS = "text_pairs"
-    """A zip with `pairs.jsonl`, `vocab.txt` and optional `vectors.txt`."""
+    """A zip with `pairs.jsonl`, `vocab.txt` (for models without a tokenizer) and optional `vectors.txt`."""
+    TEXTS = "texts"
+    """A text file: JSON lines with `text` and optional `label` and `tags`, or a table (CSV, TSV) with these columns."""
     FEATURES = "features"
     """An `.npz` with `features` [N, D], one row per sample, and optional `labels` [N]."""
     DOMAINS = "domains"
-    """A zip with `A/` and `B/`, images of the two domains of a translator; optionally in pairs with equal names."""
+    """A zip with `A/` and `B/` (or `trainA/` and `trainB/`), images of the two domains of a translator; optionally in
+    pairs with equal names, or as one image for each pair, side by side."""
 
 
 class Dataset(StoredRecord):
@@ -55,10 +63,10 @@ class Dataset(StoredRecord):
     )
     """Names of the concepts by category, for kinds `concepts` and `signals` (category `signal`); else empty."""
     paired: bool | None = Field(default=None, examples=[None])
-    """For kind `domains`: whether each image of A forms a pair with the image of B of the same name; validated on
-    upload. Null for other kinds."""
+    """For kind `domains`: whether each image of A forms a pair with the image of B of the same name, or each image
+    shows a pair side by side; validated on upload. Null for other kinds."""
     warnings: list[str] = Field(default_factory=list, examples=[["ignored, not images: README.txt"]])
-    """What was ignored on upload, such as hidden files."""
+    """What was ignored on upload, such as hidden files, or read in a way worth knowing."""
     derived_from_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """For a dataset made by a job: id of the model from which it was synthesized, without data."""
     provenance: Provenance | None = None

@@ -46,6 +46,7 @@ class ProblemKind(Enum):
     UNSUPPORTED_OPERATOR = _Kind("unsupported-operator", 422, "An operator of the model is not supported by this job")
     INVALID_METADATA = _Kind("invalid-metadata", 422, "The metadata cannot be used")
     METADATA_MISMATCH = _Kind("metadata-mismatch", 422, "The metadata contradicts the model")
+    INVALID_TOKENIZER = _Kind("invalid-tokenizer", 422, "The file is not a usable tokenizer")
     ALREADY_QUANTIZED = _Kind("already-quantized", 422, "The model is already quantized")
     NOTHING_TO_QUANTIZE = _Kind("nothing-to-quantize", 422, "The model has no layer that can be quantized")
 

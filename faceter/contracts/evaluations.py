@@ -17,6 +17,7 @@ from faceter.contracts.base import (
     message_if_invalid,
     name_contains,
 )
+from faceter.contracts.input_shapes import InputShapes
 from faceter.contracts.metrics import Metric
 from faceter.contracts.references import ResourceReference
 
@@ -42,6 +43,8 @@ class FeatureSource(Contract):
     tensor: str = Field(min_length=1, max_length=1000, examples=["avgpool"])
     """Name of any of its tensors, see `…/graph`: [N, D], or [N, D, …], which is averaged over the axes after D
     (one value per channel of a feature map). Usually the last tensor before the classification layer."""
+    input_shapes: InputShapes | None = Field(default=None, examples=[{"image": [1, 3, 224, 224]}])
+    """Shapes to run the model at, by input, for sizes that the file leaves open; by default those of its metadata."""
 
 
 class EvaluationRequest(Contract):
@@ -112,7 +115,7 @@ class MetricValue(Contract):
     """With `bootstrap`: 95 % confidence interval. Radii are fixed (not recomputed in each replicate), so
     the interval covers the uncertainty from the samples over which the metric is averaged."""
     deviation: float | None = Field(default=None, examples=[0.0004])
-    """For kid and inception_score: standard deviation over subsets or splits."""
+    """For kid and inception_score: standard deviation over subsets or splits; null if there is only one."""
     seconds: float = Field(examples=[2.1])
     """Computation time. Metrics computed from distances share one computation; each reports its total time."""
     meaning: str = Field(examples=["share of real samples in whose ball there is a generated one"])

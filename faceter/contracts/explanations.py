@@ -18,6 +18,7 @@ from faceter.contracts.base import (
     message_if_invalid,
     name_contains,
 )
+from faceter.contracts.input_shapes import InputShapes
 from faceter.contracts.references import ResourceReference
 
 LONGEST_FORMULA = 10
@@ -65,7 +66,8 @@ class ExplanationRequest(Contract):
     model_config = ConfigDict(allow_inf_nan=False)
 
     dataset_id: str = Field(examples=["dts_4x8k2m9q0v7r3t6w1y5z"])
-    """Id of the probe dataset, of kind `concepts`, `signals` (with `concepts`) or `text_pairs`. Concepts of text pairs:
+    """Id of the probe dataset, of kind `concepts`, `signals` (with `concepts`), `texts` or `text_pairs`. Concepts of
+    texts: `tok:WORD`, words in lower case, and `tag:TAG`; a model with a tokenizer sees them. Concepts of text pairs:
     `pre:tok:WORD` and `hyp:tok:WORD`, words of the premise and the hypothesis (except a, an, the, of and punctuation);
     `pre:tag:TAG` and `hyp:tag:TAG`; and `overlap-25`, `-50`, `-75`: more than that percentage of the words of the
     hypothesis is also in the premise."""
@@ -74,7 +76,8 @@ class ExplanationRequest(Contract):
         message_if_invalid("must be the name of a tensor, or a list of 1 to 50 of them"),
     ] = Field(examples=["relu_12"])
     """Name of the tensor whose units are explained, see `…/graph`; or a list of names. Units are along the second axis:
-    [N, units, height, width], [N, units, length] or [N, units]."""
+    [N, units, height, width], [N, units, length] or [N, units]. For texts of a model with a tokenizer also [N, length,
+    units]: the activation of a unit is its largest over the tokens of the words."""
     units: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
         default=None, examples=[[0, 1, 17]]
     )
@@ -87,10 +90,10 @@ class ExplanationRequest(Contract):
     """Number of formulas kept at each length."""
     quantile: float | None = Field(default=None, gt=0, lt=1, examples=[0.005])
     """The activation threshold is the value that at most this share of the activations of a unit exceeds. Default for
-    images and signals if `threshold` is not given: 0.005."""
+    images and signals if `threshold` is not given: 0.005; for texts of a model with a tokenizer: 0.05."""
     threshold: float | None = Field(default=None, examples=[0.0])
-    """Activation threshold: a unit fires where its activation exceeds this value. Default for text if `quantile` is not
-    given: 0."""
+    """Activation threshold: a unit fires where its activation exceeds this value. Default for text of a
+    model without a tokenizer if `quantile` is not given: 0."""
     complexity_penalty: float = Field(default=1.0, gt=0, le=1, examples=[0.95])
     """Formulas are ranked by IoU · penalty^(length − 1); values below 1 favour short formulas. `score` is the IoU."""
     operators: Annotated[list[Operator], Field(min_length=1)] | None = Field(
@@ -111,7 +114,10 @@ class ExplanationRequest(Contract):
     linearly to the time steps.) Interpolation lowers peaks, so a peak above the threshold may give no firing pixel."""
     cut_sentences: bool = False
     """For text: whether sentences longer than the model input are truncated and counted in `warnings`; otherwise they
-    are rejected."""
+    are rejected. Texts of a model with a tokenizer are always truncated and counted."""
+    input_shapes: InputShapes | None = Field(default=None, examples=[{"images": [1, 3, 320, 320]}])
+    """Shapes to run the model at, by input, for sizes that the file leaves open; by default those of its metadata. For
+    the image input this is the size that images are brought to."""
     min_firings: int = Field(default=1, ge=1, examples=[100])
     """Units that fire at fewer pixels (time steps, pairs) are not explained."""
     seed: int = Field(default=0, ge=0, lt=2**32)

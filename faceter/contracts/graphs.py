@@ -47,5 +47,13 @@ class Graph(Contract):
     """Total number of trainable parameters."""
     macs: int | None = Field(examples=[40813184])
     """Multiply-accumulate operations for one input; null if a size is unknown."""
+    producer: str | None = Field(default=None, examples=["pytorch 2.11.0"])
+    """Exporter of the file, with its version, if the file says so."""
+    properties: dict[str, str] = Field(default_factory=dict, examples=[{"author": "Ultralytics", "task": "detect"}])
+    """What the file says of itself (`metadata_props`): at most 100 values, of each the first 2,000 characters."""
+    properties_cut: dict[str, int] = Field(default_factory=dict, examples=[{"character": 13245}])
+    """Lengths, in characters, of values that are longer than what `properties` shows of them."""
+    properties_left_out: int = Field(default=0, ge=0, examples=[0])
+    """Number of values that `properties` does not show."""
     unsupported_operators: list[str] = Field(default_factory=list, examples=[["Loop"]])
     """Operators that jobs do not support; `predict` does."""

@@ -1,13 +1,25 @@
 """Models: metadata of an upload, stored record, summary and filter."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
-from faceter.contracts.base import Contract, Provenance, Sha256, StoredFile, StoredRecord, Timestamp, name_contains
+from faceter.contracts.base import (
+    ComposedText,
+    Contract,
+    Provenance,
+    Sha256,
+    StoredFile,
+    StoredRecord,
+    Timestamp,
+    name_contains,
+)
 from faceter.contracts.detection import DetectionDecoding
+from faceter.contracts.input_shapes import InputShapes
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import Granularity, QuantizationMethod, QuantizationReport
+from faceter.contracts.text import TextProcessing
 
 
 class Task(StrEnum):
@@ -16,73 +28,22 @@ class Task(StrEnum):
     IMAGE_CLASSIFICATION = "image_classification"
     OBJECT_DETECTION = "object_detection"
     IMAGE_TRANSLATION = "image_translation"
+    TEXT_CLASSIFICATION = "text_classification"
     TEXT_PAIR_CLASSIFICATION = "text_pair_classification"
+    TEXT_EMBEDDING = "text_embedding"
     SIGNAL_CLASSIFICATION = "signal_classification"
+    TEXT_RECOGNITION = "text_recognition"
     OTHER = "other"
 
     @property
     def classifies(self) -> bool:
         """Whether the output is one of several classes."""
-        return self in (self.IMAGE_CLASSIFICATION, self.TEXT_PAIR_CLASSIFICATION, self.SIGNAL_CLASSIFICATION)
-
-
-class ResizeRule(StrEnum):
-    """How an image is resized to the input size of the model."""
-
-    STRETCH = "stretch"
-    """Scale both sides independently."""
-    CROP = "crop"
-    """Scale to cover the input size, keeping the aspect ratio, then crop the centre."""
-    PAD = "pad"
-    """Scale to fit, keeping the aspect ratio, centre, and fill the margin with `pad_value`."""
-
-
-class ChannelOrder(StrEnum):
-    """Channel order of the model input."""
-
-    RGB = "rgb"
-    BGR = "bgr"
-    GRAY = "gray"
-
-
-class Preprocessing(Contract):
-    """Conversion of an image to the model input: (pixel · scale − mean) / std, channels first."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    input: str | None = Field(default=None, examples=["image"])
-    """Name of the image input; by default the only input of rank 4."""
-    size: Annotated[list[Annotated[int, Field(gt=0, le=16384)]], Field(min_length=2, max_length=2)] = Field(
-        examples=[[32, 32]]
-    )
-    """Height and width in pixels."""
-    resize: ResizeRule = ResizeRule.STRETCH
-    """How images are resized to this size."""
-    channel_order: ChannelOrder = ChannelOrder.RGB
-    """Channel order of the input."""
-    scale: float = Field(default=1 / 255, gt=0, examples=[1 / 255])
-    """Factor on pixel values from 0 to 255."""
-    mean: list[float] = Field(default=[0.0], min_length=1, max_length=3, examples=[[0.485, 0.456, 0.406]])
-    """Mean, subtracted after scaling; one value, or one per channel in `channel_order`."""
-    std: list[Annotated[float, Field(gt=0)]] = Field(
-        default=[1.0], min_length=1, max_length=3, examples=[[0.229, 0.224, 0.225]]
-    )
-    """Standard deviation, divisor after subtracting the mean; one value, or one per channel in `channel_order`."""
-    pad_value: int = Field(default=114, ge=0, le=255)
-    """Pixel value of the margin if `resize` is `pad`."""
-
-    @property
-    def channels(self) -> int:
-        """Number of channels of the input."""
-        return 1 if self.channel_order is ChannelOrder.GRAY else 3
-
-    @model_validator(mode="after")
-    def _lengths_fit(self) -> "Preprocessing":
-        for name in ("mean", "std"):
-            length = len(getattr(self, name))
-            if length not in (1, self.channels):
-                raise ValueError(f"{name} has {length} values, but {self.channel_order} takes 1 or {self.channels}")
-        return self
+        return self in (
+            self.IMAGE_CLASSIFICATION,
+            self.TEXT_CLASSIFICATION,
+            self.TEXT_PAIR_CLASSIFICATION,
+            self.SIGNAL_CLASSIFICATION,
+        )
 
 
 class ModelMetadata(Contract):
@@ -92,12 +53,20 @@ class ModelMetadata(Contract):
     """Task of the model."""
     preprocessing: Preprocessing | None = None
     """Conversion of an image to the model input; required to predict from image files."""
-    labels: list[str] | None = Field(default=None, min_length=1, examples=[["cat", "dog"]])
-    """Names of the classes in the order of the output."""
+    labels: list[ComposedText] | None = Field(default=None, min_length=1, examples=[["cat", "dog"]])
+    """Names of the classes in the order of the output; of a text recognizer its characters, without the blank that
+    comes first."""
     output: str | None = Field(default=None, examples=["logits"])
-    """Name of the output with the class scores; by default the first output."""
+    """Name of the output with the class scores, or the embeddings; by default the first output."""
     detection: DetectionDecoding | None = None
     """Decoding of a detector's outputs to boxes; without it `predict` returns the raw outputs."""
+    text: TextProcessing | None = None
+    """Conversion of texts to the model inputs; only for a model uploaded with its `tokenizer`."""
+    input_shapes: InputShapes | None = Field(default=None, examples=[{"x": [1, 100, 600]}])
+    """Shapes to run the model at, by input, for sizes that the file leaves open; the batch size counts as 1. Jobs
+    measure and tune at these shapes; the model stays open. By default the smallest sizes at which the model runs."""
+    constant_inputs: dict[str, int | float | bool] | None = Field(default=None, examples=[{"sr": 16000}])
+    """Values of inputs that never change, such as a sampling rate. Jobs work on the graph with these values."""
 
 
 class TensorSpec(Contract):
@@ -106,9 +75,21 @@ class TensorSpec(Contract):
     name: str = Field(examples=["image"])
     """Name of the tensor."""
     dtype: str = Field(examples=["float32"])
-    """Element type, as named by NumPy."""
+    """Element type, as named by NumPy; for a value that is no tensor `sequence(float32)`, `map(int64, float32)` or the
+    like."""
     shape: list[int | str | None] = Field(examples=[["batch", 3, 32, 32]])
     """Size of each axis; a string is the name of a dynamic size, null an unnamed dynamic size."""
+
+
+class MetadataSource(StrEnum):
+    """Where a field of a model's metadata is from."""
+
+    SAID = "said"
+    """From the upload."""
+    FILE = "file"
+    """From what the uploaded file says of itself."""
+    INFERRED = "inferred"
+    """From shapes and operators of the graph, which leave no doubt."""
 
 
 class Model(StoredRecord):
@@ -125,11 +106,19 @@ class Model(StoredRecord):
     bytes: int = Field(examples=[1104293])
     """Size of the ONNX file in bytes."""
     metadata: ModelMetadata
-    """Metadata given on upload."""
+    """Metadata as they are understood: those given on upload, and what the file and its graph say beyond doubt."""
+    metadata_sources: dict[str, MetadataSource] = Field(
+        default_factory=dict, examples=[{"task": "file", "labels": "file", "preprocessing.size": "inferred"}]
+    )
+    """Where fields of the metadata are from. A part, such as `preprocessing.size`, is listed if it is from elsewhere
+    than the whole. Fields that are not listed have their defaults."""
     inputs: list[TensorSpec]
     """Inputs of the graph."""
     outputs: list[TensorSpec]
     """Outputs of the graph."""
+    input_shapes: dict[str, list[int]] = Field(default_factory=dict, examples=[{"x": [1, 100, 64]}])
+    """Shapes at which jobs run the model, of inputs with sizes that the file leaves open besides the batch: those of
+    the metadata, else the smallest sizes at which the model runs. Empty if there are none, or none could be found."""
     opset: int = Field(examples=[20])
     """Version of the standard operator set."""
     parameters: int = Field(examples=[272474])
@@ -140,12 +129,21 @@ class Model(StoredRecord):
     """For a quantized model: report of the quantization."""
     provenance: Provenance | None = None
     """For a model made by a job: everything needed to reproduce it."""
+    warnings: list[str] = Field(
+        default_factory=list, examples=[["The weight 'conv1.weight' holds 3 values that are not finite."]]
+    )
+    """What was corrected in the uploaded file, and what is wrong with it but does not keep it from being served."""
     files: dict[str, StoredFile] = Field(default_factory=dict)
     """Further files by name, such as `curves.png`; download one from `…/files/{name}`."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"content": "/v1/models/mdl_…/content"}])
     """URLs to GET."""
     actions: dict[str, str] = Field(default_factory=dict, examples=[{"predict": "/v1/models/mdl_…/predict"}])
     """URLs to POST to: `predict`, `quantize`, `explain`."""
+
+    @property
+    def varying_inputs(self) -> list[TensorSpec]:
+        """The inputs but those that the metadata name constant."""
+        return [spec for spec in self.inputs if spec.name not in (self.metadata.constant_inputs or {})]
 
 
 class QuantizationSummary(Contract):

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from faceter.contracts import references
 from faceter.contracts.base import Contract
+from faceter.contracts.input_shapes import InputShapes
 from faceter.contracts.references import ResourceReference
 
 
@@ -90,6 +91,9 @@ class QuantizationRequest(Contract):
     dies."""
     target: Target | None = None
     """Bit budget, instead of fixed bits: bits are chosen for each layer. Needs a method with tuning."""
+    input_shapes: InputShapes | None = Field(default=None, examples=[{"x": [1, 100, 600]}])
+    """Shapes to run the model at, by input, for sizes that the file leaves open; the batch counts as 1. By default
+    those of the model's metadata, else of the datasets, else the smallest at which the model runs."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Random seed; equal seeds give equal models on equal machines."""
     name: str | None = Field(default=None, min_length=1, max_length=200, examples=["resnet20-w4a4"])
@@ -140,6 +144,8 @@ class Agreement(Contract):
     """Share of inputs with the same top-1 class; null for other tasks."""
     boxes: float | None = Field(default=None, ge=0, le=1, examples=[0.95])
     """For a detector: F1 score of its boxes against those of the original, at IoU 0.5."""
+    cosine: float | None = Field(default=None, ge=-1, le=1, examples=[0.995])
+    """For embeddings: mean cosine similarity of the embeddings of the same input."""
     mean_absolute_error: float = Field(examples=[0.031])
     """Mean absolute difference over all values of the first output."""
     relative_error: float = Field(examples=[0.012])
@@ -311,6 +317,9 @@ class QuantizationReport(Contract):
     """Settings of the request, including defaults."""
     tensors: list[TensorQuantization]
     """All quantized tensors."""
+    input_shapes: dict[str, list[int]] = Field(default_factory=dict, examples=[{"x": [1, 100, 64]}])
+    """Shapes of the inputs with sizes that the file leaves open besides the batch. Every figure of the report holds for
+    these; the quantized model takes any, as the original does."""
     float_layers: list[str] = Field(default_factory=list, examples=[["softmax"]])
     """Names of all nodes that still compute in float."""
     agreement: Agreement

@@ -74,6 +74,8 @@ class Settings(BaseSettings):
 
     max_model_bytes: PositiveInt = 1 * _GIB
     """Maximum size of a model file in bytes."""
+    max_tokenizer_bytes: PositiveInt = 64 * _MIB
+    """Maximum size of a model's `tokenizer.json` in bytes."""
     max_dataset_bytes: PositiveInt = 4 * _GIB
     """Maximum size of a dataset file in bytes."""
     max_unpacked_bytes: PositiveInt = 16 * _GIB

@@ -170,6 +170,23 @@ class _TranslatorBase(Contract):
     """URLs to POST to: `translate`."""
 
 
+class GeneratorSizes(Contract):
+    """Image sizes that an uploaded generator takes."""
+
+    sizes: Literal["any", "fixed"]
+    """`any`: images are translated at their own size. `fixed`: they are resized to `size` and back."""
+    size: list[int] | None = Field(default=None, examples=[[256, 256]])
+    """The only height and width it takes, pixels; null for `any`."""
+    multiple: int = Field(examples=[4])
+    """Heights and widths are padded to a multiple of this; 1 for `fixed`."""
+    opened: bool
+    """Whether it was exported at one size and opened to any. At its own size it gives what it gave before."""
+    reason: str | None = Field(
+        default=None, examples=["Gemm 'fc' takes no other size: its inputs would be [1, 24576] and [12288, 4096]"]
+    )
+    """Why it keeps its size; null for `any`."""
+
+
 class Translator(_TranslatorBase, StoredRecord):
     """A translator that is ready for use."""
 
@@ -183,6 +200,8 @@ class Translator(_TranslatorBase, StoredRecord):
     """Ids of the generators, which are ordinary models."""
     model_sha256: dict[Direction, Sha256]
     """SHA-256 of the generators' files."""
+    generator_sizes: dict[Direction, GeneratorSizes] = Field(default_factory=dict)
+    """Image sizes of uploaded generators, by direction; empty for trained ones, which take any."""
     training: TrainingRecord | None = None
     """Training record; null for uploaded generators."""
     evaluation: dict[Direction, DirectionEvaluation] = Field(default_factory=dict)

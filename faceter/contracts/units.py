@@ -44,7 +44,7 @@ class UnitExample(Contract):
     activation: float = Field(examples=[7.31])
     """Largest activation of the unit in this sample."""
     texts: list[str] | None = Field(default=None, examples=[["a man plays .", "a man sleeps ."]])
-    """For text: premise and hypothesis."""
+    """For text: premise and hypothesis, or the text."""
     label: str | None = Field(default=None, examples=["contradiction"])
     """Class, if labelled."""
     predicted: str | None = Field(default=None, examples=["contradiction"])

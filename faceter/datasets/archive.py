@@ -1,38 +1,37 @@
 """Reads zip archives of untrusted origin without unpacking them to disk."""
 
 import os
-import stat
 import struct
 import zipfile
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Self
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
+from faceter.datasets.archive_names import member_name
+from faceter.datasets.errors import invalid_dataset, quoted_names
+from faceter.datasets.names import folded
+from faceter.datasets.zip_directory import read_directory
 
 _CHUNK = 1 << 18
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-_END_RECORD = struct.Struct("<4s6xHII")
-_END_RECORD_64 = struct.Struct("<4s28xQQ")
-_LOCATOR_64 = struct.Struct("<4s4xQ")
-_LONGEST_END = 65_557
-_LONGEST_ENTRY = 512
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ARCHIVES = frozenset({".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"})
-_SYSTEM_FILES = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
 
 class SafeArchive:
     """A zip archive whose members are read on demand and checked against the archive's directory.
 
-    Opening it checks the directory: names that lead outside (``..``, absolute, drive letters, backslashes), links and
-    special files, encryption, duplicate names, archives within the archive, the number of files and their declared
-    size. Reading a member counts its bytes: more than declared is a zip bomb, and reading stops there; fewer, or a
-    wrong check sum, is damage. System files (``__MACOSX``, ``.DS_Store``, ``Thumbs.db``, hidden files) are ignored.
-    Reading is safe from several threads at once.
+    Opening it checks the directory: names that lead outside (``..``, absolute, drive letters), links and special files,
+    encryption, duplicate names, archives within the archive, the number of files and their declared size. Reading a
+    member counts its bytes: more than declared is a zip bomb, and reading stops there; fewer, or a wrong check sum, is
+    damage. What file managers leave behind (``__MACOSX``, ``.DS_Store``, ``Thumbs.db``, hidden files) is ignored.
+    Names are in composed Unicode, their parts separated by ``/``; see `member_name`. Reading is safe from several
+    threads at once.
 
     Args:
         path: The file.
@@ -50,9 +49,7 @@ class SafeArchive:
         self._file = path.open("rb")
         self._end = os.fstat(self._file.fileno()).st_size
         try:
-            _check_directory_size(self._file.fileno(), max_entries)
-            with _open_zip(path) as archive:
-                self._list(archive.infolist(), max_unpacked_bytes, max_entries)
+            self._list(read_directory(path, self._file.fileno(), max_entries), max_unpacked_bytes)
         except BaseException:
             self._file.close()
             raise
@@ -130,9 +127,7 @@ class SafeArchive:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _list(self, entries: list[zipfile.ZipInfo], max_unpacked_bytes: int, max_entries: int) -> None:
-        if len(entries) > max_entries:
-            raise _too_many(len(entries), max_entries)
+    def _list(self, entries: list[zipfile.ZipInfo], max_unpacked_bytes: int) -> None:
         total = sum(entry.file_size for entry in entries)
         if total > max_unpacked_bytes:
             raise FaceterError(
@@ -140,22 +135,46 @@ class SafeArchive:
                 f"The archive unpacks to {total:,} bytes; this server takes up to {max_unpacked_bytes:,}.",
             )
         ignored: Counter[str] = Counter()
+        folders: set[str] = set()
+        backslashes: list[str] = []
+        guessed: list[str] = []
         for entry in entries:
-            parts = _safe_parts(entry)
-            if entry.is_dir():
-                continue
-            name = "/".join(parts)
-            system_file = next((part for part in parts if _is_system_file(part)), None)
-            if system_file is not None:
-                ignored["hidden files" if system_file.startswith(".") else system_file] += 1
-            elif name in self._members:
-                raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds '{name}' twice.")
+            name = member_name(entry)
+            if name.leftover is not None:
+                ignored[name.leftover] += not name.is_folder
+            elif name.is_folder:
+                folders.add(f"{name.path}/")
+            elif name.path in self._members:
+                raise _twice(name.path, self._members[name.path], entry)
             else:
-                _check_readable(entry, name)
-                self._members[name] = entry
+                _check_readable(entry, name.path)
+                self._members[name.path] = entry
+                backslashes += [name.path] * name.had_backslash
+                guessed += [name.path] * name.is_guessed
         if not self._members:
-            raise FaceterError(ProblemKind.INVALID_ARCHIVE, "The archive holds no files.")
-        self.warnings += [f"ignored: {what} ({count})" for what, count in sorted(ignored.items())]
+            raise FaceterError(
+                ProblemKind.INVALID_ARCHIVE, "The archive holds no files. Put the files of the dataset in, and send it."
+            )
+        self.warnings += [f"ignored: {what} ({count})" for what, count in sorted(ignored.items()) if count]
+        self._add_warnings(folders, backslashes, guessed)
+
+    def _add_warnings(self, folders: set[str], backslashes: list[str], guessed: list[str]) -> None:
+        names = self.names
+        for name in names:
+            folders -= {name[: place + 1] for place, character in enumerate(name) if character == "/"}
+        empty = [folder for folder, other in pairwise([*sorted(folders), ""]) if not other.startswith(folder)]
+        if empty:
+            self.warnings.append(f"ignored, empty folders: {quoted_names(empty)}")
+        if backslashes:
+            self.warnings.append(f"names with backslashes, read as folders: {quoted_names(backslashes)}")
+        if guessed:
+            self.warnings.append(f"names that state no encoding, read as CP437: {quoted_names(guessed)}")
+        alike: defaultdict[str, list[str]] = defaultdict(list)
+        for name in names:
+            alike[folded(name)].append(name)
+        same = [name for group in alike.values() if len(group) > 1 for name in group]
+        if same:
+            self.warnings.append(f"names that differ only in upper and lower case: {quoted_names(same)}")
 
     def _inflate(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
         """Yield a member's bytes in chunks of bounded size."""
@@ -203,65 +222,21 @@ def open_archive(path: Path, settings: Settings) -> SafeArchive:
 
 
 def root_folder(archive: SafeArchive, name: str) -> str | None:
-    """Return where a file lies: ``""`` at the top, or the only top-level folder with a slash; None if in neither."""
-    if name in archive:
-        return ""
-    folders = {member.split("/")[0] for member in archive.names}
-    root = f"{folders.pop()}/" if len(folders) == 1 else ""
-    return root if root + name in archive else None
+    """Return the folder in which a file lies, with a slash; ``""`` at the top, None if there is no such file.
 
+    Of several folders that hold it the outermost is taken.
 
-def _check_directory_size(descriptor: int, max_entries: int) -> None:
-    """Refuse a directory that is itself too large, before it is read into memory."""
-    end = os.fstat(descriptor).st_size
-    if end == 0:
-        raise FaceterError(ProblemKind.INVALID_ARCHIVE, "The file is empty. Send a zip archive.")
-    tail_start = max(0, end - _LONGEST_END)
-    tail = os.pread(descriptor, _LONGEST_END, tail_start)
-    record_start = tail.rfind(b"PK\x05\x06")
-    if record_start < 0 or len(tail) - record_start < 22:
-        raise FaceterError(ProblemKind.INVALID_ARCHIVE, "The file is not a zip archive, or its end is missing.")
-    _, count, size, _ = _END_RECORD.unpack_from(tail, record_start)
-    locator = os.pread(descriptor, _LOCATOR_64.size, max(0, tail_start + record_start - 20))
-    if len(locator) == _LOCATOR_64.size and locator.startswith(b"PK\x06\x07"):
-        record = os.pread(descriptor, _END_RECORD_64.size, min(_LOCATOR_64.unpack(locator)[1], end))
-        if len(record) == _END_RECORD_64.size and record.startswith(b"PK\x06\x06"):
-            _, count, size = _END_RECORD_64.unpack(record)
-    if count > max_entries or size > (max_entries + 1) * _LONGEST_ENTRY:
-        raise _too_many(count, max_entries)
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error) as error:
-        raise FaceterError(
-            ProblemKind.INVALID_ARCHIVE, f"The file is not a zip archive that can be read ({error})."
-        ) from error
-
-
-def _safe_parts(entry: zipfile.ZipInfo) -> tuple[str, ...]:
-    """Return the parts of a member's name, or raise if it leads outside the archive."""
-    name = entry.orig_filename
-    shown = ascii(name)
-    if any(ord(character) < 32 or ord(character) == 127 for character in name):
-        raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds a name with control characters: {shown}.")
-    if "\\" in name:
-        raise FaceterError(
-            ProblemKind.UNSAFE_ARCHIVE, f"The archive holds a name with a backslash, {shown}. Separate folders by '/'."
-        )
-    parts = tuple(part for part in name.split("/") if part not in ("", "."))
-    if name.startswith("/") or (parts and len(parts[0]) >= 2 and parts[0][1] == ":"):
-        raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds an absolute path, {shown}.")
-    if ".." in parts:
-        raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds a path that leads outside it, {shown}.")
-    if not parts:
-        raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds a file without a name, {shown}.")
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        what = "a link" if kind == stat.S_IFLNK else "a special file"
-        raise FaceterError(ProblemKind.UNSAFE_ARCHIVE, f"The archive holds {what}, {shown}. Put in the file itself.")
-    return parts
+    Raises:
+        FaceterError: ``INVALID_DATASET`` if it is in several, none further out than the others.
+    """
+    places = [place for place in archive.names if place == name or place.endswith(f"/{name}")]
+    if not places:
+        return None
+    depth = min(place.count("/") for place in places)
+    outermost = [place for place in places if place.count("/") == depth]
+    if len(outermost) > 1:
+        raise invalid_dataset(f"The archive holds several files {name}: {quoted_names(outermost)}. Leave one.")
+    return outermost[0].removesuffix(name)
 
 
 def _check_readable(entry: zipfile.ZipInfo, name: str) -> None:
@@ -272,7 +247,8 @@ def _check_readable(entry: zipfile.ZipInfo, name: str) -> None:
     if entry.compress_type not in _METHODS:
         raise FaceterError(
             ProblemKind.INVALID_ARCHIVE,
-            f"'{name}' is compressed by method {entry.compress_type}; only stored and deflated members are read.",
+            f"'{name}' is compressed by method {entry.compress_type}; only stored and deflated members are read. Make "
+            "the archive again with the usual method, such as by `zip -r`.",
         )
     if PurePosixPath(name).suffix.lower() in _ARCHIVES:
         raise FaceterError(
@@ -280,13 +256,11 @@ def _check_readable(entry: zipfile.ZipInfo, name: str) -> None:
         )
 
 
-def _is_system_file(part: str) -> bool:
-    return part.startswith(".") or part.lower() in _SYSTEM_FILES
-
-
-def _too_many(count: int, limit: int) -> FaceterError:
+def _twice(name: str, first: zipfile.ZipInfo, second: zipfile.ZipInfo) -> FaceterError:
+    spellings = dict.fromkeys((ascii(first.orig_filename), ascii(second.orig_filename)))
+    shown = f", as {' and '.join(spellings)}" if len(spellings) > 1 else ""
     return FaceterError(
-        ProblemKind.ARCHIVE_TOO_LARGE, f"The archive holds more files ({count:,}) than the {limit:,} this server takes."
+        ProblemKind.UNSAFE_ARCHIVE, f"The archive holds '{name}' twice{shown}. Make it again with one of them."
     )
 
 

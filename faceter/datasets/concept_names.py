@@ -3,9 +3,10 @@
 import json
 from collections.abc import Sequence
 
-from faceter.contracts.base import check_name
+from faceter.contracts.base import check_name, composed
 from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.datasets.errors import invalid_dataset
+from faceter.datasets.names import folded
 
 CONCEPTS = "concepts.json"
 
@@ -34,8 +35,8 @@ def read_categories(content: bytes) -> dict[str, list[str]]:
         raise invalid_dataset(f"{CONCEPTS} names no categories. Name one at least, with its concepts.")
     # read_json keeps the last of equal keys
     keys: list[str] = [key for key, _ in json.loads(content.decode("utf-8-sig"), object_pairs_hook=list)]
-    _validate_distinct([(key, f"the category '{key}'") for key in keys])
-    categories = {key: [_validated_name(name, key) for name in document[key]] for key in keys}
+    _validate_distinct([(composed(key), f"the category '{key}'") for key in keys])
+    categories = {composed(key): [_validated_name(name, key) for name in document[key]] for key in keys}
     for category, names in categories.items():
         _validate_category(category, names)
     _validate_distinct(
@@ -65,7 +66,7 @@ def _validated_name(name: str, category: str) -> str:
             f"Category {escaped(category)} of {CONCEPTS} has a concept {escaped(name)}; a name has 1 to "
             f"{_LONGEST_NAME} printable characters."
         )
-    return name.strip()
+    return composed(name.strip())
 
 
 def _is_name(text: str) -> bool:
@@ -79,12 +80,12 @@ def _validate_distinct(described: Sequence[tuple[str, str]]) -> None:
     """Check that names, each with its description, differ in more than case."""
     seen: dict[str, str] = {}
     for name, description in described:
-        if name.casefold() in seen:
+        if folded(name) in seen:
             raise invalid_dataset(
-                f"{CONCEPTS} has {seen[name.casefold()]} and {description}. Formulas refer to concepts by name, so "
+                f"{CONCEPTS} has {seen[folded(name)]} and {description}. Formulas refer to concepts by name, so "
                 "names must differ, and in more than upper and lower case."
             )
-        seen[name.casefold()] = description
+        seen[folded(name)] = description
 
 
 def escaped(text: str) -> str:

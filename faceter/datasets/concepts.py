@@ -29,9 +29,11 @@ _SMALLEST_LABEL_LIMIT = 1 << 20
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _DEPTH, _COLOR_TYPE = 24, 25
 """Offsets of the bit depth and the colour type in a PNG."""
-_GRAY = 0
+_GRAY, _PALETTE = 0, 3
 _OTHER_COLORS: Final = {2: "RGB", 4: "grey with transparency", 6: "RGB with transparency"}
 _DEPTHS: Final = (8, 16)
+_VOID: Final = 255
+"""Index of a palette for pixels of no object."""
 _WIDENINGS: Final = (256, 257)
 """Factors by which software widens 8-bit values to 16 bits."""
 
@@ -69,6 +71,7 @@ class ConceptsDataset(ImageFilesDataset):
         self._map_files = {
             category: _files_in_order(files[category], category, stems) for category in self.pixel_categories
         }
+        self._with_void: set[str] = set()
         self._image_concepts = self._read_image_concepts(archive, root, stems)
         self._warn_of_unknown_files(archive, root)
 
@@ -84,7 +87,7 @@ class ConceptsDataset(ImageFilesDataset):
         if not self.pixel_categories:
             width, height = self.image(index).size
             return np.empty((0, height, width), np.uint16)
-        maps = [self._label_map(self._map_files[category][index]) for category in self.pixel_categories]
+        maps = [self._label_map(self._map_files[category][index], category) for category in self.pixel_categories]
         if len({values.shape for values in maps}) > 1:
             raise invalid_dataset(
                 f"The labels of '{self.names[index]}' differ in size. Save them all in the image's size."
@@ -103,13 +106,15 @@ class ConceptsDataset(ImageFilesDataset):
         """
         for category in self.pixel_categories:
             file = self._map_files[category][index]
-            values = self._label_map(file, (self.names[index], image.size))
+            values = self._label_map(file, category, (self.names[index], image.size))
             self._validate_values(values, file, category)
 
     def summary(self) -> DatasetContents:
         """Return the number of images, and the concepts."""
         concepts = {category: list(names) for category, names in self.categories.items()}
-        return DatasetContents(samples=len(self), concepts=concepts, warnings=list(self.warnings))
+        void = sorted(self._with_void)
+        warnings = [f"index {_VOID} of a palette, read as no concept, in {quoted_names(void)}"] if void else []
+        return DatasetContents(samples=len(self), concepts=concepts, warnings=[*self.warnings, *warnings])
 
     def sample_labels(self, model_labels: Sequence[str] | None) -> None:
         """Return None: images have concepts, but no class."""
@@ -117,11 +122,14 @@ class ConceptsDataset(ImageFilesDataset):
     def labels_for(self, model_labels: Sequence[str] | None) -> None:
         """Return None: images have concepts, but no class."""
 
-    def _label_map(self, file: str, of_image: tuple[str, tuple[int, int]] | None = None) -> NDArray[Any]:
-        """Return the unscaled values of a label file, uint8 or uint16 [H, W].
+    def _label_map(self, file: str, category: str, of_image: tuple[str, tuple[int, int]] | None = None) -> NDArray[Any]:
+        """Return the unscaled values of a label file, uint8 or uint16 [H, W]; with a palette, the indices of colours.
+
+        Index 255 of a palette is none, as PASCAL VOC marks what belongs to no object, unless it is a concept's number.
 
         Args:
             file: Its name.
+            category: Its category.
             of_image: Name and size (width, height) of its image, to compare with before anything is decoded.
         """
         max_bytes = max(self.max_pixels * _LABEL_BYTES_PER_PIXEL, _SMALLEST_LABEL_LIMIT)
@@ -139,6 +147,9 @@ class ConceptsDataset(ImageFilesDataset):
             raise invalid_dataset(f"'{file}' is broken or cut off ({error}). Save it again.") from error
         if values.ndim != 2:
             raise invalid_dataset(f"'{file}' has several values for each pixel. Save it with one, of 8 or 16 bits.")
+        if content[_COLOR_TYPE] == _PALETTE and len(self.categories[category]) < _VOID and (values == _VOID).any():
+            self._with_void.add(file)
+            return np.where(values == _VOID, np.uint8(0), values)
         return values if values.dtype == np.uint8 else values.astype(np.uint16)
 
     def _validate_size(self, size: tuple[int, int], file: str, of_image: tuple[str, tuple[int, int]] | None) -> None:

@@ -1,4 +1,4 @@
-"""Datasets of kind ``detection``: a zip with ``images/`` and ``annotations.json`` in COCO format."""
+"""Datasets of kind ``detection``: a zip of images and boxes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,22 +8,19 @@ from PIL import Image
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
-from faceter.datasets.archive import SafeArchive, root_folder
-from faceter.datasets.coco import (
-    ANNOTATIONS,
-    category_names,
-    declared_size,
-    ground_truths,
-    images_by_id,
-    read_annotations,
-)
+from faceter.datasets.archive import SafeArchive
+from faceter.datasets.coco import ANNOTATIONS, IMAGES, read_coco
+from faceter.datasets.detection_annotations import DetectionAnnotations
 from faceter.datasets.errors import invalid_dataset, quoted_names
+from faceter.datasets.file_references import FileReferences
 from faceter.datasets.image_files import ImageFilesDataset
 from faceter.datasets.images import split_images
+from faceter.datasets.names import folded, label_positions
 from faceter.datasets.samples import DatasetContents
+from faceter.datasets.voc import read_voc
+from faceter.datasets.yolo import read_yolo
 
-_FOLDER = "images/"
-_MAX_ANNOTATION_BYTES = 1 << 29
+_ROBOFLOW = "_annotations.coco.json"
 _OVERHANG = 2.0
 """Pixels by which a box may exceed its image, because of rounding or scaling."""
 
@@ -40,9 +37,9 @@ _SYNONYMS = {
 
 
 class DetectionDataset(ImageFilesDataset):
-    """Images with annotated boxes.
+    """Images with annotated boxes, in the format of COCO, PASCAL VOC or YOLO.
 
-    Images come in the order of ``annotations.json``, classes in the order of their category ids.
+    Images and classes come in the order of `read_coco`, `read_voc` or `read_yolo`.
 
     Raises:
         FaceterError: ``INVALID_DATASET`` naming the first few images or annotations at fault.
@@ -50,20 +47,19 @@ class DetectionDataset(ImageFilesDataset):
 
     def __init__(self, archive: SafeArchive, settings: Settings) -> None:
         super().__init__(archive, settings)
-        root = root_folder(archive, ANNOTATIONS)
-        if root is None:
-            raise invalid_dataset(
-                f"The archive holds no {ANNOTATIONS}. Put it beside the folder {_FOLDER}, in COCO format."
-            )
-        content = read_annotations(archive.read(root + ANNOTATIONS, max_bytes=_MAX_ANNOTATION_BYTES))
-        categories = category_names(content["categories"])
-        self.classes = list(categories.values())
-        images = images_by_id(content["images"])
-        self.names = _member_names([entry["file_name"] for entry in images.values()], archive, root)
-        self._declared_sizes = [declared_size(entry) for entry in images.values()]
-        self.truths = ground_truths(content["annotations"], list(images), list(categories))
+        found = _annotations(archive, settings.max_pixels)
+        self.classes = found.classes
+        self.names = [image.name for image in found.images]
+        self._images = found.images
+        self.truths = [image.truth for image in found.images]
         """The boxes of each image."""
-        self._warn_of_unknown_files(archive, root)
+        self.warnings += found.warnings
+        self._warn_of_unknown_files(found)
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether there is a box that is not ignored in matching."""
+        return any((truth.crowd == 0).any() for truth in self.truths)
 
     def verify_image(self, index: int, image: Image.Image) -> None:
         """Check an image's annotated size and boxes against the image.
@@ -72,12 +68,12 @@ class DetectionDataset(ImageFilesDataset):
             FaceterError: ``INVALID_DATASET`` if they contradict the image.
         """
         width, height = image.size
-        declared = self._declared_sizes[index]
-        name = self.names[index]
-        if declared is not None and declared != image.size:
+        annotated = self._images[index]
+        name = annotated.name
+        if annotated.size is not None and annotated.size != image.size:
             raise invalid_dataset(
                 f"'{name}' is {width} × {height} pixels (upright), "
-                f"but {ANNOTATIONS} says {declared[0]} × {declared[1]}."
+                f"but {annotated.source} says {annotated.size[0]} × {annotated.size[1]}."
             )
         boxes = self.truths[index].boxes
         limits = np.array([width, height], np.float64) + _OVERHANG
@@ -88,7 +84,7 @@ class DetectionDataset(ImageFilesDataset):
             bbox = [float(left), float(top), float(right - left), float(bottom - top)]
             raise invalid_dataset(
                 f"'{name}' is {width} × {height} pixels, but {int(outside.sum())} of its boxes reach outside it, "
-                f"such as bbox {bbox} (left, top, width, height)."
+                f"such as bbox {bbox} (left, top, width, height), by {annotated.source}."
             )
 
     def summary(self) -> DatasetContents:
@@ -121,7 +117,7 @@ class DetectionDataset(ImageFilesDataset):
         """
         if model_labels is None:
             return list(range(len(self.classes)))
-        exact = {label: number for number, label in reversed(list(enumerate(model_labels)))}
+        exact = label_positions(model_labels)
         canonical = {_canonical(label): number for number, label in reversed(list(enumerate(model_labels)))}
         numbers = [exact.get(name, canonical.get(_canonical(name), -1)) for name in self.classes]
         used = {int(number) for truth in self.truths for number in truth.classes}
@@ -134,32 +130,54 @@ class DetectionDataset(ImageFilesDataset):
             )
         return numbers
 
-    def _warn_of_unknown_files(self, archive: SafeArchive, root: str) -> None:
-        known = {*self.names, root + ANNOTATIONS}
-        unknown = [name for name in archive.names if name not in known]
+    def _warn_of_unknown_files(self, found: DetectionAnnotations) -> None:
+        known = {*self.names, *found.files}
+        unknown = [name for name in self.archive.names if name not in known]
         images, others = split_images(unknown)
         if images:
-            self.warnings.append(f"ignored, not in {ANNOTATIONS}: {quoted_names(images)}")
+            self.warnings.append(f"ignored, not in {found.source}: {quoted_names(images)}")
         if others:
             self.warnings.append(f"ignored, not images: {quoted_names(others)}")
 
 
-def _member_names(file_names: Sequence[str], archive: SafeArchive, root: str) -> list[str]:
-    """Return the archive member of each ``file_name``."""
-    names: list[str] = []
-    missing: list[str] = []
-    for file_name in file_names:
-        candidates = [root + _FOLDER + file_name, root + file_name]
-        member = next((name for name in candidates if name in archive), None)
-        if member is None:
-            missing.append(file_name)
-        else:
-            names.append(member)
-    if missing:
-        raise invalid_dataset(f"{ANNOTATIONS} lists images that are not in {_FOLDER}: {quoted_names(missing)}.")
-    return names
+def _annotations(archive: SafeArchive, max_pixels: int) -> DetectionAnnotations:
+    """Return the annotations of an archive, in the first format of which it has files."""
+    images, others = split_images(archive.names)
+    documents, xml, texts = (_ending(others, ending) for ending in (".json", ".xml", ".txt"))
+    files = _coco_files(documents)
+    found = read_coco(archive, files, FileReferences.of(images)) if files else None
+    if found is None and xml:
+        found = read_voc(archive, xml, images)
+    if found is None and texts:
+        found = read_yolo(archive, texts, others, images, max_pixels)
+    if found is None and len(documents) == 1:
+        found = read_coco(archive, documents, FileReferences.of(images))
+    if found is None:
+        those = f", only {quoted_names(documents)}" if documents else ""
+        raise invalid_dataset(
+            f"The archive holds no {ANNOTATIONS}{those}. Put it beside the folder {IMAGES}, in COCO format; or PASCAL "
+            "VOC's XML files into Annotations/, or YOLO's text files into labels/ with a data.yaml or classes.txt."
+        )
+    if not found.images:
+        raise invalid_dataset(f"There are annotations in {found.source}, but none is of an image in the archive.")
+    return found
+
+
+def _coco_files(documents: Sequence[str]) -> list[str]:
+    """Return the files that are in COCO format by their names, those of the first usual name that there is."""
+    by_name = {file: file.rpartition("/")[2].lower() for file in documents}
+    usual = [file for file, name in by_name.items() if name == ANNOTATIONS]
+    if usual:
+        depth = min(file.count("/") for file in usual)
+        return [file for file in usual if file.count("/") == depth]
+    instances = [file for file, name in by_name.items() if name.startswith("instances")]
+    return instances or [file for file, name in by_name.items() if name == _ROBOFLOW]
+
+
+def _ending(files: Sequence[str], ending: str) -> list[str]:
+    return [file for file in files if file.lower().endswith(ending)]
 
 
 def _canonical(name: str) -> str:
-    folded = " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
-    return _SYNONYMS.get(folded.replace(" ", ""), folded).replace(" ", "")
+    words = " ".join(folded(name).replace("_", " ").replace("-", " ").split())
+    return _SYNONYMS.get(words.replace(" ", ""), words).replace(" ", "")

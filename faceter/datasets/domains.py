@@ -1,36 +1,31 @@
-"""Datasets of kind ``domains``: a zip with the images of two domains, ``A/`` and ``B/``, paired or unpaired."""
+"""Datasets of kind ``domains``: a zip with the images of two domains, paired or unpaired."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import Final, Literal, Self
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Final
 
 from PIL import Image
 
 from faceter.contracts.settings import Settings
-from faceter.datasets.archive import SafeArchive, open_archive
+from faceter.datasets.archive import SafeArchive
+from faceter.datasets.archive_dataset import ArchiveDataset
+from faceter.datasets.domain_folders import DOMAINS, FEWEST, Domain, DomainFinder
 from faceter.datasets.errors import invalid_dataset, quoted_names
-from faceter.datasets.image_files import read_image
-from faceter.datasets.images import split_images
-from faceter.datasets.reader import DatasetReader
+from faceter.datasets.file_references import stem
+from faceter.datasets.image_files import image_size, read_image
+from faceter.datasets.images import no_images, split_images
+from faceter.datasets.names import folded
 from faceter.datasets.samples import DatasetContents, ProgressFunction
 
-Domain = Literal["A", "B"]
-"""Name of a domain and of its folder."""
-
-DOMAINS: Final[tuple[Domain, Domain]] = ("A", "B")
-"""Both domains."""
-
-_FEWEST = 2
+_LISTED: Final = 3
 
 
-class DomainsDataset(DatasetReader):
+class DomainsDataset(ArchiveDataset):
     """The images of two domains, decoded on demand.
 
-    ``A/`` and ``B/`` hold images, directly or in folders within them. Folders that hold everything
-    (``streets/A/1.jpg``, ``streets/B/2.jpg``) are skipped, and files without an image extension are ignored. An image
-    of A and one of B are a pair if they have the same name: the path inside the domain's folder, without its
-    extension.
+    Where they lie, `DomainFinder` says; files without an image extension are ignored. An image of A and one of B are a
+    pair if they have the same name: the path inside the domain's folder, without its extension; if upper and lower case
+    alone tell names apart, these are a pair as well. Images that each show a pair side by side are its halves.
 
     Args:
         archive: Closed together with the dataset.
@@ -46,39 +41,27 @@ class DomainsDataset(DatasetReader):
     )
 
     def __init__(self, archive: SafeArchive, settings: Settings) -> None:
-        self.archive = archive
-        self._max_pixels = settings.max_pixels
+        super().__init__(archive, settings)
         names, others = split_images(archive.names)
         if not names:
-            raise invalid_dataset(
-                f"The archive holds no images (.jpg, .png, .webp, .gif, .bmp, .tif), only {quoted_names(others)}."
-            )
-        self._root = _root(names)
-        self.names_a: list[str] = self._in_folder("A", names)
+            raise no_images(others)
+        self._finder = DomainFinder(names)
+        self._folders = self._finder.find()
+        self.names_a: list[str] = self._folders.names["A"]
         """Names of the images of A in the archive, sorted."""
-        self.names_b: list[str] = self._in_folder("B", names)
-        """Names of the images of B in the archive, sorted."""
+        self.names_b: list[str] = self._folders.names["B"]
+        """Names of the images of B in the archive, sorted; those of A if each image shows a pair."""
         for domain in DOMAINS:
-            if self.count(domain) < _FEWEST:
+            if self.count(domain) < FEWEST:
                 raise invalid_dataset(
-                    f"The domain {domain} has a single image, {quoted_names(self._names(domain))}. Put {_FEWEST} into "
+                    f"The domain {domain} has a single image, {quoted_names(self._names(domain))}. Put {FEWEST} into "
                     "each domain at least, better hundreds."
                 )
         self.names: list[str] = [*self.names_a, *self.names_b]
         """Names of all images: those of A, then those of B."""
-        self.warnings = list(archive.warnings)
         if others:
             self.warnings.append(f"ignored, not images: {quoted_names(others)}")
-
-    @classmethod
-    def open(cls, path: Path, settings: Settings) -> Self:
-        """Open a zip file without decoding its images; see `DatasetReader.open`."""
-        archive = open_archive(path, settings)
-        try:
-            return cls(archive, settings)
-        except BaseException:
-            archive.close()
-            raise
+        self.warnings += self._folders.warnings
 
     def __len__(self) -> int:
         return len(self.names)
@@ -98,7 +81,17 @@ class DomainsDataset(DatasetReader):
             FaceterError: ``INVALID_IMAGE``, ``IMAGE_TOO_LARGE`` or ``INVALID_ARCHIVE``, naming the file.
             IndexError: If the domain has no such image.
         """
-        return read_image(self.archive, self._names(domain)[index], self._max_pixels)
+        image = read_image(self.archive, self._names(domain)[index], self.max_pixels)
+        if not self._folders.side_by_side:
+            return image
+        half = image.width // 2
+        return image.crop((0, 0, half, image.height) if domain == "A" else (half, 0, 2 * half, image.height))
+
+    def sizes(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Yield the name, and width and height, of each image, from its header."""
+        for name in self.names_a if self._folders.side_by_side else self.names:
+            width, height = image_size(self.archive, name, self.max_pixels)
+            yield name, (width // 2 if self._folders.side_by_side else width, height)
 
     def pairs(self) -> list[tuple[int, int]]:
         """Return the positions of images of the same name, in ``names_a`` and in ``names_b``.
@@ -107,12 +100,13 @@ class DomainsDataset(DatasetReader):
             One pair for each name that one image of A and one of B have, in the order of ``names_a``. A name that
             several images of a domain share, such as ``1.jpg`` and ``1.png``, makes no pair.
         """
-        in_b = self._positions("B")
-        return [
-            (of_a[0], of_b[0])
-            for stem, of_a in self._positions("A").items()
-            if len(of_a) == 1 and len(of_b := in_b.get(stem, [])) == 1
-        ]
+        if self._folders.side_by_side:
+            return [(index, index) for index in range(self.count("A"))]
+        in_a, in_b = ({name: at[0] for name, at in self._positions(one).items() if len(at) == 1} for one in DOMAINS)
+        exact = [(in_a.pop(name), in_b.pop(name)) for name in [*in_a] if name in in_b]
+        folded_a, folded_b = _distinct(in_a), _distinct(in_b)
+        respelled = [(index, folded_b[name]) for name, index in folded_a.items() if name in folded_b]
+        return sorted([*exact, *respelled])
 
     def validate_pairs(self) -> None:
         """Check that each image of A has one of B of the same name, and each of B one of A.
@@ -120,6 +114,8 @@ class DomainsDataset(DatasetReader):
         Raises:
             FaceterError: ``INVALID_DATASET`` listing the first few names that have no partner, or more than one.
         """
+        if self._folders.side_by_side:
+            return
         for domain in DOMAINS:
             shared = [positions for positions in self._positions(domain).values() if len(positions) > 1]
             if shared:
@@ -128,10 +124,10 @@ class DomainsDataset(DatasetReader):
                     f"Images of {domain} have the same name but for the extension: {quoted_names(duplicates)}. In a "
                     "paired set each image needs a name of its own; rename or remove them."
                 )
-        stems = {domain: self._positions(domain) for domain in DOMAINS}
+        paired = dict(zip(DOMAINS, zip(*self.pairs(), strict=True), strict=True)) if self.pairs() else {}
         unpaired = {
-            "A": [stem for stem in stems["A"] if stem not in stems["B"]],
-            "B": [stem for stem in stems["B"] if stem not in stems["A"]],
+            domain: [name for name, at in self._positions(domain).items() if not set(at) & set(paired.get(domain, ()))]
+            for domain in DOMAINS
         }
         if any(unpaired.values()):
             where = " ".join(f"Only in {domain}: {quoted_names(names)}." for domain, names in unpaired.items() if names)
@@ -149,23 +145,34 @@ class DomainsDataset(DatasetReader):
 
         Raises:
             FaceterError: Naming the first image that cannot be read; what `validate_pairs` raises;
-                ``INVALID_DATASET`` naming the first pair whose images differ in size.
+                ``INVALID_DATASET`` naming the first pair whose images differ in size, or if images that can only be
+                pairs side by side are not paired.
         """
+        side_by_side = self._folders.side_by_side
+        if side_by_side and not paired:
+            raise invalid_dataset(
+                f"{self._finder.missing_detail()} If each image shows a pair side by side, A on the left and B on the "
+                "right, upload the set with `paired=true`."
+            )
         if paired:
             self.validate_pairs()
-        every = max(1, len(self) // 100)
+        files = self.names_a if side_by_side else self.names
+        every = max(1, len(files) // 100)
         sizes = []
-        for index, name in enumerate(self.names):
-            sizes.append(read_image(self.archive, name, self._max_pixels).size)
-            if progress is not None and (index + 1) % every == 0:
-                progress((index + 1) / len(self))
-        for a, b in self.pairs() if paired else []:
-            (width, height), (width_b, height_b) = sizes[a], sizes[len(self.names_a) + b]
-            if (width, height) != (width_b, height_b):
+        for index, name in enumerate(files):
+            sizes.append(read_image(self.archive, name, self.max_pixels).size)
+            if side_by_side and sizes[-1][0] % 2:
                 raise invalid_dataset(
-                    f"'{self.names_a[a]}' is {width} × {height} pixels, but '{self.names_b[b]}', the other of its "
-                    f"pair, is {width_b} × {height_b} (upright). Save both in one size."
+                    f"'{name}' is {sizes[-1][0]} × {sizes[-1][1]} pixels: as a pair side by side its width must be "
+                    "even. Save it so that both halves have one size, or put the images into A/ and B/."
                 )
+            if progress is not None and (index + 1) % every == 0:
+                progress((index + 1) / len(files))
+        if side_by_side:
+            self.warnings.append("each image read as a pair side by side: its left half is of A, its right half of B")
+        elif paired:
+            self._validate_sizes(sizes)
+            self._warn_of_respelled_pairs()
         return self.summary()
 
     def summary(self) -> DatasetContents:
@@ -177,12 +184,22 @@ class DomainsDataset(DatasetReader):
             warnings=list(self.warnings),
         )
 
-    def close(self) -> None:
-        """Close the archive."""
-        self.archive.close()
+    def _validate_sizes(self, sizes: list[tuple[int, int]]) -> None:
+        for a, b in self.pairs():
+            (width, height), (width_b, height_b) = sizes[a], sizes[len(self.names_a) + b]
+            if (width, height) != (width_b, height_b):
+                raise invalid_dataset(
+                    f"'{self.names_a[a]}' is {width} × {height} pixels, but '{self.names_b[b]}', the other of its "
+                    f"pair, is {width_b} × {height_b} (upright). Save both in one size."
+                )
 
-    def _in_folder(self, domain: Domain, names: Sequence[str]) -> list[str]:
-        return [name for name in names if name.startswith(f"{self._root}{domain}/")]
+    def _warn_of_respelled_pairs(self) -> None:
+        pairs = [(self.names_a[a], self.names_b[b]) for a, b in self.pairs()]
+        respelled = [f"'{a}' with '{b}'" for a, b in pairs if self._name("A", a) != self._name("B", b)]
+        if respelled:
+            more = f" and {len(respelled) - _LISTED} more" if len(respelled) > _LISTED else ""
+            shown = ", ".join(respelled[:_LISTED])
+            self.warnings.append(f"paired though upper and lower case differ: {shown}{more}")
 
     def _names(self, domain: Domain) -> list[str]:
         return self.names_a if domain == "A" else self.names_b
@@ -191,50 +208,15 @@ class DomainsDataset(DatasetReader):
         """Return the positions of the images of each name: one, unless images differ only in their extension."""
         positions: defaultdict[str, list[int]] = defaultdict(list)
         for position, name in enumerate(self._names(domain)):
-            path = name.removeprefix(f"{self._root}{domain}/")
-            positions[path.removesuffix(PurePosixPath(path).suffix)].append(position)
+            positions[self._name(domain, name)].append(position)
         return dict(positions)
 
-
-def _root(names: Sequence[str]) -> str:
-    """Return the folder that holds ``A/`` and ``B/``, with a slash, or nothing.
-
-    That is the innermost folder which holds all images.
-
-    Raises:
-        FaceterError: ``INVALID_DATASET`` if A or B has no images, or there are images beside them.
-    """
-    root: list[str] = []
-    folders = [name.split("/")[:-1] for name in names]
-    while all(folders) and len({path[0] for path in folders}) == 1:
-        root.append(folders[0][0])
-        folders = [path[1:] for path in folders]
-    tops = [path[0] if path else "" for path in folders]
-    if not set(DOMAINS) <= set(tops):
-        raise invalid_dataset(_missing_domain_detail(root, sorted(set(tops))))
-    outside = [name for name, top in zip(names, tops, strict=True) if top not in DOMAINS]
-    if outside:
-        raise invalid_dataset(
-            f"Images that lie neither in A/ nor in B/: {quoted_names(outside)}. Move them there, or remove them."
-        )
-    return "".join(f"{folder}/" for folder in root)
+    def _name(self, domain: Domain, name: str) -> str:
+        """Return the name by which an image is paired."""
+        return stem(name.removeprefix(self._folders.folders[domain]))
 
 
-def _missing_domain_detail(root: Sequence[str], tops: Sequence[str]) -> str:
-    """Return which domains have no images, where the images are instead, and what to do.
-
-    Args:
-        root: The folders, each within the one before, that hold all images.
-        tops: The folders within those that hold images; nothing for images that lie in none.
-    """
-    held = [domain for domain in DOMAINS if domain in tops] or [folder for folder in root if folder in DOMAINS][:1]
-    missing = " and none in ".join(f"{domain}/" for domain in DOMAINS if domain not in held)
-    within = "".join(f"{folder}/" for folder in root)
-    places = [f"{within}{top}/" if top else within for top in tops]
-    where = [f"in {quoted_names([place for place in places if place])}"] if any(places) else []
-    if "" in places:
-        where.append("in no folder")
-    return (
-        f"There are no images in {missing}: they lie {' and '.join(where)}. Put the images of one domain into a "
-        f"folder A/ and those of the other into a folder B/, at least {_FEWEST} each."
-    )
+def _distinct(positions: dict[str, int]) -> dict[str, int]:
+    """Return positions by folded name, without names that are the same when folded."""
+    counts = Counter(folded(name) for name in positions)
+    return {folded(name): position for name, position in positions.items() if counts[folded(name)] == 1}

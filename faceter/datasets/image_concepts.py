@@ -1,12 +1,11 @@
 """Reads ``image_labels.csv``: the concepts of whole images."""
 
-import csv
 from collections.abc import Iterator, Sequence
-from io import BytesIO, TextIOWrapper
 from typing import Final
 
 from faceter.datasets.concept_names import CONCEPTS, escaped
 from faceter.datasets.errors import invalid_dataset
+from faceter.datasets.text_files import decoded_text, table_rows
 
 IMAGE_LABELS = "image_labels.csv"
 
@@ -62,17 +61,11 @@ def _problem(row: Sequence[str], positions: dict[str, int], numbers: dict[str, d
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows after the header with their line numbers, values stripped of white space."""
-    text = TextIOWrapper(BytesIO(content), "utf-8-sig", newline="")
-    reader = csv.reader(text, strict=True)
-    try:
-        header = [value.strip() for value in next(reader, [])]
-        if header != _HEADER:
-            raise invalid_dataset(f"The first line of {IMAGE_LABELS} must be {','.join(_HEADER)}.")
-        for row in reader:
-            if row:
-                yield reader.line_num, [value.strip() for value in row]
-    except csv.Error as error:
-        raise invalid_dataset(f"{IMAGE_LABELS}: line {reader.line_num} cannot be read ({error}).") from error
-    except UnicodeDecodeError as error:
-        raise invalid_dataset(f"{IMAGE_LABELS}: it is not UTF-8 text after line {reader.line_num}.") from error
+    """Yield the rows after the header with their line numbers."""
+    rows = table_rows(decoded_text(content, IMAGE_LABELS), IMAGE_LABELS)
+    _, header = next(rows, (1, []))
+    if [name.lower() for name in header] != _HEADER:
+        raise invalid_dataset(
+            f"The first line of {IMAGE_LABELS} must be {','.join(_HEADER)}, or the same with semicolons or tabs."
+        )
+    yield from rows

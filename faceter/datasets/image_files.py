@@ -2,26 +2,27 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Self
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
-from faceter.contracts.models import Preprocessing
+from faceter.contracts.errors import FaceterError
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.settings import Settings
-from faceter.datasets.archive import SafeArchive, open_archive
-from faceter.datasets.reader import DatasetReader
+from faceter.datasets.archive import SafeArchive
+from faceter.datasets.archive_dataset import ArchiveDataset
 from faceter.datasets.samples import Batch, DatasetContents, ProgressFunction
 from faceter.vision.boxes import IntArray
-from faceter.vision.images import open_rgb_image
+from faceter.vision.images import open_rgb_image, opened_file
 from faceter.vision.preprocess import preprocess
 
 _BYTES_PER_PIXEL = 8
 _SMALLEST_IMAGE_LIMIT = 1 << 20
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations of images that lie on their side."""
 
 
-class ImageFilesDataset(DatasetReader):
+class ImageFilesDataset(ArchiveDataset):
     """The images of an archive, in a fixed order, decoded on demand.
 
     Args:
@@ -33,21 +34,9 @@ class ImageFilesDataset(DatasetReader):
     """Names of the classes; empty if the images are not labelled."""
 
     def __init__(self, archive: SafeArchive, settings: Settings) -> None:
-        self.archive = archive
-        self.max_pixels = settings.max_pixels
+        super().__init__(archive, settings)
         self.names: list[str] = []
         """Names of the image files in the archive."""
-        self.warnings = list(archive.warnings)
-
-    @classmethod
-    def open(cls, path: Path, settings: Settings) -> Self:
-        """Open a zip file without decoding its images; see `DatasetReader.open`."""
-        archive = open_archive(path, settings)
-        try:
-            return cls(archive, settings)
-        except BaseException:
-            archive.close()
-            raise
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,11 +66,15 @@ class ImageFilesDataset(DatasetReader):
         """Return the class of each image, int64 [N], or None if images have no class of their own.
 
         Args:
-            model_labels: The model's labels, in whose order classes are numbered; the dataset's own if not given.
+            model_labels: The model's labels, in whose order classes are numbered; the dataset's own order if not given.
 
         Raises:
             FaceterError: ``DATASET_MISMATCH`` naming the classes that are none of the labels.
         """
+
+    def class_positions(self) -> IntArray | None:
+        """Return the position of each image's class in ``classes``, int64 [N]; None if images have no class."""
+        return None
 
     @abstractmethod
     def labels_for(self, model_labels: Sequence[str] | None) -> list[int] | None:
@@ -109,19 +102,38 @@ class ImageFilesDataset(DatasetReader):
         labels = self.sample_labels(model_labels)
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
         for part in np.array_split(chosen, range(batch, len(chosen), batch)) if len(chosen) else []:
-            inputs = np.empty((len(part), preprocessing.channels, *preprocessing.size), np.float32)
+            inputs = np.empty((len(part), *preprocessing.shape), np.float32)
             placements = []
             for row, index in enumerate(part):
                 inputs[row], placement = preprocess(self.image(int(index)), preprocessing)
                 placements.append(placement)
             yield Batch(inputs, part, None if labels is None else labels[part], placements)
 
-    def close(self) -> None:
-        """Close the archive."""
-        self.archive.close()
-
 
 def read_image(archive: SafeArchive, name: str, max_pixels: int) -> Image.Image:
     """Return an image of an archive, RGB and upright; see `ImageFilesDataset.image` for errors."""
-    max_bytes = max(max_pixels * _BYTES_PER_PIXEL, _SMALLEST_IMAGE_LIMIT)
-    return open_rgb_image(archive.read(name, max_bytes=max_bytes), max_pixels=max_pixels, name=name)
+    return open_rgb_image(archive.read(name, max_bytes=_most_bytes(max_pixels)), max_pixels=max_pixels, name=name)
+
+
+def image_size(archive: SafeArchive, name: str, max_pixels: int) -> tuple[int, int]:
+    """Return the width and height of an image of an archive, upright, from its beginning where that is enough.
+
+    Raises:
+        FaceterError: As `ImageFilesDataset.image` does, though damage after the header is not noticed.
+    """
+    beginning = next(archive.stream(name, max_bytes=_most_bytes(max_pixels)), b"")
+    try:
+        return _upright_size(beginning, name, max_pixels)
+    except FaceterError:
+        return _upright_size(archive.read(name, max_bytes=_most_bytes(max_pixels)), name, max_pixels)
+
+
+def _upright_size(content: bytes, name: str, max_pixels: int) -> tuple[int, int]:
+    with opened_file(content, max_pixels=max_pixels, name=name) as image:
+        width, height = image.size
+        is_turned = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+    return (height, width) if is_turned else (width, height)
+
+
+def _most_bytes(max_pixels: int) -> int:
+    return max(max_pixels * _BYTES_PER_PIXEL, _SMALLEST_IMAGE_LIMIT)

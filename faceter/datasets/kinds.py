@@ -14,17 +14,22 @@ from faceter.datasets.images import ImagesDataset
 from faceter.datasets.reader import DatasetReader
 from faceter.datasets.samples import DatasetContents, ProgressFunction
 from faceter.datasets.signals import SignalsDataset
+from faceter.datasets.tensors import TensorsDataset
 from faceter.datasets.text_pairs import TextPairsDataset
+from faceter.datasets.texts import TextsDataset
+from faceter.datasets.tokenized import TokenizableDataset
 
-InputDataset = ImageFilesDataset | SignalsDataset
-"""A dataset of images or signals, opened: each sample is the single input of a model."""
+InputDataset = ImageFilesDataset | SignalsDataset | TensorsDataset | TokenizableDataset
+"""A dataset of images, signals, tensors or texts, opened: each sample becomes the inputs of a model."""
 
 READERS: dict[DatasetKind, type[DatasetReader]] = {
     DatasetKind.IMAGES: ImagesDataset,
     DatasetKind.DETECTION: DetectionDataset,
     DatasetKind.CONCEPTS: ConceptsDataset,
     DatasetKind.SIGNALS: SignalsDataset,
+    DatasetKind.TENSORS: TensorsDataset,
     DatasetKind.TEXT_PAIRS: TextPairsDataset,
+    DatasetKind.TEXTS: TextsDataset,
     DatasetKind.FEATURES: FeaturesDataset,
     DatasetKind.DOMAINS: DomainsDataset,
 }
@@ -37,13 +42,13 @@ def open_dataset(path: Path, kind: DatasetKind, settings: Settings) -> DatasetRe
 
 
 def open_inputs(path: Path, kind: DatasetKind, settings: Settings) -> InputDataset:
-    """Open a dataset of images or signals, which become a model's single input; see `DatasetReader.open`.
+    """Open a dataset of images, signals, tensors or texts, which become a model's inputs; see `DatasetReader.open`.
 
     Raises:
-        FaceterError: ``DATASET_MISMATCH`` for features, text pairs and domains; what `DatasetReader.open` raises.
+        FaceterError: ``DATASET_MISMATCH`` for features and domains; what `DatasetReader.open` raises.
     """
     reader = READERS[kind]
-    if not issubclass(reader, ImageFilesDataset | SignalsDataset):
+    if not issubclass(reader, ImageFilesDataset | SignalsDataset | TensorsDataset | TokenizableDataset):
         raise FaceterError(ProblemKind.DATASET_MISMATCH, reader.not_model_inputs)
     return reader.open(path, settings)
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceter.contracts.base import check_name
+from faceter.contracts.base import check_name, composed
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.datasets.arrays import ArrayArchive, ArrayHeader
 from faceter.datasets.errors import invalid_dataset, quoted_names
+from faceter.datasets.names import label_positions
 from faceter.datasets.samples import DatasetContents
 from faceter.vision.boxes import IntArray
 
@@ -87,7 +88,7 @@ class Labels:
         """
         if self.labels is None or model_labels is None:
             return self.labels
-        positions = range(len(model_labels)) if self.numbered else {label: i for i, label in enumerate(model_labels)}
+        positions = range(len(model_labels)) if self.numbered else label_positions(model_labels)
         numbers = [_position(positions, number, name) for number, name in enumerate(self.classes)]
         used = np.unique(self.labels).tolist()
         unknown = [self.classes[number] for number in used if numbers[number] < 0]
@@ -118,7 +119,7 @@ def read_names(archive: ArrayArchive, name: str) -> list[str]:
     for index in range(len(values)):
         try:
             text = values[index]
-            names.append(check_name(text.decode() if isinstance(text, bytes) else str(text)))
+            names.append(composed(check_name(text.decode() if isinstance(text, bytes) else str(text))))
         except ValueError as error:
             raise invalid_dataset(f"{name}[{index}] is not a name of 1 to 200 printable characters.") from error
     if len(set(names)) < len(names):

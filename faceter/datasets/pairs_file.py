@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from faceter.contracts.base import check_name
+from faceter.contracts.base import check_name, composed
 from faceter.contracts.errors import FaceterError
 from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.datasets.errors import invalid_dataset
@@ -17,6 +17,8 @@ SIDES: Final = ("premise", "hypothesis")
 """The two sentences of a pair."""
 
 _FIELDS: Final = (*SIDES, "premise_tags", "hypothesis_tags", "label")
+_NO_AGREEMENT: Final = "-"
+"""Label of SNLI's pairs whose annotators did not agree."""
 _LONGEST_LINE = 1 << 20
 
 
@@ -68,6 +70,8 @@ class PairReader:
         self.words: Counter[str] = Counter()
         """Occurrences of each word in the sentences."""
         self.unknown_fields: set[str] = set()
+        self.without_agreement: list[int] = []
+        """Lines that were passed over, since their label is ``-``: annotators did not agree."""
         self._first_line = 0
         self._interned: dict[str, str] = {}
 
@@ -85,6 +89,9 @@ class PairReader:
             raise line_error(PAIRS, line, "must be an object with the texts 'premise' and 'hypothesis'")
         self.unknown_fields.update(name for name in entry if name not in _FIELDS)
         premise, hypothesis = (self._sentence(entry, side, line) for side in SIDES)
+        if entry.get("label") == _NO_AGREEMENT:
+            self.without_agreement.append(line)
+            return
         label = self._label(entry, line)
         self.pairs.append(
             TextPair(
@@ -118,7 +125,7 @@ class PairReader:
     def _tokens(self, entry: dict[str, Any], field: str, line: int) -> tuple[str, ...]:
         if not isinstance(entry[field], str):
             raise line_error(PAIRS, line, f"has a '{field}' that is not text")
-        return tuple(self._intern(token) for token in entry[field].split())
+        return tuple(self._intern(token) for token in composed(entry[field]).split())
 
     def _label(self, entry: dict[str, Any], line: int) -> str | None:
         label = entry.get("label")
@@ -132,7 +139,7 @@ class PairReader:
         if label is None:
             return None
         try:
-            name = self._intern(check_name(label)) if isinstance(label, str) else None
+            name = self._intern(composed(check_name(label))) if isinstance(label, str) else None
         except ValueError:
             name = None
         if name is None:

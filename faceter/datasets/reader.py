@@ -15,7 +15,7 @@ class DatasetReader(ABC):
     """For a kind whose samples are not the single input of a model: why, and what to give instead."""
 
     warnings: list[str]
-    """What was ignored in the file."""
+    """What was ignored in the file, or read in a way worth knowing."""
 
     @classmethod
     @abstractmethod

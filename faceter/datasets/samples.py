@@ -24,7 +24,7 @@ class DatasetContents:
     concepts: dict[str, list[str]] = field(default_factory=dict)
     """Names of its concepts by category; empty if it has none."""
     warnings: list[str] = field(default_factory=list)
-    """What was ignored in the file."""
+    """What was ignored in the file, or read in a way worth knowing."""
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,10 @@ class SignalsDataset(ArrayDataset):
         """
         return self._labels.in_model_order(model_labels)
 
+    def class_positions(self) -> IntArray | None:
+        """Return the position of each signal's class in ``classes``, int64 [N]; None if they are not labelled."""
+        return self.labels
+
     def labels_for(self, model_labels: Sequence[str] | None) -> list[int] | None:
         """Return ``sample_labels(model_labels)`` as a list."""
         labels = self.sample_labels(model_labels)

@@ -14,9 +14,10 @@ from faceter.contracts.models import TensorSpec
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive, open_archive, root_folder
 from faceter.datasets.errors import invalid_dataset, quoted_names
+from faceter.datasets.names import label_positions
 from faceter.datasets.pairs_file import PAIRS, SIDES, PairReader, TextPair, numbered_lines
-from faceter.datasets.reader import DatasetReader
 from faceter.datasets.samples import DatasetContents, ProgressFunction
+from faceter.datasets.tokenized import TokenizableDataset
 from faceter.datasets.vocabulary import PADDING, UNKNOWN, VECTORS, VOCABULARY, WordVector, read_vectors, read_vocabulary
 
 Ids = NDArray[np.int64]
@@ -44,13 +45,14 @@ class TooLongSentence:
     """The length of the model's input."""
 
 
-class TextPairsDataset(DatasetReader):
+class TextPairsDataset(TokenizableDataset):
     """Pairs of sentences, in the order of the file, all in memory; word vectors are read on demand.
 
     Each line of ``pairs.jsonl`` is an object with ``premise`` and ``hypothesis``, tokens separated by white space, and
     optional ``label``, ``premise_tags`` and ``hypothesis_tags``, one tag for each token. Each line of ``vocab.txt`` is
-    a word, whose id is the number of the line from 0: id 0 is padding, 1 an unknown word. Each line of the optional
-    ``vectors.txt`` is a word and its vector, in the format of GloVe. All may lie in one folder.
+    a word, whose id is the number of the line from 0: id 0 is padding, 1 an unknown word; models with a tokenizer do
+    without. Each line of the optional ``vectors.txt`` is a word and its vector, in the format of GloVe. All may lie in
+    one folder.
 
     Args:
         archive: Closed together with the dataset.
@@ -59,14 +61,16 @@ class TextPairsDataset(DatasetReader):
         FaceterError: ``INVALID_DATASET`` naming the file and the line at fault.
     """
 
-    not_model_inputs = "The dataset holds text pairs, which are for explanations. Give images or signals."
-
     def __init__(self, archive: SafeArchive) -> None:
         self._archive = archive
         self._root = _root(archive)
         self.warnings = list(archive.warnings)
-        self.vocabulary: dict[str, int] = read_vocabulary(self._lines(VOCABULARY, _MAX_VOCABULARY_BYTES))
-        """Id of each word."""
+        self.has_vocabulary = self._root + VOCABULARY in archive
+        """Whether there is a vocabulary."""
+        self.vocabulary: dict[str, int] = (
+            read_vocabulary(self._lines(VOCABULARY, _MAX_VOCABULARY_BYTES)) if self.has_vocabulary else {}
+        )
+        """Id of each word; empty without a vocabulary."""
         reader = PairReader()
         for line, text in self._lines(PAIRS, _MAX_PAIRS_BYTES):
             if text.strip():
@@ -74,14 +78,15 @@ class TextPairsDataset(DatasetReader):
         self.pairs: list[TextPair] = reader.pairs
         """The pairs, in the order of the file."""
         if not self.pairs:
-            raise invalid_dataset(f"{PAIRS} holds no pairs. Put one on each line.")
+            kind = "pairs with a label, only '-'" if reader.without_agreement else "pairs"
+            raise invalid_dataset(f"{PAIRS} holds no {kind}. Put one on each line.")
         numbers = {name: number for number, name in enumerate(sorted({*reader.labels}))}
         self.classes: list[str] = list(numbers)
         """Names of the classes, sorted; empty if the pairs are not labelled."""
         self.labels: list[int] | None = [numbers[label] for label in reader.labels] or None
         """Class of each pair; None if there are none."""
         self.unknown_words: Counter[str] = Counter(
-            {word: count for word, count in reader.words.items() if word not in self.vocabulary}
+            {word: count for word, count in reader.words.items() if self.has_vocabulary and word not in self.vocabulary}
         )
         """Occurrences of each word that is not in the vocabulary."""
         self.longest: tuple[int, int] = (
@@ -103,6 +108,11 @@ class TextPairsDataset(DatasetReader):
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def text(self, index: int) -> tuple[str, str]:
+        """Return premise and hypothesis, their tokens separated by blanks."""
+        pair = self.pairs[index]
+        return " ".join(pair.premise), " ".join(pair.hypothesis)
 
     def verify(self, progress: ProgressFunction | None = None) -> DatasetContents:
         """Read all word vectors once; see `DatasetReader.verify`."""
@@ -140,7 +150,7 @@ class TextPairsDataset(DatasetReader):
         labels = np.array(self.labels, np.int64)
         if model_labels is None:
             return labels
-        numbers = {label: number for number, label in enumerate(model_labels)}
+        numbers = label_positions(model_labels)
         unknown = [name for name in self.classes if name not in numbers]
         if unknown:
             raise FaceterError(
@@ -211,6 +221,12 @@ class TextPairsDataset(DatasetReader):
                 "Pairs of texts are for a model with two inputs [N, length] of whole numbers, one of premises and one "
                 f"of hypotheses; this one takes {inputs}.",
             )
+        if not self.has_vocabulary:
+            raise FaceterError(
+                ProblemKind.DATASET_MISMATCH,
+                f"The dataset has no {VOCABULARY}, so words have no ids. Upload it again with one, or the model "
+                "with its tokenizer.json.",
+            )
         first, second = specs
         premise, hypothesis = SIDES
         swapped = (_name_contains(second, premise) and not _name_contains(first, premise)) or (
@@ -240,7 +256,8 @@ class TextPairsDataset(DatasetReader):
         ]
 
     def close(self) -> None:
-        """Close the archive."""
+        """Close the archive, and the tokenizer."""
+        super().close()
         self._archive.close()
 
     def _validate_lengths(self, specs: tuple[TensorSpec, TensorSpec]) -> None:
@@ -281,6 +298,12 @@ class TextPairsDataset(DatasetReader):
                 f"not in {VOCABULARY}, so unknown to the model: {len(common):,} word{'s' if len(common) > 1 else ''}, "
                 f"{occurrences:,} of {sum(reader.words.values()):,} occurrences: {quoted_names(common)}"
             )
+        if reader.without_agreement:
+            count, first = len(reader.without_agreement), reader.without_agreement[0]
+            self.warnings.append(
+                f"ignored, labelled '-' because annotators did not agree: {count:,} "
+                f"pair{'s' if count > 1 else ''}, the first on line {first}"
+            )
         if reader.unknown_fields:
             self.warnings.append(f"ignored, unknown fields of {PAIRS}: {quoted_names(sorted(reader.unknown_fields))}")
         known = {self._root + name for name in (PAIRS, VOCABULARY, VECTORS)}
@@ -292,10 +315,10 @@ class TextPairsDataset(DatasetReader):
 def _root(archive: SafeArchive) -> str:
     """Return the folder that holds everything, with a slash, or nothing."""
     root = root_folder(archive, PAIRS)
-    if root is None or root + VOCABULARY not in archive:
-        missing = PAIRS if root is None else VOCABULARY
+    if root is None:
         raise invalid_dataset(
-            f"The archive holds no {missing}. It needs {PAIRS} with pairs and {VOCABULARY} with words."
+            f"The archive holds no {PAIRS}. It needs {PAIRS} with pairs, and {VOCABULARY} with words for a model "
+            "without a tokenizer."
         )
     return root
 

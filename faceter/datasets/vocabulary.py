@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from faceter.contracts.base import composed
 from faceter.datasets.errors import invalid_dataset
 from faceter.datasets.pairs_file import line_error
 
@@ -26,7 +27,7 @@ class WordVector:
 
 
 def read_vocabulary(lines: Iterable[tuple[int, str]]) -> dict[str, int]:
-    """Return the id of each word, its line from 0.
+    """Return the id of each word in composed Unicode, its line from 0; of two lines with equal letters the first.
 
     Args:
         lines: The lines of the file with their numbers from 1.
@@ -34,15 +35,17 @@ def read_vocabulary(lines: Iterable[tuple[int, str]]) -> dict[str, int]:
     Raises:
         FaceterError: ``INVALID_DATASET`` naming the line at fault.
     """
+    lines_of: dict[str, int] = {}
     ids: dict[str, int] = {}
     for line, text in lines:
         if len(text.split()) != 1:
             what = "holds more than one word" if text.strip() else "is empty"
             raise line_error(VOCABULARY, line, f"{what}. A word a line: its number, from 0, is the word's id")
         word = text.strip()
-        if word in ids:
-            raise line_error(VOCABULARY, line, f"has '{word}' again, which is on line {ids[word] + 1} already")
-        ids[word] = line - 1
+        if word in lines_of:
+            raise line_error(VOCABULARY, line, f"has '{word}' again, which is on line {lines_of[word]} already")
+        lines_of[word] = line
+        ids.setdefault(composed(word), line - 1)
     if len(ids) <= UNKNOWN:
         raise invalid_dataset(
             f"{VOCABULARY} needs two lines at least: the first pads, the second is for unknown words."
@@ -73,9 +76,11 @@ def read_vectors(lines: Iterable[tuple[int, str]], size: int) -> Iterator[WordVe
             raise line_error(VECTORS, line, "must be a word and its numbers, separated by single blanks")
         if word in seen:
             raise line_error(VECTORS, line, f"has '{word}' again")
-        seen.add(word)
+        is_new = composed(word) not in seen
+        seen.update((word, composed(word)))
         length = len(numbers)
-        yield WordVector(word, _vector(numbers, line), min(read / size, 1.0))
+        if is_new:
+            yield WordVector(composed(word), _vector(numbers, line), min(read / size, 1.0))
     if not seen:
         raise invalid_dataset(f"{VECTORS} is empty. Put a word and its numbers on each line, or leave it out.")
 

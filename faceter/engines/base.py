@@ -78,6 +78,14 @@ class LoadedModel(Protocol):
     def bytes(self) -> int:
         """Estimated memory."""
 
+    @property
+    def probability_outputs(self) -> frozenset[str]:
+        """Names of the outputs that the graph makes by a softmax or a sigmoid, and that are probabilities."""
+
+    @property
+    def substitutes_float32(self) -> bool:
+        """Whether the engine computes in float32 in place of the model's own type, for which it has no kernels."""
+
     def run(
         self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
     ) -> dict[str, Array]:

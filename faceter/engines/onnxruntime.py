@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, cast
 
+import numpy as np
 import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as states
@@ -13,8 +14,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
 from faceter.engines.base import Array, Interrupt
+from faceter.engines.text_locales import lacks_locale, with_available_locale
+from faceter.graphs.float_types import has_bfloat16_signature, in_float32, other_float_types
 from faceter.graphs.layouts import PLAIN, apply_layout
+from faceter.graphs.open_axes import clear_unknown_sizes
+from faceter.graphs.output_activation import probability_outputs
 from faceter.graphs.packing import unpack_weights
+from faceter.graphs.value_types import is_tensor
 
 DTYPES: Final = {
     "tensor(float16)": "float16",
@@ -55,16 +61,38 @@ class OnnxRuntimeEngine:
     """Loads graphs with ONNX Runtime for the CPU; all instances are equal."""
 
     def load(self, content: bytes, *, threads: int, layout: str = PLAIN) -> "OnnxRuntimeModel":
-        """Return the graph of an ONNX file, ready to run; see `faceter.engines.base.Engine.load`."""
+        """Return the graph of an ONNX file, ready to run; see `faceter.engines.base.Engine.load`.
+
+        A model in float16, bfloat16 or float64 runs in float32 where ONNX Runtime has no kernel for its type.
+        """
         plain = unpack_weights(onnx.load_model_from_string(content))
-        content = apply_layout(plain, layout).SerializeToString()
+        clear_unknown_sizes(plain)
+        model = apply_layout(plain, layout)
+        probabilities = probability_outputs(plain)
+        native = not has_bfloat16_signature(model)
         try:
-            session = onnxruntime.InferenceSession(content, _session_options(threads), ["CPUExecutionProvider"])
+            if native:
+                try:
+                    return _loaded(model, threads, probabilities)
+                except states.NotImplemented:
+                    if not other_float_types(model):
+                        raise
+            return _loaded(in_float32(model, keep_signature=native), threads, probabilities, substitutes_float32=True)
         except _FAILURES as error:
+            if lacks_locale(error) and (changed := with_available_locale(plain)) != plain:
+                return self.load(changed.SerializeToString(), threads=threads, layout=layout)
             raise FaceterError(
                 ProblemKind.MODEL_NOT_RUNNABLE, f"ONNX Runtime cannot load the model: {_message(error)}"
             ) from error
-        return OnnxRuntimeModel(session, 2 * len(content) + _SESSION_OVERHEAD)
+
+
+def _loaded(
+    model: onnx.ModelProto, threads: int, probabilities: frozenset[str], *, substitutes_float32: bool = False
+) -> "OnnxRuntimeModel":
+    content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, _session_options(threads), ["CPUExecutionProvider"])
+    memory = 2 * len(content) + _SESSION_OVERHEAD
+    return OnnxRuntimeModel(session, memory, probabilities, substitutes_float32=substitutes_float32)
 
 
 class OnnxRuntimeModel:
@@ -72,10 +100,21 @@ class OnnxRuntimeModel:
 
     Args:
         memory: Estimated bytes: the weights, once as in the file and once prepacked for the kernels.
+        probability_outputs: Names of the outputs that are probabilities.
+        substitutes_float32: Whether it computes in float32 in place of a type that ONNX Runtime has no kernels for.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, memory: int) -> None:
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        memory: int,
+        probability_outputs: frozenset[str] = frozenset(),
+        *,
+        substitutes_float32: bool = False,
+    ) -> None:
         self._session: onnxruntime.InferenceSession | None = session
+        self.probability_outputs = probability_outputs
+        self.substitutes_float32 = substitutes_float32
         self.inputs = [_spec(argument, "input") for argument in session.get_inputs()]
         self.outputs = [_spec(argument, "output") for argument in session.get_outputs()]
         self.bytes = memory
@@ -95,7 +134,7 @@ class OnnxRuntimeModel:
 
         try:
             with interrupt.stopping(stop) if interrupt else nullcontext():
-                values = cast(list[Array], self._session.run(names, dict(inputs), options))
+                values = cast(list[Array], self._session.run(names, _fed(inputs), options))
         except _FAILURES as error:
             if interrupt is not None and interrupt.triggered:
                 raise FaceterError(
@@ -111,6 +150,14 @@ class OnnxRuntimeModel:
         self._session = None
 
 
+def _fed(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Return inputs as ONNX Runtime's Python interface takes them; it has no bfloat16."""
+    return {
+        name: values.astype(np.float32) if str(getattr(values, "dtype", "")) == "bfloat16" else values
+        for name, values in inputs.items()
+    }
+
+
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
     """Return options for quiet sessions whose idle threads sleep, so that many sessions can coexist."""
     options = onnxruntime.SessionOptions()
@@ -123,14 +170,15 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def _spec(argument: onnxruntime.NodeArg, role: str) -> TensorSpec:
-    dtype = DTYPES.get(argument.type)
-    if dtype is None:
+    dtype = re.sub(r"tensor\((\w+)\)", lambda match: DTYPES.get(match[0], match[0]), argument.type)
+    dtype = dtype.replace("seq(", "sequence(").replace("map(string,", "map(str, ").replace("map(int64,", "map(int64, ")
+    if "tensor(" in dtype:
         raise FaceterError(
             ProblemKind.MODEL_NOT_RUNNABLE,
             f"The {role} {argument.name!r} is a {argument.type}, which is not supported. "
-            f"Supported are {', '.join(sorted(DTYPES))}.",
+            f"Supported are {', '.join(sorted(DTYPES))}, and sequences and maps of them.",
         )
-    return TensorSpec(name=argument.name, dtype=dtype, shape=list(argument.shape))
+    return TensorSpec(name=argument.name, dtype=dtype, shape=list(argument.shape) if is_tensor(dtype) else [])
 
 
 def _node_prefix(match: re.Match[str]) -> str:

@@ -2,17 +2,20 @@
 
 import numpy as np
 import onnx
-from onnx import version_converter
 
-from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.graphs.constant_folding import constants_to_initializers, fold_constants
+from faceter.graphs.float_types import in_float32
+from faceter.graphs.lowering import lowered
+from faceter.graphs.node_failure import NodeFailure, note_failure
+from faceter.graphs.opset_upgrade import at_opset
+from faceter.graphs.residual_streams import separate_residual_streams
 from faceter.graphs.rewrites import Rewrite, rewrites
 from faceter.graphs.shapes import TensorInfo, infer_shapes
 from faceter.graphs.view import (
     GraphView,
     all_nodes,
     is_standard,
-    opset_of,
+    node_name,
     remove_unused,
     replace_nodes,
     subgraphs,
@@ -27,12 +30,14 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return an equivalent model in canonical form.
 
     - Opset 13 or later: DequantizeLinear has an axis since then.
+    - Weights and arithmetic are float32; inputs and outputs of another floating-point type are cast.
     - Constant nodes are initializers, and constant expressions are folded.
     - There is no Identity, no Dropout and no Cast to the type that a tensor already has.
     - A mean over all spatial axes is GlobalAveragePool.
     - A matrix product by a constant is Gemm without alpha and beta and with a bias vector.
     - A constant added to the result of Conv, ConvTranspose or Gemm is part of its bias.
     - Consecutive Slices of different axes are one Slice.
+    - A matrix product reads a copy of a residual stream that stays float.
     - Node names are unique.
 
     Remaining tensors, inputs and outputs keep their names.
@@ -43,12 +48,13 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         FaceterError: UNSUPPORTED_OPSET where ONNX cannot convert an older opset.
     """
-    changed = _upgrade(model)
+    changed = in_float32(_upgrade(lowered(model)))
     constants_to_initializers(changed)
     _remove_identities(changed)
     fold_constants(changed)
     for rewrite in rewrites:
         _apply(changed, rewrite)
+    separate_residual_streams(changed)
     for node, name in zip(changed.graph.node, unique_names(changed.graph), strict=True):
         node.name = name
     remove_unused(changed.graph)
@@ -56,19 +62,8 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _upgrade(model: onnx.ModelProto) -> onnx.ModelProto:
-    opset = opset_of(model)
     changed = onnx.ModelProto()
-    if opset >= MIN_OPSET:
-        changed.CopyFrom(model)
-    else:
-        try:
-            changed.CopyFrom(version_converter.convert_version(model, MIN_OPSET))
-        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-            raise FaceterError(
-                ProblemKind.UNSUPPORTED_OPSET,
-                f"The model has opset {opset} and cannot be converted to {MIN_OPSET}, which quantized graphs need "
-                f"({' '.join(str(error).split())[:200]}). Export it at opset {MIN_OPSET} or later.",
-            ) from error
+    changed.CopyFrom(at_opset(model, MIN_OPSET))
     changed.ir_version = max(changed.ir_version, _MIN_IR_VERSION)
     return changed
 
@@ -142,7 +137,17 @@ def _apply(model: onnx.ModelProto, rewrite: Rewrite) -> None:
     shapes = infer_shapes(model)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        replacement = rewrite(view, shapes, node) if is_standard(node) else None
+        try:
+            replacement = rewrite(view, shapes, node) if is_standard(node) else None
+        except Exception as error:
+            note_failure(error, _failure(shapes, node))
+            raise
         nodes += [node] if replacement is None else replacement
         view.producer.update((name, item) for item in replacement or [] for name in item.output)
     replace_nodes(model.graph, nodes)
+
+
+def _failure(shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> NodeFailure:
+    infos = [(name, shapes.get(name)) for name in node.input if name]
+    inputs = tuple("unknown" if info is None else f"{info.dtype} {list(info.shape or ())}" for _, info in infos)
+    return NodeFailure(node_name(node), node.op_type, inputs)

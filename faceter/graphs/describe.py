@@ -11,20 +11,12 @@ from faceter.contracts.models import TensorSpec
 from faceter.graphs.macs import multiply_accumulates
 from faceter.graphs.operators import unsupported
 from faceter.graphs.packing import unpack_weights
+from faceter.graphs.properties import MOST_NAME_CHARACTERS, shown_properties
+from faceter.graphs.quantized_operators import WEIGHT_INPUTS, codes_per_byte
 from faceter.graphs.shapes import dtype_name, infer_shapes, value_info
-from faceter.graphs.view import GraphView, all_nodes, inputs_used, is_standard, opset_of, unique_names
+from faceter.graphs.value_types import type_name
+from faceter.graphs.view import GraphView, attribute, inputs_used, is_standard, opset_of, unique_names
 
-_QUANTIZING_OPERATORS = frozenset(
-    {
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "DynamicQuantizeLinear",
-        "QLinearConv",
-        "QLinearMatMul",
-        "ConvInteger",
-        "MatMulInteger",
-    }
-)
 _WITHOUT_PARAMETERS = frozenset(
     {"Clip", "ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Slice", "Tile", "TopK", "Upsample"}
 )
@@ -48,11 +40,6 @@ def output_specs(model: onnx.ModelProto) -> list[TensorSpec]:
             spec = TensorSpec(name=value.name, dtype=info.dtype, shape=list(info.shape))
         specs.append(spec)
     return specs
-
-
-def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether the model has any quantized operator, QuantizeLinear or DequantizeLinear."""
-    return any(node.op_type in _QUANTIZING_OPERATORS for node in all_nodes(model.graph))
 
 
 def parameter_count(model: onnx.ModelProto) -> int:
@@ -102,6 +89,7 @@ def describe(model: onnx.ModelProto) -> Graph:
                 shape = list(info.shape) if info.shape is not None else []
                 tensors.append(Tensor(name=output, dtype=info.dtype, shape=shape, produced_by=name))
     macs = [layer.macs for layer in layers]
+    shown = shown_properties(model)
     return Graph(
         opset=opset_of(model),
         operators=dict(Counter(node.op_type for node in view.graph.node).most_common()),
@@ -109,14 +97,23 @@ def describe(model: onnx.ModelProto) -> Graph:
         tensors=tensors,
         parameters=sum(layer.parameters for layer in layers),
         macs=None if None in macs else sum(count for count in macs if count is not None),
+        producer=" ".join(filter(None, (_text(model.producer_name), _text(model.producer_version)))) or None,
+        properties=shown.values,
+        properties_cut=shown.cut,
+        properties_left_out=shown.left_out,
         unsupported_operators=sorted({operator for operator, _ in unsupported(model)}),
     )
+
+
+def _text(value: str) -> str:
+    return value.strip()[:MOST_NAME_CHARACTERS]
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     info = value_info(value)
     if info is None:
-        return TensorSpec(name=value.name, dtype="float32", shape=[])
+        name = "float32" if value.type.WhichOneof("value") is None else type_name(value.type)
+        return TensorSpec(name=value.name, dtype=name, shape=[])
     return TensorSpec(name=value.name, dtype=info.dtype, shape=list(info.shape or ()))
 
 
@@ -144,16 +141,18 @@ class _ParameterCounter:
             if name in self._seen or not self._counts(node, index, name):
                 continue
             self._seen.add(name)
-            total += self._elements(name)
+            total += self._codes(node, name)
         return total
 
     def _counts(self, node: onnx.NodeProto, index: int, name: str) -> bool:
         if node.op_type == "BatchNormalization" and index in (3, 4):
             return False
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            return index == 0 and self._view.is_initializer(name)
-        if node.op_type in ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"):
-            return index in (1, 3, 8) and self._elements(name) > 1
+            return index == 0 and self._view.is_initializer(name) and len(self._view.tensor(name).dims) > 0
+        if node.op_type in WEIGHT_INPUTS:
+            return name in {node.input[i] for i in WEIGHT_INPUTS[node.op_type] if i < len(node.input)} and (
+                self._view.is_initializer(name)
+            )
         if node.op_type == "Conv" and index == 2 and _batch_norm_follows(node, self._view):
             value = self._view.constant(name)
             if value is not None and not np.any(value):
@@ -166,6 +165,17 @@ class _ParameterCounter:
             return len(tensor.dims) > 0 and dtype_name(tensor.data_type) in _FLOAT_TYPES
         value = self._view.constant(name)
         return value is not None and value.ndim > 0 and value.dtype.name in _FLOAT_TYPES
+
+    def _codes(self, node: onnx.NodeProto, name: str) -> int:
+        """Return the elements of a weight; of one packed in bytes, the codes without what fills the last block."""
+        elements = self._elements(name)
+        per_byte = codes_per_byte(node)
+        if per_byte == 1 or not self._view.is_initializer(name) or self._is_float(name):
+            return elements
+        if self._view.tensor(name).data_type not in (onnx.TensorProto.UINT8, onnx.TensorProto.INT8):
+            return elements
+        rows, columns = attribute(node, "N"), attribute(node, "K")
+        return int(rows * columns if rows and columns else elements * per_byte)
 
     def _elements(self, name: str) -> int:
         if self._view.is_initializer(name):

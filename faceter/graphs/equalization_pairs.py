@@ -1,13 +1,15 @@
 """Pairs of layers for cross-layer equalization: a channel scale of the first can be undone in the second."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
-from faceter.graphs.quantization_sites import clamp_of
+from faceter.graphs.quantization_sites import channel_clamp_of, clamp_of
 from faceter.graphs.shapes import TensorInfo, infer_shapes
-from faceter.graphs.view import Array, GraphView, attribute, is_standard, node_name
+from faceter.graphs.view import Array, GraphView, attribute, is_standard, node_name, replace_nodes
+from faceter.graphs.weight_rows import weight_of
 
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _HOMOGENEOUS = frozenset({"Relu", "PRelu", "LeakyRelu"})
@@ -20,7 +22,8 @@ class LayerWeights:
 
     Attributes:
         name: Name of the node.
-        operator: Conv, ConvTranspose, Gemm or MatMul.
+        operator: Conv, ConvTranspose, Gemm or MatMul. A transposed convolution whose weights are rows counts as a Conv,
+            whose layout they have.
         weight: The initializer of its weights.
         bias: The initializer of its bias; None where it has none.
         groups: Groups of a convolution; 1 for a matrix product.
@@ -85,6 +88,7 @@ class EqualizationPair:
         between: Names of the nodes between them, in order.
         activation: The activation function among them: Relu, PRelu, LeakyRelu or None.
         entering: The second layer's input tensor.
+        bounds: Initializers of upper bounds per channel, of a Min among them; they scale with the channels.
     """
 
     first: LayerWeights
@@ -92,13 +96,15 @@ class EqualizationPair:
     between: tuple[str, ...]
     activation: str | None
     entering: str
+    bounds: tuple[str, ...] = ()
 
 
 def find_pairs(model: onnx.ModelProto) -> list[EqualizationPair]:
     """Find the pairs of layers to equalize, in the order of execution.
 
-    ReLU, PReLU, LeakyReLU and pooling may lie between them, and either layer may be depthwise. A tensor with a second
-    reader breaks a pair: branches are not equalized. So does ReLU6; see `replace_relu6`.
+    ReLU, PReLU, LeakyReLU, pooling and a Min with one bound per channel may lie between them, and either layer may be
+    depthwise. A tensor with a second reader breaks a pair: branches are not equalized. So does ReLU6; see
+    `clips_by_channel`.
 
     Args:
         model: A canonical model with BatchNormalization folded.
@@ -119,38 +125,77 @@ def find_pairs(model: onnx.ModelProto) -> list[EqualizationPair]:
     return pairs
 
 
-def replace_relu6(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with each ReLU6 (a Clip from 0) between two layers to equalize replaced by ReLU.
+def clips_by_channel(model: onnx.ModelProto, layers: Collection[str] | None = None) -> onnx.ModelProto:
+    """Return the model with each ReLU6 (a Clip from 0) between two layers to equalize as ReLU and Min.
 
-    This changes the function where activations exceed the clip, which the paper accepts.
+    The Min has one bound per channel, so that a pair of layers can be equalized across it: a channel divided by s is
+    clipped at 6 / s. The function does not change.
 
     Args:
         model: A canonical model with BatchNormalization folded; it is not changed.
+        layers: Names of the first layers of the pairs that are changed; all if not given.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     view = GraphView(changed)
     shapes = infer_shapes(changed)
-    clips = {
-        node_name(node): node
-        for node in view.graph.node
-        if node.op_type == "Clip" and (clamp_of(view, node) or (1.0, 0.0))[0] == 0.0
-    }
+    clips = {node_name(node): node for node in view.graph.node if _bound_of(view, node) is not None}
+    if not clips:
+        return changed
+    split: dict[str, onnx.NodeProto] = {}
     for node in view.graph.node:
         first = _layer(view, shapes, node)
         pair = None if first is None else _pair(view, shapes, first, frozenset(clips))
-        for name in () if pair is None else pair.between:
-            if name in clips:
-                clips[name].op_type = "Relu"
-                del clips[name].input[1:]
+        if pair is None or not (layers is None or pair.first.name in layers):
+            continue
+        for name in pair.between:
+            rank = _rank(shapes, clips[name].output[0]) if name in clips else 0
+            if rank >= 2 and name not in split:
+                split[name] = _split_clip(view, clips[name], _channels(view, pair.second), rank)
+    nodes: list[onnx.NodeProto] = []
+    for node in view.graph.node:
+        nodes += [node, split[node_name(node)]] if node_name(node) in split else [node]
+    replace_nodes(changed.graph, nodes)
     return changed
 
 
+def _bound_of(view: GraphView, node: onnx.NodeProto) -> float | None:
+    """Return the upper bound of a Clip from 0 to a positive number; None for any other node."""
+    clamp = clamp_of(view, node) if node.op_type == "Clip" else None
+    return clamp[1] if clamp is not None and clamp[0] == 0.0 and 0.0 < clamp[1] < np.inf else None
+
+
+def _split_clip(view: GraphView, clip: onnx.NodeProto, channels: int, rank: int) -> onnx.NodeProto:
+    """Make a Clip a Relu, in place, and return the Min that follows it."""
+    bound = np.full((channels, *[1] * (rank - 2)), _bound_of(view, clip), np.float32)
+    result = clip.output[0]
+    clip.op_type = "Relu"
+    del clip.input[1:]
+    clip.output[0] = view.unique(f"{result}/unbounded")
+    limit = view.add_initializer(f"{result}/bound", bound)
+    return onnx.helper.make_node("Min", [clip.output[0], limit], [result], f"{node_name(clip)}/bound")
+
+
+def _channels(view: GraphView, layer: LayerWeights) -> int:
+    value = view.constant(layer.weight)
+    return 0 if value is None else len(layer.by_input(value))
+
+
+def _rank(shapes: dict[str, TensorInfo], name: str) -> int:
+    info = shapes.get(name)
+    return 0 if info is None or info.shape is None else len(info.shape)
+
+
 def _layer(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> LayerWeights | None:
-    if not is_standard(node) or node.op_type not in _LAYERS or not view.is_initializer(node.input[1]):
+    if not is_standard(node) or node.op_type not in _LAYERS:
         return None
-    info = shapes[node.input[1]]
-    if info.dtype != "float32" or info.shape is None or len(view.consumers[node.input[1]]) > 1:
+    weight = weight_of(view, node.input[1])
+    in_rows = weight != node.input[1]
+    if weight is None or (in_rows and node.op_type != "ConvTranspose"):
+        return None
+    info = shapes[weight]
+    shared = len(view.consumers[weight]) > 1 or len(view.consumers[node.input[1]]) > 1
+    if info.dtype != "float32" or info.shape is None or shared:
         return None
     bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
     if bias is not None and (not view.is_initializer(bias) or len(view.consumers[bias]) > 1):
@@ -161,8 +206,8 @@ def _layer(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto)
             return None
     return LayerWeights(
         name=node_name(node),
-        operator=node.op_type,
-        weight=node.input[1],
+        operator="Conv" if in_rows else node.op_type,
+        weight=weight,
         bias=bias,
         groups=attribute(node, "group", 1),
         transposed=bool(attribute(node, "transB", 0)),
@@ -174,6 +219,7 @@ def _pair(
     view: GraphView, shapes: dict[str, TensorInfo], first: LayerWeights, passable: frozenset[str]
 ) -> EqualizationPair | None:
     between: list[str] = []
+    bounds: list[str] = []
     activation = None
     tensor = first.output
     while True:
@@ -184,15 +230,25 @@ def _pair(
         if second is not None:
             if second.operator == "MatMul" and first.operator not in ("Gemm", "MatMul"):
                 return None
-            return EqualizationPair(first, second, tuple(between), activation, tensor)
+            return EqualizationPair(first, second, tuple(between), activation, tensor, tuple(bounds))
         if reader.op_type in _HOMOGENEOUS or node_name(reader) in passable:
             if reader.op_type == "PRelu" and not _slope_is_constant(view, reader):
                 return None
             activation = reader.op_type
+        elif _bounds_channels(view, shapes, reader):
+            bounds.append(reader.input[1])
         elif not _keeps_channels(shapes, reader):
             return None
         between.append(node_name(reader))
         tensor = reader.output[0]
+
+
+def _bounds_channels(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> bool:
+    """Whether a node is a Min with an upper bound for each channel of its input, which nothing else reads."""
+    bound, rank = channel_clamp_of(view, node), _rank(shapes, node.input[0])
+    if bound is None or not view.is_initializer(node.input[1]) or len(view.consumers[node.input[1]]) > 1:
+        return False
+    return rank >= 2 and bound.ndim == rank - 1
 
 
 def _slope_is_constant(view: GraphView, node: onnx.NodeProto) -> bool:

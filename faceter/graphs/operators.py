@@ -2,6 +2,7 @@
 
 from onnx import ModelProto
 
+from faceter.graphs.lowering import lowered
 from faceter.graphs.view import is_standard, unique_names
 
 SUPPORTED_OPERATORS = frozenset(
@@ -21,6 +22,7 @@ SUPPORTED_OPERATORS = frozenset(
         "Attention",
         "AveragePool",
         "BatchNormalization",
+        "BitCast",
         "BitShift",
         "BitwiseAnd",
         "BitwiseNot",
@@ -101,6 +103,7 @@ SUPPORTED_OPERATORS = frozenset(
         "MaxUnpool",
         "Mean",
         "MeanVarianceNormalization",
+        "MelWeightMatrix",
         "Min",
         "Mish",
         "Mod",
@@ -163,6 +166,7 @@ SUPPORTED_OPERATORS = frozenset(
         "Swish",
         "Tan",
         "Tanh",
+        "TensorScatter",
         "ThresholdedRelu",
         "Tile",
         "TopK",
@@ -182,8 +186,9 @@ def unsupported(model: ModelProto) -> list[tuple[str, str]]:
     """Return the unsupported nodes as (operator, node name), in the graph's order.
 
     The operator has its domain as a prefix where that is not the standard one. Nodes are named as in `describe`. The
-    bodies of local functions are checked, not their calls.
+    bodies of local functions are checked, not their calls. Operators that `lowered` replaces are supported.
     """
+    model = lowered(model)
     local = {(function.domain, function.name) for function in model.functions}
     nodes = []
     for part in (model.graph, *model.functions):

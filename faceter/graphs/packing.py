@@ -175,15 +175,21 @@ def packed_bytes(shapes: Mapping[str, tuple[int, ...]], bits: Mapping[str, int])
 
 
 def _weights(view: GraphView) -> list[tuple[str, int | None]]:
-    """Return name and channel axis (None for one scale) of each int8 weight."""
+    """Return name and channel axis (None for one scale) of each int8 weight, also of looked-up embeddings."""
     axes: dict[str, int | None] = {}
     for node in view.graph.node:
-        if node.op_type != "DequantizeLinear" or not view.is_initializer(node.input[0]):
+        if node.op_type != "DequantizeLinear":
             continue
-        tensor = view.tensor(node.input[0])
+        lookup = view.producer.get(node.input[0])
+        is_table = lookup is not None and lookup.op_type == "Gather" and not lookup.name.startswith(PREFIX)
+        name = lookup.input[0] if lookup is not None and is_table else node.input[0]
+        if not view.is_initializer(name):
+            continue
+        tensor = view.tensor(name)
         if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1:
             per_channel = len(view.tensor(node.input[1]).dims) == 1 if view.is_initializer(node.input[1]) else False
-            axes[tensor.name] = attribute(node, "axis", 1) % len(tensor.dims) if per_channel else None
+            axis = -1 if is_table else attribute(node, "axis", 1)
+            axes[tensor.name] = axis % len(tensor.dims) if per_channel else None
     return list(axes.items())
 
 

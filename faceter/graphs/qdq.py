@@ -4,18 +4,19 @@ import numpy as np
 import onnx
 
 from faceter.graphs.quantization_plan import BiasQuantizer, QuantizationPlan, bias_quantizers, fit_biases
-from faceter.graphs.quantization_sites import clamp_of, moved_tensors
+from faceter.graphs.quantization_sites import channel_clamp_of, clamp_of, is_embedding, moved_tensors
 from faceter.graphs.quantizer import Quantizer
-from faceter.graphs.view import GraphView, attribute, node_name, remove_unused, replace_nodes
+from faceter.graphs.view import Array, GraphView, attribute, node_name, remove_unused, replace_nodes
 
 
 def write_qdq(plan: QuantizationPlan) -> onnx.ModelProto:
     """Return the quantized graph of a plan as standard ONNX, in the plain layout; see `faceter.graphs.layouts`.
 
     The name of a quantized tensor denotes its dequantized value; its codes are ``name/q``. For b < 8 a Clip on the
-    uint8 codes follows QuantizeLinear; it also replaces a ReLU or Clip of the graph. Data-movement operators run on
-    codes. Weights are 8-bit codes; see `pack_weights`. Doc strings and metadata of nodes are removed, since they can
-    be larger than packed weights.
+    uint8 codes follows QuantizeLinear; it also replaces a ReLU or Clip of the graph, and a Min of codes a Min with one
+    bound per channel. Data-movement operators run on codes, and so does the lookup of an embedding. Weights are 8-bit
+    codes; see `pack_weights`. Doc strings and metadata of nodes are removed, since they can be larger than packed
+    weights.
     """
     return _QdqWriter(fit_biases(plan)).write()
 
@@ -32,6 +33,7 @@ class _QdqWriter:
             if site.name in plan.activations:
                 self.quantizers.update(dict.fromkeys((*site.tensors, *site.moved), plan.activations[site.name]))
         self.codes: dict[str, str] = {}
+        self.tables: dict[str, tuple[str, list[str], int | None]] = {}
         self.renamed: dict[str, str] = {}
 
     def write(self) -> onnx.ModelProto:
@@ -44,6 +46,9 @@ class _QdqWriter:
         for node in list(self.view.graph.node):
             if self._moves_codes(node):
                 self._move(node)
+                continue
+            if node.op_type == "Gather" and node.input[0] in self.tables:
+                self._look_up(node)
                 continue
             bias = biases.get(node_name(node))
             if bias is not None:
@@ -63,10 +68,15 @@ class _QdqWriter:
 
     def _compute(self, node: onnx.NodeProto) -> None:
         """Add a node that is not data movement, and quantize those of its results that have a quantizer."""
-        clamp = clamp_of(self.view, node)
-        if clamp is not None and node.output[0] in self.quantizers:
-            self._quantize(node.output[0], node.input[0], clamp)
-            return
+        if node.output[0] in self.quantizers:
+            clamp = clamp_of(self.view, node)
+            bound = channel_clamp_of(self.view, node)
+            if clamp is not None:
+                self._quantize(node.output[0], node.input[0], clamp)
+                return
+            if bound is not None:
+                self._quantize_bounded(node, bound)
+                return
         results = [name for name in node.output if name in self.quantizers]
         raw = {name: self.view.unique(f"{name}/raw") for name in results}
         for index, name in enumerate(node.output):
@@ -75,8 +85,13 @@ class _QdqWriter:
         for name in results:
             self._quantize(name, raw[name], None)
 
-    def _quantize(self, name: str, source: str, clamp: tuple[float, float] | None) -> None:
-        """Add the codes ``name/q`` of the float tensor ``source``, and the dequantized ``name``."""
+    def _quantize(self, name: str, source: str, clamp: tuple[float, float] | None, bound: Array | None = None) -> None:
+        """Add the codes ``name/q`` of the float tensor ``source``, and the dequantized ``name``.
+
+        Args:
+            clamp: Bounds of all values.
+            bound: Largest code of each channel.
+        """
         quantizer = self.quantizers[name]
         scale, zero_point = self._scale(quantizer)
         codes = self.view.unique(f"{name}/q")
@@ -84,17 +99,36 @@ class _QdqWriter:
         if clamp is not None:
             bounds = quantizer.quantize(np.array(clamp, np.float32)).astype(int)
             low, high = max(low, int(bounds[0])), min(high, int(bounds[1]))
+        whole = codes
+        if bound is not None:
+            whole = self.view.unique(f"{name}/unbounded")
+            limit = self.view.add_initializer(f"{name}/bound", bound)
         if low > 0 or high < 255:
-            whole = self.view.unique(f"{name}/q8")
-            self._add("QuantizeLinear", [source, scale, zero_point], whole)
+            unclipped = self.view.unique(f"{name}/q8")
+            self._add("QuantizeLinear", [source, scale, zero_point], unclipped)
             limits = [
                 self.view.shared_initializer("low", np.array(low, np.uint8)),
                 self.view.shared_initializer("high", np.array(high, np.uint8)),
             ]
-            self._add("Clip", [whole, *limits], codes)
+            self._add("Clip", [unclipped, *limits], whole)
         else:
-            self._add("QuantizeLinear", [source, scale, zero_point], codes)
+            self._add("QuantizeLinear", [source, scale, zero_point], whole)
+        if bound is not None:
+            self._add("Min", [whole, limit], codes)
         self._dequantize(name, codes)
+
+    def _quantize_bounded(self, node: onnx.NodeProto, bound: Array) -> None:
+        """Add a Min with one bound per channel, after its ReLU if there is one: a Min of codes."""
+        name, source = node.output[0], node.input[0]
+        relu = self.view.producer.get(source)
+        quantizer = self.quantizers[name]
+        clamp = None
+        alone = relu is not None and relu.op_type == "Relu" and self.view.only_consumer(source) is not None
+        if relu is not None and alone and relu in self.nodes:
+            self.nodes.remove(relu)
+            source, clamp = relu.input[0], (0.0, np.inf)
+        limits = quantizer.quantize(bound)
+        self._quantize(name, source, clamp, limits if np.any(limits < quantizer.qmax) else None)
 
     def _dequantize(self, name: str, codes: str) -> None:
         self.codes[name] = codes
@@ -126,6 +160,18 @@ class _QdqWriter:
                 self.quantizers.setdefault(name, first)
                 self._dequantize(name, codes)
 
+    def _look_up(self, node: onnx.NodeProto) -> None:
+        """Add the lookup of an embedding: rows of codes, then dequantized."""
+        codes, constants, axis = self.tables[node.input[0]]
+        name = node.output[0]
+        rows = self.view.unique(f"{name}/rows")
+        node.input[0], node.output[0] = codes, rows
+        self.nodes.append(node)
+        target = self.view.unique(f"{name}/raw") if name in self.quantizers else name
+        self._add("DequantizeLinear", [rows, *constants], target, axis=None if axis is None else -1)
+        if name in self.quantizers:
+            self._quantize(name, target, None)
+
     def _weight(self, name: str, quantizer: Quantizer) -> None:
         codes = quantizer.quantize(self.view.constant(name))  # type: ignore[arg-type]
         zero_point = quantizer.zero_point.astype(np.int8)
@@ -134,7 +180,11 @@ class _QdqWriter:
             self.view.shared_initializer(f"{name}/s", quantizer.scale),
             self.view.shared_initializer("zero", zero_point),
         ]
-        self._add("DequantizeLinear", [stored, *constants], name, axis=quantizer.axis)
+        readers = [is_embedding(self.view, node) for node in self.view.consumers[name]]
+        if any(readers):
+            self.tables[name] = stored, constants, quantizer.axis
+        if not all(readers):
+            self._add("DequantizeLinear", [stored, *constants], name, axis=quantizer.axis)
         self.model.graph.initializer.remove(self.view.tensor(name))
 
     def _bias(self, quantizer: BiasQuantizer) -> str:

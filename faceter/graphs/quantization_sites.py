@@ -8,13 +8,18 @@ import numpy as np
 import onnx
 
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.graphs.float_gates import is_float_gate
+from faceter.graphs.macs import multiply_accumulates
+from faceter.graphs.output_decoding import is_decoded, is_expectation, is_small_part
 from faceter.graphs.shapes import infer_shapes
-from faceter.graphs.view import GraphView, attribute, is_standard, node_name
+from faceter.graphs.view import Array, GraphView, attribute, is_standard, node_name
+from faceter.graphs.weight_rows import RECURRENT, weight_of
 
 Role = Literal["input", "full", "wide"]
 
 _MATRIX_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators that multiply and accumulate."""
+_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 _CLAMPS = frozenset({"Relu", "Clip"})
 """Activation functions that the clamp of the codes computes without cost."""
 _ARITHMETIC = frozenset({"Add", "Mul", "GlobalAveragePool", "AveragePool", "LeakyRelu", "Sigmoid"})
@@ -28,17 +33,19 @@ _DATA_MOVEMENT = frozenset(
 
 @dataclass(frozen=True)
 class WeightSite:
-    """A weight tensor of convolutions or matrix products.
+    """A weight tensor of convolutions, matrix products, recurrent layers or embeddings.
 
     Attributes:
         name: The initializer.
         layers: Names of the nodes that read it.
         axis: Its axis of output channels; None where one scale per channel is not possible.
+        dequantized: Whether its layers compute in float, with the dequantized weight: they have no integer kernel.
     """
 
     name: str
     layers: tuple[str, ...]
     axis: int | None
+    dequantized: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,8 @@ class QuantizationSites:
 def find_quantization_sites(model: onnx.ModelProto) -> QuantizationSites:
     """Find the weights and activations to quantize so that the graph runs on integer kernels.
 
-    The operands of every convolution and matrix product are quantized. From there the search goes upstream through
+    The operands of every convolution and matrix product are quantized; of recurrent layers, embeddings and other
+    Einsums the weights alone. From there the search goes upstream through
     data-movement operators (same quantizer), through ReLU and Clip (computed by the clamp of the codes), and through
     additions, products and average pooling (which have integer kernels if inputs and output are quantized).
 
@@ -90,7 +98,7 @@ def find_quantization_sites(model: onnx.ModelProto) -> QuantizationSites:
         model: A canonical model with BatchNormalization folded.
 
     Raises:
-        FaceterError: NOTHING_TO_QUANTIZE where no convolution or matrix product has float32 weights.
+        FaceterError: NOTHING_TO_QUANTIZE where no layer has float32 weights.
     """
     return _SiteSearch(model).sites()
 
@@ -109,6 +117,41 @@ def clamp_of(view: GraphView, node: onnx.NodeProto) -> tuple[float, float] | Non
                 return None
             bounds[index] = float(value)
     return bounds[0], bounds[1]
+
+
+def channel_clamp_of(view: GraphView, node: onnx.NodeProto) -> Array | None:
+    """Return the upper bounds of a Min with one constant per channel, [C, 1, …]; None for any other node."""
+    if not is_standard(node) or node.op_type != "Min" or len(node.input) != 2:
+        return None
+    bound = view.constant(node.input[1])
+    if bound is None or bound.dtype != np.float32 or bound.ndim < 1 or bound.size != bound.shape[0]:
+        return None
+    return bound if np.all(bound > 0) else None
+
+
+def after_clamps(view: GraphView, name: str) -> str:
+    """Return what the ReLU or Clip, and the Min per channel, that alone read a tensor make of it; else the tensor."""
+    reader = view.only_consumer(name)
+    if reader is not None and clamp_of(view, reader) is not None:
+        name = reader.output[0]
+        reader = view.only_consumer(name)
+    return reader.output[0] if reader is not None and channel_clamp_of(view, reader) is not None else name
+
+
+def before_clamps(view: GraphView, node: onnx.NodeProto, *, shared: bool = False) -> onnx.NodeProto | None:
+    """Return the node before a Min per channel and before a ReLU or Clip; the node itself if it is neither.
+
+    Args:
+        shared: Whether others may read what is clamped; None is returned if they do and this is not set.
+    """
+    for is_clamp in (channel_clamp_of, clamp_of):
+        if is_clamp(view, node) is None:
+            continue
+        inner = view.producer.get(node.input[0])
+        if inner is None or not (shared or view.only_consumer(node.input[0]) is not None):
+            return None
+        node = inner
+    return node
 
 
 class _SiteSearch:
@@ -134,13 +177,14 @@ class _SiteSearch:
         if not weights:
             raise FaceterError(
                 ProblemKind.NOTHING_TO_QUANTIZE,
-                "The model has no convolution or matrix product with constant float32 weights, "
-                "so there is nothing to quantize.",
+                "The model has no convolution, matrix product, recurrent layer or embedding with constant float32 "
+                "weights, so there is nothing to quantize.",
             )
         operands = self._operands()
         self._require(operands)
         for node in self.view.graph.node:
-            if node.op_type == "Conv" and self._float(node.output[0]) and node.input[0] in self.parent:
+            integer = node.op_type == "Conv" and self._float(node.output[0]) and node.input[0] in self.parent
+            if integer and not self._is_decoded_head(node):
                 self._require_result(node.output[0])
         for name, source in self.ties:
             self.parent[self._root(name)] = self._root(source)
@@ -165,48 +209,74 @@ class _SiteSearch:
         )
 
     def _weights(self) -> list[WeightSite]:
-        users: dict[str, tuple[list[str], set[int | None]]] = {}
+        users: dict[str, tuple[list[str], set[int | None], set[bool]]] = {}
         for node in self.view.graph.node:
-            if self._is_matrix_product(node):
-                for name, axis in self._weights_of(node):
-                    layers, axes = users.setdefault(name, ([], set()))
-                    layers.append(node_name(node))
-                    axes.add(axis)
+            for name, axis, dequantized in self._weights_of(node):
+                layers, axes, kinds = users.setdefault(name, ([], set(), set()))
+                layers.append(node_name(node))
+                axes.add(axis)
+                kinds.add(dequantized)
         return [
-            WeightSite(name, tuple(layers), next(iter(axes)) if len(axes) == 1 else None)
-            for name, (layers, axes) in users.items()
+            WeightSite(name, tuple(layers), next(iter(axes)) if len(axes) == 1 else None, all(kinds))
+            for name, (layers, axes, kinds) in users.items()
         ]
 
-    def _weights_of(self, node: onnx.NodeProto) -> Iterable[tuple[str, int | None]]:
-        for position, name in enumerate(list(node.input)[:2]):
-            if not self.view.is_initializer(name):
-                continue
-            rank = len(self.view.tensor(name).dims)
-            if node.op_type == "Conv":
-                yield name, 0
-            elif node.op_type == "ConvTranspose":
-                yield name, 1 if attribute(node, "group", 1) == 1 else None
-            elif node.op_type == "Gemm" and position == 1:
-                yield name, 0 if attribute(node, "transB", 0) else 1
-            else:
-                yield name, 1 if position == 1 and rank == 2 else None
+    def _weights_of(self, node: onnx.NodeProto) -> Iterable[tuple[str, int | None, bool]]:
+        """Yield (initializer, channel axis, whether it is dequantized) of a node's weights."""
+        if self._is_matrix_product(node):
+            for position, name in enumerate(list(node.input)[:2]):
+                stored = weight_of(self.view, name) if node.op_type in _CONVOLUTIONS else name
+                if stored is not None and self._is_float_weight(stored):
+                    yield stored, self._channel_axis(node, position, stored), node.op_type == "ConvTranspose"
+        elif is_standard(node) and self._float(node.output[0] or node.output[-1]):
+            if node.op_type in RECURRENT:
+                for name in node.input[1:3]:
+                    stored = weight_of(self.view, name)
+                    if stored is not None and self._is_float_weight(stored):
+                        yield stored, 0 if stored != name else None, True
+            elif is_embedding(self.view, node) and self._is_float_weight(node.input[0]):
+                yield node.input[0], 1, True
+            elif node.op_type == "Einsum":
+                yield from ((name, None, True) for name in node.input if self._is_float_weight(name))
+
+    def _is_float_weight(self, name: str) -> bool:
+        return self.view.is_initializer(name) and self._float(name) and bool(len(self.view.tensor(name).dims))
+
+    def _channel_axis(self, node: onnx.NodeProto, position: int, stored: str) -> int | None:
+        rank = len(self.view.tensor(stored).dims)
+        if node.op_type == "Conv" or stored != node.input[position]:
+            return 0
+        if node.op_type == "ConvTranspose":
+            return 1 if attribute(node, "group", 1) == 1 else None
+        if node.op_type == "Gemm" and position == 1:
+            return 0 if attribute(node, "transB", 0) else 1
+        return 1 if position == 1 and rank == 2 else None
 
     def _is_matrix_product(self, node: onnx.NodeProto) -> bool:
         """Whether a node is a convolution or matrix product that can be quantized."""
         if not is_standard(node) or node.op_type not in _MATRIX_PRODUCTS or not self._float(node.output[0]):
             return False
-        if node.op_type in ("Conv", "ConvTranspose"):
-            return self.view.is_initializer(node.input[1]) and not self.view.is_initializer(node.input[0])
+        if is_expectation(self.view, node):
+            return False
+        if node.op_type in _CONVOLUTIONS:
+            return weight_of(self.view, node.input[1]) is not None and not self.view.is_initializer(node.input[0])
         if node.op_type == "Gemm" and (attribute(node, "alpha", 1.0) != 1.0 or attribute(node, "beta", 1.0) != 1.0):
             return False
         return not all(self.view.is_initializer(name) for name in list(node.input)[:2])
+
+    def _is_decoded_head(self, node: onnx.NodeProto) -> bool:
+        """Whether a convolution gives values that the graph itself decodes to outputs, and is a small part of it."""
+        if not is_decoded(self.view, node.output[0], self.parent):
+            return False
+        products = [item for item in self.view.graph.node if multiply_accumulates(item, self.shapes) != 0]
+        return is_small_part(products, node, self.shapes)
 
     def _operands(self) -> list[str]:
         """Return the activations that are operands of a convolution or matrix product."""
         operands: dict[str, None] = {}
         for node in self.view.graph.node:
             if self._is_matrix_product(node):
-                for name in list(node.input)[: 1 if node.op_type in ("Conv", "ConvTranspose") else 2]:
+                for name in list(node.input)[: 1 if node.op_type in _CONVOLUTIONS else 2]:
                     if not self.view.is_initializer(name):
                         operands[name] = None
         return list(operands)
@@ -227,18 +297,13 @@ class _SiteSearch:
                 self.ties += [(name, source) for source in sources]
                 queue.extend(sources)
                 continue
-            if clamp_of(self.view, producer) is not None:
-                inner = self.view.producer.get(producer.input[0])
-                if inner is None or self.view.only_consumer(producer.input[0]) is None:
-                    continue
-                producer = inner
-            if self._arithmetic(producer):
-                queue.extend(name for name in producer.input if name)
+            inner = before_clamps(self.view, producer)
+            if inner is not None and self._arithmetic(inner) and not is_float_gate(self.view, inner):
+                queue.extend(name for name in inner.input if name)
 
     def _require_result(self, name: str) -> None:
-        """Mark a convolution's result as quantized, or its ReLU or Clip if nothing else reads it."""
-        reader = self.view.only_consumer(name)
-        self._require([reader.output[0] if reader is not None and clamp_of(self.view, reader) is not None else name])
+        """Mark a convolution's result as quantized, or what its ReLU or clip gives if nothing else reads it."""
+        self._require([after_clamps(self.view, name)])
 
     def _arithmetic(self, node: onnx.NodeProto) -> bool:
         if not is_standard(node) or node.op_type not in _ARITHMETIC:
@@ -249,9 +314,8 @@ class _SiteSearch:
     def _is_sum(self, name: str) -> bool:
         """Whether a tensor is the sum of two quantized activations, or the ReLU or Clip of one."""
         producer = self.view.producer.get(name)
-        if producer is not None and clamp_of(self.view, producer) is not None:
-            producer = self.view.producer.get(producer.input[0])
-        return producer is not None and producer.op_type == "Add" and self._arithmetic(producer)
+        inner = None if producer is None else before_clamps(self.view, producer, shared=True)
+        return inner is not None and inner.op_type == "Add" and self._arithmetic(inner)
 
     def _root(self, name: str) -> str:
         while self.parent[name] != name:
@@ -261,6 +325,14 @@ class _SiteSearch:
     def _float(self, name: str) -> bool:
         info = self.shapes.get(name)
         return info is not None and info.dtype == "float32"
+
+
+def is_embedding(view: GraphView, node: onnx.NodeProto) -> bool:
+    """Whether a node looks rows of a constant table up, as an embedding of tokens does."""
+    if node.op_type != "Gather" or not is_standard(node) or attribute(node, "axis", 0) != 0:
+        return False
+    table, index = node.input[:2]
+    return view.is_initializer(table) and len(view.tensor(table).dims) == 2 and view.constant(index) is None
 
 
 def moved_tensors(view: GraphView, node: onnx.NodeProto) -> list[str]:

@@ -5,11 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
+from faceter.graphs.einsum import einsum_to_matmul
 from faceter.graphs.shapes import TensorInfo
 from faceter.graphs.view import Array, GraphView, attribute, is_standard, node_name, set_attribute
 
 Rewrite = Callable[[GraphView, dict[str, TensorInfo], onnx.NodeProto], list[onnx.NodeProto] | None]
 """``(view, shapes, node) -> nodes that replace it``, or None to keep the node."""
+
+
+MASK = 1e4
+"""Magnitude from which a constant that is added is a mask, such as −∞, −1e9 or the lowest float16, and no bias."""
 
 
 def rank_of(shapes: dict[str, TensorInfo], name: str) -> int:
@@ -59,6 +64,38 @@ def matmul_to_gemm(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.No
     return [onnx.helper.make_node("Gemm", list(node.input), list(node.output), node.name)]
 
 
+def weight_to_the_right(
+    view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto
+) -> list[onnx.NodeProto] | None:
+    """Replace W · x by (xᵀ · Wᵀ)ᵀ for a constant matrix W: integer kernels take weights on the right."""
+    if node.op_type not in ("Gemm", "MatMul") or not view.is_initializer(node.input[0]):
+        return None
+    weight, rank = view.constant(node.input[0]), rank_of(shapes, node.input[1])
+    if weight is None or weight.ndim != 2 or weight.dtype != np.float32 or rank < 2:
+        return None
+    if attribute(node, "beta", 1.0) != 1.0 or view.is_initializer(node.input[1]):
+        return None
+    alpha = np.float32(attribute(node, "alpha", 1.0))
+    rows = weight if attribute(node, "transA", 0) else weight.T
+    stored = view.add_initializer(f"{node.input[0]}/right", np.ascontiguousarray(rows * alpha))
+    x, nodes = node.input[1], []
+    swap = [*range(rank - 2), rank - 1, rank - 2]
+    name = node_name(node)
+    if not attribute(node, "transB", 0):
+        x = view.unique(f"{node.output[0]}/columns")
+        nodes.append(onnx.helper.make_node("Transpose", [node.input[1]], [x], f"{name}/columns", perm=swap))
+    product, result = view.unique(f"{node.output[0]}/product"), node.output[0]
+    has_bias = len(node.input) > 2 and bool(node.input[2])
+    rotated = view.unique(f"{result}/rows") if has_bias else result
+    nodes += [
+        onnx.helper.make_node("MatMul", [x, stored], [product], node.name),
+        onnx.helper.make_node("Transpose", [product], [rotated], f"{name}/rows", perm=swap),
+    ]
+    if has_bias:
+        nodes.append(onnx.helper.make_node("Add", [rotated, node.input[2]], [result], f"{name}/bias"))
+    return nodes
+
+
 def plain_gemm(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
     """Fold alpha and beta into Gemm's constants, and make its bias a vector."""
     if node.op_type != "Gemm" or not view.is_initializer(node.input[1]):
@@ -103,6 +140,8 @@ def absorb_bias(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeP
         channels = _channels(layer, weight)
         padded = addend.reshape((1,) * (rank - addend.ndim) + addend.shape) if addend.ndim <= rank else addend
         if padded.ndim != rank or padded.size not in (1, channels) or padded.shape[1] != padded.size:
+            continue
+        if not np.all(np.abs(padded) < MASK):
             continue
         total = np.broadcast_to(padded.reshape(-1), (channels,)) + (0.0 if before is None else before)
         bias = view.add_initializer(f"{node.output[0]}/bias", total.astype(weight.dtype))
@@ -155,6 +194,8 @@ def _slice_settings(view: GraphView, node: onnx.NodeProto, rank: int) -> dict[in
 rewrites: tuple[Rewrite, ...] = (
     mean_to_pool,
     full_pool_to_global,
+    einsum_to_matmul,
+    weight_to_the_right,
     matmul_to_gemm,
     plain_gemm,
     absorb_bias,

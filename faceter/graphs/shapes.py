@@ -1,5 +1,6 @@
 """Shape inference for all tensors of a graph, without copying its weights."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -37,17 +38,22 @@ class TensorInfo:
         return None if self.static is None else prod(self.static)
 
 
-def infer_shapes(model: onnx.ModelProto, *, batch: int | None = None) -> dict[str, TensorInfo]:
+def infer_shapes(
+    model: onnx.ModelProto, *, batch: int | None = None, inputs: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, TensorInfo]:
     """Infer type and shape of every tensor of the main graph, including weights.
 
     Args:
         model: A checked model; it is not changed.
         batch: Size to use for a dynamic first axis of the inputs.
+        inputs: Shapes to use for inputs, by name.
 
     Returns:
         Types by tensor name; tensors of unknown type are missing.
     """
     light = _without_weights(model)
+    if inputs is not None:
+        _fix_inputs(light.graph, inputs)
     if batch is not None:
         _fix_batch(light.graph, batch)
     inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
@@ -106,6 +112,19 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         else:
             graph.node.append(node)
     return light
+
+
+def _fix_inputs(graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Give inputs their shapes, and remove the shapes of other tensors, which would contradict them."""
+    for value in graph.input:
+        sizes = value.type.tensor_type.shape.dim
+        for size, given in zip(sizes, shapes.get(value.name, ()), strict=False):
+            size.Clear()
+            size.dim_value = given
+    del graph.value_info[:]
+    for value in graph.output:
+        for size in value.type.tensor_type.shape.dim:
+            size.Clear()
 
 
 def _fix_batch(graph: onnx.GraphProto, batch: int) -> None:

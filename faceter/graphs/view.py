@@ -1,6 +1,6 @@
 """Helpers for ONNX nodes, and an index over a graph: producers, consumers and constants of tensors."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,21 @@ def inputs_used(node: onnx.NodeProto) -> Iterator[str]:
         for item in inner.node:
             yield from (name for name in inputs_used(item) if name not in defined)
         yield from (value.name for value in inner.output if value.name not in defined)
+
+
+def rename_tensors(node: onnx.NodeProto, renamed: Mapping[str, str]) -> None:
+    """Rename, in place, the tensors that a node reads and gives, also those that its subgraphs capture."""
+    for names in (node.input, node.output):
+        for index, name in enumerate(names):
+            names[index] = renamed.get(name, name)
+    for inner in subgraphs(node):
+        own = {value.name for value in inner.input} | {tensor.name for tensor in inner.initializer}
+        own |= {name for item in inner.node for name in item.output}
+        captured = {name: new for name, new in renamed.items() if name not in own}
+        for item in inner.node:
+            rename_tensors(item, captured)
+        for value in inner.output:
+            value.name = captured.get(value.name, value.name)
 
 
 def node_name(node: onnx.NodeProto) -> str:

@@ -14,6 +14,7 @@ from rq.job import JobStatus as RQStatus
 from rq.serializers import JSONSerializer
 
 from faceter.contracts.base import Provenance
+from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import FaceterError, Problem, ProblemKind
 from faceter.contracts.jobs import Job, JobResult, JobSpecification, JobStatus, Progress
 from faceter.contracts.references import ResourceName
@@ -36,6 +37,9 @@ ENDED_BY: Final = "ended_by"
 
 CHECKPOINT: Final = "checkpoint"
 """Field of the job's hash: SHA-256 of its checkpoint's blob, while it is queued or running."""
+
+ERROR_REPORT: Final = "error_report"
+"""Field of the job's hash: report of the internal error that ended it."""
 
 _SPECIFICATION: TypeAdapter[JobSpecification] = TypeAdapter(JobSpecification)
 
@@ -101,6 +105,23 @@ def is_ending(redis: Redis, job_id: str) -> bool:
     """Return whether the job was asked to finish early with its best result."""
     text = cast(bytes | None, redis.hget(job_key(job_id), "meta"))
     return bool(text and json.loads(text).get("ending", False))
+
+
+def error_report(redis: Redis, job_id: str) -> ErrorReport:
+    """Return the report of the internal error that ended a job.
+
+    Raises:
+        FaceterError: `NOT_FOUND` if there is no such job, or it did not end with an internal error.
+    """
+    fetch(redis, job_id)
+    text = cast(bytes | None, redis.hget(job_key(job_id), ERROR_REPORT))
+    if text is None:
+        raise FaceterError(
+            ProblemKind.NOT_FOUND,
+            f"{job_id} has no error report: only an internal error has one.",
+            resource=ResourceName.JOBS.value,
+        )
+    return ErrorReport.model_validate_json(text)
 
 
 def _required(moment: datetime | None) -> datetime:

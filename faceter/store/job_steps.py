@@ -20,6 +20,7 @@ from rq.job import Job as RQJob
 from rq.job import JobStatus as RQStatus
 
 from faceter.contracts.base import Provenance
+from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import FaceterError, Problem
 from faceter.contracts.jobs import Job, JobResult, JobSpecification, Progress
 from faceter.contracts.settings import Settings
@@ -31,6 +32,7 @@ from faceter.store.job_leases import check_lease, fields, meta_of, server_time
 from faceter.store.job_records import (
     ACTIVE_KEY,
     ENDED_BY,
+    ERROR_REPORT,
     LEASE,
     fetch,
     index,
@@ -188,7 +190,9 @@ def succeed(
     transact(redis, body, job_key(execution.job_id))
 
 
-def fail(redis: Redis, execution: Execution, problem: Problem, trace: str = "") -> None:
+def fail(
+    redis: Redis, execution: Execution, problem: Problem, trace: str = "", report: ErrorReport | None = None
+) -> None:
     """Mark the job as failed.
 
     Args:
@@ -196,6 +200,7 @@ def fail(redis: Redis, execution: Execution, problem: Problem, trace: str = "") 
         execution: The execution that holds the lease.
         problem: The reason.
         trace: The traceback, for RQ's own tools.
+        report: The report of an internal error; it is kept as long as the job.
 
     Raises:
         LeaseLostError: If this execution no longer holds the lease.
@@ -210,6 +215,8 @@ def fail(redis: Redis, execution: Execution, problem: Problem, trace: str = "") 
         now = server_time(pipeline)
         pipeline.multi()
         queue_failure(pipeline, job, execution, problem, trace, now)
+        if report is not None:
+            pipeline.hset(job_key(execution.job_id), ERROR_REPORT, report.model_dump_json())
 
     transact(redis, body, job_key(execution.job_id))
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ChannelOrder, ModelMetadata, Task, TensorSpec
+from faceter.contracts.models import ModelMetadata, Task, TensorSpec
+from faceter.contracts.preprocessing import ChannelOrder
 from faceter.engines.base import Array, Engine, Interrupt, LoadedModel
 from faceter.graphs.layouts import PLAIN
 
@@ -107,6 +108,13 @@ def _check_metadata(metadata: ModelMetadata, inputs: list[TensorSpec]) -> None:
             ProblemKind.METADATA_MISMATCH,
             "The preprocessing converts images to grey; a generator takes three channels, RGB or BGR.",
             field="metadata.preprocessing.channel_order",
+        )
+    if preprocessing.channels_last:
+        raise FaceterError(
+            ProblemKind.METADATA_MISMATCH,
+            "The images of this model are [N, H, W, C] (channels last); a generator takes [N, C, H, W]. Export it "
+            "channels first (tf2onnx: --inputs-as-nchw and --outputs-as-nchw).",
+            field="metadata.preprocessing.layout",
         )
     if preprocessing.input is not None and preprocessing.input not in [spec.name for spec in inputs]:
         raise FaceterError(

@@ -6,13 +6,15 @@ from math import ceil
 
 import onnx
 
-from faceter.contracts.models import ModelMetadata, Preprocessing
+from faceter.contracts.models import ModelMetadata
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.engines.base import Engine, Interrupt, LoadedModel
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.graphs.layouts import PLAIN
 from faceter.graphs.packing import unpack_weights
 from faceter.translation.check import GeneratorSignature, check_loaded_generator
 from faceter.translation.local_operators import NotTileableError
+from faceter.translation.open_generator import OpenedGenerator, open_generator
 from faceter.translation.peak_memory import bytes_per_pixel
 from faceter.translation.pixels import DEFAULT_PREPROCESSING
 from faceter.translation.stages import TilingPlan, plan_stages
@@ -30,6 +32,8 @@ class LoadedGenerator:
         engine: Loaded it, and loads its stages.
         layout: Layout it was loaded in.
         bytes_per_pixel: Estimated peak memory of a run on a whole image, per pixel.
+        opened: Whether it was exported at one size, and opened to any.
+        fixed_because: Why it keeps the one size it was exported at, a clause without full stop; None if it takes any.
     """
 
     model: LoadedModel
@@ -40,6 +44,8 @@ class LoadedGenerator:
     threads: int
     layout: str
     bytes_per_pixel: float
+    opened: bool = False
+    fixed_because: str | None = None
     _plan: TilingPlan | str | None = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -72,7 +78,7 @@ class LoadedGenerator:
     def _plan_or_reason(self) -> TilingPlan | str:
         with self._lock:
             if self._plan is None:
-                self._plan = _plan_or_reason(self.content, self.signature)
+                self._plan = _plan_or_reason(self.content, self.signature, self.fixed_because)
             return self._plan
 
 
@@ -84,8 +90,11 @@ def load_generator(
     threads: int = 1,
     layout: str = PLAIN,
     interrupt: Interrupt | None = None,
+    open_fixed: bool = True,
 ) -> LoadedGenerator:
     """Load a model and check that it is a generator.
+
+    One that was exported at a fixed size is opened to any size where its graph allows it and ``open_fixed`` is set.
 
     Args:
         content: Its ONNX file, already checked; weights may be packed.
@@ -94,14 +103,23 @@ def load_generator(
         threads: Threads of a run.
         layout: One of `faceter.graphs.layouts.layouts`.
         interrupt: Stops the trial runs of the check.
+        open_fixed: Whether to open a fixed size.
 
     Raises:
         FaceterError: As `faceter.translation.check.check_generator`.
     """
     engine = engine or OnnxRuntimeEngine()
     model = engine.load(content, threads=threads, layout=layout)
+    opened: OpenedGenerator | str | None = None
     try:
         signature = check_loaded_generator(model, metadata, interrupt=interrupt)
+        if signature.size is not None and open_fixed:
+            opened = open_generator(
+                model, content, signature, metadata, engine, threads=threads, layout=layout, interrupt=interrupt
+            )
+            if isinstance(opened, OpenedGenerator):
+                model.close()
+                model, content, signature = opened.model, opened.content, opened.signature
         side = ceil(_TYPICAL_SIDE / signature.multiple) * signature.multiple
         plain = unpack_weights(onnx.load_model_from_string(content))
         memory = bytes_per_pixel(plain, *(signature.size or (side, side)))
@@ -109,12 +127,24 @@ def load_generator(
         model.close()
         raise
     preprocessing = metadata.preprocessing or DEFAULT_PREPROCESSING
-    return LoadedGenerator(model, content, signature, preprocessing, engine, threads, layout, memory)
+    return LoadedGenerator(
+        model,
+        content,
+        signature,
+        preprocessing,
+        engine,
+        threads,
+        layout,
+        memory,
+        opened=isinstance(opened, OpenedGenerator),
+        fixed_because=opened if isinstance(opened, str) else None,
+    )
 
 
-def _plan_or_reason(content: bytes, signature: GeneratorSignature) -> TilingPlan | str:
+def _plan_or_reason(content: bytes, signature: GeneratorSignature, fixed_because: str | None) -> TilingPlan | str:
     if signature.size is not None:
-        return f"it takes images of {signature.size[1]} x {signature.size[0]} pixels only"
+        reason = "" if fixed_because is None else f", since {fixed_because}"
+        return f"it takes images of {signature.size[1]} x {signature.size[0]} pixels only{reason}"
     try:
         plan = plan_stages(content)
     except NotTileableError as reason:

@@ -1,6 +1,7 @@
 """Metadata of generators trained by this service."""
 
-from faceter.contracts.models import ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.preprocessing import Preprocessing
 
 
 def generator_metadata(size: int) -> ModelMetadata:

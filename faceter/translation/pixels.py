@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ChannelOrder, Preprocessing
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.vision.decoded_image import Pixels
 from faceter.vision.preprocess import value_table
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceter.contracts.detection import DetectionDecoding
+from faceter.contracts.detection import Activation, DetectionDecoding
+from faceter.vision.anchors import anchor_counts, grid_anchors
 from faceter.vision.boxes import FloatArray
 from faceter.vision.head_outputs import ACTIVATIONS, HeadOutput, power, shape_error
 
@@ -38,7 +39,7 @@ def box_priors(decoding: DetectionDecoding, output: HeadOutput, index: int, inpu
         return BoxPriors(np.zeros(2, np.float32), one, one)
     name, count = decoding.box_outputs[index], output.values.shape[1]
     if decoding.head == "anchors":
-        anchors = np.array(decoding.anchors, np.float32)
+        anchors = _anchors(decoding, index, input_size)
         if len(anchors) != count:
             raise shape_error(name, output.values, f"{len(anchors)} candidates, one per anchor")
         return BoxPriors(anchors[:, :2], anchors[:, 2:], anchors[:, 2:])
@@ -46,6 +47,18 @@ def box_priors(decoding: DetectionDecoding, output: HeadOutput, index: int, inpu
     if len(corners) != count:
         raise shape_error(name, output.values, f"{len(corners)} cells for strides {decoding.strides}")
     return BoxPriors(corners, cells, {"image": one, "cell": cells, "anchor": cell_anchors}[decoding.size_unit])
+
+
+def _anchors(decoding: DetectionDecoding, index: int, input_size: tuple[int, int]) -> FloatArray:
+    """Return the anchors of one output, float32 [M, 4]."""
+    grid = decoding.anchor_grid
+    if grid is None:
+        return np.array(decoding.anchors, np.float32)
+    anchors = grid_anchors(grid, input_size)
+    if len(decoding.box_outputs) == 1:
+        return anchors
+    counts = anchor_counts(grid, input_size)
+    return anchors[sum(counts[:index]) : sum(counts[: index + 1])]
 
 
 def _grid_cells(
@@ -63,8 +76,8 @@ def _grid_cells(
         raise shape_error(decoding.box_outputs[index], output.values, "rows and columns of cells, or strides")
     corners, cells, anchors = [], [], []
     for number, (rows, columns) in enumerate(shapes):
-        row, column = np.divmod(np.arange(rows * columns), columns)
-        cell = np.array([1 / columns, 1 / rows], np.float32)
+        row, column = np.divmod(np.arange(rows * columns), max(columns, 1))
+        cell = np.array([1 / max(columns, 1), 1 / max(rows, 1)], np.float32)
         corners.append(np.repeat(np.stack([column, row], axis=1) * cell, per_cell, axis=0).astype(np.float32))
         cells.append(np.broadcast_to(cell, (rows * columns * per_cell, 2)))
         if decoding.anchors:
@@ -74,7 +87,11 @@ def _grid_cells(
 
 
 def decode_boxes(
-    values: FloatArray, priors: BoxPriors, decoding: DetectionDecoding, input_size: tuple[int, int]
+    values: FloatArray,
+    priors: BoxPriors,
+    decoding: DetectionDecoding,
+    input_size: tuple[int, int],
+    centers: FloatArray | None = None,
 ) -> FloatArray:
     """Return boxes in pixels of the model's input.
 
@@ -83,6 +100,7 @@ def decode_boxes(
         priors: Its priors.
         decoding: Description of the head.
         input_size: Height and width of the model's input, pixels.
+        centers: float32 [N, M, 2 or more] of the output with the centre values, if they are apart.
 
     Returns:
         float32 [N, M, 4]: left, top, right, bottom.
@@ -90,15 +108,12 @@ def decode_boxes(
     Raises:
         FaceterError: ``INFERENCE_FAILED`` if a candidate has no four box values.
     """
-    raw = values[..., decoding.box_offset : decoding.box_offset + 4]
-    if raw.shape[-1] != 4:
-        name = ", ".join(decoding.box_outputs)
-        raise shape_error(name, values, f"four box values from position {decoding.box_offset} on")
+    raw = _raw_values(values, decoding, centers)
     if decoding.coordinate_order == "yx":
         raw = raw[..., [1, 0, 3, 2]]
     center_variance, size_variance = (np.float32(variance) for variance in decoding.variances)
 
-    def centers(offsets: FloatArray) -> FloatArray:
+    def placed(offsets: FloatArray) -> FloatArray:
         activated = ACTIVATIONS[decoding.center_activation](offsets) * center_variance
         return priors.origin + (activated + np.float32(decoding.center_shift)) * priors.center_scale
 
@@ -107,15 +122,31 @@ def decode_boxes(
         return np.float32(decoding.size_factor) * activated * priors.size_scale
 
     if decoding.box_format == "corners":
-        corners = [centers(raw[..., :2]), centers(raw[..., 2:])]
+        corners = [placed(raw[..., :2]), placed(raw[..., 2:])]
     elif decoding.box_format == "distances":
-        point = centers(np.zeros_like(raw[..., :2]))
+        point = placed(np.zeros_like(raw[..., :2]))
         corners = [point - sizes(raw[..., :2]), point + sizes(raw[..., 2:])]
     else:
-        center, half = centers(raw[..., :2]), sizes(raw[..., 2:]) / 2
+        center, half = placed(raw[..., :2]), sizes(raw[..., 2:]) / 2
         corners = [center - half, center + half]
     boxes: FloatArray = np.concatenate(corners, axis=-1)
     if decoding.head == "direct" and decoding.box_units == "pixels":
         return boxes
     height, width = input_size
     return boxes * np.array([width, height, width, height], np.float32)
+
+
+def _raw_values(values: FloatArray, decoding: DetectionDecoding, centers: FloatArray | None) -> FloatArray:
+    """Return the four box values of each candidate before their activations, float32 [N, M, 4]."""
+    raw = values[..., decoding.box_offset : decoding.box_offset + decoding.box_values]
+    if raw.shape[-1] != decoding.box_values:
+        number = {2: "two", 4: "four"}.get(decoding.box_values, str(decoding.box_values))
+        required = f"{number} box values from position {decoding.box_offset} on"
+        raise shape_error(", ".join(decoding.box_outputs), values, required)
+    if centers is not None:
+        return np.concatenate([centers[..., :2], raw], axis=-1)
+    if decoding.bins is None:
+        return raw
+    weights = ACTIVATIONS[Activation.SOFTMAX](raw.reshape(*raw.shape[:-1], 4, decoding.bins))
+    means: FloatArray = weights @ np.arange(decoding.bins, dtype=np.float32)
+    return means

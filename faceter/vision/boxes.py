@@ -21,6 +21,10 @@ class Detections:
     """float32 [n], 0 to 1."""
     classes: IntArray
     """int64 [n]: indices into the model's labels."""
+    keypoints: FloatArray | None = None
+    """float32 [n, K, 2 or 3] of a model with key points: x and y in pixels, and visibility."""
+    coefficients: FloatArray | None = None
+    """float32 [n, P] of a model with instance masks: coefficients of the mask prototypes."""
 
     def __len__(self) -> int:
         return len(self.scores)

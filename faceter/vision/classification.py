@@ -12,13 +12,16 @@ from faceter.contracts.predictions import Classification, ScoredLabel
 _SUM_TOLERANCE = 1e-3
 
 
-def softmax_top(logits: NDArray[Any], labels: Sequence[str] | None, k: int) -> list[Classification]:
+def softmax_top(
+    logits: NDArray[Any], labels: Sequence[str] | None, k: int, *, are_probabilities: bool = False
+) -> list[Classification]:
     """Return the most likely classes of each input.
 
     Args:
         logits: [N, K] logits, or probabilities; axes of length 1 after K are dropped.
         labels: K names; without them a class is named by its index.
         k: Number of classes per input, at most K.
+        are_probabilities: Whether the network makes them by a softmax or sigmoid; see `probabilities`.
 
     Returns:
         One ``Classification`` per input, its ``top`` best first; among equal scores the lower index comes first.
@@ -26,7 +29,7 @@ def softmax_top(logits: NDArray[Any], labels: Sequence[str] | None, k: int) -> l
     Raises:
         FaceterError: ``INFERENCE_FAILED`` if the output is not [N, K], is not finite or does not fit ``labels``.
     """
-    scores = probabilities(logits)
+    scores = probabilities(logits, are_probabilities=are_probabilities)
     if labels is not None and len(labels) != scores.shape[1]:
         raise FaceterError(
             ProblemKind.INFERENCE_FAILED, f"The model returned {scores.shape[1]} classes but has {len(labels)} labels."
@@ -40,14 +43,16 @@ def softmax_top(logits: NDArray[Any], labels: Sequence[str] | None, k: int) -> l
     return classifications
 
 
-def probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:
+def probabilities(logits: NDArray[Any], *, are_probabilities: bool = False) -> NDArray[np.float64]:
     """Return the softmax of logits; rows that already are probabilities (none negative, sum 1) are not changed.
 
     Args:
         logits: [N, K]; axes of length 1 after K are dropped.
+        are_probabilities: Whether the network makes them by a softmax or sigmoid. Then they are not changed, whatever
+            their sum is: a quantized softmax rounds small probabilities to 0.
 
     Returns:
-        float64 [N, K]; each row sums to 1.
+        float64 [N, K]; each row sums to 1 unless ``are_probabilities``.
 
     Raises:
         FaceterError: ``INFERENCE_FAILED`` if the output is not [N, K] or is not finite.
@@ -63,6 +68,8 @@ def probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:
         raise FaceterError(
             ProblemKind.INFERENCE_FAILED, "The model returned values that are not finite (NaN or infinite)."
         )
+    if are_probabilities:
+        return values
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     already = (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) <= _SUM_TOLERANCE)
     return np.where(already[:, None], values, powers / powers.sum(axis=1, keepdims=True))

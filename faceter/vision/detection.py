@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from faceter.contracts.detection import DetectionDecoding
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.vision.box_decoding import box_priors, decode_boxes
-from faceter.vision.boxes import Detections, FloatArray, IntArray, non_maximum_suppression
-from faceter.vision.head_outputs import ACTIVATIONS, head_output, named_output, power, shape_error
+from faceter.vision.boxes import Detections, FloatArray, non_maximum_suppression
+from faceter.vision.candidates import Candidates, all_candidates
 from faceter.vision.preprocess import Placement
 
 EVALUATION_SCORE_THRESHOLD = 0.05
@@ -48,7 +47,7 @@ def decode(
         FaceterError: ``INFERENCE_FAILED`` if an output is missing or does not have the described shape.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        candidates = _candidates(outputs, decoding, input_size)
+        candidates = all_candidates(outputs, decoding, input_size)
         return [_select(candidates, index, decoding) for index in range(len(candidates.boxes))]
 
 
@@ -78,98 +77,16 @@ def decode_to_image_pixels(
         ValueError: If the numbers of placements and images differ.
     """
     return [
-        Detections(placement.to_image_pixels(item.boxes, clip=clip), item.scores, item.classes)
+        replace(
+            item,
+            boxes=placement.to_image_pixels(item.boxes, clip=clip),
+            keypoints=None if item.keypoints is None else placement.points_to_image_pixels(item.keypoints, clip=clip),
+        )
         for item, placement in zip(decode(outputs, decoding, input_size), placements, strict=True)
     ]
 
 
-@dataclass(frozen=True)
-class _Candidates:
-    """All candidate boxes of a batch, before thresholding and non-maximum suppression."""
-
-    boxes: FloatArray
-    """float32 [N, M, 4]: left, top, right, bottom, input pixels."""
-    objectness: FloatArray | None
-    """float32 [N, M], already raised to its power."""
-    class_scores: FloatArray | None
-    """float32 [N, M, C] without the background class, already raised to their power."""
-    classes: IntArray | None
-    """int64 [N, M] if the model outputs class indices; negative for the background."""
-
-
-def _candidates(
-    outputs: Mapping[str, NDArray[Any]], decoding: DetectionDecoding, input_size: tuple[int, int]
-) -> _Candidates:
-    heads = [head_output(named_output(outputs, name), decoding, name) for name in decoding.box_outputs]
-    boxes = [
-        decode_boxes(head.values, box_priors(decoding, head, index, input_size), decoding, input_size)
-        for index, head in enumerate(heads)
-    ]
-    values = np.concatenate([head.values for head in heads], axis=1) if len(heads) > 1 else heads[0].values
-    return _Candidates(
-        boxes=np.concatenate(boxes, axis=1),
-        objectness=_objectness(values, decoding),
-        class_scores=_class_scores(values, outputs, decoding),
-        classes=_class_indices(values, outputs, decoding),
-    )
-
-
-def _objectness(values: FloatArray, decoding: DetectionDecoding) -> FloatArray | None:
-    if decoding.objectness_offset is None:
-        return None
-    raw = values[..., decoding.objectness_offset]
-    return power(ACTIVATIONS[decoding.objectness_activation](raw), decoding.objectness_power)
-
-
-def _class_scores(
-    values: FloatArray, outputs: Mapping[str, NDArray[Any]], decoding: DetectionDecoding
-) -> FloatArray | None:
-    if decoding.class_offset is None:
-        return None
-    if decoding.scores is not None:
-        values = np.concatenate(
-            [_score_output(named_output(outputs, name), values, decoding, name) for name in decoding.score_outputs],
-            axis=1,
-        )
-    count = 1 if decoding.class_is_chosen else decoding.class_count
-    end = None if count is None else decoding.class_offset + count
-    raw = values[..., decoding.class_offset : end]
-    scores = ACTIVATIONS[decoding.class_activation](raw)
-    if decoding.background_class is not None and not decoding.class_is_chosen:
-        scores = np.delete(scores, decoding.background_class, axis=-1)
-    return power(scores, decoding.class_power)
-
-
-def _score_output(output: NDArray[Any], boxes: FloatArray, decoding: DetectionDecoding, name: str) -> FloatArray:
-    """Return float32 [N, M, values]; one score per box may have no values axis."""
-    if decoding.class_is_chosen and output.size == boxes.shape[0] * boxes.shape[1]:
-        return np.asarray(output, np.float32).reshape(*boxes.shape[:2], 1)
-    scores = head_output(output, decoding, name).values
-    if len(decoding.score_outputs) == 1 and scores.shape[:2] != boxes.shape[:2]:
-        raise shape_error(name, output, f"{boxes.shape[1]} candidates, as many as there are boxes")
-    return scores
-
-
-def _class_indices(
-    values: FloatArray, outputs: Mapping[str, NDArray[Any]], decoding: DetectionDecoding
-) -> IntArray | None:
-    if decoding.class_index_offset is not None:
-        indices = np.asarray(values[..., decoding.class_index_offset])
-    elif decoding.classes is not None:
-        output = named_output(outputs, decoding.classes)
-        if output.size != values.shape[0] * values.shape[1]:
-            raise shape_error(decoding.classes, output, f"one class for each of {values.shape[1]} boxes")
-        indices = output.reshape(values.shape[:2])
-    else:
-        return None
-    classes = np.nan_to_num(np.rint(indices), nan=-1).astype(np.int64)
-    if decoding.background_class is None:
-        return classes
-    foreground = np.where(classes > decoding.background_class, classes - 1, classes)
-    return np.where(classes == decoding.background_class, -1, foreground)
-
-
-def _select(candidates: _Candidates, index: int, decoding: DetectionDecoding) -> Detections:
+def _select(candidates: Candidates, index: int, decoding: DetectionDecoding) -> Detections:
     """Return the boxes of one image that pass the score threshold and non-maximum suppression."""
     boxes = candidates.boxes[index]
     scores = _scores(candidates, index)
@@ -182,7 +99,7 @@ def _select(candidates: _Candidates, index: int, decoding: DetectionDecoding) ->
         best = np.argmax(np.nan_to_num(scores, nan=-np.inf), axis=1)[:, None]
         scores, classes = (np.take_along_axis(array, best, axis=1) for array in (scores, classes))
     valid = (scores >= decoding.score_threshold) & np.isfinite(scores) & (classes >= 0)
-    valid &= np.isfinite(boxes).all(axis=1)[:, None]
+    valid &= (np.isfinite(boxes).all(axis=1) & candidates.valid[index])[:, None]
     rows, columns = np.nonzero(valid)
     if len(rows) > _MAX_CANDIDATES:
         top = np.argsort(-scores[rows, columns], kind="stable")[:_MAX_CANDIDATES]
@@ -198,10 +115,17 @@ def _select(candidates: _Candidates, index: int, decoding: DetectionDecoding) ->
         limit=decoding.max_detections,
         class_agnostic=decoding.class_agnostic,
     )
-    return Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
+    rows = rows[kept]
+    return Detections(
+        found.boxes[kept],
+        found.scores[kept],
+        found.classes[kept],
+        keypoints=None if candidates.keypoints is None else candidates.keypoints[index][rows],
+        coefficients=None if candidates.coefficients is None else candidates.coefficients[index][rows],
+    )
 
 
-def _scores(candidates: _Candidates, index: int) -> FloatArray:
+def _scores(candidates: Candidates, index: int) -> FloatArray:
     """Return float32 [M, C]: class score times objectness, or the only one of the two."""
     factors = [candidates.class_scores[index]] if candidates.class_scores is not None else []
     if candidates.objectness is not None:

@@ -1,5 +1,6 @@
 """Outputs of a detector's head as values per candidate box, and the activations applied to them."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,13 +34,26 @@ def named_output(outputs: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]
     return outputs[name]
 
 
-def head_output(output: NDArray[Any], decoding: DetectionDecoding, name: str) -> HeadOutput:
+def candidates_per_cell(decoding: DetectionDecoding, index: int) -> int:
+    """Return how many candidates a cell of one of ``box_outputs`` has, which are parts of its values axis."""
+    if decoding.anchor_grid is not None and len(decoding.box_outputs) > 1:
+        return decoding.anchor_grid.per_cell[index]
+    return decoding.anchors_per_cell
+
+
+def head_output(output: NDArray[Any], decoding: DetectionDecoding, name: str, index: int = 0) -> HeadOutput:
     """Return an output arranged by candidate.
+
+    Args:
+        output: The output.
+        decoding: Description of the head.
+        name: Name of the output.
+        index: Its feature map.
 
     Raises:
         FaceterError: ``INFERENCE_FAILED`` if its shape does not match the decoding.
     """
-    per_cell = decoding.anchors_per_cell
+    per_cell = candidates_per_cell(decoding, index)
     values = np.asarray(output, np.float32)
     if decoding.head == "direct" and values.ndim == 2:
         values = values[None]
@@ -49,13 +63,38 @@ def head_output(output: NDArray[Any], decoding: DetectionDecoding, name: str) ->
         if values.shape[1] != per_cell:
             raise shape_error(name, output, f"{per_cell} anchors on axis 1")
         values = values.transpose(0, 2, 3, 1, 4)
-        return HeadOutput(values.reshape(len(values), -1, values.shape[-1]), values.shape[1:3])
+        return HeadOutput(_by_candidate(values, 1), values.shape[1:3])
     if decoding.layout == "channels_first":
         values = np.moveaxis(values, 1, -1)
     if values.shape[-1] % per_cell:
         raise shape_error(name, output, f"a values axis that is divisible by {per_cell} anchors")
-    length = values.shape[-1] // per_cell
-    return HeadOutput(values.reshape(len(values), -1, length), values.shape[1:-1])
+    return HeadOutput(_by_candidate(values, per_cell), values.shape[1:-1])
+
+
+def _by_candidate(values: FloatArray, per_cell: int) -> FloatArray:
+    """Return [N, M, values] of an array [N, …cells, values of all candidates of a cell]."""
+    cells = math.prod(values.shape[1:-1])
+    return values.reshape(len(values), cells * per_cell, values.shape[-1] // per_cell)
+
+
+def value_output(
+    output: NDArray[Any], decoding: DetectionDecoding, name: str, index: int = 0, boxes: tuple[int, ...] | None = None
+) -> FloatArray:
+    """Return float32 [N, M, values] of an output beside that of the boxes.
+
+    Args:
+        output: The output.
+        decoding: Description of the head.
+        name: Name of the output.
+        index: Its feature map.
+        boxes: Numbers of images and of boxes, for an output of one value per box, which may have no values axis.
+
+    Raises:
+        FaceterError: ``INFERENCE_FAILED`` if its shape does not match the decoding.
+    """
+    if boxes is not None and output.size == boxes[0] * boxes[1]:
+        return np.asarray(output, np.float32).reshape(*boxes, 1)
+    return head_output(output, decoding, name, index).values
 
 
 def shape_error(name: str, output: NDArray[Any], required: str) -> FaceterError:

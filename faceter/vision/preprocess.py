@@ -2,12 +2,19 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from faceter.contracts.models import ChannelOrder, Preprocessing, ResizeRule
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing, Resampler
 from faceter.vision.boxes import FloatArray
+from faceter.vision.resampling.floating import tensorflow_taps, torch_taps
+from faceter.vision.resampling.opencv import opencv_resize
+from faceter.vision.resampling.pillow import pillow_resize
+from faceter.vision.resampling.plan import ResizePlan, resize_plan
+from faceter.vision.resampling.taps import Axis, resampled
 
 
 @dataclass(frozen=True)
@@ -40,28 +47,56 @@ class Placement:
             mapped = np.clip(mapped, 0, [width, height, width, height])
         return mapped.astype(np.float32)
 
+    def points_to_image_pixels(self, points: FloatArray, *, clip: bool = True) -> FloatArray:
+        """Map points from input pixels to image pixels.
+
+        Args:
+            points: float [..., 2 or more]: x and y in input pixels; further values are kept.
+            clip: Whether to clip x and y to the image.
+
+        Returns:
+            float32 of the same shape, x and y in image pixels.
+        """
+        mapped = np.array(points, np.float64)
+        mapped[..., :2] = (mapped[..., :2] - self.offset) / self.scale
+        if clip:
+            mapped[..., :2] = np.clip(mapped[..., :2], 0, self.image)
+        return mapped.astype(np.float32)
+
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> tuple[FloatArray, Placement]:
     """Convert an image to a model's input.
 
-    Resizing uses Pillow's bilinear filter with antialiasing (its support grows when it shrinks an image). An image that
-    already has the size keeps its pixels. Every value is the float32 nearest to (pixel · scale − mean) / std.
+    The image is resized as the library of ``preprocessing.resampler`` does it. Every value is the float32 nearest to
+    (pixel · scale − mean) / std. An image that already has the size keeps its pixels.
 
     Args:
         image: An image of mode RGB, as from ``open_rgb_image``.
-        preprocessing: Size, resize rule, channels and normalization.
+        preprocessing: Size, resampling, channels, normalization and layout.
 
     Returns:
-        float32 [C, H, W], and the position of the image in it.
+        float32 of ``preprocessing.shape``, [C, H, W] or [H, W, C], and the position of the image in it.
     """
     if preprocessing.channel_order is ChannelOrder.GRAY:
         image = image.convert("L")
-    resized, placement = _resize(image, preprocessing)
-    pixels = np.asarray(resized, np.uint8).reshape(*preprocessing.size, preprocessing.channels).transpose(2, 0, 1)
+    plan = resize_plan(image.size, preprocessing)
+    pixels = _placed(_resized(image, plan, preprocessing), plan, preprocessing)
     if preprocessing.channel_order is ChannelOrder.BGR:
-        pixels = pixels[::-1]
-    table = value_table(preprocessing)
-    return np.stack([np.take(values, channel) for values, channel in zip(table, pixels, strict=True)]), placement
+        pixels = pixels[:, :, ::-1]
+    values = _values(pixels, preprocessing)
+    return values, Placement(plan.scale, plan.offset, image.size)
+
+
+def as_dtype(values: FloatArray, dtype: str) -> NDArray[Any]:
+    """Return input values in the dtype of a model's input; integers are rounded and clipped to 0 … 255.
+
+    Args:
+        values: As from `preprocess`, of any shape.
+        dtype: NumPy's name of a float type, or ``uint8``.
+    """
+    if np.dtype(dtype).kind == "f":
+        return values.astype(dtype, copy=False)
+    return np.clip(np.rint(values), 0, 255).astype(dtype)
 
 
 def value_table(preprocessing: Preprocessing) -> FloatArray:
@@ -80,30 +115,47 @@ def _value_table(scale: float, mean: tuple[float, ...], std: tuple[float, ...], 
     return table
 
 
-def _resize(image: Image.Image, preprocessing: Preprocessing) -> tuple[Image.Image, Placement]:
-    height, width = preprocessing.size
-    size = image.size
-    ratios = (width / size[0], height / size[1])
-    if preprocessing.resize is ResizeRule.STRETCH:
-        resized = image.resize((width, height), Image.Resampling.BILINEAR)
-        return resized, Placement(ratios, (0.0, 0.0), size)
-    if preprocessing.resize is ResizeRule.CROP:
-        return _crop(image, (width, height), max(ratios))
-    return _pad(image, (width, height), min(ratios), preprocessing.pad_value)
+def _resized(image: Image.Image, plan: ResizePlan, preprocessing: Preprocessing) -> NDArray[Any]:
+    """Return the kept part of the resized image, [h, w, C]: uint8, or float32 where values are not rounded."""
+    interpolation = preprocessing.interpolation
+    if preprocessing.resampler is Resampler.PILLOW:
+        resized = pillow_resize(image, plan, interpolation)
+        return np.asarray(resized, np.uint8).reshape(resized.height, resized.width, preprocessing.channels)
+    source, kept = plan.source, plan.kept
+    left, top, width, height = (int(side) for side in (source.left, source.top, source.width, source.height))
+    pixels = np.asarray(image, np.uint8).reshape(image.height, image.width, preprocessing.channels)
+    pixels = pixels[top : top + height, left : left + width]
+    if plan.resized == (width, height):
+        first, above = int(kept.left), int(kept.top)
+        return pixels[above : above + int(kept.height), first : first + int(kept.width)]
+    columns = Axis(width, plan.resized[0], int(kept.left), int(kept.width))
+    rows = Axis(height, plan.resized[1], int(kept.top), int(kept.height))
+    if preprocessing.resampler is Resampler.OPENCV:
+        return opencv_resize(pixels, rows, columns, interpolation)
+    torch = preprocessing.resampler is Resampler.TORCH
+    taps_of = torch_taps if torch else tensorflow_taps
+    taps = [taps_of(axis, interpolation, antialias=preprocessing.antialias) for axis in (rows, columns)]
+    values = resampled(pixels, *taps)
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8) if torch else values.astype(np.float32)
 
 
-def _crop(image: Image.Image, size: tuple[int, int], scale: float) -> tuple[Image.Image, Placement]:
-    """Resize only the visible part, so that an image of extreme aspect ratio is never scaled as a whole."""
-    visible = [min(side / scale, whole) for side, whole in zip(size, image.size, strict=True)]
-    start = [(whole - side) / 2 for whole, side in zip(image.size, visible, strict=True)]
-    box = (start[0], start[1], min(start[0] + visible[0], image.width), min(start[1] + visible[1], image.height))
-    resized = image.resize(size, Image.Resampling.BILINEAR, box=box)
-    return resized, Placement((scale, scale), (-start[0] * scale, -start[1] * scale), image.size)
+def _placed(pixels: NDArray[Any], plan: ResizePlan, preprocessing: Preprocessing) -> NDArray[Any]:
+    """Return pixels [H, W, C] with the margin that padding leaves."""
+    if pixels.shape[:2] == tuple(preprocessing.size):
+        return pixels
+    left, top = plan.position
+    height, width = pixels.shape[:2]
+    page = np.full((*preprocessing.size, preprocessing.channels), preprocessing.pad_value, pixels.dtype)
+    page[top : top + height, left : left + width] = pixels
+    return page
 
 
-def _pad(image: Image.Image, size: tuple[int, int], scale: float, value: int) -> tuple[Image.Image, Placement]:
-    width, height = (max(1, min(side, round(whole * scale))) for side, whole in zip(size, image.size, strict=True))
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    page = Image.new(image.mode, size, value if image.mode == "L" else (value, value, value))
-    page.paste(image.resize((width, height), Image.Resampling.BILINEAR), (left, top))
-    return page, Placement((width / image.width, height / image.height), (float(left), float(top)), image.size)
+def _values(pixels: NDArray[Any], preprocessing: Preprocessing) -> FloatArray:
+    """Return normalized pixels [H, W, C] in the layout of the input, float32."""
+    axis = 2 if preprocessing.channels_last else 0
+    if pixels.dtype == np.uint8:
+        channels = zip(value_table(preprocessing), pixels.transpose(2, 0, 1), strict=True)
+        return np.stack([np.take(values, channel) for values, channel in channels], axis=axis)
+    mean, std = (np.asarray(numbers, np.float64) for numbers in (preprocessing.mean, preprocessing.std))
+    values: FloatArray = ((pixels.astype(np.float64) * preprocessing.scale - mean) / std).astype(np.float32)
+    return values if preprocessing.channels_last else np.ascontiguousarray(values.transpose(2, 0, 1))

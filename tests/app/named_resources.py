@@ -65,7 +65,7 @@ def classifier_with_odd_tensors() -> bytes:
 
 
 def with_if() -> bytes:
-    """Return a model of images with an unsupported operator."""
+    """Return a model of images whose branch depends on the image."""
     branches = {
         f"{name}_branch": helper.make_graph(
             [helper.make_node(operator, ["flat"], [name])],
@@ -78,11 +78,13 @@ def with_if() -> bytes:
     return graphs.model(
         [
             helper.make_node("Flatten", ["image"], ["flat"]),
-            helper.make_node("If", ["yes"], ["logits"], **branches),
+            helper.make_node("ReduceSum", ["image"], ["total"], keepdims=0),
+            helper.make_node("Greater", ["total", "zero"], ["bright"]),
+            helper.make_node("If", ["bright"], ["logits"], **branches),
         ],
         {"image": (TensorProto.FLOAT, ["batch", 3, 8, 8])},
         {"logits": (TensorProto.FLOAT, ["batch", 192])},
-        {"yes": np.array(True)},
+        {"zero": np.array(0, np.float32)},
     )
 
 

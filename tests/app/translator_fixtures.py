@@ -37,6 +37,9 @@ GENERATOR_METADATA: Final = {
 }
 """Metadata of a generator."""
 
+IMAGES: Final = {"metadata": {"task": "image_translation"}}
+"""Metadata of a generator without preprocessing."""
+
 POINTS: Final = [LossPoint(step=step, seconds=step / 2, losses={"G_a2b": 1 / step}) for step in (1, 2, 4)]
 
 
@@ -206,6 +209,10 @@ class TranslatorFixtures:
                 return self._generator(generators.inverter())
             case "halver":
                 return self._generator(halver())
+            case "fixed":
+                return str(add_model(self.api, generators.resnet(height=48, width=64, batch=1), **IMAGES)["id"])
+            case "positioned":
+                return str(add_model(self.api, generators.positioned(height=48, width=64), **IMAGES)["id"])
             case "enlarger":
                 return self._generator(enlarger())
             case "uploaded":

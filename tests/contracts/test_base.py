@@ -1,12 +1,27 @@
 """Names, ids, times and pages of all contracts."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 from pydantic import ValidationError
 
-from faceter.contracts.base import Contract, Page, StoredFile, Timestamp, check_name, derived_id, new_id, utc_now
+from faceter.contracts.analyses import CopyPasteRequest
+from faceter.contracts.base import (
+    Contract,
+    Page,
+    StoredFile,
+    Timestamp,
+    check_name,
+    composed,
+    derived_id,
+    name_contains,
+    new_id,
+    utc_now,
+)
+from faceter.contracts.models import ModelMetadata
 
 
 @pytest.mark.parametrize(
@@ -29,6 +44,16 @@ def test_names_of_every_script_are_kept(name: str) -> None:
 def test_unprintable_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="printable"):
         check_name(name)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_found_however_its_letters_are_encoded(form: Literal["NFC", "NFD"]) -> None:
+    assert composed(unicodedata.normalize(form, "été café")) == "été café"
+    assert name_contains(unicodedata.normalize(form, "CAFÉ"), "un café")
+    assert name_contains("CAFÉ", unicodedata.normalize(form, "un café"))
+    assert not name_contains("cafe", "un café")
+    label = CopyPasteRequest(label=unicodedata.normalize(form, "café")).label
+    assert ModelMetadata(labels=[unicodedata.normalize(form, "café")]).labels == [label] == ["café"]
 
 
 def test_a_derived_id_is_deterministic_and_looks_like_any_other() -> None:

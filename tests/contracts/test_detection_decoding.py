@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from faceter.contracts.detection import DetectionDecoding
+from faceter.contracts.detection import DetectionDecoding, DetectionPreset
+from faceter.contracts.detection_parts import MaskDecoding
 
 GRID: dict[str, Any] = {"head": "grid", "boxes": "out"}
 DIRECT: dict[str, Any] = {"head": "direct", "boxes": "out"}
@@ -56,6 +57,20 @@ def test_it_survives_json() -> None:
         ({**GRID, "size_unit": "anchor", "boxes": ["a", "b"], "anchors": [[0.1, 0.2]]}, "needs 2 anchors"),
         ({**DIRECT, "class_offset": None}, "objectness_offset is needed"),
         ({**DIRECT, "class_count": 3, "background_class": 3}, "not one of the 3"),
+        ({**GRID, "boxes": ["a", "b"], "objectness": "c"}, "objectness names 1 outputs, but boxes names 2"),
+        ({**GRID, "boxes": ["a", "b"], "centers": ["c"]}, "centers names 1 outputs, but boxes names 2"),
+        ({**GRID, "bins": 16}, "bins are for box_format distances"),
+        ({**DIRECT, "centers": "c", "box_format": "corners"}, "box_format center_size"),
+        ({**DIRECT, "peak_window": 3}, "peak_window is an odd number"),
+        ({**GRID, "peak_window": 4}, "peak_window is an odd number"),
+        ({**DIRECT, "anchor_grid": {}}, "a direct head has neither anchors"),
+        ({**GRID, "anchor_grid": {}}, "anchor_grid is for an anchors head"),
+        ({"head": "anchors", "boxes": "b", "anchors": [[0.5] * 4], "anchor_grid": {}}, "not both"),
+        ({"head": "anchors", "boxes": ["a", "b"], "anchor_grid": {}}, "names 2 outputs, but anchor_grid has 5"),
+        ({"head": "anchors", "boxes": "b", "anchor_grid": {"strides": [8]}}, "sizes of 5 feature maps"),
+        ({"head": "anchors", "boxes": "b", "anchor_grid": {"ratios": [[1], [2]]}}, "ratios of 2 feature maps"),
+        ({"head": "anchors", "boxes": "b", "anchor_grid": {"arrangement": "ssd"}}, "has two sizes"),
+        ({"preset": "yolov9000"}, "Input should be"),
         ({**DIRECT, "score_threshold": 1.5}, "less than or equal to 1"),
         ({**DIRECT, "center_shift": float("inf")}, "finite"),
         ({**DIRECT, "treshold": 0.5}, "Extra inputs"),
@@ -64,6 +79,21 @@ def test_it_survives_json() -> None:
 def test_contradictions_are_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         DetectionDecoding(**fields)
+
+
+def test_a_preset_stands_for_what_is_not_given() -> None:
+    decoding = DetectionDecoding(preset=DetectionPreset.YOLOV8, score_threshold=0.5)
+    assert not decoding.is_resolved
+    assert decoding.box_outputs == []
+    assert decoding.model_fields_set == {"preset", "score_threshold"}
+    assert not DetectionDecoding().is_resolved
+
+
+def test_all_outputs_are_named_once() -> None:
+    decoding = DetectionDecoding(
+        **DIRECT, scores="out", objectness="o", count="n", masks=MaskDecoding(prototypes="p", offset=6)
+    )
+    assert decoding.output_names == ["out", "o", "n", "p"]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 import io
 import json
+import struct
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,32 @@ def zip_bytes(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) 
             entry.compress_type = method
             archive.writestr(entry, content)
     return stream.getvalue()
+
+
+def raw_zip(members: Sequence[tuple[bytes, bytes, bytes]]) -> bytes:
+    """Return a zip archive whose names are bytes of no stated encoding, as old programs write them.
+
+    Args:
+        members: Name, content and extra fields of each.
+    """
+    stream = io.BytesIO()
+    placeholders = [f"{number:04}".ljust(len(name), "x")[: len(name)] for number, (name, _, _) in enumerate(members)]
+    with zipfile.ZipFile(stream, "w") as archive:
+        for placeholder, (_, content, extra) in zip(placeholders, members, strict=True):
+            entry = zipfile.ZipInfo(placeholder)
+            entry.extra = extra
+            archive.writestr(entry, content)
+    written = stream.getvalue()
+    for placeholder, (name, _, _) in zip(placeholders, members, strict=True):
+        assert len(name) >= 4
+        written = written.replace(placeholder.encode(), name)
+    return written
+
+
+def unicode_path(name: bytes, path: str) -> bytes:
+    """Return Info-ZIP's extra field with the path of a member of that name."""
+    content = struct.pack("<BL", 1, zlib.crc32(name)) + path.encode()
+    return struct.pack("<HH", 0x7075, len(content)) + content
 
 
 def write_zip(path: Path, members: Mapping[str, bytes]) -> Path:

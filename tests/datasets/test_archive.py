@@ -1,10 +1,13 @@
+import io
 import itertools
 import stat
 import struct
+import unicodedata
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -124,8 +127,12 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, words: st
         ("//server/share", "absolute path"),
         ("C:/evil.jpg", "absolute path"),
         ("c:evil.jpg", "absolute path"),
-        ("cat\\1.jpg", "backslash"),
-        ("..\\evil.jpg", "backslash"),
+        ("..\\evil.jpg", "leads outside"),
+        ("cat\\..\\..\\evil.jpg", "leads outside"),
+        ("cat/..\\../evil.jpg", "leads outside"),
+        ("\\evil.jpg", "absolute path"),
+        ("\\\\server\\share", "absolute path"),
+        ("C:\\evil.jpg", "absolute path"),
         ("cat/1\x00.jpg", "control characters"),
         ("cat/1\n.jpg", "control characters"),
         ("./", "without a name"),
@@ -152,7 +159,10 @@ def test_links_and_special_files_are_refused(tmp_path: Path, mode: int, words: s
 def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     content = zip_bytes({"cat/1.jpg": b"x", "cat/2.jpg": b"y"}).replace(b"cat/2.jpg", b"cat/1.jpg")
     refused(tmp_path, content, ProblemKind.UNSAFE_ARCHIVE, "'cat/1.jpg' twice")
-    refused(tmp_path, zip_bytes({"a": b"x", "./a": b"y"}), ProblemKind.UNSAFE_ARCHIVE, "'a' twice")
+    refused(tmp_path, zip_bytes({"a": b"x", "./a": b"y"}), ProblemKind.UNSAFE_ARCHIVE, "'a' twice, as 'a' and './a'")
+    refused(tmp_path, zip_bytes({"a/b": b"x", "a\\b": b"y"}), ProblemKind.UNSAFE_ARCHIVE, "'a/b' twice")
+    twice = {unicodedata.normalize(form, "café"): b"x" for form in ("NFC", "NFD")}
+    refused(tmp_path, zip_bytes(twice), ProblemKind.UNSAFE_ARCHIVE, "'café' twice, as 'caf\\xe9' and 'cafe\\u0301'")
 
 
 def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
@@ -218,6 +228,33 @@ def test_a_list_of_members_that_lies_about_its_length_is_refused_unread(tmp_path
     content = bytearray(zip_bytes({f"{i:0200}": b"" for i in range(60)}))
     content[-14:-10] = struct.pack("<HH", 2, 2)
     refused(tmp_path, bytes(content), ProblemKind.ARCHIVE_TOO_LARGE, "more files", entries=3)
+
+
+def test_members_in_the_large_form_of_the_format_are_read(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive, archive.open("a/b.txt", "w", force_zip64=True) as member:
+        member.write(b"hello")
+    with opened(tmp_path, stream.getvalue()) as found:
+        assert found.read("a/b.txt", max_bytes=9) == b"hello"
+
+
+def test_an_archive_that_was_written_to_a_pipe_is_read(tmp_path: Path) -> None:
+    class Pipe(io.RawIOBase):
+        content = b""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, content: Any) -> int:
+            self.content += bytes(content)
+            return len(content)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cat/1.txt", b"hello " * 50)
+    assert b"PK\x07\x08" in pipe.content
+    with opened(tmp_path, pipe.content) as found:
+        assert found.read("cat/1.txt", max_bytes=999) == b"hello " * 50
 
 
 def test_the_large_form_of_the_format_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,5 @@
 """Images with concepts: labels are read as the numbers they are, and what is wrong is named."""
 
-import io
-import json
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,83 +10,27 @@ from PIL import Image
 
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Preprocessing
-from faceter.contracts.settings import Settings
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.kinds import open_inputs, verify_dataset
 from tests.datasets.archives import image, write_zip
-
-SETTINGS = Settings(_env_file=None)
-SIZE = (4, 3)
-"""Width and height of the small images."""
-NAMES = {"object": ["sky", "road", "car"], "part": ["wheel"], "scene": ["day", "dusk"]}
-CSV = "image,category,concept\na,scene,day\ntown/b,scene,dusk\n"
-
-A = np.array([[0, 1, 2, 3], [1, 1, 2, 2], [0, 0, 0, 3]])
-B = np.zeros((3, 4), np.int64)
-WHEELS = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
-
-
-def gray(values: ArrayLike, dtype: Any = np.uint8) -> bytes:
-    """Return a label file of one channel."""
-    return saved(Image.fromarray(np.asarray(values, dtype)))
-
-
-def saved(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, form, **options)
-    return stream.getvalue()
-
-
-def palette(values: ArrayLike, bits: int, **options: Any) -> bytes:
-    """Return a label file with colours for its numbers, of which many are equal."""
-    image = Image.fromarray(np.asarray(values, np.uint8)).convert("P")
-    image.putpalette([200, 0, 0, 9, 9, 9] * 8)
-    return saved(image, bits=bits, **options)
-
-
-def png(width: int, height: int, depth: int, color: int, rows: bytes) -> bytes:
-    """Return a PNG, chunk by chunk."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check_sum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check_sum
-
-    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
-def members(names: Any = None, csv: str | bytes | None = CSV, **changes: bytes | None) -> dict[str, bytes]:
-    """Return the members of a small archive, with changes; `object_a` is `labels/object/a.png`."""
-    content = names if isinstance(names, bytes) else json.dumps(NAMES if names is None else names).encode()
-    found: dict[str, bytes | None] = {
-        "concepts.json": content,
-        "image_labels.csv": csv.encode() if isinstance(csv, str) else csv,
-        "images/a.png": changes.pop("a", image(size=SIZE)),
-        "images/town/b.jpg": changes.pop("b", image(size=SIZE, format_="JPEG")),
-        "labels/object/a.png": changes.pop("object_a", gray(A)),
-        "labels/object/town/b.png": changes.pop("object_b", gray(B)),
-        "labels/part/a.png": changes.pop("part_a", gray(WHEELS, np.uint16)),
-        "labels/part/town/b.png": changes.pop("part_b", gray(B)),
-    }
-    assert not changes
-    return {name: content for name, content in found.items() if content is not None}
-
-
-def opened(path: Path, content: dict[str, bytes] | None = None, settings: Settings = SETTINGS) -> ConceptsDataset:
-    return ConceptsDataset.open(write_zip(path / "a.zip", members() if content is None else content), settings)
-
-
-def warnings(path: Path, content: dict[str, bytes]) -> list[str]:
-    return verify_dataset(write_zip(path / "a.zip", content), DatasetKind.CONCEPTS, SETTINGS).warnings
-
-
-def refused(path: Path, content: dict[str, bytes], settings: Settings = SETTINGS) -> str:
-    with pytest.raises(FaceterError) as caught:
-        verify_dataset(write_zip(path / "a.zip", content), DatasetKind.CONCEPTS, settings)
-    assert caught.value.kind is ProblemKind.INVALID_DATASET, caught.value.detail
-    return caught.value.detail
+from tests.datasets.concepts import (
+    CSV,
+    NAMES,
+    SETTINGS,
+    SIZE,
+    WHEELS,
+    A,
+    B,
+    gray,
+    members,
+    opened,
+    palette,
+    png,
+    refused,
+    saved,
+    warnings,
+)  # fmt: skip
 
 
 def test_images_and_concepts_are_read(tmp_path: Path) -> None:
@@ -130,6 +70,33 @@ def test_a_folder_around_everything_is_allowed(tmp_path: Path) -> None:
         assert data.warnings == []
         np.testing.assert_array_equal(data.label_maps(0), [A, WHEELS])
         assert data.image_concepts(0) == [4]
+
+
+def test_folders_around_everything_and_files_beside_them_do_not_matter(tmp_path: Path) -> None:
+    content = {f"data/streets/{name}": content for name, content in members().items()}
+    with opened(tmp_path, {**content, "README.txt": b"x", "data/LICENSE": b"x"}) as data:
+        data.verify()
+        assert data.warnings == ["ignored, unknown: 'README.txt', 'data/LICENSE'"]
+        np.testing.assert_array_equal(data.label_maps(0), [A, WHEELS])
+
+
+def full_palette(values: ArrayLike) -> bytes:
+    """Return a label file with 256 colours, as PASCAL VOC has them."""
+    image = Image.fromarray(np.asarray(values, np.uint8)).convert("P")
+    image.putpalette(list(range(256)) * 3)
+    return saved(image)
+
+
+def test_void_of_a_palette_is_no_concept(tmp_path: Path) -> None:
+    void = np.where(A == 3, 255, A)
+    with opened(tmp_path, members(object_a=full_palette(void))) as data:
+        assert data.verify().warnings == ["index 255 of a palette, read as no concept, in 'labels/object/a.png'"]
+        np.testing.assert_array_equal(data.label_maps(0)[0], np.where(A == 3, 0, A))
+    assert "holds the value 255" in refused(tmp_path, members(object_a=gray(void)))
+    many = {**NAMES, "object": [f"object {number}" for number in range(255)]}
+    with opened(tmp_path, members(many, object_a=full_palette(void))) as data:
+        assert data.verify().warnings == []
+        np.testing.assert_array_equal(data.label_maps(0)[0], void)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -259,39 +226,6 @@ def test_names_may_be_a_hundred_characters_long(tmp_path: Path) -> None:
         assert data.concept_names[3] == "x" * 100
 
 
-@pytest.mark.parametrize(
-    ("csv", "words"),
-    [
-        ("", "The first line of image_labels.csv must be image,category,concept"),
-        ("a,scene,day\n", "The first line of image_labels.csv must be"),
-        ("image,concept,category\na,day,scene\n", "The first line of image_labels.csv must be"),
-        (f"{CSV}c,scene,day\n", "image_labels.csv: line 4 is of the image 'c', which is not in images/"),
-        (f"{CSV}images/a,scene,day\n", "line 4 is of the image 'images/a'"),
-        (f"{CSV}\na,colour,red\n", "line 5 is of the category 'colour', which concepts.json does not name"),
-        (f"{CSV}a,scene,night\n", "line 4 says 'night', which is no concept of 'scene'"),
-        (f"{CSV}a,scene,sky\n", "line 4 says 'sky', which is no concept of 'scene'"),
-        (f"{CSV}a,scene\n", "line 4 has 2 values, not 3"),
-        (f"{CSV}a,scene,day,dusk\n", "line 4 has 4 values, not 3"),
-        (f'{CSV}"a"x,scene,day\n', "line 4 cannot be read"),
-        (f'{CSV}"a,scene,day\n', "cannot be read"),
-        (f"{CSV}{'x' * 200_000},scene,day\n", "line 4 cannot be read"),
-        (CSV.encode() + b"\xff,scene,day\n", "not UTF-8 text"),
-        (CSV.splitlines()[0], "Categories of concepts.json without labels: 'scene'"),
-        (None, "Categories of concepts.json without labels: 'scene'"),
-    ],
-)
-def test_bad_labels_of_whole_images_are_refused(tmp_path: Path, csv: str | bytes | None, words: str) -> None:
-    assert words in refused(tmp_path, members(csv=csv))
-
-
-def test_the_first_few_faults_are_named(tmp_path: Path) -> None:
-    detail = refused(tmp_path, members(csv=CSV + "".join(f"x{number},scene,day\n" for number in range(9))))
-    assert "line 4 is of the image 'x0'" in detail
-    assert "line 8 is of the image 'x4'" in detail
-    assert "x5" not in detail
-    assert "And more." in detail
-
-
 def broken(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
@@ -349,7 +283,10 @@ def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_archives_that_lack_something_are_refused(tmp_path: Path) -> None:
     content = members()
     assert "holds no concepts.json" in refused(tmp_path, {"images/a.png": image()})
-    assert "holds no concepts.json" in refused(tmp_path, {"a/concepts.json": content["concepts.json"], "b/x": b"x"})
+    apart = {"a/concepts.json": content["concepts.json"], "images/a.png": image()}
+    assert "no images in images/" in refused(tmp_path, apart)
+    twice = {"a/concepts.json": content["concepts.json"], "b/concepts.json": content["concepts.json"]}
+    assert "several files concepts.json: 'a/concepts.json', 'b/concepts.json'. Leave one" in refused(tmp_path, twice)
     del content["images/a.png"], content["images/town/b.jpg"]
     assert "no images in images/" in refused(tmp_path, {**content, "a.png": image()})
 

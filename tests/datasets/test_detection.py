@@ -7,7 +7,7 @@ import pytest
 
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Preprocessing
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.kinds import verify_dataset
@@ -118,7 +118,8 @@ def test_boxes_outside_their_image_are_refused(tmp_path: Path, bbox: list[float]
         (coco(images=[{"id": 7, "file_name": "gone.png"}]), "not in images/: 'gone.png'"),
         (coco(images=[{"id": 7, "file_name": "../a.png"}]), "not in images/: '../a.png'"),
         (coco(images=[{"id": 7, "file_name": "a.png"}] * 2), "image 7 'a.png' is there twice"),
-        (coco(images=[{"id": "7", "file_name": "a.png"}]), "an image needs a whole number 'id'"),
+        (coco(images=[{"id": None, "file_name": "a.png"}]), "an image needs an 'id', a whole number or text"),
+        (coco(images=[{"id": 7, "file_name": "a.png"}, {"id": "7", "file_name": "b.png"}]), "image 7 'b.png' is there"),
         (coco(images=[{"id": 7}]), "and a 'file_name'"),
         (coco(categories=[{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]), "category 1 'dog' is there twice"),
         (coco(categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]), "category 2 'cat' is there twice"),
@@ -127,7 +128,7 @@ def test_boxes_outside_their_image_are_refused(tmp_path: Path, bbox: list[float]
         (coco(annotations=[annotation(image_id=9)]), "annotation 0 is of image 9, which is not listed"),
         (coco(annotations=[annotation(image_id=[7])]), "annotation 0 is of image [7], which is not listed"),
         (coco(annotations=[annotation(category_id=2)]), "annotation 0 is of category 2, which is not listed"),
-        (coco(annotations=[annotation(id="x")]), "must be a whole number"),
+        (coco(annotations=[annotation(id=[1])]), "must be a whole number or text"),
         (
             coco(images=[{"id": 7, "file_name": "a.png", "width": 30, "height": 40}], annotations=[annotation()]),
             "says 30 × 40",

@@ -1,5 +1,6 @@
+import unicodedata
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 from PIL import Image
@@ -7,7 +8,8 @@ from PIL import Image
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
-from faceter.datasets.domains import DOMAINS, DomainsDataset
+from faceter.datasets.domain_folders import DOMAINS
+from faceter.datasets.domains import DomainsDataset
 from faceter.datasets.kinds import open_inputs, verify_dataset
 from tests.datasets.archives import image, write_zip
 
@@ -99,6 +101,43 @@ def test_some_images_are_in_no_pair(tmp_path: Path) -> None:
     assert pairs_of(path) == [("A/day/x.png", "B/day/x.png")]
 
 
+def test_upper_and_lower_case_do_not_separate_a_pair(tmp_path: Path) -> None:
+    members = {f"A/{name}": image() for name in ("Photo1.jpg", "x.png", "X/2.PNG", "café.png")}
+    members |= {f"B/{name}": image() for name in ("photo1.JPG", "x.png", "x/2.png", "CAFÉ.png")}
+    path = write_zip(tmp_path / "a.zip", members)
+    summary = verify_dataset(path, KIND, SETTINGS, paired=True)
+    assert summary.warnings == [
+        "paired though upper and lower case differ: 'A/Photo1.jpg' with 'B/photo1.JPG', 'A/X/2.PNG' with 'B/x/2.png', "
+        "'A/café.png' with 'B/CAFÉ.png'"
+    ]
+    assert len(pairs_of(path)) == 4
+    assert verify_dataset(path, KIND, SETTINGS).warnings == []
+
+
+def test_equal_names_come_before_those_that_differ_in_case(tmp_path: Path) -> None:
+    members = {f"A/{name}.png": image() for name in ("Photo", "photo", "x")}
+    members |= {f"B/{name}.png": image() for name in ("photo", "PHOTO", "x")}
+    path = write_zip(tmp_path / "a.zip", members)
+    assert ("A/photo.png", "B/photo.png") in pairs_of(path)
+    assert ("A/Photo.png", "B/PHOTO.png") in pairs_of(path)
+    members["B/pHOTO.png"] = image()
+    detail = refused(tmp_path, members, paired=True)
+    assert "Only in A: 'Photo'. Only in B: 'PHOTO', 'pHOTO'." in detail
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_letters_are_compared_however_they_are_encoded(
+    tmp_path: Path, forms: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]]
+) -> None:
+    members = {
+        f"{domain}/{unicodedata.normalize(form, name)}.png": image()
+        for domain, form in zip(DOMAINS, forms, strict=True)
+        for name in ("café", "été")
+    }
+    summary = verify_dataset(write_zip(tmp_path / "a.zip", members), KIND, SETTINGS, paired=True)
+    assert (summary.samples, summary.warnings) == (4, [])
+
+
 def test_only_the_last_extension_is_left_out_of_a_name(tmp_path: Path) -> None:
     members = {"A/a.v1.png": image(), "A/a.v2.png": image(), "B/a.v2.jpg": image(), "B/a.v1.jpg": image()}
     path = write_zip(tmp_path / "a.zip", members)
@@ -121,7 +160,7 @@ def test_ignored_files_are_in_the_warnings(tmp_path: Path) -> None:
         (["B/x/1.png", "B/x/2.png"], "There are no images in A/: they lie in 'B/x/'. Put"),
         (["A/x/1.png", "A/y/2.png"], "There are no images in B/: they lie in 'A/x/', 'A/y/'. Put"),
         (["s/A/1.png", "s/C/2.png"], "There are no images in B/: they lie in 's/A/', 's/C/'. Put"),
-        (["trainA/1.png", "trainB/1.png"], "no images in A/ and none in B/: they lie in 'trainA/', 'trainB/'. Put"),
+        (["trainA/1.png", "testB/1.png"], "no images in A/ and none in B/: they lie in 'testB/', 'trainA/'. Put"),
         (["a/1.png", "b/1.png"], "no images in A/ and none in B/: they lie in 'a/', 'b/'. Put"),
         (["s/1.png", "s/2.png"], "no images in A/ and none in B/: they lie in 's/'. Put"),
         (["1.png", "2.png"], "no images in A/ and none in B/: they lie in no folder. Put"),

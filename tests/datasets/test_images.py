@@ -1,11 +1,14 @@
+import unicodedata
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Preprocessing
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import READERS, verify_dataset
@@ -77,6 +80,77 @@ def test_classes_are_numbered_as_the_models_labels(tmp_path: Path) -> None:
         with pytest.raises(FaceterError, match="no labels of the model: 'dog'") as caught:
             dataset.labels_for(["cat", "fox"])
     assert caught.value.kind is ProblemKind.DATASET_MISMATCH
+
+
+def test_letters_are_compared_however_they_are_encoded(tmp_path: Path) -> None:
+    forms = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    for form in forms:
+        with ImagesDataset.open(write_zip(tmp_path / "a.zip", {f"{form}/1.png": image()}), SETTINGS) as dataset:
+            assert dataset.classes == ["café"]
+            assert [dataset.labels_for(["tea", label]) for label in forms] == [[1], [1]]
+
+
+def numbers(*names: int | str) -> dict[str, bytes]:
+    return {f"{name}/p.png": image() for name in names}
+
+
+def test_classes_that_are_numbers_come_in_their_order(tmp_path: Path) -> None:
+    with ImagesDataset.open(write_zip(tmp_path / "a.zip", numbers(*range(12))), SETTINGS) as dataset:
+        assert dataset.classes == [str(number) for number in range(12)]
+        assert dataset.outputs == list(range(12))
+        found = dict(zip(dataset.names, dataset.labels_for(None) or [], strict=True))
+        assert found == {f"{number}/p.png": number for number in range(12)}
+        assert dataset.labels_for([str(number) for number in reversed(range(12))]) == [
+            11 - found[name] for name in dataset.names
+        ]
+        positions = dataset.class_positions()
+        assert positions is not None
+        assert [dataset.classes[position] for position in positions] == [name.split("/")[0] for name in dataset.names]
+
+
+def test_classes_that_are_numbers_stand_for_outputs(tmp_path: Path) -> None:
+    with ImagesDataset.open(write_zip(tmp_path / "a.zip", numbers("02", "10", "7")), SETTINGS) as dataset:
+        assert dataset.classes == ["02", "7", "10"]
+        assert dataset.labels_for(None) == [2, 10, 7]
+        assert dataset.labels_for([f"label {number}" for number in range(11)]) == [2, 10, 7]
+        assert dataset.labels_for(["10", "7", "02"]) == [2, 0, 1]
+        with pytest.raises(FaceterError, match=r"no labels of the model: '10'\. Its labels .*, outputs 0 to 9\."):
+            dataset.labels_for([f"label {number}" for number in range(10)])
+        with pytest.raises(FaceterError, match="no labels of the model: '02', '7'"):
+            dataset.labels_for(["10", *(f"label {number}" for number in range(99))])
+
+
+def test_a_file_may_name_numbered_classes(tmp_path: Path) -> None:
+    members = {**numbers(0, 2, 10), "classes.txt": b"".join(b"name %d\n" % number for number in range(11))}
+    with ImagesDataset.open(write_zip(tmp_path / "a.zip", members), SETTINGS) as dataset:
+        assert dataset.classes == ["name 0", "name 2", "name 10"]
+        assert dataset.summary().class_counts == {"name 0": 1, "name 2": 1, "name 10": 1}
+        assert dataset.labels_for(None) == [0, 10, 2]
+        assert dataset.labels_for(["name 10", "name 2", "name 0"]) == [2, 0, 1]
+        assert dataset.warnings == ["names of classes from 'classes.txt'"]
+        with pytest.raises(FaceterError, match="no labels of the model: 'name 0', 'name 2', 'name 10'"):
+            dataset.labels_for([f"label {number}" for number in range(11)])
+    detail = refused(tmp_path, {**members, "classes.txt": b"a\nb\n"}, ProblemKind.INVALID_DATASET)
+    assert "classes.txt names 2 classes, the first of which is number 0, but there is a class 10" in detail
+
+
+def test_some_numbers_among_names_are_names(tmp_path: Path) -> None:
+    with ImagesDataset.open(write_zip(tmp_path / "a.zip", numbers("10", "9", "cat")), SETTINGS) as dataset:
+        assert (dataset.classes, dataset.outputs) == (["10", "9", "cat"], None)
+        assert dataset.labels_for(None) == [0, 1, 2]
+
+
+def test_classes_that_differ_in_case_alone_are_named(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {**FOLDERS, "Cat/9.png": image()})
+    summary = verify_dataset(path, DatasetKind.IMAGES, SETTINGS)
+    assert summary.class_counts == {"Cat": 1, "cat": 2, "dog": 1}
+    assert summary.warnings == ["classes that differ only in upper and lower case: 'Cat', 'cat'"]
+
+
+@pytest.mark.parametrize("ending", [".JPG", ".Jpeg", ".jfif", ".PNG", ".TIFF", ".Webp"])
+def test_endings_in_upper_case(tmp_path: Path, ending: str) -> None:
+    path = write_zip(tmp_path / "a.zip", {f"cat/1{ending}": image(), "dog/2.png": image()})
+    assert verify_dataset(path, DatasetKind.IMAGES, SETTINGS).class_counts == {"cat": 1, "dog": 1}
 
 
 def test_ignored_files_are_in_the_warnings(tmp_path: Path) -> None:
@@ -152,3 +226,25 @@ def test_verification_reads_every_image_of_a_real_set(shared_data: Path) -> None
     assert summary.samples == 5000
     assert set(summary.class_counts.values()) == {500}
     assert summary.warnings == []
+
+
+def test_the_class_that_is_a_number_is_the_models_output_of_it(tmp_path: Path) -> None:
+    greys = np.arange(12, dtype=np.float32) * 20 / 255
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    nearest (float[N, 3, 8, 8] x) => (float[N, 12] y) {
+        mean = ReduceMean <axes = [1, 2, 3], keepdims = 0> (x)
+        column = Unsqueeze (mean, axis)
+        distance = Sub (column, greys)
+        square = Mul (distance, distance)
+        y = Neg (square)
+    }"""
+    model = onnx.parser.parse_model(text)
+    for name, values in (("greys", greys[None]), ("axis", np.array([1]))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    members = {f"{number}/p.png": image("#" + f"{20 * number:02x}" * 3, (8, 8)) for number in range(12)}
+    with ImagesDataset.open(write_zip(tmp_path / "a.zip", members), SETTINGS) as dataset:
+        (batch,) = dataset.batches(Preprocessing(size=[8, 8]), 12)
+        (outputs,) = session.run(None, {"x": batch.inputs})
+        assert batch.labels is not None
+        assert np.argmax(np.asarray(outputs), axis=1).tolist() == batch.labels.tolist()

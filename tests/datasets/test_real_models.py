@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.fastestdet import DECODING as FASTESTDET
-from faceter.contracts.models import ChannelOrder, Preprocessing
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.images import ImagesDataset

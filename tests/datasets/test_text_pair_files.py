@@ -7,7 +7,7 @@ import pytest
 
 from faceter.contracts.errors import ProblemKind
 from faceter.datasets import text_pairs
-from tests.datasets.text_pairs import FIRST, SECOND, VOCABULARY, lines, members, refused
+from tests.datasets.text_pairs import FIRST, SECOND, VOCABULARY, lines, members, opened, refused
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,6 @@ def test_text_that_is_not_utf_8(tmp_path: Path) -> None:
         ("<pad>\n<unk>\na 7\n", "vocab.txt: line 3 holds more than one word"),
         ("", "vocab.txt needs two lines at least"),
         ("<pad>\n", "vocab.txt needs two lines at least"),
-        (None, "The archive holds no vocab.txt"),
     ],
 )
 def test_bad_vocabularies_are_refused(tmp_path: Path, vocabulary: str | None, words: str) -> None:
@@ -90,7 +89,10 @@ def test_bad_vectors_are_refused(tmp_path: Path, vectors: str, words: str) -> No
 
 def test_archives_that_lack_something_are_refused(tmp_path: Path) -> None:
     assert "holds no pairs.jsonl" in refused(tmp_path, {"vocab.txt": VOCABULARY.encode()})
-    assert "holds no pairs.jsonl" in refused(tmp_path, {"a/pairs.jsonl": lines(FIRST), "b/vocab.txt": b"a\nb"})
+    elsewhere = {"a/pairs.jsonl": lines(FIRST), "b/vocab.txt": b"a\nb"}
+    with opened(tmp_path, elsewhere) as data:
+        assert not data.has_vocabulary
+        assert "ignored, unknown: 'b/vocab.txt'" in data.warnings
     for nothing in (b"", b"\n \n", b"\xef\xbb\xbf"):
         assert "pairs.jsonl holds no pairs" in refused(tmp_path, members(nothing))
 

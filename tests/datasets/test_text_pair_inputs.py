@@ -87,9 +87,14 @@ def test_sentences_that_are_too_long_for_the_model(tmp_path: Path) -> None:
             assert words in caught.value.detail
 
 
-def test_text_pairs_are_no_images_or_signals(tmp_path: Path) -> None:
-    with pytest.raises(FaceterError, match="text pairs, which are for explanations") as caught:
-        open_inputs(write_zip(tmp_path / "a.zip", members()), DatasetKind.TEXT_PAIRS, SETTINGS)
+def test_without_a_vocabulary_words_have_no_ids(tmp_path: Path) -> None:
+    content = members(vocab=None)
+    with open_inputs(write_zip(tmp_path / "a.zip", content), DatasetKind.TEXT_PAIRS, SETTINGS) as data:
+        assert isinstance(data, TextPairsDataset)
+        assert data.summary().warnings == []
+        assert data.text(1) == ("a man plays .", "a tall man")
+        with pytest.raises(FaceterError, match=r"has no vocab.txt, so words have no ids.*tokenizer.json") as caught:
+            data.matching_inputs([spec("premise"), spec("hypothesis")])
     assert caught.value.kind is ProblemKind.DATASET_MISMATCH
 
 

@@ -1,5 +1,6 @@
 """Text pairs are read line by line and encoded by the vocabulary."""
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceter.contracts.base import composed
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.datasets import archive, text_pairs
@@ -15,7 +17,7 @@ from faceter.datasets.kinds import verify_dataset
 from faceter.datasets.pairs_file import TextPair
 from faceter.datasets.text_pairs import TextPairsDataset
 from tests.datasets.archives import write_zip
-from tests.datasets.text_pairs import FIRST, SECOND, SETTINGS, VECTORS, VOCABULARY, lines, members, opened
+from tests.datasets.text_pairs import FIRST, SECOND, SETTINGS, VECTORS, VOCABULARY, lines, members, opened, refused
 
 
 def test_pairs_are_read(tmp_path: Path) -> None:
@@ -89,7 +91,9 @@ def test_sentences_as_ids(tmp_path: Path) -> None:
         assert [ids.shape for ids in data.encoded([], 6, 3)] == [(0, 6), (0, 3)]
 
 
-words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=6)
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=6).map(
+    composed
+)
 
 
 sentences = st.lists(words, min_size=1, max_size=8)
@@ -153,6 +157,30 @@ def test_a_folder_around_everything_is_allowed(tmp_path: Path) -> None:
     with opened(tmp_path, content) as data:
         assert data.verify().samples == 2
         assert data.vectors() is not None
+
+
+def test_pairs_whose_annotators_did_not_agree_are_passed_over(tmp_path: Path) -> None:
+    undecided = {**FIRST, "label": "-", "premise": "two dogs"}
+    path = write_zip(tmp_path / "a.zip", members(lines(undecided, FIRST, undecided, SECOND).replace(b"\n", b"\r\n")))
+    summary = verify_dataset(path, DatasetKind.TEXT_PAIRS, SETTINGS)
+    assert (summary.samples, summary.classes) == (2, ["contradiction", "neutral"])
+    warning = "ignored, labelled '-' because annotators did not agree: 2 pairs, the first on line 1"
+    assert warning in summary.warnings
+    with TextPairsDataset.open(path, SETTINGS) as data:
+        assert "dogs" not in data.unknown_words
+    assert "holds no pairs with a label, only '-'" in refused(tmp_path, members(lines(undecided)))
+
+
+def test_words_and_labels_are_compared_however_their_letters_are_encoded(tmp_path: Path) -> None:
+    decomposed = [unicodedata.normalize("NFD", text) for text in ("café", "été")]
+    pair = {"premise": f"{decomposed[0]} a", "hypothesis": "a", "label": decomposed[1]}
+    with opened(tmp_path, members(lines(pair), vocab="<pad>\n<unk>\na\ncafé\n" + decomposed[0])) as data:
+        assert data.encoded([0], 2, 1)[0].tolist() == [[3, 2]]
+        assert data.classes == ["été"]
+        for labels in (["x", "été"], ["x", decomposed[1]]):
+            found = data.sample_labels(labels)
+            assert found is not None
+            assert found.tolist() == [1]
 
 
 def test_what_is_not_known_is_ignored_with_a_warning(tmp_path: Path) -> None:

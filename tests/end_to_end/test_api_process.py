@@ -22,7 +22,7 @@ from app.services.jobs.queue import JobQueue
 from app.services.maintenance import _REAP_SECONDS
 from faceter.contracts.settings import LogFormat, Settings
 from faceter.datasets.signals import signals_file
-from faceter.graphs.describe import is_quantized
+from faceter.graphs.quantized_operators import is_quantized
 from tests.app.http.routes.test_quantizations import signal_classifier
 from tests.app.uploads import LABELS, add_dataset, add_model, image, images
 from tests.workers.explanation import scenes

@@ -13,7 +13,7 @@ from redis import Redis
 
 from app.services.jobs.queue import JobEvent, JobQueue
 from faceter.contracts.base import Provenance
-from faceter.contracts.errors import ProblemKind
+from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, JobStatus, QuantizationJob
 from faceter.contracts.references import ResourceName
 from faceter.contracts.settings import Settings
@@ -105,6 +105,13 @@ def test_a_job_fails_with_a_problem_document(
     assert library.models.count() == 0
     if does == "raises":
         assert "a secret of the house" in worker.log_text()
+        report = queue.error_report(failed.id)
+        assert report.frames[-1].startswith("tests.workers.long_tasks:")
+        assert report.request["model_id"] == failed.specification.uses[0]
+        assert report.versions["torch"]
+    else:
+        with pytest.raises(FaceterError, match="no error report"):
+            queue.error_report(failed.id)
 
 
 def test_a_job_out_of_time_fails(settings: Settings, redis: Redis, start: Start) -> None:

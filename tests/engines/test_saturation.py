@@ -25,6 +25,8 @@ class PairSums:
     def __init__(self, content: bytes, only_symmetric: bool) -> None:
         self.inputs: list[TensorSpec] = []
         self.outputs: list[TensorSpec] = []
+        self.probability_outputs: frozenset[str] = frozenset()
+        self.substitutes_float32 = False
         self.bytes = len(content)
         model = onnx.load_model_from_string(content)
         self._values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

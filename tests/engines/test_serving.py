@@ -3,6 +3,7 @@ import onnx
 import pytest
 
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.engines.saturation import sums_saturate
 from faceter.engines.serving import host_layout, is_exact, served_layout
 from faceter.graphs.layouts import layouts
 from faceter.graphs.packing import pack_weights, unpack_weights
@@ -64,7 +65,8 @@ def test_all_layouts_compute_the_same(bits: int) -> None:
     content = quantized(bits).SerializeToString()
     image = normal(4, 3, 16, 16)
     answers = []
-    for layout in layouts:
+    plain, saturates = unpack_weights(onnx.load_model_from_string(content)), sums_saturate(OnnxRuntimeEngine())
+    for layout in (name for name in layouts if is_exact(name, plain, saturates=saturates)):
         loaded = OnnxRuntimeEngine().load(content, threads=1, layout=layout)
         answers.append(loaded.run({"image": image})["logits"])
         loaded.close()

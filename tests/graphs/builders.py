@@ -11,6 +11,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.engines.saturation import sums_saturate
+from faceter.graphs.layouts import UNSIGNED, apply_layout, has_wide_codes
+
 Array = NDArray[Any]
 
 
@@ -24,9 +28,9 @@ class GraphBuilder:
         self.initializers: list[onnx.TensorProto] = []
         self.last = name
 
-    def constant(self, value: Array, name: str | None = None) -> str:
+    def constant(self, value: Array | np.generic, name: str | None = None) -> str:
         name = name or f"c{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(value, name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
     def weight(self, *shape: int, name: str | None = None) -> str:
@@ -97,7 +101,9 @@ def run(model: onnx.ModelProto, *outputs: str, **inputs: Array) -> list[Array]:
 
 
 def run_optimized(model: onnx.ModelProto, **inputs: Array) -> list[Array]:
-    """Run a model with all graph optimizations, as it is served."""
+    """Run a model with all graph optimizations, as it is served: where sums saturate with unsigned weights."""
+    if has_wide_codes(model) and sums_saturate(OnnxRuntimeEngine()):
+        model = apply_layout(model, UNSIGNED)
     session = _session(model, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
     return [np.asarray(value) for value in session.run(None, inputs)]
 

@@ -109,7 +109,7 @@ def test_external_data() -> None:
     assert tensor.name in error.detail
 
 
-@pytest.mark.parametrize("domain", ["com.microsoft", "ai.onnx.ml", "my.company"])
+@pytest.mark.parametrize("domain", ["ai.onnx.preview.training", "my.company"])
 def test_a_custom_domain(domain: str) -> None:
     model = residual_net()
     model.graph.node[2].domain = domain
@@ -126,7 +126,7 @@ def test_an_unused_opset_import_is_removed() -> None:
     assert [item.domain for item in load_model(of(model), max_bytes=LIMIT).opset_import] == [""]
 
 
-@pytest.mark.parametrize("opset", [7, OLDEST_OPSET - 1, NEWEST_OPSET + 1, 99])
+@pytest.mark.parametrize("opset", [1, OLDEST_OPSET - 1, NEWEST_OPSET + 1, 99])
 def test_an_opset_out_of_range(opset: int) -> None:
     model = residual_net()
     model.opset_import[0].version = opset
@@ -209,14 +209,6 @@ def test_sparse_initializers() -> None:
     indices = numpy_helper.from_array(np.zeros(1, np.int64), "indices")
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4]))
     assert "sparse" in refusal(of(model)).detail
-
-
-def test_an_input_that_is_not_a_tensor() -> None:
-    model = residual_net()
-    model.graph.input.append(
-        helper.make_value_info("many", helper.make_sequence_type_proto(helper.make_tensor_type_proto(1, [2])))
-    )
-    assert "not a tensor" in refusal(of(model)).detail
 
 
 def test_local_functions_are_inlined() -> None:

@@ -5,9 +5,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from faceter.graphs.describe import describe, input_specs, is_quantized, output_specs, parameter_count
+from faceter.graphs.describe import describe, input_specs, output_specs, parameter_count
 from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
+from faceter.graphs.quantized_operators import is_quantized
 from tests.graphs.builders import GraphBuilder, residual_net
 from tests.graphs.min_max import min_max_plan
 

@@ -7,8 +7,9 @@ from onnx import numpy_helper
 
 from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize
-from faceter.graphs.equalization_pairs import EqualizationPair, find_pairs, replace_relu6
-from tests.graphs.builders import Array, GraphBuilder, constants, residual_net, run
+from faceter.graphs.equalization_pairs import EqualizationPair, clips_by_channel, find_pairs
+from faceter.graphs.weight_rows import weights_as_rows
+from tests.graphs.builders import Array, GraphBuilder, constants, residual_net, run, with_outputs
 
 
 def normal(*shape: int) -> Array:
@@ -28,6 +29,8 @@ def rescaled(model: onnx.ModelProto, pairs: list[EqualizationPair]) -> onnx.Mode
         values[pair.first.weight] = pair.first.scale_outputs(values[pair.first.weight], 1 / factor)
         if pair.first.bias is not None:
             values[pair.first.bias] = values[pair.first.bias] / factor
+        for name in pair.bounds:
+            values[name] = values[name] / factor.reshape(values[name].shape)
         values[pair.second.weight] = pair.second.scale_inputs(values[pair.second.weight], factor)
     for tensor in changed.graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(values[tensor.name], tensor.name))
@@ -161,28 +164,75 @@ def test_not_with_shared_weights() -> None:
     assert found(net) == []
 
 
-def test_not_through_relu6_unless_replaced() -> None:
+def relu6(net: GraphBuilder, low: float = 0, high: float = 6) -> str:
+    ends = [net.constant(np.full((), end, np.float32)) for end in (low, high)]
+    return net.add("Clip", net.last, *ends)
+
+
+def test_not_through_relu6_but_through_a_bound_for_each_channel() -> None:
     net = GraphBuilder(["n", 4, 8, 8])
-    net.conv(4, 4)
-    low, high = net.constant(np.zeros((), np.float32)), net.constant(np.full((), 6, np.float32))
-    net.add("Clip", net.last, low, high)
-    net.conv(4, 4)
-    net.add("Clip", net.last, low, high)
+    net.conv(6, 4)
+    relu6(net)
+    net.conv(4, 6)
+    relu6(net)
     assert found(net) == []
-    replaced = replace_relu6(net.build())
-    [pair] = find_pairs(replaced)
+    model = clips_by_channel(net.build())
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Relu", "Min", "Conv", "Clip"]
+    [pair] = find_pairs(model)
     assert pair.activation == "Relu"
-    assert [node.op_type for node in replaced.graph.node] == ["Conv", "Relu", "Conv", "Clip"]
-    small = normal(2, 4, 8, 8) / 10
-    np.testing.assert_array_equal(run(net.build(), x=small)[0], run(replaced, x=small)[0])
+    [bound] = pair.bounds
+    assert constants(model)[bound].shape == (6, 1, 1)
+    large = 20 * normal(2, 4, 8, 8)
+    [expected] = run(net.build(), x=large)
+    np.testing.assert_array_equal(run(model, x=large)[0], expected)
+    assert (run(with_outputs(model, [pair.entering]), pair.entering, x=large)[0] == 6).mean() > 0.1
+    np.testing.assert_allclose(run(rescaled(model, [pair]), x=large)[0], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_clip_with_a_nonzero_minimum_is_not_replaced() -> None:
+def test_a_clip_of_a_vector_between_matrix_products() -> None:
+    net = GraphBuilder(["n", 6])
+    net.add("Gemm", net.last, net.weight(6, 5), net.weight(5))
+    relu6(net, high=0.5)
+    net.add("Gemm", net.last, net.weight(5, 3), net.weight(3))
+    model = clips_by_channel(net.build())
+    [pair] = find_pairs(model)
+    assert constants(model)[pair.bounds[0]].shape == (5,)
+    x = normal(8, 6)
+    np.testing.assert_allclose(run(rescaled(model, [pair]), x=x)[0], run(net.build(), x=x)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_bound_that_others_read_breaks_a_pair() -> None:
+    net = GraphBuilder(["n", 4, 8, 8])
+    bound = net.constant(np.full((4, 1, 1), 6, np.float32))
+    net.conv(4, 4)
+    net.add("Min", net.add("Relu"), bound)
+    net.conv(4, 4)
+    net.add("Min", net.last, bound)
+    assert found(net) == []
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (0, 0), (0, np.inf), (1, 6)])
+def test_other_clips_stay(low: float, high: float) -> None:
     net = GraphBuilder(["n", 4, 8, 8])
     net.conv(4, 4)
-    net.add("Clip", net.last, net.constant(np.full((), -1, np.float32)), net.constant(np.full((), 1, np.float32)))
+    relu6(net, low, high)
     net.conv(4, 4)
-    assert find_pairs(replace_relu6(net.build())) == []
+    model = clips_by_channel(net.build())
+    assert find_pairs(model) == []
+    assert model.SerializeToString() == net.build().SerializeToString()
+
+
+def test_grouped_transposed_convolutions_with_weights_as_rows() -> None:
+    net = GraphBuilder(["n", 4, 8, 8])
+    net.conv(4, 4, 1)
+    net.add("ConvTranspose", net.last, net.weight(4, 4, 2, 2), net.weight(8), group=2)
+    net.add("Relu")
+    net.conv(4, 8, 1)
+    model = weights_as_rows(net.build())
+    pairs = find_pairs(model)
+    assert len(pairs) == 2
+    x = normal(2, 4, 8, 8)
+    np.testing.assert_allclose(run(rescaled(model, pairs), x=x)[0], run(net.build(), x=x)[0], rtol=1e-4, atol=1e-4)
 
 
 def test_residual_net_within_its_blocks() -> None:

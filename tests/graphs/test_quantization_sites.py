@@ -9,6 +9,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.quantization_sites import ActivationSite, QuantizationSites, find_quantization_sites
+from faceter.graphs.weight_rows import weights_as_rows
 from tests.graphs.builders import GraphBuilder, residual_net
 
 
@@ -135,6 +136,62 @@ def test_transposed_convolutions(groups_: int, axis: int | None) -> None:
     net.add("ConvTranspose", net.last, net.weight(4, 6, 3, 3), group=groups_)
     [site] = sites_of(net).weights
     assert site.axis == axis
+
+
+def test_an_embedding_and_a_recurrent_layer_have_weights_alone() -> None:
+    net = GraphBuilder([7, 2])
+    net.inputs = [helper.make_tensor_value_info("x", onnx.TensorProto.INT64, [7, 2])]
+    net.add("Gather", net.weight(20, 4, name="table"), "x")
+    net.add("LSTM", net.last, net.weight(1, 12, 4, name="W"), net.weight(1, 12, 3, name="R"), hidden_size=3)
+    sites = find_quantization_sites(weights_as_rows(net.build()))
+    assert [(site.name, site.axis, site.dequantized) for site in sites.weights] == [
+        ("table", 1, True),
+        ("W/rows", 0, True),
+        ("R/rows", 0, True),
+    ]
+    assert sites.activations == ()
+
+
+def test_a_table_that_is_looked_up_at_constant_places_is_no_embedding() -> None:
+    net = GraphBuilder([3, 4])
+    net.add("Add", "x", net.add("Gather", net.weight(20, 4, name="table"), net.constant(np.array([1, 2, 3]))))
+    net.add("MatMul", net.last, net.weight(4, 4, name="w"))
+    assert [site.name for site in sites_of(net).weights] == ["w"]
+
+
+def detector(*, decoded: bool) -> GraphBuilder:
+    """A trunk, and a small head whose boxes are decoded to pixels in the graph, or not."""
+    net = GraphBuilder([1, 4, 16, 16])
+    net.conv(16, 4)
+    trunk = net.add("Relu", output="trunk")
+    net.conv(16, 16, source=trunk)
+    trunk = net.add("Relu")
+    boxes = net.add("Sigmoid", net.conv(4, 16, 1, source=trunk))
+    if decoded:
+        boxes = net.add("Mul", boxes, net.constant(np.array(640, np.float32)))
+    scores = net.add("Sigmoid", net.conv(2, 16, 1, source=trunk))
+    net.add("Concat", boxes, scores, axis=1)
+    return net
+
+
+def test_what_the_graph_decodes_to_pixels_stays_float() -> None:
+    plain = sites_of(detector(decoded=False))
+    assert [site.name for site in plain.activations if site.role == "wide"] == ["t4", "t6"]
+    decoded = sites_of(detector(decoded=True))
+    assert [site.name for site in decoded.activations if site.role == "wide"] == ["t7"]
+    assert len(plain.weights) == len(decoded.weights) == 4
+
+
+def test_an_expectation_over_a_softmax_stays_float() -> None:
+    net = GraphBuilder([1, 4, 8, 8])
+    net.conv(8, 4)
+    net.add("Reshape", net.last, net.constant(np.array([0, 8, 1, -1])))
+    net.add("Softmax", axis=1)
+    positions = np.arange(8, dtype=np.float32).reshape(1, 8, 1, 1)
+    net.add("Conv", net.last, net.constant(positions, "positions"))
+    sites = sites_of(net)
+    assert [site.name for site in sites.weights] == ["w0"]
+    assert sites.activation("t2") is None
 
 
 def test_nothing_to_quantize() -> None:

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from faceter.contracts.models import Preprocessing
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.samples import evenly_spaced

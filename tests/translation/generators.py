@@ -1,12 +1,19 @@
 """Small hand-made generators of the common architectures."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from tests.graphs.builders import GraphBuilder
+
+
+class Build(Protocol):
+    """Makes a generator."""
+
+    def __call__(self, **sizes: Any) -> bytes:
+        """Return its ONNX file, with fixed sizes if given."""
 
 
 class GeneratorBuilder(GraphBuilder):
@@ -114,6 +121,23 @@ def inverter(**sizes: Any) -> bytes:
     """Return a generator that inverts colours: y = −x."""
     builder = GeneratorBuilder(**sizes)
     builder.add("Neg")
+    return builder.content()
+
+
+def positioned(height: int, width: int) -> bytes:
+    """Return a generator of one size: it inverts colours and adds a little noise, one value for each position."""
+    builder = GeneratorBuilder(height=height, width=width, batch=1)
+    builder.add("Neg")
+    noise = builder.rng.uniform(-0.01, 0.01, (1, 3, height, width)).astype(np.float32)
+    builder.add("Add", builder.last, builder.constant(noise))
+    return builder.content()
+
+
+def dense(height: int, width: int) -> bytes:
+    """Return a generator of one size: a matrix that reverses the columns, of as many rows as the image has columns."""
+    builder = GeneratorBuilder(height=height, width=width, batch=1)
+    builder.add("Neg")
+    builder.add("MatMul", builder.last, builder.constant(np.eye(width, dtype=np.float32)[::-1].copy()))
     return builder.content()
 
 

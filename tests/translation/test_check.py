@@ -3,7 +3,8 @@ import onnx
 import pytest
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.engines.base import Interrupt
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.translation.check import GeneratorSignature, check_generator
@@ -126,6 +127,7 @@ def test_preprocessing_that_does_not_fit_is_refused() -> None:
     for preprocessing, words in (
         (Preprocessing(size=[8, 8], channel_order=ChannelOrder.GRAY), "grey"),
         (Preprocessing(size=[8, 8], input="photo"), "'photo'"),
+        (Preprocessing(size=[8, 8], layout="channels_last"), "channels first"),
     ):
         with pytest.raises(FaceterError, match=words) as caught:
             signature(generators.inverter(), ModelMetadata(preprocessing=preprocessing))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ChannelOrder, Preprocessing
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.translation.pixels import DEFAULT_PREPROCESSING, PaddedImage, TranslationBuffer, reflected_indices
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ChannelOrder, ModelMetadata, Preprocessing
+from faceter.contracts.models import ModelMetadata
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.engines.base import Interrupt
 from faceter.translation.generator import LoadedGenerator, load_generator
 from faceter.translation.peak_memory import ARENA_FACTOR, BYTES_PER_VALUE
@@ -110,13 +111,33 @@ def test_scale_limits_the_working_size(tmp_path: Path) -> None:
 
 
 def test_images_are_resized_for_a_generator_of_fixed_size(tmp_path: Path) -> None:
-    generator = loaded(generators.inverter(height=48, width=64, batch=1))
+    generator = loaded(generators.positioned(height=48, width=64))
     original = image(100, 90)
     output = translate(original, generator, folder=tmp_path)
     assert output.colour.shape == (100, 90, 3)
     assert output.warnings == ("resized to the generator's 64 x 48 and back",)
     assert np.abs(output.colour.astype(int) - (255 - original.colour)).mean() < 10
-    assert "64 x 48" in (generator.why_not_tileable() or "")
+    assert "64 x 48 pixels only, since Add" in (generator.why_not_tileable() or "")
+
+
+def test_a_fixed_size_is_kept_on_request(tmp_path: Path) -> None:
+    content = generators.inverter(height=48, width=64, batch=1)
+    generator = load_generator(content, ModelMetadata(), open_fixed=False)
+    assert (generator.opened, generator.fixed_because, generator.signature.size) == (False, None, (48, 64))
+    assert generator.why_not_tileable() == "it takes images of 64 x 48 pixels only"
+
+
+def test_a_generator_exported_at_one_size_translates_at_any(tmp_path: Path) -> None:
+    fixed, dynamic = loaded(generators.resnet(height=48, width=64, batch=1)), RESNET
+    assert (fixed.opened, fixed.fixed_because, dynamic.opened) == (True, None, False)
+    original = image(100, 91)
+    expected = translate(original, dynamic, folder=tmp_path).colour
+    output = translate(original, fixed, folder=tmp_path)
+    assert output.warnings == ()
+    assert np.abs(output.colour.astype(int) - expected).max() <= 1
+    tiled = translate(original, fixed, folder=tmp_path, tile=48)
+    assert tiled.tiles == 6
+    assert np.abs(tiled.colour.astype(int) - expected).max() <= 1
 
 
 def test_a_cycle_is_returned_side_by_side(tmp_path: Path) -> None:

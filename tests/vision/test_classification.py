@@ -66,3 +66,10 @@ def test_outputs_without_classes_are_refused(output: np.ndarray, words: str) -> 
     with pytest.raises(FaceterError, match=words) as caught:
         softmax_top(output, ["a", "b"], 1)
     assert caught.value.kind is ProblemKind.INFERENCE_FAILED
+
+
+def test_probabilities_of_a_softmax_are_kept_whatever_their_sum_is() -> None:
+    rows = np.array([[0.6, 0.0, 0.0], [0.2, 0.9, 0.7]])
+    np.testing.assert_array_equal(probabilities(rows, are_probabilities=True), rows)
+    assert softmax_top(rows, None, 1, are_probabilities=True)[0].score == 0.6
+    assert softmax_top(rows, None, 1)[0].score < 0.5

@@ -75,6 +75,38 @@ def test_contradictions_are_reported_with_their_field(
     assert any(problem.field.endswith(field) and words in problem.message for problem in problems)
 
 
+@pytest.mark.parametrize(
+    ("changes", "outputs", "field", "words"),
+    [
+        ({"objectness": "o"}, [], "objectness", "no output 'o'"),
+        ({"count": "n"}, [], "count", "no output 'n'"),
+        ({"masks": {"prototypes": "p", "offset": 4}}, [], "masks.prototypes", "no output 'p'"),
+        ({"masks": {"prototypes": "p", "offset": 60}}, [([1, 32, 8, 8], "p")], "masks.offset", "beyond the 85"),
+        ({"masks": {"prototypes": "p", "offset": 4}}, [([1, 31, 8, 8], "p")], "masks.count", "has 31 prototypes"),
+        ({"masks": {"prototypes": "p", "offset": 4}}, [([1, 32], "p")], "masks.prototypes", "2 axes"),
+        ({"keypoints": {"offset": 50, "count": 17}}, [], "keypoints.offset", "beyond the 85"),
+        ({"box_format": "distances", "bins": 32}, [], "box_offset", "beyond the 85"),
+    ],
+)
+def test_further_parts_are_checked(
+    changes: dict[str, Any], outputs: list[tuple[Shape, str]], field: str, words: str
+) -> None:
+    specs = [spec([1, 85, 22, 22]), *(spec(shape, name) for shape, name in outputs)]
+    problems = list(decoding_problems(changed(**changes), specs, LABELS))
+    assert any(problem.field == f"metadata.detection.{field}" and words in problem.message for problem in problems)
+
+
+def test_generated_anchors_are_counted() -> None:
+    decoding = DetectionDecoding.model_validate(
+        {"head": "anchors", "boxes": "b", "scores": "s", "layout": "channels_last", "anchor_grid": {}}
+    )
+    outputs = [spec([1, 100, 4], "b"), spec([1, 100, 80], "s")]
+    problems = list(decoding_problems(decoding, outputs, LABELS, (64, 64)))
+    assert [problem.field for problem in problems] == ["metadata.detection.anchor_grid"]
+    assert "774 anchors" in problems[0].message
+    assert not list(decoding_problems(decoding, outputs, LABELS))
+
+
 def test_every_wrong_field_is_reported() -> None:
     decoding = changed(box_offset=90, objectness_offset=91, class_offset=92)
     problems = decoding_problems(decoding, [spec([1, 85, 22, 22])], LABELS)
@@ -83,3 +115,10 @@ def test_every_wrong_field_is_reported() -> None:
         "metadata.detection.objectness_offset",
         "metadata.detection.class_offset",
     }
+
+
+def test_outputs_that_are_no_tensors_of_numbers_are_refused() -> None:
+    sequence = TensorSpec(name="out", dtype="sequence(float32)", shape=[])
+    problems = list(decoding_problems(FASTESTDET, [sequence], LABELS))
+    assert [problem.field for problem in problems] == ["metadata.detection.boxes"]
+    assert "sequence(float32)" in problems[0].message

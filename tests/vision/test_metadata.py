@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ModelMetadata, Preprocessing, TensorSpec
+from faceter.contracts.models import ModelMetadata, TensorSpec
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.vision.metadata import check_metadata, class_output, image_input
 
 Shape = list[int | str | None]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from faceter.contracts.models import ChannelOrder, Preprocessing, ResizeRule
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing, ResizeRule
 from faceter.vision.boxes import FloatArray
 from faceter.vision.preprocess import Placement, preprocess
 

@@ -22,13 +22,14 @@ from faceter.contracts.models import Model
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import InputDataset, open_inputs
 from faceter.datasets.samples import ProgressFunction
-from faceter.graphs.check import load_model
+from faceter.graphs.float_types import in_float32
+from faceter.graphs.working import load_working_graph
 from faceter.store.library import Library
 from workers.evaluation.points import Rows
 from workers.host import compute_device
 from workers.jobs.provenance import provenance_of
 from workers.jobs.scratch import rows_in_file, scratch_folder
-from workers.model_input import Batch, ImageBatches, as_model_input, inference_batch_size, pad_batch
+from workers.model_input import ImageBatches, as_model_input, inference_batch_size, pad_batch, values_per_sample
 from workers.onnx_module import OnnxModule
 
 _NAME_LENGTH = 200
@@ -70,7 +71,7 @@ def feature_dataset(
     ):
         blocks = extract_features(library.blobs.read(model.sha256), model, data, source.tensor, role)
         rows = rows_in_file(_with_progress(blocks, len(data), progress), folder, np.dtype(np.float32))
-        labels = data.sample_labels(None)
+        labels = data.class_positions()
         label_arrays = {} if labels is None else {"labels": labels, "classes": np.array(data.classes, np.str_)}
         np.savez(file, features=rows, **label_arrays)  # type: ignore[arg-type]
         file.seek(0)
@@ -144,19 +145,19 @@ def activations(
         FaceterError: ``DATASET_MISMATCH`` if the samples do not fit the model; ``INFERENCE_FAILED`` if the tensor's
             first axis is not that of the samples.
     """
-    source = as_model_input(data, model.metadata, model.inputs, f"{role}_id")
+    source = as_model_input(data, model.metadata, model.varying_inputs, f"{role}_id")
     device = compute_device()
-    network = OnnxModule(load_model(content, max_bytes=len(content))).to(device)
-    size, fixed = inference_batch_size(model.inputs, int(np.prod(source.shape)))
+    network = OnnxModule(in_float32(load_working_graph(content, model.metadata).model)).to(device)
+    size, fixed = inference_batch_size(model.varying_inputs, values_per_sample(source.shapes))
     for batch in source.batches(size, range(len(source))):
-        rows: Batch = {source.name: batch.inputs}
-        padded = pad_batch(rows, size) if fixed else rows
-        inputs = torch.from_numpy(np.ascontiguousarray(padded[source.name])).to(device)
-        values = network(inputs, watch=[tensor], outputs=())[tensor]
-        if values.ndim == 0 or len(values) != len(inputs):
+        padded = pad_batch(batch.inputs, size) if fixed else batch.inputs
+        count = size if fixed else len(batch.indices)
+        arrays = {name: torch.from_numpy(np.ascontiguousarray(rows)).to(device) for name, rows in padded.items()}
+        values = network(arrays, watch=[tensor], outputs=())[tensor]
+        if values.ndim == 0 or len(values) != count:
             raise FaceterError(
                 ProblemKind.INFERENCE_FAILED,
-                f"The tensor {tensor!r} is {list(values.shape)} for {len(inputs)} samples: its first axis is not that "
+                f"The tensor {tensor!r} is {list(values.shape)} for {count} samples: its first axis is not that "
                 "of the samples. Choose another.",
                 field="features.tensor",
             )

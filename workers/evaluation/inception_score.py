@@ -13,6 +13,10 @@ import numpy as np
 
 from workers.evaluation.points import Floats
 
+USUAL_SPLITS = 10
+_LEAST_SAMPLES = 500
+_LEAST_SAMPLES_PER_CLASS = 4
+
 
 @dataclass(frozen=True)
 class InceptionScore:
@@ -29,17 +33,47 @@ class InceptionScore:
     splits: int
 
 
-def inception_score(probabilities: Floats, rng: np.random.Generator, *, splits: int = 10) -> InceptionScore:
+def inception_score(probabilities: Floats, rng: np.random.Generator, *, splits: int | None = None) -> InceptionScore:
     """Return exp(E KL(p(y|x) ‖ p(y))) over random splits whose sizes differ by at most one.
 
     Args:
         probabilities: p(y|x) of each sample, [N, K].
         rng: Draws the splits.
-        splits: Number of splits; at most the number of samples.
+        splits: Number of splits, at most the number of samples; by default that of `split_count`.
     """
-    splits = min(splits, len(probabilities))
+    splits = split_count(*probabilities.shape) if splits is None else min(splits, len(probabilities))
     scores = [split_score(probabilities[part]) for part in np.array_split(rng.permutation(len(probabilities)), splits)]
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)), splits)
+
+
+def split_count(samples: int, classes: int) -> int:
+    """Return ten, as is usual, or as many splits as have 500 samples each, and four for each class; at least one.
+
+    A split estimates p(y) from its own samples, which makes its score too low: see `shortfall`.
+
+    Args:
+        samples: Number of samples, N.
+        classes: Number of classes, K.
+    """
+    return max(1, min(USUAL_SPLITS, samples // least_samples(classes)))
+
+
+def least_samples(classes: int) -> int:
+    """Return the fewest samples of a split that `split_count` allows where there is more than one."""
+    return max(_LEAST_SAMPLES, _LEAST_SAMPLES_PER_CLASS * classes)
+
+
+def shortfall(samples: int, classes: int) -> float:
+    """Return about how much too low the score is at most, as a fraction: 1 − exp(−(K − 1) / 2n).
+
+    The entropy of p(y), estimated from n samples of K classes, is too low by (K − 1) / 2n in the first order if every
+    answer is certain, which is the worst case.
+
+    Args:
+        samples: Samples of a split, n.
+        classes: Number of classes, K.
+    """
+    return float(-np.expm1(-(classes - 1) / (2 * samples)))
 
 
 def split_score(probabilities: Floats) -> float:

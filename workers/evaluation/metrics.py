@@ -45,6 +45,7 @@ class EvaluationMetrics:
         sweep: Values at every k.
         per_class: Values of each class.
         replicates: Bootstrap replicates of metrics, float64 [B].
+        classifier_classes: Number of classes of the inception score's classifier, if there is one.
     """
 
     comparison: SetComparison
@@ -52,6 +53,7 @@ class EvaluationMetrics:
     sweep: list[SweepPoint]
     per_class: list[ClassValues] = field(default_factory=list)
     replicates: dict[Metric, Floats] = field(default_factory=dict)
+    classifier_classes: int | None = None
 
 
 def compute_metrics(
@@ -121,6 +123,7 @@ def compute_metrics(
         ],
         per_class=_per_class(reference, generated, request, stages.enter("classes")),
         replicates=replicates,
+        classifier_classes=None if probabilities is None else probabilities.shape[1],
     )
 
 
@@ -139,7 +142,7 @@ def _other_metrics(
     def inception() -> tuple[float, float | None]:
         assert probabilities is not None
         score = inception_score(probabilities, _rng(request, 3))
-        return score.mean, score.deviation
+        return score.mean, score.deviation if score.splits > 1 else None
 
     measures: dict[Metric, Callable[[], tuple[float, float | None]]] = {
         Metric.FID: frechet,

@@ -19,6 +19,9 @@ from faceter.contracts.settings import Settings
 from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.images import ImagesDataset
 from faceter.datasets.kinds import open_inputs
+from faceter.engines.input_shapes import at_input_shapes
+from faceter.graphs.output_activation import probability_outputs
+from faceter.graphs.working import load_working_graph
 from faceter.store.library import Library
 from faceter.vision.classification import probabilities as as_probabilities
 from faceter.vision.metadata import class_output
@@ -62,7 +65,9 @@ def evaluate(context: JobContext, specification: EvaluationJob) -> JobResult:
     started = time.monotonic()
     request = specification.request
     library = context.library
-    model = None if request.features is None else library.models.get(request.features.model_id)
+    model = None if request.features is None else at_input_shapes(
+        library.models.get(request.features.model_id), request.features.input_shapes
+    )
     stages = context.stages(_expected_seconds(library, request))
     reference, generated = (_sample_set(context, stages, request, model, role) for role in _ROLES)
     validate_sizes(reference.features, generated.features, max(request.ks))
@@ -161,22 +166,28 @@ def _probabilities(
     content = library.blobs.read(model.sha256)
     output = class_output(model.metadata, model.outputs).name
     progress = stages.enter("classifying the generated samples")
+    made_by_softmax = output in probability_outputs(load_working_graph(content, model.metadata).model)
     probabilities: list[Floats] = []
     done = 0
     dataset = generated.dataset
     with open_inputs(library.blobs.path(dataset.sha256), dataset.kind, context.settings) as opened:
         for values in activations(content, model, opened, output, "generated"):
-            probabilities.append(_class_probabilities(values.float().cpu().numpy()))
+            probabilities.append(_class_probabilities(values.float().cpu().numpy(), made_by_softmax=made_by_softmax))
             done += len(values)
             progress(done / dataset.samples)
     return np.concatenate(probabilities)[generated.features.indices]
 
 
-def _class_probabilities(values: NDArray[np.float32]) -> Floats:
+def _class_probabilities(values: NDArray[np.float32], *, made_by_softmax: bool) -> Floats:
+    """Return a distribution over classes for each sample; a quantized softmax is scaled to sum 1 again."""
     try:
-        return as_probabilities(values)
+        rows = as_probabilities(values, are_probabilities=made_by_softmax)
     except FaceterError as error:
         raise FaceterError(error.kind, error.detail, field="classifier_id") from error
+    if not made_by_softmax:
+        return rows
+    sums = rows.sum(axis=1, keepdims=True)
+    return np.where(sums > 0, rows / np.where(sums > 0, sums, 1.0), 1 / rows.shape[1])
 
 
 def _journal(context: JobContext, request: EvaluationRequest, inputs: dict[str, str]) -> StoredJournal:

@@ -9,6 +9,7 @@ import numpy as np
 from faceter.contracts.evaluations import EvaluationRequest
 from faceter.contracts.metrics import Metric
 from workers.evaluation.feature_sets import FeatureSet
+from workers.evaluation.inception_score import USUAL_SPLITS, least_samples, shortfall, split_count
 from workers.evaluation.metrics import EvaluationMetrics
 from workers.evaluation.points import column_range
 
@@ -33,6 +34,7 @@ def evaluation_warnings(
     return [
         *_sample_counts(reference, generated, computed),
         *_frechet_distance(reference, generated, request, computed),
+        *_inception_score(generated, computed),
         *_zero_radii(request.ks[0], computed),
         *_constant_features(reference, generated),
         *_unrelated_features(reference, computed),
@@ -66,6 +68,20 @@ def _frechet_distance(
         )
     if request.bootstrap and Metric.FID not in computed.replicates:
         yield "FID has no interval: so many bootstrap replicates would take too long for so many features."
+
+
+def _inception_score(generated: FeatureSet, computed: EvaluationMetrics) -> Iterator[str]:
+    classes = computed.classifier_classes
+    if classes is None or Metric.INCEPTION_SCORE not in computed.metrics:
+        return
+    samples, splits = len(generated), split_count(len(generated), classes)
+    if splits < USUAL_SPLITS:
+        low = shortfall(samples // splits, classes)
+        yield (
+            f"The inception score is over {splits} part{'s' if splits > 1 else ''} instead of {USUAL_SPLITS}, since a "
+            f"part needs {least_samples(classes):,} samples for {classes:,} classes and there are {samples:,} in all. "
+            f"At so few it is too low by up to {100 * low:.2g} %: compare it only with scores at equal numbers."
+        )
 
 
 def _zero_radii(k: int, computed: EvaluationMetrics) -> Iterator[str]:

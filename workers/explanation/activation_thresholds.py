@@ -18,6 +18,9 @@ DEFAULT_QUANTILE = 0.005
 DEFAULT_TEXT_THRESHOLD = 0.0
 """Threshold for text: a unit fires where its ReLU is positive."""
 
+DEFAULT_TOKENIZED_QUANTILE = 0.05
+"""Fraction of texts in which a unit of a model with a tokenizer fires."""
+
 _READ_BYTES = 2**23
 
 

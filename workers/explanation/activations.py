@@ -12,15 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import TensorSpec
+from faceter.contracts.models import ModelMetadata
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
-from faceter.graphs.check import load_model
 from faceter.graphs.dequantization import with_dequantized_tensors
+from faceter.graphs.describe import input_specs
+from faceter.graphs.float_types import in_float32
 from faceter.graphs.operators import unsupported
 from faceter.graphs.packing import unpack_weights
 from faceter.graphs.subgraph import extract_subgraph
+from faceter.graphs.working import load_working_graph
 from workers.explanation.parallel import map_in_order
-from workers.explanation.probe.dataset import Array, InputPlacement, ProbeDataset, SampleConcepts
+from workers.explanation.probe.dataset import Array, InputPlacement, ProbeBatch, ProbeDataset, SampleConcepts
 from workers.host import compute_device, processor_count
 from workers.model_input import inference_batch_size, pad_batch
 from workers.onnx_module import OnnxModule
@@ -64,17 +66,17 @@ class OnnxActivationExtractor:
 
     Args:
         content: The ONNX file.
+        metadata: Of the model.
         layers: Names of the tensors to return.
-        inputs: Inputs of the model.
         classes: Name of the output with class scores; None if the model is no classifier.
     """
 
-    def __init__(
-        self, content: bytes, layers: Sequence[str], inputs: Sequence[TensorSpec], classes: str | None
-    ) -> None:
-        self._layers, self._inputs, self._classes = list(layers), list(inputs), classes
+    def __init__(self, content: bytes, metadata: ModelMetadata, layers: Sequence[str], classes: str | None) -> None:
+        self._layers, self._classes = list(layers), classes
         outputs = list(dict.fromkeys([*layers, *([classes] if classes else [])]))
-        model = with_dequantized_tensors(unpack_weights(load_model(content, max_bytes=len(content))), outputs)
+        graph = load_working_graph(content, metadata).model
+        self._inputs = input_specs(graph)
+        model = with_dequantized_tensors(unpack_weights(graph), outputs)
         subgraph = extract_subgraph(model, outputs)
         self._outputs = outputs
         self._device = compute_device()
@@ -95,7 +97,7 @@ class OnnxActivationExtractor:
         batch = probe.read(indices)
         size, fixed = inference_batch_size(self._inputs, 1)
         outputs = self._run(pad_batch(batch.inputs, size) if fixed else batch.inputs)
-        maps = [self._maps(outputs[layer], layer, len(indices), probe) for layer in self._layers]
+        maps = [self._maps(outputs[layer], layer, batch, probe) for layer in self._layers]
         predicted = np.full(len(indices), -1)
         if self._classes is not None:
             predicted = outputs[self._classes][: len(indices)].reshape(len(indices), -1).argmax(axis=1)
@@ -109,13 +111,17 @@ class OnnxActivationExtractor:
         size, fixed = inference_batch_size(self._inputs, probe.input_size)
         return size if fixed else max(1, min(_LARGEST_BATCH, size, _BATCH_BYTES // (4 * probe.input_size)))
 
-    def _maps(self, values: Array, layer: str, count: int, probe: ProbeDataset) -> Maps:
-        """Return a layer's activations as [B, units, rows, columns]."""
+    def _maps(self, values: Array, layer: str, batch: ProbeBatch, probe: ProbeDataset) -> Maps:
+        """Return a layer's activations as [B, units, rows, columns]; of tokens, the largest over those of words."""
+        count = len(batch.concepts)
+        if batch.words is not None and values.ndim == 3 and values.shape[1] == batch.words.shape[1]:
+            values = np.where(batch.words[:, :, None], values[:count], -np.inf).max(axis=1)
         ranks = {"images": (2, 4), "signals": (2, 3), "text": (2,)}[probe.about]
         if values.ndim not in ranks or len(values) < count:
             axes = " or ".join(
                 {2: "[N, units]", 3: "[N, units, length]", 4: "[N, units, height, width]"}[r] for r in ranks
             )
+            axes += " or [N, length, units]" if batch.words is not None else ""
             raise FaceterError(
                 ProblemKind.INFERENCE_FAILED,
                 f"The tensor {layer!r} is {list(values.shape)} for {count} {probe.about}, so it has no axis of "
@@ -142,7 +148,7 @@ class OnnxActivationExtractor:
         return run
 
     def _torch(self, subgraph: onnx.ModelProto) -> Callable[[dict[str, Array]], dict[str, Array]]:
-        network = OnnxModule(subgraph).to(self._device)
+        network = OnnxModule(in_float32(subgraph)).to(self._device)
 
         @torch.inference_mode()
         def run(inputs: dict[str, Array]) -> dict[str, Array]:

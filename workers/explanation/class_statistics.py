@@ -9,9 +9,9 @@ import numpy as np
 from faceter.contracts.models import Model
 from faceter.contracts.units import ClassWeight
 from faceter.explanations.formulas import Formula
-from faceter.graphs.check import load_model
 from faceter.graphs.classifier_weights import classifier_weights
 from faceter.graphs.packing import unpack_weights
+from faceter.graphs.working import load_working_graph
 from faceter.vision.metadata import class_output
 from workers.explanation.probe.dataset import Integers, ProbeDataset
 from workers.explanation.recorded_activations import RecordedActivations
@@ -43,7 +43,7 @@ class ClassStatistics:
         sizes = [size for size in output.shape[1:] if isinstance(size, int)]
         count = max(count, int(np.prod(sizes)) if sizes else 0)
         labels = model.metadata.labels or [str(number) for number in range(count)]
-        graph = unpack_weights(load_model(content, max_bytes=len(content)))
+        graph = unpack_weights(load_working_graph(content, model.metadata).model)
         weights = {}
         for layer in recorded.layers:
             layer_weights = classifier_weights(graph, layer.name, layer.shape[0], len(labels))

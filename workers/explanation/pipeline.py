@@ -15,6 +15,8 @@ from faceter.contracts.explanations import Explanation, ExplanationRequest
 from faceter.contracts.jobs import ExplanationJob, JobResult
 from faceter.contracts.models import Model
 from faceter.datasets.kinds import open_dataset
+from faceter.datasets.tokenized import use_tokenizer_of
+from faceter.engines.input_shapes import at_input_shapes
 from faceter.explanations.masks import MASKS, ExplanationMasks, LayerMasks, encode_masks, unpack_bits
 from faceter.explanations.units import encode_units
 from faceter.vision.metadata import class_output
@@ -25,7 +27,7 @@ from workers.explanation.layer_search import LayerResult, StepProgress, search_l
 from workers.explanation.probe.build import build_probe_dataset
 from workers.explanation.probe.dataset import ProbeDataset
 from workers.explanation.recorded_activations import RecordedActivations, formula_masks
-from workers.explanation.request_settings import require_firing_unit, select_units, with_defaults
+from workers.explanation.request_settings import require_firing_unit, select_units, with_default_quantile, with_defaults
 from workers.explanation.search.formula_search import FormulaSearch
 from workers.explanation.search.patterns import Patterns, formula_vector
 from workers.explanation.summary import find_warnings, layer_summary, list_concepts, plot_layers
@@ -57,7 +59,8 @@ def explain(context: JobContext, specification: ExplanationJob) -> JobResult:
     """
     began = time.monotonic()
     request, library = specification.request, context.library
-    model, dataset = library.models.get(specification.model_id), library.datasets.get(request.dataset_id)
+    model = at_input_shapes(library.models.get(specification.model_id), request.input_shapes)
+    dataset = library.datasets.get(request.dataset_id)
     content = library.blobs.read(model.sha256)
     stages = context.stages(_STAGES)
     stages.enter("reading the dataset")
@@ -67,8 +70,10 @@ def explain(context: JobContext, specification: ExplanationJob) -> JobResult:
         job_folder(context.settings, context.job_id) as folder,
         ScratchFiles(folder) as files,
     ):
+        use_tokenizer_of(data, model, library.blobs.read, seconds=context.settings.inference_seconds)
         probe = build_probe_dataset(data, dataset.kind, model, request)
-        extractor = OnnxActivationExtractor(content, request.layers, model.inputs, _class_output(model))
+        request = with_default_quantile(request, probe)
+        extractor = OnnxActivationExtractor(content, model.metadata, request.layers, _class_output(model))
         recorder = ActivationRecorder(extractor, probe, request, partial(select_units, request), files, journal)
         recorded = recorder.record(stages.enter("running the model"))
         patterns = recorded.table.patterns()

@@ -9,9 +9,14 @@ import numpy as np
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.explanations import ExplanationRequest
 from faceter.explanations.units import no_such_unit
-from workers.explanation.activation_thresholds import DEFAULT_QUANTILE, DEFAULT_TEXT_THRESHOLD
+from workers.explanation.activation_thresholds import (
+    DEFAULT_QUANTILE,
+    DEFAULT_TEXT_THRESHOLD,
+    DEFAULT_TOKENIZED_QUANTILE,
+)
 from workers.explanation.layer_search import LayerResult
 from workers.explanation.probe.dataset import Integers, ProbeDataset
+from workers.explanation.probe.tokenized import TokenizedProbeDataset
 
 
 def with_defaults(request: ExplanationRequest, probe: ProbeDataset) -> ExplanationRequest:
@@ -22,6 +27,16 @@ def with_defaults(request: ExplanationRequest, probe: ProbeDataset) -> Explanati
     if request.quantile is None and request.threshold is None:
         defaults |= {"threshold": DEFAULT_TEXT_THRESHOLD} if probe.about == "text" else {"quantile": DEFAULT_QUANTILE}
     return request.model_copy(update=defaults)
+
+
+def with_default_quantile(request: ExplanationRequest, probe: ProbeDataset) -> ExplanationRequest:
+    """Return the request with the quantile of texts of a model with a tokenizer, if it says no threshold.
+
+    Units of such models are positive in nearly every text, so that 0 is no threshold for them.
+    """
+    if request.quantile is not None or request.threshold is not None or not isinstance(probe, TokenizedProbeDataset):
+        return request
+    return request.model_copy(update={"quantile": DEFAULT_TOKENIZED_QUANTILE})
 
 
 def select_units(request: ExplanationRequest, layer: str, count: int) -> Integers:
@@ -59,7 +74,7 @@ def require_firing_unit(request: ExplanationRequest, results: Sequence[LayerResu
         remedy = f"Give a `min_firings` of {most:,} at most"
     else:
         often = "anywhere in this dataset"
-        lower = request.threshold is not None or about == "text"
+        lower = request.threshold is not None or (about == "text" and request.quantile is None)
         remedy = "Give a lower `threshold`" if lower else "Give a higher `quantile` or a `threshold`"
     raise FaceterError(
         ProblemKind.DATASET_MISMATCH,

@@ -8,6 +8,7 @@ from faceter.contracts.units import Unit, UnitExample
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.reader import DatasetReader
 from faceter.datasets.text_pairs import TextPairsDataset
+from faceter.datasets.texts import TextsDataset
 from workers.explanation.class_statistics import ClassStatistics
 from workers.explanation.layer_search import LayerResult
 from workers.explanation.probe.dataset import Integers, ProbeDataset
@@ -89,6 +90,8 @@ class UnitRecordBuilder:
                 )
 
     def _texts(self, sample: int) -> list[str] | None:
+        if isinstance(self._data, TextsDataset):
+            return [self._data.text(sample)]
         if not isinstance(self._data, TextPairsDataset):
             return None
         pair = self._data.pairs[sample]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceter.contracts.models import ChannelOrder, Preprocessing
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 
 Pixels = NDArray[np.uint8]
 
@@ -18,7 +18,7 @@ def to_pixels(inputs: NDArray[Any], preprocessing: Preprocessing) -> Pixels:
     Values outside the range of pixels, which synthetic inputs may have, are clipped.
 
     Args:
-        inputs: [N, C, H, W] in the model's own channel order.
+        inputs: [N, C, H, W] in the model's own channel order, whatever its layout.
         preprocessing: How images become the model's input.
 
     Returns:

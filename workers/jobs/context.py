@@ -107,6 +107,11 @@ class JobContext:
             return None
         return round((now - since) * (1 - self._fraction) / max(done, _MIN_ETA_FRACTION), 1)
 
+    @property
+    def step(self) -> str:
+        """What the job reported last that it is doing; empty at first."""
+        return self._step
+
     def stages(self, weights: Mapping[str, float]) -> Stages:
         """Divide the job into weighted stages that report to :meth:`progress`.
 

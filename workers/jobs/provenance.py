@@ -13,6 +13,12 @@ from workers.host import compute_device, describe_device, processor_count, proce
 _VERSIONS = ("torch", "onnx", "onnxruntime", "numpy")
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of Faceter and of the packages that results depend on."""
+    packages = {package: importlib.metadata.version(package) for package in _VERSIONS}
+    return {"faceter": faceter.__version__, **packages}
+
+
 def provenance_of(settings: Mapping[str, Any], inputs: Mapping[str, str], seed: int | None = None) -> Provenance:
     """Return everything needed to reproduce a result.
 
@@ -20,13 +26,11 @@ def provenance_of(settings: Mapping[str, Any], inputs: Mapping[str, str], seed: 
         settings: The request, defaults filled in, as JSON values.
         inputs: SHA-256 of each file, by role.
     """
-    versions = {"faceter": faceter.__version__}
-    versions |= {package: importlib.metadata.version(package) for package in _VERSIONS}
     return Provenance(
         inputs=dict(inputs),
         settings=dict(settings),
         seed=seed,
-        versions=versions,
+        versions=versions(),
         device=describe_device(compute_device()),
         host=f"{processor_name()}, {processor_count()} cores",
     )

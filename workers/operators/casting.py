@@ -56,7 +56,13 @@ def to_float8(x: Tensor, dtype: torch.dtype, *, saturate: bool) -> Tensor:
     ).to(dtype)
 
 
+def bit_cast(node: Node, x: Tensor) -> Tensor:
+    """Reinterpret the bits of each element as another type of the same width (opset 26)."""
+    return x.contiguous().view(torch_dtype(node.integer("to")))
+
+
 OPERATORS = {
+    "BitCast": TorchOperator(bit_cast),
     "Cast": TorchOperator(cast),
     "CastLike": TorchOperator(cast_like, shape_only=(1,)),
 }

@@ -144,7 +144,23 @@ def unique(node: Node, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return values, first, inverse, counts
 
 
+def tensor_scatter(node: Node, cache: Tensor, update: Tensor, start: Tensor | None = None) -> Tensor:
+    """Write the steps of an update into a cache [N, …, steps, …] along ``axis``, from a place of its own per sample.
+
+    In the mode ``circular`` places past the end go on at the beginning (opset 24).
+    """
+    axis = node.integer("axis", -2) % cache.ndim
+    steps = torch.arange(update.shape[axis], device=cache.device)
+    first = torch.zeros(len(cache), dtype=torch.int64, device=cache.device) if start is None else start.long()
+    places = first[:, None] + steps
+    if node.text("mode", "linear") == "circular":
+        places = places % cache.shape[axis]
+    shape = [len(cache), *[1] * (axis - 1), len(steps), *[1] * (cache.ndim - axis - 1)]
+    return cache.scatter(axis, places.reshape(shape).expand(update.shape), update)
+
+
 OPERATORS = {
+    "TensorScatter": TorchOperator(tensor_scatter),
     "Gather": TorchOperator(gather),
     "GatherElements": TorchOperator(gather_elements),
     "GatherND": TorchOperator(gather_nd),

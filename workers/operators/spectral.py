@@ -78,7 +78,27 @@ def blackman_window(node: Node, size: Tensor) -> Tensor:
     return _window(node, size, (0.42, 0.5, 0.08))
 
 
+def mel_weight_matrix(
+    node: Node, mel_bins: Tensor, dft_length: Tensor, sample_rate: Tensor, lowest: Tensor, highest: Tensor
+) -> Tensor:
+    """Triangles on the mel scale, [dft_length // 2 + 1, mel_bins], that turn a spectrum into a mel spectrum."""
+    bins, length = int(mel_bins.item()), int(dft_length.item())
+    low, high = (2595 * math.log10(1 + float(edge.item()) / 700) for edge in (lowest, highest))
+    mels = torch.arange(bins + 2, dtype=torch.float64) * ((high - low) / (bins + 2)) + low
+    hertz = 700 * (10 ** (mels / 2595) - 1)
+    edges = ((length + 1) * hertz / int(sample_rate.item())).floor().long()
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    row = torch.arange(length // 2 + 1)[:, None]
+    rising = (row - left).double() / (centre - left).clamp_min(1)
+    falling = (right - row).double() / (right - centre).clamp_min(1)
+    total = torch.where((row >= left) & (row <= centre), rising, 0.0)
+    total = torch.where((left == centre) & (row == centre), 1.0, total)
+    total = torch.where((row >= centre) & (row < right), falling, total)
+    return total.to(torch_dtype(node.integer("output_datatype", 1)))
+
+
 OPERATORS = {
+    "MelWeightMatrix": TorchOperator(mel_weight_matrix, cpu_inputs=(0, 1, 2, 3, 4)),
     "DFT": TorchOperator(dft, cpu_inputs=(1, 2)),
     "STFT": TorchOperator(stft, cpu_inputs=(1, 3), non_trainable=(2,)),
     "HannWindow": TorchOperator(hann_window, cpu_inputs=(0,)),

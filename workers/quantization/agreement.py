@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +22,7 @@ from faceter.vision.detection import decode_to_image_pixels, for_evaluation
 from faceter.vision.metadata import class_output
 from faceter.vision.preprocess import Placement
 from workers.quantization.comparison_inputs import ComparisonBatch, ComparisonInputs
+from workers.quantization.embedding_agreement import EmbeddingAgreement
 from workers.quantization.generated_images import GeneratedImages
 
 Outputs = dict[str, NDArray[np.generic]]
@@ -66,6 +69,8 @@ def measure_agreement(
     metadata: ModelMetadata,
     evaluation: InputDataset | None = None,
     progress: Callable[[float], None] = lambda _: None,
+    *,
+    seconds: float = math.inf,
 ) -> tuple[Agreement, list[Quality]]:
     """Run two models on the same inputs, one batch in memory at a time.
 
@@ -74,6 +79,7 @@ def measure_agreement(
         after: The quantized model.
         evaluation: The evaluation dataset, to measure the accuracy of both.
         progress: Called with the fraction of inputs done.
+        seconds: Time after which no further batch is run, except of evaluation data.
 
     Returns:
         The agreement of the two, and the accuracy of each if there is evaluation data.
@@ -83,19 +89,26 @@ def measure_agreement(
     detects = metadata.detection is not None and metadata.preprocessing is not None
     generates = metadata.task is Task.IMAGE_TRANSLATION and evaluation is not None
     sums, boxes, images = _OutputSums(), _DetectedBoxes(), GeneratedImages()
+    embeddings = EmbeddingAgreement.of(metadata)
+    began = time.perf_counter()
     for batch in inputs.batches:
-        outputs = [_first(model.run(batch.inputs), batch.count) for model in (before, after)]
+        outputs = [_first(model.run(batch.inputs), batch) for model in (before, after)]
         _add(sums, outputs[0][output], outputs[1][output], batch, classifies=classifies)
+        if embeddings is not None:
+            embeddings.add(batch.inputs, [each[output] for each in outputs], batch.count)
         if detects:
             _add_boxes(boxes, outputs, batch, metadata, scored=isinstance(evaluation, DetectionDataset))
         if generates and outputs[0][output].ndim == _IMAGE_BATCH_AXES:
             images.add([each[output] for each in outputs])
         progress(min(sums.samples / inputs.samples, 1.0))
+        if inputs.source != "evaluation" and time.perf_counter() - began > seconds:
+            break
     agreement = Agreement(
         source=inputs.source,
         samples=sums.samples,
         top1=sums.same / sums.samples if classifies else None,
         boxes=agreement_f1(*boxes.served) if detects else None,
+        cosine=None if embeddings is None else embeddings.mean(),
         mean_absolute_error=sums.absolute / max(sums.values, 1),
         relative_error=float(np.sqrt(sums.squares / sums.power)) if sums.power > 0 else 0.0,
     )
@@ -104,8 +117,14 @@ def measure_agreement(
     return agreement, _quality(sums, boxes, metadata, evaluation)
 
 
-def _first(outputs: Outputs, count: int) -> Outputs:
-    return {name: values[:count] if values.ndim else values for name, values in outputs.items()}
+def _first(outputs: Outputs, batch: ComparisonBatch) -> Outputs:
+    """Return outputs without the rows of the padding."""
+    if batch.size is None or batch.count == batch.size:
+        return outputs
+    return {
+        name: values[: batch.count] if values.ndim and len(values) == batch.size else values
+        for name, values in outputs.items()
+    }
 
 
 def _add(
@@ -118,10 +137,12 @@ def _add(
 ) -> None:
     x, y = original.astype(np.float64), quantized.astype(np.float64)
     sums.samples += batch.count
-    sums.values += x.size
-    sums.absolute += float(np.abs(y - x).sum())
-    sums.squares += float(np.square(y - x).sum())
-    sums.power += float(np.square(x).sum())
+    compared = np.isfinite(x)  # the float model's masks give −∞
+    difference = y[compared] - x[compared]
+    sums.values += difference.size
+    sums.absolute += float(np.abs(difference).sum())
+    sums.squares += float(np.square(difference).sum())
+    sums.power += float(np.square(x[compared]).sum())
     if classifies:
         classes = [np.argmax(values.reshape(batch.count, -1), axis=1) for values in (x, y)]
         sums.same += int((classes[0] == classes[1]).sum())

@@ -57,12 +57,12 @@ class Automatic:
     equalizes: ClassVar[bool] = True
 
     def check(self, prepared: PreparedNetwork) -> None:
-        """Check that inputs can be synthesized.
+        """Check that inputs can be made.
 
         Raises:
             FaceterError: ``METHOD_NOT_APPLICABLE``, naming methods that apply.
         """
-        require_input_space(prepared.model, prepared.inputs, prepared.preprocessing)
+        require_input_space(prepared.model, prepared.inputs, prepared.preprocessing, continuous=False)
 
     def start(self, prepared: PreparedNetwork, request: QuantizationRequest) -> MethodResult:
         """Return the network rounded by ACIQ, without bit allocation."""

@@ -5,14 +5,15 @@
    in closed form (see propagation.py). Ranges are β ± 6γ, through the activation function.
 3. Tensors that these do not reach are measured on seeded noise shaped like the input.
 
-Ranges known from image preprocessing or an operator such as a sigmoid take precedence.
+Ranges known from image preprocessing or an operator such as a sigmoid take precedence over noise (see known_ranges.py),
+and no range is wider than what the tensor's readers tell apart (see reader_ranges.py).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from faceter.graphs.quantization_sites import QuantizationSites
 from faceter.graphs.quantizer import Quantizer
@@ -20,13 +21,16 @@ from faceter.graphs.view import GraphView
 from workers.onnx_module import OnnxModule
 from workers.quantization.affine import activation_quantizer
 from workers.quantization.gaussian import ClampedGaussian
+from workers.quantization.known_ranges import KnownRange, known_ranges
 from workers.quantization.noise import pixel_range, takes_images
 from workers.quantization.observation import observe
 from workers.quantization.prepare import PreparedNetwork
 from workers.quantization.propagation import propagate
+from workers.quantization.reader_ranges import range_for_readers
 from workers.quantization.statistics import Array, StatisticsSource, TensorStatistics, from_distribution
 
-_KNOWN_RANGES = {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
+_MAX_WIDENING = 4.0
+"""A range that need not be attained replaces one measured on noise if it is at most this many times as wide."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class ActivationStatistics:
         """Return a sentence with the number of tensors by source of their statistics."""
         counts = Counter(item.source for item in self.tensors.values())
         descriptions = {
-            StatisticsSource.KNOWN: "the preprocessing or the operator",
+            StatisticsSource.KNOWN: "the preprocessing or the operators",
             StatisticsSource.BATCH_NORM: "BatchNorm statistics (β ± 6γ through the activation function)",
             StatisticsSource.CALIBRATION: "the calibration data",
             StatisticsSource.NOISE: "forward passes on seeded noise, since no BatchNorm statistics reach them",
@@ -75,8 +79,14 @@ def activation_statistics(
     if unknown:
         axes = {name: channel_axis(view, name) for name in unknown}
         statistics |= observe(OnnxModule(prepared.model), prepared.batches, axes, prepared.source, prepared.progress)
+    pixels = _pixel_ranges(prepared)
+    known = known_ranges(prepared.model, pixels)
+    known = {name: item for name, item in known.items() if name in pixels or not prepared.calibrated}
     return ActivationStatistics(
-        {name: _with_known_range(prepared, view, name, item) for name, item in statistics.items()}
+        {
+            name: _within(_with_known_range(item, known.get(name), is_input=name in pixels), view, name)
+            for name, item in statistics.items()
+        }
     )
 
 
@@ -100,18 +110,33 @@ def min_max_quantizers(
     }
 
 
-def _with_known_range(
-    prepared: PreparedNetwork, view: GraphView, name: str, item: TensorStatistics
-) -> TensorStatistics:
-    for spec in prepared.inputs:
-        if spec.name == name and prepared.preprocessing is not None and takes_images(spec, prepared.preprocessing):
-            low, high = pixel_range(prepared.preprocessing)
-            return TensorStatistics(**{**vars(item), "low": low, "high": high, "source": StatisticsSource.KNOWN})
-    producer = view.producer.get(name)
-    known = None if producer is None else _KNOWN_RANGES.get(producer.op_type)
-    if known is None or prepared.calibrated:
+def _pixel_ranges(prepared: PreparedNetwork) -> dict[str, KnownRange]:
+    """Return the range of each input that preprocessing makes from an image."""
+    preprocessing = prepared.preprocessing
+    if preprocessing is None:
+        return {}
+    pixels = KnownRange(*pixel_range(preprocessing), attained=True)
+    return {spec.name: pixels for spec in prepared.inputs if takes_images(spec, preprocessing)}
+
+
+def _with_known_range(item: TensorStatistics, known: KnownRange | None, *, is_input: bool) -> TensorStatistics:
+    """Return statistics with a known range, where it says more than they do."""
+    if known is None:
         return item
-    return TensorStatistics(**{**vars(item), "low": known[0], "high": known[1], "source": StatisticsSource.KNOWN})
+    width = known.high - known.low
+    plausible = known.attained or width <= _MAX_WIDENING * (item.high - item.low)
+    if is_input or (item.source is StatisticsSource.NOISE and plausible):
+        return replace(item, low=known.low, high=known.high, source=StatisticsSource.KNOWN)
+    return item
+
+
+def _within(item: TensorStatistics, view: GraphView, name: str) -> TensorStatistics:
+    """Return statistics with a range no wider than what the tensor's readers tell apart."""
+    limit = range_for_readers(view, name)
+    if limit is None:
+        return item
+    low, high = max(item.low, limit.low), min(item.high, limit.high)
+    return replace(item, low=low, high=high) if low < high else item
 
 
 def input_channel_means(statistics: ActivationStatistics, tensor: str, channels: int) -> Array | None:

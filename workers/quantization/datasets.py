@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ModelMetadata, TensorSpec
+from faceter.contracts.models import Model, ModelMetadata, TensorSpec
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
-from faceter.datasets.accuracy import KIND_OF_TASK, validate_classes
+from faceter.datasets.accuracy import KIND_OF_TASK, measures_accuracy, validate_classes
 from faceter.datasets.kinds import InputDataset, open_inputs
+from faceter.datasets.tokenized import use_tokenizer_of
 from faceter.store.library import Library
 from faceter.vision.metadata import class_output
 
@@ -33,8 +34,14 @@ class JobDatasets:
 
 
 @contextmanager
-def open_datasets(library: Library, request: QuantizationRequest, settings: Settings) -> Iterator[JobDatasets]:
-    """Open the datasets that a request names, and close them at the end of the block."""
+def open_datasets(
+    library: Library, request: QuantizationRequest, settings: Settings, model: Model
+) -> Iterator[JobDatasets]:
+    """Open the datasets that a request names, and close them at the end of the block.
+
+    Args:
+        model: The model to quantize; datasets of texts use its tokenizer.
+    """
     opened: dict[str, InputDataset] = {}
     records: dict[str, Dataset] = {}
     with ExitStack() as stack:
@@ -44,6 +51,7 @@ def open_datasets(library: Library, request: QuantizationRequest, settings: Sett
                 record = library.datasets.get(dataset_id)
                 dataset = open_inputs(library.blobs.path(record.sha256), record.kind, settings)
                 stack.callback(dataset.close)
+                use_tokenizer_of(dataset, model, library.blobs.read, seconds=settings.inference_seconds)
                 opened[role] = dataset
                 records[role] = record
         yield JobDatasets(opened.get("calibration_dataset"), opened.get("evaluation_dataset"), records)
@@ -62,7 +70,7 @@ def validate_evaluation_dataset(datasets: JobDatasets, metadata: ModelMetadata, 
     required = KIND_OF_TASK.get(metadata.task)
     if datasets.evaluation is None or record is None or required is None:
         return
-    if required is not record.kind:
+    if not measures_accuracy(metadata.task, record.kind):
         raise FaceterError(
             ProblemKind.WRONG_DATASET_KIND,
             f"A model for {metadata.task} is evaluated on a dataset of kind {required}, not {record.kind}.",

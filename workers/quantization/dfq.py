@@ -1,11 +1,12 @@
 """DFQ, data-free quantization through weight equalization and bias correction.
 
-1. ReLU6 becomes ReLU where equalization needs it.
-2. Cross-layer range equalization (section 4.1.2).
-3. Absorption of high biases by the next layer (section 4.1.3).
-4. Min–max weight quantization.
-5. Bias correction: empirical with calibration data (appendix D), else analytic (section 4.2.1).
-6. Activation ranges β ± 6γ, or as measured.
+1. Cross-layer range equalization (section 4.1.2). The paper replaces ReLU6 by ReLU for it; here ReLU6 is clipped
+   channel by channel instead, which does not change the function.
+2. Absorption of high biases by the next layer (section 4.1.3), where it does not change the float function on the data
+   or noise at hand.
+3. Min–max weight quantization.
+4. Bias correction: empirical with calibration data (appendix D), else analytic (section 4.2.1).
+5. Activation ranges β ± 6γ, or as measured.
 
 References:
     Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias Correction",
@@ -20,13 +21,15 @@ import numpy as np
 
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.graphs.batch_norm_folding import BatchNormStatistics
-from faceter.graphs.equalization_pairs import find_pairs, replace_relu6
+from faceter.graphs.equalization_pairs import find_pairs
 from faceter.graphs.quantization_plan import QuantizationPlan
 from faceter.graphs.view import GraphView
 from workers.onnx_module import OnnxModule
 from workers.quantization import bias_correction
+from workers.quantization.absorption import absorb_high_biases, absorbable, absorption_errors
 from workers.quantization.calibration import activation_statistics, min_max_quantizers
-from workers.quantization.equalization import absorb_high_biases, equalize
+from workers.quantization.equalization import equalize
+from workers.quantization.equalization_cost import equalization_cost, few_samples
 from workers.quantization.method import MethodResult
 from workers.quantization.observation import channel_moments
 from workers.quantization.prepare import PreparedNetwork
@@ -42,18 +45,20 @@ class DFQ:
         absorption: Whether to absorb high biases.
         correction: Whether to correct biases.
         deviations: Half-width of an activation range from BatchNorm, in standard deviations γ about β.
+        absorption_error: Largest relative squared error of an activation that absorption may cause.
     """
 
     equalization: bool = True
     absorption: bool = True
     correction: bool = True
     deviations: float = 6.0
+    absorption_error: float = 1e-3
 
     def __call__(self, prepared: PreparedNetwork, request: QuantizationRequest) -> MethodResult:
         """Return the plan of the equalized network with absorbed and corrected biases."""
         warnings: list[str] = []
         if self.equalization:
-            prepared = self._equalized(prepared, warnings)
+            prepared = self._equalized(prepared, request, warnings)
         if self.absorption:
             prepared = self._absorbed(prepared, warnings)
         sites = prepared.sites()
@@ -73,20 +78,22 @@ class DFQ:
             warnings.append(f"Biases not corrected, since the means of the inputs are unknown: {', '.join(unknown)}.")
         return MethodResult(QuantizationPlan(model, weights, activations, sites), warnings)
 
-    def _equalized(self, prepared: PreparedNetwork, warnings: list[str]) -> PreparedNetwork:
-        without_relu6 = replace_relu6(prepared.model)
-        replaced = sum(
-            old.op_type != new.op_type
-            for old, new in zip(prepared.model.graph.node, without_relu6.graph.node, strict=True)
-        )
-        if replaced:
-            warnings.append(
-                f"ReLU6 became ReLU in {replaced} places, which equalization needs; it changes values above 6."
-            )
-        equalized = equalize(without_relu6, prepared.statistics)
+    def _equalized(
+        self, prepared: PreparedNetwork, request: QuantizationRequest, warnings: list[str]
+    ) -> PreparedNetwork:
+        cost = equalization_cost(prepared, request)
+        equalized = equalize(prepared.model, prepared.statistics, cost=cost)
         warnings.append(
             f"Ranges of channels were equalized across {equalized.pairs} pairs of layers in {equalized.rounds} rounds."
+            if equalized.pairs
+            else "No pair of layers was equalized: there is none, or it would not lower the rounding error."
         )
+        bounded = sum(bool(pair.bounds) for pair in find_pairs(equalized.model))
+        if bounded:
+            warnings.append(
+                f"The upper bound of a ReLU6 or clip became one bound for each channel in {bounded} places; the float "
+                "function is the same."
+            )
         return prepared.with_model(equalized.model, equalized.statistics)
 
     def _absorbed(self, prepared: PreparedNetwork, warnings: list[str]) -> PreparedNetwork:
@@ -103,8 +110,21 @@ class DFQ:
                 f"No high biases were absorbed in {len(missing)} layers: the model has no BatchNorm statistics for "
                 "them (was BatchNorm folded before upload?) and there are no calibration data."
             )
-        absorbed = absorb_high_biases(prepared.model, statistics)
+        errors = absorption_errors(
+            OnnxModule(prepared.model), few_samples(prepared), absorbable(prepared.model, statistics)
+        )
+        costly = [name for name, error in errors.items() if error > self.absorption_error]
+        absorbed = absorb_high_biases(prepared.model, statistics, skip=costly)
         if absorbed.pairs:
-            warnings.append(f"High biases were absorbed by the next layer in {absorbed.pairs} places.")
+            largest = max(error for name, error in errors.items() if name not in costly)
+            warnings.append(
+                f"High biases were absorbed by the next layer in {absorbed.pairs} places; it changes their float "
+                f"values by at most {largest**0.5:.1%}, measured on {prepared.source.value}."
+            )
+        if costly:
+            warnings.append(
+                f"High biases were left in {len(costly)} places, where absorbing them would change the float function "
+                f"by more than {self.absorption_error**0.5:.0%}."
+            )
         remaining = {name: item for name, item in absorbed.statistics.items() if name in prepared.statistics}
         return prepared.with_model(absorbed.model, remaining)

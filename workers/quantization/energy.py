@@ -5,7 +5,7 @@ Energies of single operations in 45 nm at 0.9 V are those of Horowitz (ISSCC 201
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -14,9 +14,11 @@ import onnx
 from faceter.contracts.quantizations import Energy
 from faceter.graphs.macs import multiply_accumulates
 from faceter.graphs.quantization_plan import QuantizationPlan
+from faceter.graphs.quantization_sites import channel_clamp_of
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.shapes import TensorInfo, infer_shapes
 from faceter.graphs.view import GraphView
+from faceter.graphs.weight_rows import weight_of
 
 PICOJOULE = 1e-12
 
@@ -47,8 +49,14 @@ _FREE_OPERATORS = frozenset(
 )  # fmt: skip
 
 
-def estimate_energy(original: onnx.ModelProto, plan: QuantizationPlan) -> Energy:
-    """Estimate the energy of one inference of the float model and of the quantized network of a plan."""
+def estimate_energy(
+    original: onnx.ModelProto, plan: QuantizationPlan, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Energy:
+    """Estimate the energy of one inference of the float model and of the quantized network of a plan.
+
+    Args:
+        shapes: Shapes of the inputs, where the model leaves them open.
+    """
     weight_bits = {name: _mean_bits(quantizer) for name, quantizer in plan.weights.items()}
     activation_bits: dict[str, int] = {}
     for site in plan.sites.activations:
@@ -59,7 +67,7 @@ def estimate_energy(original: onnx.ModelProto, plan: QuantizationPlan) -> Energy
         for node in plan.model.graph.node
         if node.op_type in _PRODUCTS and all(name in weight_bits or name in activation_bits for name in node.input[:2])
     }
-    return estimate(original, plan.model, weight_bits, activation_bits, integer_layers)
+    return estimate(original, plan.model, weight_bits, activation_bits, integer_layers, shapes)
 
 
 def estimate(
@@ -68,6 +76,7 @@ def estimate(
     weight_bits: Mapping[str, float],
     activation_bits: Mapping[str, int],
     integer_layers: frozenset[str] | set[str],
+    shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Energy:
     """Estimate the energy of one inference before and after quantization.
 
@@ -76,13 +85,15 @@ def estimate(
         weight_bits: Mean bits of every quantized weight.
         activation_bits: Bits of every quantized activation.
         integer_layers: First outputs of the nodes that compute in integers.
+        shapes: Shapes of the inputs, where the model leaves them open.
     """
-    before = _joules(original, lambda _: 32.0, lambda _: 32.0, frozenset())
+    before = _joules(original, lambda _: 32.0, lambda _: 32.0, frozenset(), shapes)
     after = _joules(
         quantized,
         lambda name: weight_bits.get(name, 32.0),
         lambda name: float(activation_bits.get(name, 32)),
         integer_layers,
+        shapes,
     )
     return Energy(before_joules=before, after_joules=after, assumptions=ASSUMPTIONS)
 
@@ -96,14 +107,17 @@ def _joules(
     weight_bits: Callable[[str], float],
     activation_bits: Callable[[str], float],
     integer_layers: frozenset[str] | set[str],
+    inputs: Mapping[str, Sequence[int]] | None,
 ) -> float:
-    view, shapes = GraphView(model), infer_shapes(model, batch=1)
+    view, shapes = GraphView(model), infer_shapes(model, batch=1, inputs=inputs)
     picojoules = 0.0
     weights: set[str] = set()
     for node in model.graph.node:
-        stored = [name for name in node.input if view.constant(name) is not None]
-        weights.update(stored)
-        if node.op_type in _FREE_OPERATORS:
+        stored = [name for name in node.input if name and _is_stored(view, name)]
+        weights.update(weight_of(view, name) or name for name in stored)
+        if stored and node.op_type == "Transpose":
+            continue  # of a weight, into ONNX's layout
+        if node.op_type in _FREE_OPERATORS or channel_clamp_of(view, node) is not None:
             continue
         output = _after_activation(view, node.output[0])
         activations = [name for name in node.input if name and name not in stored]
@@ -121,10 +135,17 @@ def _joules(
     return picojoules * PICOJOULE
 
 
+def _is_stored(view: GraphView, name: str) -> bool:
+    """Whether a tensor is a constant, or a weight that is restored from one."""
+    return view.constant(name) is not None or weight_of(view, name) is not None
+
+
 def _after_activation(view: GraphView, name: str) -> str:
     """Return the output of the activation functions after ``name``, which is what is written to memory."""
     reader = view.only_consumer(name)
-    while reader is not None and reader.op_type in ("Relu", "Clip", "LeakyRelu", "PRelu"):
+    while reader is not None and (
+        reader.op_type in ("Relu", "Clip", "LeakyRelu", "PRelu") or channel_clamp_of(view, reader) is not None
+    ):
         name = reader.output[0]
         reader = view.only_consumer(name)
     return name

@@ -1,12 +1,13 @@
-"""Cross-layer range equalization and high-bias absorption of DFQ.
+"""Cross-layer range equalization of DFQ.
 
 Two layers with a positively homogeneous function between them (ReLU, PReLU, none) compute the same if a channel is
-divided by a positive factor in the first and multiplied by it in the second. DFQ chooses the factors that make the
+divided by a positive factor in the first and multiplied by it in the second. A clip at 6 between them becomes one at
+6 / s in each channel. DFQ chooses the factors that make the
 channels' ranges equal, so that one scale per tensor fits all of them.
 
 References:
     Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias Correction",
-    ICCV 2019, arXiv 1906.04721, sections 4.1.1 to 4.1.3.
+    ICCV 2019, arXiv 1906.04721, sections 4.1.1 and 4.1.2.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ import onnx
 from numpy.typing import NDArray
 
 from faceter.graphs.batch_norm_folding import BatchNormStatistics
-from faceter.graphs.equalization_pairs import EqualizationPair, LayerWeights, find_pairs
-from faceter.graphs.view import GraphView, attribute, node_name
+from faceter.graphs.equalization_pairs import EqualizationPair, clips_by_channel, find_pairs
+from faceter.graphs.view import GraphView
+from workers.quantization.equalization_cost import ChannelActivity, EqualizationCost
 
 Array = NDArray[np.float64]
 ChannelStatistics = Mapping[str, BatchNormStatistics]
 
-_OFFSET_PRESERVING = frozenset({"Relu", "MaxPool", "GlobalAveragePool", "Flatten"})
-"""Operators that commute with an offset; ReLU does for values above it."""
+_POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_CLEARLY_LESS = 0.98
 
 
 @dataclass(frozen=True)
@@ -47,39 +49,69 @@ class Equalized:
 
 
 def equalize(
-    model: onnx.ModelProto, statistics: ChannelStatistics, *, rounds: int = 40, tolerance: float = 1e-3
+    model: onnx.ModelProto,
+    statistics: ChannelStatistics,
+    *,
+    rounds: int = 40,
+    tolerance: float = 1e-3,
+    cost: EqualizationCost | None = None,
 ) -> Equalized:
     """Equalize channel ranges across pairs of layers; the function of the network does not change (section 4.1.2).
 
     For channel i with range r₁ in the first layer's weights and r₂ in the second's, s = √(r₁ r₂) / r₂; W₁ and b₁ are
-    divided by s and W₂ is multiplied by it, pair after pair, until |ln s| < ``tolerance`` for all.
+    divided by s and W₂ is multiplied by it, pair after pair, until |ln s| < ``tolerance`` for all. ReLU6 becomes ReLU
+    and a Min with one bound per channel, which is divided by s too.
 
     Args:
         model: Canonical float model with BatchNorm folded; it is not changed.
         statistics: β and γ of the tensors before activation functions.
         rounds: Most rounds over all pairs.
+        cost: Expected error of a pair. If given, of the powers s⁰ … s¹ that of least error is taken; else s.
     """
-    pairs = find_pairs(model)
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
+    changed = clips_by_channel(model)
+    pairs = find_pairs(changed)
     view = GraphView(changed)
     weights = _float64(view, pairs)
     moved = dict(statistics)
+    inputs = {} if cost is None else dict(cost.inputs)
+    touched: set[str] = set()
     done = 0
     while pairs and done < rounds:
         done += 1
         furthest = 0.0
         for pair in pairs:
             s = equalization_scales(pair, weights)
+            if cost is not None and cost.knows(pair):
+                s = _best_power(cost, pair, weights, inputs, s)
+                inputs[pair.second.name] = inputs[pair.second.name].divided(s)
+            size = float(np.abs(np.log(s)).max())
+            if size == 0.0:
+                continue
+            touched.add(pair.first.name)
             _rescale(pair, weights, s)
             if pair.first.output in moved:
                 old = moved[pair.first.output]
                 moved[pair.first.output] = BatchNormStatistics(old.beta / s, old.gamma / s)
-            furthest = max(furthest, float(np.abs(np.log(s)).max()))
+            furthest = max(furthest, size)
         if furthest < tolerance:
             break
-    _store(view, weights)
-    return Equalized(changed, moved, len(pairs), done)
+    equalized = clips_by_channel(model, touched)
+    _store(GraphView(equalized), weights)
+    return Equalized(equalized, moved, len(touched), done)
+
+
+def _best_power(
+    cost: EqualizationCost,
+    pair: EqualizationPair,
+    weights: Mapping[str, Array],
+    inputs: Mapping[str, ChannelActivity],
+    s: Array,
+) -> Array:
+    """Return the power of s of least expected error; ones unless another is clearly better."""
+    candidates = [s**power for power in _POWERS]
+    errors = [cost.error(pair, weights, inputs, candidate) for candidate in candidates]
+    best = int(np.argmin(errors))
+    return candidates[best] if errors[best] < _CLEARLY_LESS * errors[0] else candidates[0]
 
 
 def equalization_scales(pair: EqualizationPair, weights: Mapping[str, Array]) -> Array:
@@ -90,65 +122,9 @@ def equalization_scales(pair: EqualizationPair, weights: Mapping[str, Array]) ->
     return np.where(live, np.sqrt(np.where(live, first, 1.0) / np.where(live, second, 1.0)), 1.0)
 
 
-def absorb_high_biases(
-    model: onnx.ModelProto, statistics: ChannelStatistics, *, deviations: float = 3.0, through_padding: bool = False
-) -> Equalized:
-    """Move the constant part of a channel before ReLU into the bias of the next layer (section 4.1.3).
-
-    Where c = β − 3γ > 0, ReLU(x) = ReLU(x − c) + c for all but 0.13 % of x, so that b₁ ← b₁ − c and b₂ ← b₂ + W₂ c.
-
-    Args:
-        model: Canonical float model with BatchNorm folded; it is not changed.
-        statistics: β and γ of the tensors before activation functions.
-        deviations: Distance of c from β, in γ.
-        through_padding: Whether to absorb into layers with zero padding, where W₂ c is wrong at the borders: padding
-            is 0 before and after. The paper does not mention it; on FastestDet it costs 5 points of box agreement.
-    """
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    view = GraphView(changed)
-    nodes = {node_name(node): node for node in changed.graph.node}
-    moved = dict(statistics)
-    absorbed = 0
-    for pair in find_pairs(model):
-        known = moved.get(pair.first.output)
-        between = [nodes[name] for name in pair.between]
-        if known is None or pair.activation != "Relu" or not {n.op_type for n in between} <= _OFFSET_PRESERVING:
-            continue
-        if pair.first.bias is None or not (through_padding or _unpadded(nodes[pair.second.name])):
-            continue
-        offset = np.maximum(0.0, known.beta.astype(np.float64) - deviations * known.gamma)
-        weight = view.constant(pair.second.weight)
-        if weight is None or not offset.any() or pair.second.operator not in ("Conv", "Gemm"):
-            continue
-        _add_to_bias(view, nodes[pair.first.name], pair.first, -offset)
-        _add_to_bias(view, nodes[pair.second.name], pair.second, _response(pair.second, weight, offset))
-        moved[pair.first.output] = BatchNormStatistics(np.asarray(known.beta - offset, np.float32), known.gamma)
-        absorbed += 1
-    return Equalized(changed, moved, absorbed)
-
-
-def _response(layer: LayerWeights, weight: NDArray[np.floating], offset: Array) -> Array:
-    """Return W c summed over the kernel positions, [outputs]."""
-    scaled = layer.scale_inputs(weight.astype(np.float64), offset)
-    return np.asarray(layer.by_output(scaled).sum(axis=1))
-
-
-def _unpadded(node: onnx.NodeProto) -> bool:
-    return not any(attribute(node, "pads", [])) and attribute(node, "auto_pad", "NOTSET") in ("NOTSET", "VALID")
-
-
-def _add_to_bias(view: GraphView, node: onnx.NodeProto, layer: LayerWeights, offset: Array) -> None:
-    if layer.bias is not None:
-        old = view.constant(layer.bias)
-        view.replace_initializer(layer.bias, np.asarray(np.asarray(old, np.float64) + offset, np.float32))
-        return
-    del node.input[2:]
-    node.input.append(view.add_initializer(f"{layer.weight}.absorbed", offset.astype(np.float32)))
-
-
 def _float64(view: GraphView, pairs: Sequence[EqualizationPair]) -> dict[str, Array]:
     names = {name for pair in pairs for layer in (pair.first, pair.second) for name in (layer.weight, layer.bias)}
+    names |= {name for pair in pairs for name in pair.bounds}
     values = {name: view.constant(name) for name in sorted(name for name in names if name is not None)}
     return {name: value.astype(np.float64) for name, value in values.items() if value is not None}
 
@@ -159,8 +135,11 @@ def _rescale(pair: EqualizationPair, weights: dict[str, Array], s: Array) -> Non
     weights[second.weight] = second.scale_inputs(weights[second.weight], s)
     if first.bias is not None:
         weights[first.bias] = weights[first.bias] / s
+    for name in pair.bounds:
+        weights[name] = weights[name] / s.reshape(weights[name].shape)
 
 
 def _store(view: GraphView, weights: Mapping[str, Array]) -> None:
     for name, value in weights.items():
-        view.replace_initializer(name, value.astype(np.float32))
+        if view.is_initializer(name):
+            view.replace_initializer(name, value.astype(np.float32))

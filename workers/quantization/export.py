@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
 
 from faceter.contracts.models import TensorSpec
 from faceter.graphs.describe import output_specs, parameter_count
+from faceter.graphs.float_tail import FloatTail, with_tail
+from faceter.graphs.float_types import with_signature
 from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
 from faceter.graphs.quantization_plan import QuantizationPlan
@@ -42,6 +45,13 @@ class ExportedModel:
     def parameters(self) -> int:
         """Number of trained values."""
         return parameter_count(self.packed)
+
+    def with_ends(self, tail: FloatTail | None, signature: Mapping[str, int]) -> ExportedModel:
+        """Return it with the end of the graph that was not quantized, and the types of inputs and outputs."""
+        if tail is None and not signature:
+            return self
+        plain, packed = (with_signature(with_tail(model, tail), signature) for model in (self.plain, self.packed))
+        return ExportedModel(packed.SerializeToString(), plain, packed)
 
 
 def export(plan: QuantizationPlan) -> ExportedModel:

@@ -56,13 +56,21 @@ class ClampedGaussian:
         bound = np.full(mean64.shape, np.inf)
         return ClampedGaussian(mean64, np.abs(np.asarray(deviation, np.float64)), -bound, bound)
 
-    def clamp(self, low: float, high: float) -> ClampedGaussian:
-        """Return the distribution after a clamp to [low, high]; ReLU is ``clamp(0, inf)``."""
+    def clamp(self, low: float | Array, high: float | Array) -> ClampedGaussian:
+        """Return the distribution after a clamp to [low, high], numbers or [C]; ReLU is ``clamp(0, inf)``."""
         return ClampedGaussian(self.mean, self.deviation, np.clip(self.low, low, high), np.clip(self.high, low, high))
 
     def shift(self, offset: Array) -> ClampedGaussian:
         """Return the distribution of ``x + offset``, [C] or a scalar."""
         return ClampedGaussian(self.mean + offset, self.deviation, self.low + offset, self.high + offset)
+
+    def scale(self, factor: Array) -> ClampedGaussian:
+        """Return the distribution of ``x · factor``, [C]."""
+        with np.errstate(invalid="ignore"):
+            ends = [np.where(factor == 0, 0.0, end * factor) for end in (self.low, self.high)]
+        return ClampedGaussian(
+            self.mean * factor, self.deviation * np.abs(factor), np.minimum(*ends), np.maximum(*ends)
+        )
 
     def expectation(self) -> Array:
         """E[x] of every channel, [C]; for ReLU γ φ(−β/γ) + β (1 − Φ(−β/γ))."""

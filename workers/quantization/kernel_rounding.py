@@ -14,6 +14,7 @@ from onnx import NodeProto
 from torch import Tensor
 
 from faceter.graphs.quantization_plan import QuantizationPlan
+from faceter.graphs.quantization_sites import after_clamps
 from faceter.graphs.quantizer import Quantizer
 from faceter.graphs.view import GraphView
 
@@ -47,12 +48,9 @@ def _quantizer(plan: QuantizationPlan, name: str) -> Quantizer | None:
 
 
 def _target(view: GraphView, plan: QuantizationPlan, name: str) -> Quantizer | None:
-    """Return the quantizer of a result, itself or after the ReLU or Clip that alone reads it."""
+    """Return the quantizer of a result, itself or after the ReLU or clip that alone reads it."""
     quantizers = plan.replacements()
-    reader = view.only_consumer(name)
-    if name not in quantizers and reader is not None and reader.op_type in ("Relu", "Clip"):
-        name = reader.output[0]
-    return quantizers.get(name)
+    return quantizers.get(name) or quantizers.get(after_clamps(view, name))
 
 
 def _requantized(accumulator_scale: np.ndarray, target: Quantizer) -> Function:

@@ -38,7 +38,7 @@ def measure_latency(
     Args:
         threads: Threads that the models were loaded with, for the report.
     """
-    fixed_size, fixed = batch_size(specs, metadata.preprocessing)
+    fixed_size, fixed = batch_size(specs)
     measured = []
     for size in [fixed_size] if fixed else [1, _BATCH]:
         batch = noise_batch(original, specs, metadata, seed, size)

@@ -21,10 +21,11 @@ from workers.quantization.prepare import FloatModel, PreparedNetwork
 from workers.quantization.tensor_reports import tensor_reports
 
 _TENSOR_BATCHES = 2
+_AGREEMENT_SECONDS = 30.0
 _STAGE_SECONDS = {
     "measuring each tensor": 5.0,
     "choosing the fastest layout": 5.0,
-    "comparing with the original": 50.0,
+    "comparing with the original": _AGREEMENT_SECONDS,
     "measuring speed": 5.0,
 }
 MEASURE_SECONDS = sum(_STAGE_SECONDS.values())
@@ -51,6 +52,15 @@ class Measurements:
     warnings: list[str]
 
 
+def _cut_short(agreement: Agreement, samples: int) -> list[str]:
+    if agreement.samples >= samples:
+        return []
+    return [
+        f"Agreement was measured on {agreement.samples} of {samples} inputs: comparing ends after "
+        f"{_AGREEMENT_SECONDS:g} seconds, unless evaluation data is given."
+    ]
+
+
 def measure(
     original: FloatModel,
     prepared: PreparedNetwork,
@@ -74,22 +84,24 @@ def measure(
 
     stages.enter("choosing the fastest layout")
     engine = OnnxRuntimeEngine()
-    single = noise_batch(original.model, specs, metadata, seed, 1)
+    single = noise_batch(prepared.original, specs, metadata, seed, 1)
     fastest = layouts.choose(exported.content, engine, single, threads=threads, saturates=sums_saturate(engine))
 
     stage = stages.enter("comparing with the original")
-    inputs = comparison_inputs(original.model, specs, metadata, datasets, optimized.held_out, seed)
+    inputs = comparison_inputs(prepared.original, specs, metadata, datasets, optimized.held_out, seed)
     before = engine.load(original.content, threads=processor_count())
     after = engine.load(exported.content, threads=processor_count(), layout=fastest.layout)
-    agreement, quality = measure_agreement(before, after, inputs, metadata, datasets.evaluation, stage)
+    agreement, quality = measure_agreement(
+        before, after, inputs, metadata, datasets.evaluation, stage, seconds=_AGREEMENT_SECONDS
+    )
     before.close()
     after.close()
 
     stages.enter("measuring speed")
     served = engine.load(original.content, threads=threads)
-    latency = measure_latency(served, fastest.loaded, original.model, specs, metadata, seed, threads)
+    latency = measure_latency(served, fastest.loaded, prepared.original, specs, metadata, seed, threads)
     served.close()
     fastest.loaded.close()
 
-    warnings = [*fastest.warnings, *latency_warnings(latency)]
+    warnings = [*fastest.warnings, *latency_warnings(latency), *_cut_short(agreement, inputs.samples)]
     return Measurements(tensors, fastest.layout, fastest.choices, agreement, quality, latency, warnings)

@@ -1,8 +1,9 @@
 """Seeded noise shaped like a model's inputs, for models without calibration data.
 
 Images are not white noise, which excites no features, but have the 1/f spectrum of photographs, random in colour and
-contrast over the whole pixel range, and pass the model's preprocessing. Other float inputs are N(0, 1); token ids are
-uniform over the rows of the table they index.
+contrast over the whole pixel range, and pass the model's preprocessing. Other float inputs are N(0, 1), or what the
+graph's own normalization makes N(0, 1). Integers are uniform over the rows of the table, or the depth of the one-hot
+code, that they index; masks are 1.
 """
 
 from __future__ import annotations
@@ -14,11 +15,20 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Preprocessing, TensorSpec
-from faceter.graphs.view import GraphView
-from workers.model_input import Batch
+from faceter.contracts.models import TensorSpec
+from faceter.contracts.preprocessing import Preprocessing
+from faceter.graphs.view import GraphView, attribute
+from faceter.vision.preprocess import as_dtype
+from workers.model_input import Batch, fixed_batch_size
+from workers.quantization.input_scale import input_distribution
 
-_DYNAMIC_SIZE = 32
+_KEEPING = frozenset(
+    {
+        "Cast", "Concat", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
+        "Unsqueeze",
+    }
+)  # fmt: skip
+"""Operators that keep the values of their input."""
 
 
 def noise_images(count: int, channels: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -41,22 +51,17 @@ def noise_images(count: int, channels: int, height: int, width: int, rng: np.ran
     return np.asarray(255 * np.clip(brightness + contrast * images, 0, 1), np.float32)
 
 
-def concrete_shape(spec: TensorSpec, preprocessing: Preprocessing | None, batch: int) -> list[int]:
-    """Return the shape of an input with all dynamic sizes filled in.
+def concrete_shape(spec: TensorSpec, batch: int) -> list[int]:
+    """Return the shape of an input whose only open axis is that of the batch.
 
-    The first axis gets ``batch``, those of an image its size, others 32.
+    Raises:
+        ValueError: If another axis is open; see :mod:`faceter.engines.input_shapes`.
     """
-    shape: list[int] = []
-    for axis, size in enumerate(spec.shape):
-        if isinstance(size, int):
-            shape.append(size)
-        elif axis == 0:
-            shape.append(batch)
-        elif preprocessing is not None and len(spec.shape) == 4:
-            shape.append([preprocessing.channels, *preprocessing.size][axis - 1])
-        else:
-            shape.append(_DYNAMIC_SIZE)
-    return shape
+    shape = [batch if axis == 0 and not isinstance(size, int) else size for axis, size in enumerate(spec.shape)]
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) < len(shape):
+        raise ValueError(f"the input {spec.name!r} has an open size: {spec.shape}")
+    return sizes
 
 
 def noise_batches(
@@ -79,8 +84,8 @@ def noise_batches(
     """
     rng = np.random.default_rng(seed)
     view = GraphView(model)
-    fixed = [spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], int)]
-    size = fixed[0] if fixed else batch
+    fixed = fixed_batch_size(inputs)
+    size = fixed or batch
     yielded = 0
     while yielded < samples:
         count = size if fixed else min(size, samples - yielded)
@@ -91,21 +96,38 @@ def noise_batches(
 def _noise(
     spec: TensorSpec, view: GraphView, preprocessing: Preprocessing | None, count: int, rng: np.random.Generator
 ) -> NDArray[np.generic]:
-    shape = concrete_shape(spec, preprocessing, count)
-    dtype = np.dtype(spec.dtype) if spec.dtype != "object" else None
+    shape = concrete_shape(spec, count)
+    dtype = np.dtype(spec.dtype) if spec.dtype not in ("object", "str") else None
     if dtype is None or dtype.kind not in "fiub":
         raise FaceterError(
-            ProblemKind.INVALID_INPUT, f"There is no noise for the input {spec.name!r} of type {spec.dtype}."
+            ProblemKind.INVALID_INPUT,
+            f"The input {spec.name!r} holds {spec.dtype} values, for which no noise can be made. Give a dataset to "
+            "calibrate on, or cut the graph behind the operators that read them.",
         )
+    if "mask" in spec.name.lower():
+        return np.ones(shape, dtype)
     if takes_images(spec, preprocessing) and preprocessing is not None:
-        channels, height, width = shape[1:]
-        images = noise_images(count, channels, height, width, rng)
-        return normalized(images, preprocessing).astype(dtype)
+        height, width = preprocessing.size
+        images = noise_images(shape[0], preprocessing.channels, height, width, rng)
+        return as_dtype(in_layout(normalized(images, preprocessing), preprocessing), spec.dtype)
     if dtype.kind == "f":
-        return rng.normal(size=shape).astype(dtype)
+        return _floats(spec.name, view, shape, rng).astype(dtype)
     if dtype.kind == "b":
         return rng.integers(0, 2, size=shape).astype(dtype)
-    return rng.integers(0, _rows(spec.name, view), size=shape).astype(dtype)
+    return rng.integers(0, index_limit(spec.name, view), size=shape).astype(dtype)
+
+
+def _floats(name: str, view: GraphView, shape: Sequence[int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return N(0, 1), moved to where the graph's own normalization expects the input."""
+    values: NDArray[np.float64] = rng.normal(size=shape)
+    mean, deviation = input_distribution(view, name)
+    if mean.ndim == 1 and len(shape) > 2 and len(mean) == shape[1]:
+        mean, deviation = (item.reshape(1, -1, *[1] * (len(shape) - 2)) for item in (mean, deviation))
+    try:
+        moved: NDArray[np.float64] = mean + deviation * values
+    except ValueError:
+        return values
+    return moved if moved.shape == values.shape else values
 
 
 def takes_images(spec: TensorSpec, preprocessing: Preprocessing | None) -> bool:
@@ -131,11 +153,31 @@ def pixel_range(preprocessing: Preprocessing) -> tuple[float, float]:
     return float(min(ends)), float(max(ends))
 
 
-def _rows(name: str, view: GraphView) -> int:
-    """Return the number of rows of the smallest table that an integer input indexes, 2 if it indexes none."""
-    rows = [
-        view.tensor(node.input[0]).dims[0]
-        for node in view.consumers.get(name, [])
-        if node.op_type == "Gather" and view.is_initializer(node.input[0]) and node.input[1] == name
-    ]
-    return int(min(rows, default=2))
+def in_layout(images: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Return images [N, C, H, W] in the layout of the model's input."""
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if preprocessing.channels_last else images
+
+
+def index_limit(name: str, view: GraphView) -> int:
+    """Return the number of values that an integer input may take: the fewest rows or the depth that it indexes.
+
+    The input is followed through operators that keep its values; 2 if it indexes nothing.
+    """
+    limits: list[int] = []
+    pending, seen = [name], {name}
+    while pending:
+        tensor = pending.pop()
+        for node in view.consumers.get(tensor, []):
+            if node.op_type in _KEEPING:
+                found = [output for output in node.output if output and output not in seen]
+                seen.update(found)
+                pending.extend(found)
+            elif node.op_type == "Gather" and len(node.input) > 1 and node.input[1] == tensor:
+                table = view.constant(node.input[0])
+                if table is not None and table.ndim:
+                    limits.append(table.shape[int(attribute(node, "axis", 0))])
+            elif node.op_type == "OneHot" and node.input[0] == tensor:
+                depth = view.constant(node.input[1])
+                if depth is not None and depth.size == 1:
+                    limits.append(int(depth.reshape(-1)[0]))
+    return max(1, min(limits, default=2))

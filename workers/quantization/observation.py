@@ -20,6 +20,10 @@ _LAPLACE_RATIO = math.sqrt(2 * math.e / math.pi)
 """σ / b above which Laplace is likelier than a Gaussian; see clipping.better_fit."""
 
 
+_MASKED = 1e8
+"""Magnitude from which an activation is that of a mask."""
+
+
 class _ChannelObserver:
     """Sums per channel over all batches; deviations are taken about the channel means of the first batch."""
 
@@ -33,7 +37,7 @@ class _ChannelObserver:
     def update(self, x: Tensor) -> None:
         """Add one batch of the tensor."""
         channels = x.detach().movedim(self.axis, 0).flatten(1) if x.ndim > 1 else x.detach().reshape(1, -1)
-        values = channels.double()
+        values = _without_masked(channels.double())
         if self.sums is None:
             self.centre = values.mean(1, keepdim=True)
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
@@ -71,6 +75,15 @@ class _ChannelObserver:
             rounded=float(mass.mean()) if self.low >= 0 else 1.0,
         )
         return TensorStatistics(self.low, self.high, float(mean.mean()), shapes, mean, source)
+
+
+def _without_masked(values: Tensor) -> Tensor:
+    """Replace what a mask before a softmax or maximum puts in, such as −∞, by the mean of the others of its channel."""
+    kept = values.abs() < _MASKED
+    if kept.all():
+        return values
+    means = torch.where(kept, values, 0.0).sum(1, keepdim=True) / kept.sum(1, keepdim=True).clamp_min(1)
+    return torch.where(kept, values, means)
 
 
 @torch.inference_mode()

@@ -19,7 +19,7 @@ from workers.quantization.tuning_accuracy import tuning_accuracy
 from workers.quantization.tuning_budget import ROUNDING_SECONDS, tuning_seconds
 from workers.training.callbacks import Callbacks
 
-_CANNOT_TUNE = "Nothing was tuned: that takes a single input and an output of float values. The network was rounded."
+_CANNOT_TUNE = "Nothing was tuned: that takes inputs of numbers and an output of floats. The network was rounded."
 
 
 def optimize_seconds(request: QuantizationRequest) -> float:

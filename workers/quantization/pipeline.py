@@ -6,12 +6,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from faceter.contracts.base import utc_now
+from faceter.contracts.base import StoredFile, utc_now
 from faceter.contracts.jobs import JobResult, QuantizationJob
 from faceter.contracts.models import Model, ModelMetadata, TensorSpec
 from faceter.contracts.quantizations import QuantizationReport, QuantizationRequest
 from faceter.contracts.settings import Settings
-from faceter.graphs.describe import output_specs
+from faceter.graphs.describe import input_specs, output_specs
+from faceter.text.tokenizer import TOKENIZER
+from workers.files import store_file
 from workers.host import torch_threads
 from workers.jobs.context import JobContext
 from workers.jobs.provenance import provenance_of
@@ -23,7 +25,7 @@ from workers.quantization.measure import MEASURE_SECONDS, measure
 from workers.quantization.mixed.allocation import with_target_bits
 from workers.quantization.optimize import optimize, optimize_seconds
 from workers.quantization.optimized import OptimizedNetwork
-from workers.quantization.prepare import load_float_model, prepare
+from workers.quantization.prepare import load_float_model, prepare, run_shapes, sized_metadata
 from workers.quantization.report import build_report
 from workers.quantization.report_files import report_files
 from workers.quantization.synthetic_dataset import synthetic_dataset, with_dataset
@@ -70,7 +72,7 @@ def quantize_model(context: JobContext, specification: QuantizationJob) -> JobRe
     content = context.library.blobs.read(model.sha256)
 
     stage = stages.enter("quantizing")
-    with open_datasets(context.library, request, context.settings) as datasets:
+    with open_datasets(context.library, request, context.settings, model) as datasets:
         quantized = quantize(
             content,
             model.metadata,
@@ -106,7 +108,8 @@ def quantize(
             method does not fit the model, or that tuning failed.
     """
     request = with_target_bits(request)
-    original = load_float_model(content, settings.max_model_bytes)
+    original = load_float_model(content, metadata, settings.max_model_bytes)
+    metadata = sized_metadata(original, metadata, request, datasets)
     validate_evaluation_dataset(datasets, metadata, output_specs(original.model))
     stages = progress.stages(
         {
@@ -117,10 +120,11 @@ def quantize(
     )
 
     stages.enter("preparing the network and its data")
-    prepared = prepare(original.model, metadata, seed=request.seed, calibration=datasets.calibration)
+    shapes = run_shapes(original.model, metadata)
+    prepared = prepare(original.model, metadata, seed=request.seed, calibration=datasets.calibration, shapes=shapes)
 
     # A model of fixed batch size 1 runs one input at a time, where more than one thread is slower.
-    single = batch_size(prepared.inputs, metadata.preprocessing) == (1, True)
+    single = batch_size(prepared.inputs) == (1, True)
     with torch_threads(1) if single else nullcontext():
         stage = stages.enter(f"quantizing by {request.method.value}")
         optimized = optimize(prepared, request, datasets, stage, callbacks)
@@ -128,8 +132,9 @@ def quantize(
         stage = stages.enter("measuring")
         measured = measure(original, prepared, optimized, exported, datasets, request.seed, settings, stage)
 
-    report = build_report(request, original, prepared, optimized, exported, measured, datasets)
-    return QuantizedModel(exported, optimized, report, list(prepared.inputs))
+    report = build_report(request, original, prepared, optimized, exported, measured, datasets, shapes)
+    whole = exported.with_ends(original.tail, original.signature)
+    return QuantizedModel(whole, optimized, report, input_specs(whole.packed))
 
 
 def _store(
@@ -151,7 +156,8 @@ def _store(
         created_at=utc_now(),
         sha256=blob.sha256,
         bytes=blob.bytes,
-        metadata=model.metadata,
+        metadata=model.metadata.model_copy(update={"constant_inputs": None}),
+        metadata_sources=model.metadata_sources,
         inputs=quantized.inputs,
         outputs=exported.outputs,
         opset=exported.opset,
@@ -159,9 +165,17 @@ def _store(
         derived_from_id=model.id,
         quantization=with_dataset(quantized.report, dataset),
         provenance=provenance,
-        files=report_files(context, quantized.report, optimized.curves),
+        files=report_files(context, quantized.report, optimized.curves) | _tokenizer(context, model),
     )
     return context.result(record, *([] if dataset is None else [dataset]))
+
+
+def _tokenizer(context: JobContext, model: Model) -> dict[str, StoredFile]:
+    """Return the tokenizer of a text model, which the quantized one needs as well."""
+    file = model.files.get(TOKENIZER)
+    if file is None:
+        return {}
+    return {TOKENIZER: store_file(context, context.library.blobs.read(file.sha256), file.media_type)}
 
 
 def _name(model_name: str, request: QuantizationRequest) -> str:

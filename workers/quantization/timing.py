@@ -13,6 +13,8 @@ _SECONDS = 1.5
 _MIN_RUNS = 5
 _MAX_RUNS = 200
 _WARM_UP = 2
+_LONG_CALL_SECONDS = 0.5
+"""A call longer than this needs no warm-up, and fewer repetitions."""
 _CALLS_PER_TURN = 3
 
 
@@ -22,9 +24,13 @@ def interleaved(models: Sequence[LoadedModel], batch: Batch, *, seconds: float =
     Each turn is one call to warm the caches and three measured calls, since a server makes many calls of one model.
 
     Args:
-        seconds: About how long to measure; at least 5 calls of each, at most 200.
+        seconds: About how long to measure; at least 5 calls of each, at most 200. Models that take half a second or
+            more a call are called once before and once measured.
     """
-    for _ in range(_WARM_UP):
+    longest = max(_seconds(model, batch) for model in models)
+    if longest > _LONG_CALL_SECONDS:
+        return [1e3 * _seconds(model, batch) for model in models], 1
+    for _ in range(_WARM_UP - 1):
         for model in models:
             model.run(batch)
     times: list[list[float]] = [[] for _ in models]
@@ -32,10 +38,13 @@ def interleaved(models: Sequence[LoadedModel], batch: Batch, *, seconds: float =
     while len(times[0]) < _MAX_RUNS:
         for model, taken in zip(models, times, strict=True):
             model.run(batch)
-            for _ in range(_CALLS_PER_TURN):
-                start = time.perf_counter()
-                model.run(batch)
-                taken.append(time.perf_counter() - start)
+            taken.extend(_seconds(model, batch) for _ in range(_CALLS_PER_TURN))
         if len(times[0]) >= _MIN_RUNS and time.perf_counter() - started > seconds:
             break
     return [1e3 * statistics.median(taken) for taken in times], len(times[0])
+
+
+def _seconds(model: LoadedModel, batch: Batch) -> float:
+    start = time.perf_counter()
+    model.run(batch)
+    return time.perf_counter() - start

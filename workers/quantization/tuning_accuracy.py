@@ -48,9 +48,10 @@ def _samples(evaluation: InputDataset, prepared: PreparedNetwork) -> tuple[torch
     """Return evenly spaced samples and their labels; None without labels."""
     inputs, labels = [], []
     indices = evenly_spaced(len(evaluation), _MAX_SAMPLES)
-    for batch in dataset_inputs(evaluation, "evaluation", prepared.metadata, prepared.inputs, indices).batches:
+    specs = prepared.inputs
+    for batch in dataset_inputs(evaluation, "evaluation", prepared.metadata, specs, indices, lengths="exact").batches:
         if batch.labels is None:
             return None
-        inputs.append(np.asarray(batch.inputs[prepared.inputs[0].name])[: batch.count])
+        inputs.append(prepared.packing.pack(batch.inputs)[: batch.count])
         labels.append(np.asarray(batch.labels, np.int64))
     return torch.from_numpy(np.concatenate(inputs)), torch.from_numpy(np.concatenate(labels))

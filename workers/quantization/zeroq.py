@@ -252,10 +252,10 @@ class ZeroQTrainer(TuningTrainer):
 
     def _with_ranges(self, inputs: Tensor) -> QuantizationPlan:
         """Return the initial plan with activation ranges measured by P on distilled inputs."""
-        name = self.space.spec.name
         size = self.space.fixed_batch or self.batch
         padded = torch.arange(len(inputs) + -len(inputs) % size) % len(inputs)
-        batches = [{name: batch.numpy()} for batch in torch.split(inputs.cpu().contiguous()[padded], size)]
+        packing = self.session.packing
+        batches = [packing.unpack(batch.numpy()) for batch in torch.split(inputs.cpu().contiguous()[padded], size)]
         calibrated = replace(
             self.session.prepared, model=self.start.model, batches=batches, source=StatisticsSource.CALIBRATION
         )

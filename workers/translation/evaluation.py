@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from faceter.contracts.models import Preprocessing
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.translation_methods import Direction
 from faceter.contracts.translator_records import DirectionEvaluation
 from faceter.datasets.samples import Batch

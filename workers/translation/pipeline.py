@@ -18,6 +18,7 @@ from faceter.contracts.translator_records import DirectionEvaluation, TrainingRe
 from faceter.contracts.translators import Translator, TranslatorTraining
 from faceter.datasets.domains import DomainsDataset
 from faceter.datasets.samples import evenly_spaced
+from faceter.engines.input_shapes import at_input_shapes
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs, output_specs, parameter_count
 from faceter.graphs.view import opset_of
@@ -172,7 +173,7 @@ class _TranslatorRun:
         source = self.request.features
         if source is None:
             return None
-        model = self.context.library.models.get(source.model_id)
+        model = at_input_shapes(self.context.library.models.get(source.model_id), source.input_shapes)
         content = self.context.library.blobs.read(model.sha256)
         self.inputs["features"] = model.sha256
 

@@ -48,15 +48,25 @@ async def add_dataset(request: Request, core: AppCore, datasets: Datasets, once:
 
     The whole file is checked: every image is decoded, every annotation and label is checked against its image, and
     every value of signals or features and every text pair is checked. A zip or `.npz` is rejected if an entry has a
-    path outside the archive, unpacks to too much data or is a link. If a check fails, nothing is stored.
+    path outside the archive, unpacks to too much data or is a link. If a check fails, nothing is stored. A folder
+    around everything does not matter, nor does what file managers add; `warnings` tell what was ignored.
 
         curl -F file=@cifar10-test.zip -F kind=images -F name=cifar10-test http://localhost:8000/v1/datasets
         curl -F file=@ecg-test.npz -F kind=signals -F name=ecg-test http://localhost:8000/v1/datasets
         curl -F file=@real.npz -F kind=features -F name=real http://localhost:8000/v1/datasets
         curl -F file=@streets.zip -F kind=concepts -F name=streets http://localhost:8000/v1/datasets
         curl -F file=@snli.zip -F kind=text_pairs -F name=snli http://localhost:8000/v1/datasets
+        curl -F file=@reviews.csv -F kind=texts -F name=reviews http://localhost:8000/v1/datasets
         curl -F file=@dusk2day.zip -F kind=domains -F name=dusk2day http://localhost:8000/v1/datasets
         curl -F file=@labels2photo.zip -F kind=domains -F paired=true http://localhost:8000/v1/datasets
+
+    `images`: a zip of images. Their class is the first folder below those around everything, or that of an index file:
+    lines of a path and a class, as `val.txt` (white space or tab) or `labels.csv` (comma, semicolon or tab, with or
+    without a header). Classes that are numbers stand for the outputs of the model, from 0; `classes.txt` may name them.
+
+    `detection`: a zip with `annotations.json` (or `annotations/instances_*.json`) in COCO format, with boxes, or masks
+    to take the box of; or an XML file of PASCAL VOC for each image; or a text file of YOLO for each image, with a
+    `data.yaml`, `classes.txt` or `obj.names`. Crowds and difficult objects are ignored in matching.
 
     `concepts`: a zip with `images/NAME.jpg` (or another image format); `labels/CATEGORY/NAME.png`, a PNG of the size of
     the image with one channel (8 or 16 bits, or a palette), whose pixel values are 0 for no concept and k for the k-th
@@ -69,9 +79,16 @@ async def add_dataset(request: Request, core: AppCore, datasets: Datasets, once:
     word per line, whose id is the line number from 0 (0 is padding, 1 is unknown words); and optional `vectors.txt` in
     the format of GloVe, one word and its vector per line.
 
+    `texts`: a text file, UTF-8. Either JSON lines, one object per line with `text` and optional `label` and `tags` (as
+    many as the text has words, separated by white space); or a table (CSV or TSV) whose first line names these columns.
+    Labels that are whole numbers stand for the outputs of the model, from 0. For a model with a tokenizer `text_pairs`
+    needs no `vocab.txt`.
+
     `domains`: a zip with the images of the two domains of a translator, one domain in `A/`, the other in `B/`, at least
     two images each, in any subfolders. With `paired=true`, each image `A/NAME` (including subfolders) needs an image
-    `B/NAME` of the same width and height; the file extension may differ.
+    `B/NAME` of the same width and height; the file extension may differ, and so may upper and lower case. `trainA/` and
+    `trainB/` will do as well; images in `testA/` and `testB/` are then passed over. Without such folders, `paired=true`
+    takes each image as a pair side by side, A on the left.
     """
     async with read_form(request, core.settings, files=("file",), fields=("name", "kind", "paired")) as form:
         file = form.file("file")
@@ -97,7 +114,8 @@ add_record_routes(
         get="Get a dataset: number of samples, classes, concepts.",
         delete="Delete a dataset, unless a queued or running job uses it.",
         content_summary="Download the file of a dataset",
-        content="Download the file as uploaded or made by a job: a zip, or for `signals` and `features` an `.npz`.",
+        content="Download the file as uploaded or made by a job: a zip, for `signals` and `features` an `.npz`, for "
+        "`texts` the text file.",
         files="Download one of the `files` of the dataset.\n\nSynthetic images of a quantization have a "
         "`contact-sheet.png`.",
     ),

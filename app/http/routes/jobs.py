@@ -17,6 +17,7 @@ from app.http.problems import documented
 from app.http.responses import json_response
 from app.services.jobs.queue import JobEvent
 from faceter.contracts.base import Page
+from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.jobs import Job, JobFilter, JobSummary
 from faceter.contracts.references import ResourceName
@@ -61,6 +62,23 @@ def list_jobs(jobs: Jobs, query: Annotated[JobQuery, Query()]) -> Response:
 def get_job(job_id: JobId, jobs: Jobs) -> Response:
     """Get a job: its status, `progress` while it runs, `result` if it succeeded, `error` if it failed."""
     return json_response(job_with_links(jobs.get(job_id)))
+
+
+@router.get(
+    "/v1/jobs/{job_id}/error-report.json",
+    response_model=ErrorReport,
+    summary="Get the report of an internal error",
+    responses=documented(ProblemKind.NOT_FOUND, *ANYWHERE),
+)
+def get_error_report(job_id: JobId, jobs: Jobs) -> Response:
+    """Get the report of the internal error that ended a job, to attach it to an issue.
+
+    It has versions, the place in the code, the node with the shapes of its inputs, and the request; no weights, no
+    samples and no paths of the host. Read it before you publish it: names of tensors and layers are in it.
+    """
+    response = json_response(jobs.error_report(job_id))
+    response.headers["Content-Disposition"] = f'attachment; filename="{job_id}-error-report.json"'
+    return response
 
 
 @router.post(

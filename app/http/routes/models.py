@@ -14,6 +14,7 @@ from app.http.problems import documented
 from app.http.record_routes import RecordTexts, add_record_routes
 from app.http.responses import json_response
 from app.services.models.service import ModelService
+from app.services.models.text_upload import FIELD as TOKENIZER_PART
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.graphs import Graph
 from faceter.contracts.models import Model
@@ -40,6 +41,7 @@ router = APIRouter(tags=["models"])
             ProblemKind.MODEL_NOT_RUNNABLE,
             ProblemKind.INVALID_METADATA,
             ProblemKind.METADATA_MISMATCH,
+            ProblemKind.INVALID_TOKENIZER,
             *ANYWHERE,
         ),
     },
@@ -48,23 +50,36 @@ router = APIRouter(tags=["models"])
 async def add_model(request: Request, core: AppCore, models: Models, once: Once) -> Response:
     r"""Validate and store an ONNX file.
 
-    The file is checked (opset 11 to 21, standard operators, weights inside the file), loaded by ONNX Runtime and run
-    once on zeros, and the metadata is checked against the graph. If a check fails, nothing is stored. Equal files are
-    stored once.
+    The file is checked (opset 7 or later, operators that ONNX Runtime has, weights inside the file), loaded by ONNX
+    Runtime and run once on zeros, and the metadata is checked against the graph. If a check fails, nothing is stored.
+    Equal files are stored once.
 
         curl -F file=@resnet20.onnx -F name=resnet20 -F 'metadata={"task": "image_classification"}' \
              http://localhost:8000/v1/models
+        curl -F file=@minilm.onnx -F tokenizer=@tokenizer.json -F 'metadata={"task": "text_embedding"}' \
+             http://localhost:8000/v1/models
+
+    With the `tokenizer.json` of a text model, `predict` takes texts. The inputs for token ids, mask and types are found
+    by their names unless `text` in the metadata names them. The model is run on a text, on the largest id of the
+    tokenizer and at its maximum length. What was found is in the metadata of the answer.
     """
-    async with read_form(request, core.settings, files=("file",), fields=("name", "metadata")) as form:
+    parts = ("file", TOKENIZER_PART)
+    async with read_form(request, core.settings, files=parts, fields=("name", "metadata"), max_files=2) as form:
         file = form.file("file")
         name = name_of(form, file)
         metadata = parse_metadata(form.fields.get("metadata"))
+        tokenizer = form.file(TOKENIZER_PART) if TOKENIZER_PART in form.files else None
 
         async def work() -> Response:
-            model = await core.with_model(lambda: models.add(file.file, name, metadata))
+            model = await core.with_model(
+                lambda: models.add(file.file, name, metadata, None if tokenizer is None else tokenizer.file)
+            )
             return json_response(with_links(model), 201, {"Location": address(ResourceName.MODELS, model.id)})
 
-        return await once({"name": name, "metadata": metadata.model_dump_json(), "file": await sha256_of(file)}, work)
+        sent = {"name": name, "metadata": metadata.model_dump_json(), "file": await sha256_of(file)}
+        if tokenizer is not None:
+            sent[TOKENIZER_PART] = await sha256_of(tokenizer)
+        return await once(sent, work)
 
 
 add_record_routes(
@@ -77,7 +92,8 @@ add_record_routes(
         content_summary="Download the ONNX file",
         content="Download the ONNX file; the weights of a quantized model are packed at their bits.",
         files="Download one of the `files` of the model.\n\nA tuned model has `curves.json` (losses, agreement and "
-        "accuracy by step) and `curves.png`, a model made for a `target` also `trade-off.png`.",
+        "accuracy by step) and `curves.png`, a model made for a `target` also `trade-off.png`. A text model has "
+        "its `tokenizer.json`, also when it is quantized.",
     ),
 )
 

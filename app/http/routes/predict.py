@@ -1,4 +1,4 @@
-"""`/v1/models/{id}/predict`: run a model on images or tensors."""
+"""`/v1/models/{id}/predict`: run a model on images, texts or tensors."""
 
 from typing import Annotated
 
@@ -50,11 +50,15 @@ async def predict(
     predictions: Predictions,
     options: Annotated[PredictOptions, Query()],
 ) -> Response:
-    r"""Run a model on images or tensors.
+    r"""Run a model on images, texts or tensors.
 
     Images are preprocessed as in `preprocessing` of the model. The result of a classifier is `predictions`, that of a
     detector with `detection` in its metadata `detections` (boxes in pixels of the image; for JSON tensors, in pixels of
-    the model input). For all other models it is `outputs` (NaN and infinities as null).
+    the model input), that of a text model for embeddings `embeddings`. For all other models it is `outputs` (NaN and
+    infinities as null).
+
+    Texts are for models uploaded with their `tokenizer`: `texts` for classification and embeddings, `text_pairs` for
+    classification of pairs. Longer texts than `max_length` of the model are truncated, and listed in `truncated`.
 
         curl -F file=@cat.jpg -F file=@dog.jpg \
              http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/predict?top_k=3
@@ -62,13 +66,15 @@ async def predict(
              http://localhost:8000/v1/models/mdl_…/predict
         curl -H 'Content-Type: application/json' -d '{"inputs": {"image": [[[[0.1]]]]}}' \
              http://localhost:8000/v1/models/mdl_…/predict
+        curl -H 'Content-Type: application/json' -d '{"texts": ["A dog runs.", "It rains."]}' \
+             http://localhost:8000/v1/models/mdl_…/predict
     """
     images = await uploaded_images(request, core.settings)
     content_type = media_type_of(request)
     if images is None and content_type != JSON:
         raise FaceterError(
             ProblemKind.UNSUPPORTED_MEDIA_TYPE,
-            f"Send images as {FORM} (curl: -F file=@PATH) or as image/…, or tensors as application/json, "
+            f"Send images as {FORM} (curl: -F file=@PATH) or as image/…, or tensors or texts as application/json, "
             f"not {content_type or 'a body without a type'}.",
         )
     body = await request.body() if images is None else b""
@@ -76,7 +82,7 @@ async def predict(
     def run(interrupt: Interrupt) -> Response:
         with models.reading(model_id) as model:
             if images is None:
-                prediction = predictions.predict_tensors(model, body, options, interrupt)
+                prediction = predictions.predict_json(model, body, options, interrupt)
             else:
                 prediction = predictions.predict_images(model, images, options, interrupt)
         core.monitoring.observe_inference(prediction.milliseconds / 1000)

@@ -214,6 +214,11 @@ def _check_copy_paste(explained: ResolvedAnalysis, request: CopyPasteRequest, in
     model, about = explained.model, explained.explanation.about
     if about == "signals":
         raise _not_applicable("copy_paste is for images and text, not for signals. Choose another kind.")
+    if model.metadata.text is not None:
+        raise _not_applicable(
+            "copy_paste of text replaces words by their number in a vocabulary, and this model has a tokenizer. Choose "
+            "another kind."
+        )
     task, detection = model.metadata.task, model.metadata.detection
     if not task.classifies and (about == "text" or detection is None):
         kinds = "a classifier" if about == "text" else "a classifier, or a detector with `detection` in its metadata"
@@ -278,8 +283,7 @@ def _origins(model: Model, inputs: JobInputs) -> set[str]:
 def _check_compatible(model: Model, explained: ResolvedAnalysis, field: str, inputs: JobInputs) -> None:
     explanation, dataset = explained.explanation, explained.dataset
     if explanation.about == "text":
-        with inputs.opened_pairs(dataset, field) as opened:
-            opened.matching_inputs(model.inputs, cut=explanation.settings.cut_sentences)
+        inputs.check_texts(model, dataset, field, cut=explanation.settings.cut_sentences)
     else:
         inputs.check_compatible(model, dataset, field, otherwise="name another model")
 
@@ -298,7 +302,8 @@ def _check_layers(model: Model, explained: ResolvedAnalysis, field: str, inputs:
                 field,
             ) from error
         shape = None if info is None else info.shape
-        if shape is not None and (len(shape) < 2 or (isinstance(shape[1], int) and shape[1] != layer.shape[0])):
+        axis = -1 if model.metadata.text is not None else 1
+        if shape is not None and (len(shape) < 2 or (isinstance(shape[axis], int) and shape[axis] != layer.shape[0])):
             raise invalid(
                 f"{name!r} in {model.id} does not have the {layer.shape[0]:,} units it has in {explained.model.id}. "
                 "Use a model with the same layers.",

@@ -9,7 +9,7 @@ from app.services.sample_tensors import FLOATS, SampleTensors, format_shape
 from faceter.contracts.models import Model, Task
 from faceter.vision.metadata import class_output
 
-_NO_CLASSES: Final = (Task.OBJECT_DETECTION, Task.IMAGE_TRANSLATION)
+_NO_CLASSES: Final = (Task.OBJECT_DETECTION, Task.IMAGE_TRANSLATION, Task.TEXT_RECOGNITION)
 _LEAST_CLASSES: Final = 2
 
 

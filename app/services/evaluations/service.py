@@ -7,6 +7,7 @@ from pydantic import NonNegativeInt, TypeAdapter
 from app.services.core import Core
 from app.services.evaluations.comparison import compare_evaluations, differences
 from app.services.evaluations.validation import validate_evaluation
+from app.services.input_shapes import validate_feature_shapes
 from app.services.job_inputs import JobInputs
 from app.services.jobs.submission import JobSubmitter
 from app.services.paging import iterate_records, sorted_page
@@ -40,6 +41,7 @@ class EvaluationService(RecordService[Evaluation], JobSubmitter[EvaluationJob]):
                 `WRONG_DATASET_KIND`, `DATASET_MISMATCH`, `UNSUPPORTED_OPERATOR`.
         """
         validate_evaluation(specification.request, self._inputs, self.settings)
+        validate_feature_shapes(self.core, self._inputs, specification.request.features)
         return specification
 
     def page(self, limit: int, cursor: str | None, filter: EvaluationFilter) -> Page[EvaluationSummary]:

@@ -14,6 +14,7 @@ from app.services.core import Core
 from app.services.explanations.unit_images import draw_unit
 from app.services.explanations.units import UnitFilter, UnitOrder, UnitReader, find_unit, to_found_unit, unit_page
 from app.services.explanations.validation import validate_explanation
+from app.services.input_shapes import validate_input_shapes
 from app.services.job_inputs import JobInputs
 from app.services.jobs.submission import JobSubmitter
 from app.services.locks import reading
@@ -77,6 +78,8 @@ class ExplanationService(RecordService[Explanation], JobSubmitter[ExplanationJob
         """
         model = self.library.models.get(specification.model_id)
         validate_explanation(model, specification.request, self._inputs)
+        shapes = specification.request.input_shapes
+        validate_input_shapes(self.core, model, self._inputs.graph(model), shapes, given_by_data=True)
         return specification
 
     def of_model(self, model_id: str, limit: int, cursor: str | None) -> Page[ExplanationSummary]:

@@ -15,6 +15,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.explanations import Explanation
 from faceter.contracts.units import FoundUnit, Unit, UnitPage, UnitSummary
 from faceter.datasets.errors import quoted_names
+from faceter.datasets.names import folded
 from faceter.explanations.formulas import concepts_of
 from faceter.explanations.units import no_such_unit, read_units
 from faceter.store.blobs import BlobStore
@@ -51,7 +52,7 @@ class UnitFilter(Contract):
         return (
             (self.layer is None or unit.layer == self.layer)
             and (self.min_score is None or unit.score >= self.min_score)
-            and (self.concept is None or self.concept.casefold() in _concepts(unit))
+            and (self.concept is None or folded(self.concept) in _concepts(unit))
         )
 
     def digest(self, resource_id: str) -> str:
@@ -185,7 +186,7 @@ def to_found_unit(explanation: Explanation, unit: Unit) -> FoundUnit:
 
 
 def _concepts(unit: Unit) -> set[str]:
-    return set() if unit.tree is None else {name.casefold() for name in concepts_of(unit.tree)}
+    return set() if unit.tree is None else {folded(name) for name in concepts_of(unit.tree)}
 
 
 def _ordered(units: list[Unit], explanation: Explanation, sort: str | None) -> list[Unit]:

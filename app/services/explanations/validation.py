@@ -11,6 +11,7 @@ from faceter.contracts.models import Model
 from faceter.datasets.errors import quoted_names
 from faceter.datasets.signals import SignalsDataset
 from faceter.datasets.text_pairs import TextPairsDataset
+from faceter.datasets.texts import TextsDataset
 from faceter.explanations.derived import DERIVED_CONCEPTS
 from faceter.explanations.units import no_such_unit
 from faceter.graphs.packing import unpack_weights
@@ -22,6 +23,7 @@ _ABOUT: Final[dict[DatasetKind, About]] = {
     DatasetKind.CONCEPTS: "images",
     DatasetKind.SIGNALS: "signals",
     DatasetKind.TEXT_PAIRS: "text",
+    DatasetKind.TEXTS: "text",
 }
 
 _AXES: Final[dict[About, dict[int, str]]] = {
@@ -30,6 +32,9 @@ _AXES: Final[dict[About, dict[int, str]]] = {
     "text": {2: "[N, units]"},
 }
 """Allowed axes of a layer, by rank."""
+
+_TOKEN_AXES: Final = {2: "[N, units]", 3: "[N, length, units]"}
+"""The same for texts of a model with a tokenizer."""
 
 _OTHERWISE: Final = "explain another model"
 
@@ -74,7 +79,7 @@ def validate_explanation(model: Model, request: ExplanationRequest, inputs: JobI
         case "signals":
             _check_signals(model, request, dataset, inputs)
         case "text":
-            _check_pairs(model, request, dataset, inputs)
+            _check_texts(model, request, dataset, inputs)
     _check_layers(model, request, inputs, about)
 
 
@@ -104,11 +109,18 @@ def _check_signals(model: Model, request: ExplanationRequest, dataset: Dataset, 
         _check_classes(model, opened)
 
 
-def _check_pairs(model: Model, request: ExplanationRequest, dataset: Dataset, inputs: JobInputs) -> None:
-    with inputs.opened_pairs(dataset, "dataset_id") as opened:
-        opened.matching_inputs(model.inputs, cut=request.cut_sentences)
+def _check_texts(model: Model, request: ExplanationRequest, dataset: Dataset, inputs: JobInputs) -> None:
+    inputs.check_texts(model, dataset, "dataset_id", cut=request.cut_sentences)
+    neighbors = Operator.NEIGHBORS in request.joined_by
+    if neighbors and model.metadata.text is not None:
+        raise invalid(
+            "`neighbors` is for models without a tokenizer, whose words have vectors. Leave it out of `operators`.",
+            "operators",
+        )
+    with inputs.opened(dataset, "dataset_id") as opened:
+        assert isinstance(opened, TextPairsDataset | TextsDataset)
         _check_classes(model, opened)
-        if Operator.NEIGHBORS in request.joined_by and not opened.has_vectors:
+        if neighbors and isinstance(opened, TextPairsDataset) and not opened.has_vectors:
             raise invalid(
                 f"`neighbors` needs vectors of words, and {dataset.id} has no vectors.txt. Upload it with one, "
                 "or leave `neighbors` out of `operators`.",
@@ -116,7 +128,7 @@ def _check_pairs(model: Model, request: ExplanationRequest, dataset: Dataset, in
             )
 
 
-def _check_classes(model: Model, opened: SignalsDataset | TextPairsDataset) -> None:
+def _check_classes(model: Model, opened: SignalsDataset | TextPairsDataset | TextsDataset) -> None:
     """Check that the labels of the samples, if any, are classes of the classifier."""
     if model.metadata.task.classifies:
         opened.sample_labels(model.metadata.labels)
@@ -153,14 +165,15 @@ def _check_layers(model: Model, request: ExplanationRequest, inputs: JobInputs, 
         info = tensors.find(name, field, "activations", inputs=False)
         if info is None or info.shape is None:
             continue
-        axes = _AXES[about]
+        tokens = about == "text" and model.metadata.text is not None
+        axes = _TOKEN_AXES if tokens else _AXES[about]
         if len(info.shape) not in axes:
             raise invalid(
                 f"{name!r} is {format_shape(info.shape)} for {tensors.samples} samples, which has no axis of units: "
                 f"with {about} a layer is {' or '.join(axes.values())}. Name another tensor.",
                 field,
             )
-        count = info.shape[1]
+        count = info.shape[-1 if tokens else 1]
         if isinstance(count, int):
             _check_units(request, name, count)
 

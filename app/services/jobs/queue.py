@@ -11,6 +11,7 @@ from rq import worker_registration
 from rq.utils import str_to_date
 
 from faceter.contracts.base import Page, new_id, utc_now
+from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, JobSpecification
 from faceter.contracts.settings import Settings
@@ -82,6 +83,15 @@ class JobQueue:
             FaceterError: `NOT_FOUND` if it does not exist, or ended longer ago than the retention of jobs.
         """
         return job_records.to_job(job_records.fetch(self._redis, id))
+
+    @store_errors()
+    def error_report(self, id: str) -> ErrorReport:
+        """Return the report of the internal error that ended a job.
+
+        Raises:
+            FaceterError: `NOT_FOUND` if there is no such job, or it has no report.
+        """
+        return job_records.error_report(self._redis, id)
 
     @store_errors()
     def page(self, limit: int, cursor: str | None, where: Callable[[Job], bool]) -> Page[Job]:

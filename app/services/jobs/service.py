@@ -3,6 +3,7 @@
 from app.services.core import Service
 from app.services.jobs.submission import resubmit
 from faceter.contracts.base import Page
+from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, JobFilter, JobSummary
 
@@ -17,6 +18,14 @@ class JobService(Service):
             FaceterError: `NOT_FOUND` if it does not exist, or ended longer ago than the retention of jobs.
         """
         return self.queue.get(id)
+
+    def error_report(self, id: str) -> ErrorReport:
+        """Return the report of the internal error that ended a job.
+
+        Raises:
+            FaceterError: `NOT_FOUND` if there is no such job, or it has no report.
+        """
+        return self.queue.error_report(id)
 
     def page(self, limit: int, cursor: str | None, filter: JobFilter) -> Page[JobSummary]:
         """Return one page of the jobs that a filter matches, newest first.

@@ -1,26 +1,34 @@
 """Models: validate and store an upload, list, describe, delete."""
 
 import math
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import BinaryIO, Final
 
-import numpy as np
 import onnx
 
+from app.services.models.text_upload import TextModelUpload, refuse_without_tokenizer
+from app.services.models.upload_warnings import upload_warnings
 from app.services.records import RecordService
-from faceter.contracts.base import utc_now
+from faceter.contracts.base import StoredFile, utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.graphs import Graph
-from faceter.contracts.models import Model, ModelMetadata, TensorSpec
-from faceter.engines.base import Array, time_limit
+from faceter.contracts.models import Model, ModelMetadata
+from faceter.engines.input_shapes import UnknownInputShapesError, choose_input_shapes
 from faceter.graphs import shapes
-from faceter.graphs.check import load_model
+from faceter.graphs.check import check_model
 from faceter.graphs.describe import describe, input_specs, output_specs, parameter_count
+from faceter.graphs.value_types import is_tensor
 from faceter.graphs.view import opset_of
+from faceter.graphs.working import load_working_graph, working_graph
 from faceter.resources import MODELS
-from faceter.vision.metadata import check_metadata, image_input
+from faceter.store.blobs import StoredBlob
+from faceter.text.tokenizer import TOKENIZER
+from faceter.vision.completion import CompletedMetadata, complete_metadata
+from faceter.vision.metadata import check_metadata
 
 _BYTES_PER_VALUE: Final = 4
-_MAX_TEST_INPUT_VALUES: Final = 64 * 1024 * 1024
 
 
 class ModelService(RecordService[Model]):
@@ -28,26 +36,42 @@ class ModelService(RecordService[Model]):
 
     resource = MODELS
 
-    def add(self, file: BinaryIO, name: str, metadata: ModelMetadata) -> Model:
+    def add(self, file: BinaryIO, name: str, metadata: ModelMetadata, tokenizer: BinaryIO | None = None) -> Model:
         """Validate and store an upload; nothing is stored if validation fails.
 
         Args:
             file: The ONNX file.
             metadata: Metadata from the upload.
+            tokenizer: The file `tokenizer.json` of a text model.
 
         Raises:
-            FaceterError: For an invalid file (see `load_model`), `MODEL_NOT_RUNNABLE`, `METADATA_MISMATCH`,
-                `STORAGE_FULL`.
+            FaceterError: For an invalid file (see `load_model`), `INVALID_TOKENIZER`, `MODEL_NOT_RUNNABLE`,
+                `METADATA_MISMATCH`, `STORAGE_FULL`.
         """
         content = file.read(self.settings.max_model_bytes + 1)
-        checked = load_model(content, max_bytes=self.settings.max_model_bytes)
+        file_check = check_model(content, max_bytes=self.settings.max_model_bytes)
+        checked = file_check.model
         inputs, outputs = input_specs(checked), output_specs(checked)
+        text = None if tokenizer is None else TextModelUpload.read(tokenizer, metadata, self.settings)
+        said, said_names = metadata.text, metadata.model_fields_set
+        if text is None:
+            refuse_without_tokenizer(metadata)
+        else:
+            metadata = text.completed(metadata, inputs, outputs)
+        completed = self._completed(content, checked, metadata, said_names)
+        metadata = completed.metadata
         check_metadata(metadata, inputs, outputs)
+        working_graph(checked, metadata)
         self._check_memory(checked)
-        self._test_run(content, metadata)
-        blob = self.library.store_blob(content)
-        try:
-            return self.library.add(
+        shaped = metadata
+        if text is not None:
+            metadata = text.checked(metadata, said, content, checked, self.core.engine, self.settings)
+            shaped = text.with_job_shapes(metadata, inputs)
+        input_shapes, substitutes_float32 = self._trial_run(content, checked, shaped)
+        with ExitStack() as held:
+            blob = self._store(content, held)
+            files = {} if text is None else {TOKENIZER: self._store_tokenizer(text.content, held)}
+            model = self.library.add(
                 Model(
                     id=self.resource.new_id(),
                     name=name,
@@ -55,15 +79,43 @@ class ModelService(RecordService[Model]):
                     sha256=blob.sha256,
                     bytes=blob.bytes,
                     metadata=metadata,
+                    metadata_sources=completed.sources | ({} if text is None else text.sources(said, metadata)),
                     inputs=inputs,
                     outputs=outputs,
+                    input_shapes=input_shapes,
                     opset=opset_of(checked),
                     parameters=parameter_count(checked),
+                    warnings=[
+                        *upload_warnings(file_check, substitutes_float32=substitutes_float32),
+                        *completed.warnings,
+                    ],
+                    files=files,
                 )
             )
-        except BaseException:
-            self.library.discard_blob(blob.sha256)
-            raise
+            held.pop_all()
+        return model
+
+    def _completed(
+        self, content: bytes, checked: onnx.ModelProto, metadata: ModelMetadata, said_names: Collection[str]
+    ) -> CompletedMetadata:
+        """Return the metadata as they are understood; a size that the file says is left out if the model fails on it.
+
+        Raises:
+            FaceterError: `METADATA_MISMATCH`.
+        """
+        inputs, outputs = input_specs(checked), output_specs(checked)
+        completed = complete_metadata(metadata, checked, inputs, outputs, said_names=said_names)
+        if not completed.size_by_file:
+            return completed
+        try:
+            self._trial_run(content, checked, completed.metadata)
+        except FaceterError as error:
+            alone = complete_metadata(metadata, checked, inputs, outputs, said_names=said_names, trusts_file=False)
+            warning = (
+                f"The model fails at the size that its file says, so what the file says is ignored: {error.detail}"
+            )
+            return replace(alone, warnings=[warning, *alone.warnings])
+        return completed
 
     def graph(self, id: str) -> Graph:
         """Return the graph of a model.
@@ -73,15 +125,25 @@ class ModelService(RecordService[Model]):
         """
         with self.reading(id) as model:
             content = self.library.blobs.read(model.sha256)
-        return describe(load_model(content, max_bytes=len(content)))
+        return describe(load_working_graph(content, model.metadata).model)
 
     def deleted(self, record: Model) -> None:
         """Close the sessions of a deleted model."""
         self.core.sessions.drop(record.sha256)
 
+    def _store(self, content: bytes, held: ExitStack) -> StoredBlob:
+        """Store a file; it is discarded if the block of ``held`` fails."""
+        blob = self.library.store_blob(content)
+        held.callback(self.library.discard_blob, blob.sha256)
+        return blob
+
+    def _store_tokenizer(self, content: bytes, held: ExitStack) -> StoredFile:
+        blob = self._store(content, held)
+        return StoredFile(sha256=blob.sha256, bytes=blob.bytes, media_type="application/json")
+
     def _check_memory(self, model: onnx.ModelProto) -> None:
         """Check that no tensor of the model exceeds the memory of the session cache, before an engine allocates it."""
-        most = self.settings.session_cache_bytes // _BYTES_PER_VALUE
+        most = self._most_values
         for name, info in shapes.infer_shapes(model, batch=1).items():
             values = math.prod(info.static or ())
             if values > most:
@@ -91,41 +153,35 @@ class ModelService(RecordService[Model]):
                     field="file",
                 )
 
-    def _test_run(self, content: bytes, metadata: ModelMetadata) -> None:
-        """Load an upload and run it once on zeros, if the input sizes are known."""
+    @property
+    def _most_values(self) -> int:
+        """Limit of the values of one tensor."""
+        return self.settings.session_cache_bytes // _BYTES_PER_VALUE
+
+    def _trial_run(
+        self, content: bytes, checked: onnx.ModelProto, metadata: ModelMetadata
+    ) -> tuple[dict[str, list[int]], bool]:
+        """Load an upload and run it once.
+
+        Returns:
+            The shapes it ran at for inputs with open sizes, and whether it runs in float32 in place of its own type.
+
+        Raises:
+            FaceterError: `MODEL_NOT_RUNNABLE` or `METADATA_MISMATCH`. A model whose open sizes nobody gave and none of
+                those tried fits is accepted, without shapes.
+        """
         try:
             loaded = self.core.engine.load(content, threads=self.settings.inference_threads)
         except FaceterError as error:
             raise error.at("file") from error
         try:
-            zeros = _zeros(loaded.inputs, metadata)
-            if zeros is None:
-                return
-            try:
-                with time_limit(self.settings.inference_seconds) as interrupt:
-                    loaded.run(zeros, interrupt=interrupt)
-            except FaceterError as error:
-                raise FaceterError(
-                    ProblemKind.MODEL_NOT_RUNNABLE,
-                    f"The model fails on zeros of its input shape: {error.detail}",
-                    field="file",
-                ) from error
+            if not all(is_tensor(spec.dtype) for spec in loaded.inputs):
+                return {}, loaded.substitutes_float32
+            shapes = choose_input_shapes(
+                loaded, checked, metadata, seconds=self.settings.inference_seconds, most_values=self._most_values
+            )
+            return shapes.chosen, loaded.substitutes_float32
+        except UnknownInputShapesError:
+            return {}, loaded.substitutes_float32
         finally:
             loaded.close()
-
-
-def _zeros(specs: list[TensorSpec], metadata: ModelMetadata) -> dict[str, Array] | None:
-    """Return zeros for every input, with batch size 1; None if another size is unknown."""
-    image = image_input(metadata.preprocessing, specs) if metadata.preprocessing else None
-    zeros: dict[str, Array] = {}
-    for spec in specs:
-        shape = list(spec.shape)
-        if image is not None and spec.name == image.name and metadata.preprocessing:
-            shape = [shape[0] if shape else 1, metadata.preprocessing.channels, *metadata.preprocessing.size]
-        if shape and not isinstance(shape[0], int):
-            shape[0] = 1
-        sizes = [size for size in shape if isinstance(size, int)]
-        if len(sizes) < len(shape) or np.prod(sizes, dtype=float) > _MAX_TEST_INPUT_VALUES:
-            return None
-        zeros[spec.name] = np.full(sizes, "", object) if spec.dtype == "str" else np.zeros(sizes, spec.dtype)
-    return zeros

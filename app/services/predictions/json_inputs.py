@@ -9,6 +9,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.models import TensorSpec
 from faceter.engines.base import Array
+from faceter.graphs.value_types import inner_types, is_tensor
 
 _EXACT_IN_FLOAT64: Final = 2**53
 
@@ -17,12 +18,12 @@ class _NotFiniteError(Exception):
     pass
 
 
-def parse_inputs(body: bytes) -> dict[str, Any]:
-    """Return the `inputs` of a JSON body.
+def parse_body(body: bytes) -> dict[str, Any]:
+    """Return a JSON body, an object.
 
     Raises:
         FaceterError: `MALFORMED_BODY` if it is not JSON, `INVALID_INPUT` if it contains NaN or Infinity,
-            `INVALID_REQUEST` if it is not `{"inputs": {…}}`.
+            `INVALID_REQUEST` if it is no object.
     """
     try:
         document = read_json(body, parse_constant=_refuse_constant)
@@ -32,12 +33,19 @@ def parse_inputs(body: bytes) -> dict[str, Any]:
         ) from error
     except NotJsonError as error:
         raise FaceterError(ProblemKind.MALFORMED_BODY, f"The body is not JSON: {error}.", field="body") from error
-    if not isinstance(document, dict) or not isinstance(document.get("inputs"), dict):
-        raise FaceterError(
-            ProblemKind.INVALID_REQUEST,
-            'The body must be {"inputs": {NAME: nested list of numbers, …}}.',
-            field="inputs",
-        )
+    if not isinstance(document, dict):
+        raise _wrong_form()
+    return document
+
+
+def inputs_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `inputs` of a body.
+
+    Raises:
+        FaceterError: `INVALID_REQUEST` if it is not `{"inputs": {…}}`.
+    """
+    if not isinstance(document.get("inputs"), dict):
+        raise _wrong_form()
     for name in document:
         if name != "inputs":
             raise FaceterError(
@@ -45,6 +53,15 @@ def parse_inputs(body: bytes) -> dict[str, Any]:
             )
     inputs: dict[str, Any] = document["inputs"]
     return inputs
+
+
+def _wrong_form() -> FaceterError:
+    return FaceterError(
+        ProblemKind.INVALID_REQUEST,
+        'The body must be {"inputs": {NAME: nested list of numbers, …}}, or for a model with a tokenizer '
+        '{"texts": ["a text", …]} or {"text_pairs": [["a text", "another"], …]}.',
+        field="inputs",
+    )
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -70,13 +87,36 @@ def to_arrays(inputs: Mapping[str, Any], specs: Sequence[TensorSpec], *, max_row
     missing = [name for name in names if name not in inputs]
     if missing:
         raise _invalid(f"The input {missing[0]!r} is missing; the model takes {', '.join(names)}.", missing[0])
-    arrays = {spec.name: _to_dtype(inputs[spec.name], spec) for spec in specs}
-    _check_shapes(arrays, specs, max_rows)
+    arrays = {spec.name: _to_value(inputs[spec.name], spec.name, spec.dtype) for spec in specs}
+    _check_shapes(arrays, [spec for spec in specs if is_tensor(spec.dtype)], max_rows)
     return arrays
 
 
 def _invalid(detail: str, name: str) -> FaceterError:
     return FaceterError(ProblemKind.INVALID_INPUT, detail, field=f"inputs.{name}")
+
+
+def _to_value(value: Any, name: str, dtype: str) -> Any:
+    """Return a tensor, a list of values for a sequence, a dictionary for a map, None for an absent optional value."""
+    if is_tensor(dtype):
+        return _to_dtype(value, TensorSpec(name=name, dtype=dtype, shape=[]))
+    *keys, inner = inner_types(dtype)
+    if dtype.startswith("optional("):
+        return None if value is None else _to_value(value, name, inner)
+    if not keys:
+        if not isinstance(value, list):
+            raise _invalid(f"The input {name!r} takes a list of values, each {inner}.", name)
+        return [_to_value(item, name, inner) for item in value]
+    if not isinstance(value, dict):
+        raise _invalid(f"The input {name!r} takes an object, {keys[0]} to {inner}.", name)
+    try:
+        return {
+            (key if keys[0] == "str" else int(key)): _to_value(item, name, inner).item() for key, item in value.items()
+        }
+    except ValueError as error:
+        raise _invalid(
+            f"The keys of the input {name!r} must be whole numbers, and its values single ones.", name
+        ) from error
 
 
 def _to_dtype(value: Any, spec: TensorSpec) -> Array:
@@ -92,7 +132,7 @@ def _to_dtype(value: Any, spec: TensorSpec) -> Array:
         if given.dtype.kind != "U":
             raise _invalid(f"The input {spec.name!r} takes text, not {_content_type(given)}.", spec.name)
         return given.astype(object)
-    dtype = np.dtype(spec.dtype)
+    dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
     if dtype.kind == "b":
         if given.dtype.kind != "b":
             raise _invalid(f"The input {spec.name!r} takes true and false, not {_content_type(given)}.", spec.name)

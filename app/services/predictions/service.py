@@ -4,30 +4,35 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, Json
 
 from app.services.core import Service
 from app.services.images import UploadedImage
-from app.services.predictions.json_inputs import parse_inputs, to_arrays
+from app.services.input_shapes import validate_image_shape
+from app.services.predictions.boxes import detections_of, tensor_input_size
+from app.services.predictions.further_inputs import further_inputs
+from app.services.predictions.json_inputs import inputs_of, parse_body, to_arrays
+from app.services.predictions.json_outputs import joined, to_json
+from app.services.predictions.texts import predict_texts, texts_of, validate_form
 from faceter.contracts.base import Contract
 from faceter.contracts.detection import DetectionDecoding
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Model, Preprocessing, Task, TensorSpec
-from faceter.contracts.predictions import Classification, Detection, Prediction
+from faceter.contracts.input_shapes import InputShapes
+from faceter.contracts.models import Model, Task, TensorSpec
+from faceter.contracts.predictions import Classification, Detection, Prediction, RecognizedText
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.engines.base import Array, Interrupt, LoadedModel
-from faceter.vision.boxes import Detections
+from faceter.engines.input_shapes import at_input_shapes
+from faceter.text.tokenizer import TOKENIZER, Tokenizer
 from faceter.vision.classification import softmax_top
-from faceter.vision.detection import decode
 from faceter.vision.images import open_rgb_image
 from faceter.vision.metadata import class_output, image_input
-from faceter.vision.preprocess import Placement, preprocess
-
-CLASSIFICATIONS: Final = (Task.IMAGE_CLASSIFICATION, Task.TEXT_PAIR_CLASSIFICATION, Task.SIGNAL_CLASSIFICATION)
-"""Tasks with classes and scores as predictions."""
+from faceter.vision.preprocess import Placement, as_dtype, preprocess
+from faceter.vision.text_recognition import greedy_texts
 
 _IMAGES_PER_RUN: Final = 32
 
@@ -41,6 +46,8 @@ class PredictOptions(Contract):
     """For detectors: minimum score of boxes; the model's threshold by default."""
     raw: bool = Field(default=False, examples=[False])
     """Also return the raw outputs of the model."""
+    input_shapes: Json[InputShapes] | None = Field(default=None, examples=['{"images": [1, 3, 320, 320]}'])
+    """For images: shape of the image input, as JSON, where the file leaves it open; by default that of the metadata."""
 
 
 @dataclass
@@ -49,14 +56,14 @@ class _RunOutputs:
 
     runs: list[dict[str, Array]] = field(default_factory=list)
     seconds: float = 0.0
+    probability_outputs: frozenset[str] = frozenset()
+    """Outputs that are probabilities, as the graph makes them."""
 
     def outputs(self) -> dict[str, Array]:
         """Return each output, concatenated over all runs."""
         if len(self.runs) == 1:
             return self.runs[0]
-        return {
-            name: np.concatenate([np.atleast_1d(run[name]) for run in self.runs]) for name in (self.runs or [{}])[0]
-        }
+        return {name: joined([run[name] for run in self.runs]) for name in (self.runs or [{}])[0]}
 
 
 class PredictionService(Service):
@@ -77,6 +84,9 @@ class PredictionService(Service):
             FaceterError: `INVALID_INPUT` if the model does not take images, or for none or too many images;
                 `INVALID_IMAGE` or `IMAGE_TOO_LARGE`, naming the image; the errors of loading and inference.
         """
+        if options.input_shapes:
+            validate_image_shape(model, options.input_shapes, self.settings)
+            model = at_input_shapes(model, options.input_shapes)
         spec, preprocessing = required_image_input(model)
         if not images:
             raise FaceterError(
@@ -88,44 +98,61 @@ class PredictionService(Service):
                 f"There are {len(images)} images; send {self.settings.max_batch} at most at a time.",
                 field="file",
             )
-        height, width = preprocessing.size
         placements: list[Placement] = []
         results = _RunOutputs()
         fixed = spec.shape[0] if isinstance(spec.shape[0], int) else None
         with self._loaded(model) as loaded:
             for group in _groups(images, fixed or _IMAGES_PER_RUN):
-                batch = np.empty((fixed or len(group), preprocessing.channels, height, width), np.float32)
+                batch = np.empty((fixed or len(group), *preprocessing.shape), np.float32)
                 for row, upload in enumerate(group):
                     image = self._open(upload)
                     batch[row], placement = preprocess(image, preprocessing)
                     placements.append(placement)
                 batch[len(group) :] = batch[0]
-                outputs = _run(loaded, {spec.name: batch.astype(spec.dtype)}, results, interrupt)
+                others = further_inputs(model, spec, len(batch), (preprocessing.size[0], preprocessing.size[1]))
+                outputs = _run(loaded, {spec.name: as_dtype(batch, spec.dtype), **others}, results, interrupt)
                 results.runs.append(_without_padding(outputs, len(batch), len(group)))
         return self._prediction(model, results, options, placements)
 
-    def predict_tensors(self, model: Model, body: bytes, options: PredictOptions, interrupt: Interrupt) -> Prediction:
-        """Return the prediction of a model for tensors in JSON.
+    def predict_json(self, model: Model, body: bytes, options: PredictOptions, interrupt: Interrupt) -> Prediction:
+        """Return the prediction of a model for tensors or texts in JSON.
 
         Boxes of a detector are in pixels of the model's input.
 
         Args:
-            model: Any model.
-            body: `{"inputs": {NAME: nested list, …}}`.
+            model: Any model; for texts one with a tokenizer.
+            body: `{"inputs": {NAME: nested list, …}}`, `{"texts": […]}` or `{"text_pairs": [[…, …], …]}`.
             options: Options.
             interrupt: Interrupts inference.
 
         Raises:
-            FaceterError: The errors of `parse_inputs`, `to_arrays`, loading and inference.
+            FaceterError: The errors of `parse_body`, `to_arrays`, `texts_of`, loading and inference.
         """
-        inputs = to_arrays(parse_inputs(body), model.inputs, max_rows=self.settings.max_batch)
+        document = parse_body(body)
+        texts = texts_of(document, most=self.settings.max_batch)
+        if texts is not None:
+            validate_form(model, texts)
+            with self._loaded(model) as loaded, self._tokenizer(model) as tokenizer:
+                return predict_texts(
+                    model, loaded, tokenizer, texts, top_k=options.top_k, raw=options.raw, interrupt=interrupt
+                )
+        inputs = to_arrays(inputs_of(document), model.inputs, max_rows=self.settings.max_batch)
         results = _RunOutputs()
         with self._loaded(model) as loaded:
             results.runs.append(_run(loaded, inputs, results, interrupt))
-        return self._prediction(model, results, options, None)
+        size = tensor_input_size(model, inputs) if model.metadata.detection else None
+        return self._prediction(model, results, options, None, size)
 
     def _loaded(self, model: Model) -> AbstractContextManager[LoadedModel]:
         return self.core.sessions.use(model.sha256, lambda: self.library.blobs.read(model.sha256), model.quantization)
+
+    def _tokenizer(self, model: Model) -> AbstractContextManager[Tokenizer]:
+        sha256 = model.files[TOKENIZER].sha256
+
+        def load() -> Tokenizer:
+            return Tokenizer(self.library.blobs.read(sha256), seconds=self.settings.inference_seconds)
+
+        return self.core.sessions.cached((model.sha256, TOKENIZER, sha256), load)
 
     def _open(self, image: UploadedImage) -> Image.Image:
         try:
@@ -134,28 +161,46 @@ class PredictionService(Service):
             raise (error.at(image.field) if image.field else error) from error
 
     def _prediction(
-        self, model: Model, results: _RunOutputs, options: PredictOptions, placements: Sequence[Placement] | None
+        self,
+        model: Model,
+        results: _RunOutputs,
+        options: PredictOptions,
+        placements: Sequence[Placement] | None,
+        input_size: tuple[int, int] | None = None,
     ) -> Prediction:
         outputs = results.outputs()
         predictions: list[Classification] | None = None
         detections: list[list[Detection]] | None = None
-        if model.metadata.task in CLASSIFICATIONS:
+        texts: list[RecognizedText] | None = None
+        if model.metadata.task.classifies:
             name = class_output(model.metadata, model.outputs).name
-            predictions = softmax_top(outputs[name], model.metadata.labels, options.top_k)
+            predictions = softmax_top(
+                outputs[name],
+                model.metadata.labels,
+                options.top_k,
+                are_probabilities=name in results.probability_outputs,
+            )
         elif model.metadata.task is Task.OBJECT_DETECTION and model.metadata.detection and model.metadata.preprocessing:
-            detections = _detections(
+            height, width = model.metadata.preprocessing.size
+            detections = detections_of(
                 outputs,
                 _decoding(model.metadata.detection, options),
-                model.metadata.preprocessing.size,
+                input_size or (height, width),
                 model.metadata.labels,
                 placements,
             )
-        raw = options.raw or (predictions is None and detections is None)
+        elif model.metadata.task is Task.TEXT_RECOGNITION:
+            name = class_output(model.metadata, model.outputs).name
+            texts = greedy_texts(
+                outputs[name], model.metadata.labels, are_probabilities=name in results.probability_outputs
+            )
+        raw = options.raw or (predictions is None and detections is None and texts is None)
         return Prediction(
             model_id=model.id,
             predictions=predictions,
             detections=detections,
-            outputs={name: value.tolist() for name, value in outputs.items()} if raw else None,
+            texts=texts,
+            outputs={name: to_json(value) for name, value in outputs.items()} if raw else None,
             milliseconds=round(results.seconds * 1000, 3),
         )
 
@@ -164,7 +209,8 @@ def required_image_input(model: Model) -> tuple[TensorSpec, Preprocessing]:
     """Return the image input of a model, and its preprocessing.
 
     Raises:
-        FaceterError: `INVALID_INPUT` if the model has no preprocessing, or more than one input.
+        FaceterError: `INVALID_INPUT` if the model has no preprocessing, or an input beside the image whose value is not
+            known.
     """
     preprocessing = model.metadata.preprocessing
     if preprocessing is None:
@@ -173,12 +219,9 @@ def required_image_input(model: Model) -> tuple[TensorSpec, Preprocessing]:
             "The model's metadata has no `preprocessing`, so it is not known how an image is converted to its input. "
             'Upload it again with one, or send JSON: {"inputs": {…}}.',
         )
-    if len(model.inputs) > 1:
-        names = ", ".join(spec.name for spec in model.inputs)
-        raise FaceterError(
-            ProblemKind.INVALID_INPUT, f'The model has several inputs ({names}); send JSON: {{"inputs": {{…}}}}.'
-        )
-    return image_input(preprocessing, model.inputs), preprocessing
+    spec = image_input(preprocessing, model.inputs)
+    further_inputs(model, spec, 1, (preprocessing.size[0], preprocessing.size[1]))
+    return spec, preprocessing
 
 
 def _groups(images: Sequence[UploadedImage], size: int) -> Iterator[Sequence[UploadedImage]]:
@@ -192,6 +235,7 @@ def _run(
     started = time.perf_counter()
     outputs = loaded.run(inputs, interrupt=interrupt)
     results.seconds += time.perf_counter() - started
+    results.probability_outputs = loaded.probability_outputs
     return outputs
 
 
@@ -199,37 +243,10 @@ def _without_padding(outputs: Mapping[str, Array], rows: int, count: int) -> dic
     """Return outputs without the rows that pad a fixed batch size."""
     if rows == count:
         return dict(outputs)
-    return {name: value[:count] if value.ndim and value.shape[0] == rows else value for name, value in outputs.items()}
+    return {name: value[:count] if np.ndim(value) and len(value) == rows else value for name, value in outputs.items()}
 
 
 def _decoding(decoding: DetectionDecoding, options: PredictOptions) -> DetectionDecoding:
     if options.score_threshold is None:
         return decoding
     return decoding.model_copy(update={"score_threshold": options.score_threshold})
-
-
-def _detections(
-    outputs: Mapping[str, Array],
-    decoding: DetectionDecoding,
-    size: Sequence[int],
-    labels: list[str] | None,
-    placements: Sequence[Placement] | None,
-) -> list[list[Detection]]:
-    detections = decode(outputs, decoding, (size[0], size[1]))
-    return [
-        _to_detections(boxes, labels, placements[index] if placements is not None else None)
-        for index, boxes in enumerate(detections)
-    ]
-
-
-def _to_detections(boxes: Detections, labels: list[str] | None, placement: Placement | None) -> list[Detection]:
-    corners: Any = boxes.boxes if placement is None else placement.to_image_pixels(boxes.boxes)
-    return [
-        Detection(
-            index=int(index),
-            label=labels[index] if labels is not None and index < len(labels) else str(index),
-            score=min(float(score), 1.0),
-            box=[float(value) for value in corner],
-        )
-        for index, score, corner in zip(boxes.classes.tolist(), boxes.scores, corners, strict=True)
-    ]

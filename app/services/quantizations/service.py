@@ -1,20 +1,22 @@
 """Quantizations: submit a request, list the quantized models of a model."""
 
 from app.services.core import Core
+from app.services.input_shapes import validate_input_shapes
 from app.services.job_inputs import JobInputs, check_operators
 from app.services.jobs.submission import JobSubmitter
 from app.services.models.service import ModelService
 from app.services.quantizations.validation import validate_method, validate_options, validate_settings
 from faceter.contracts.base import Page
 from faceter.contracts.datasets import Dataset
-from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, QuantizationJob
 from faceter.contracts.models import Model, ModelFilter, ModelSummary
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.datasets.accuracy import KIND_OF_TASK
 from faceter.graphs.canonical import canonicalize
-from faceter.graphs.describe import is_quantized
+from faceter.graphs.finite_weights import check_finite_weights
+from faceter.graphs.float_tail import split_tail
 from faceter.graphs.quantization_sites import find_quantization_sites
+from faceter.graphs.quantized_operators import already_quantized, check_not_quantized
 
 
 class QuantizationService(JobSubmitter[QuantizationJob]):
@@ -46,7 +48,9 @@ class QuantizationService(JobSubmitter[QuantizationJob]):
         validate_settings(request, self.settings)
         model = self.library.models.get(specification.model_id)
         if model.quantization is not None:
-            raise _already_quantized(model)
+            raise already_quantized(
+                model.id, model.derived_from_id, f"it was quantized here by {model.quantization.settings.method}"
+            )
         self._check_datasets(model, request)
         self._check_graph(model, request)
         return specification
@@ -63,12 +67,14 @@ class QuantizationService(JobSubmitter[QuantizationJob]):
 
     def _check_graph(self, model: Model, request: QuantizationRequest) -> None:
         graph = self._inputs.graph(model)
-        if is_quantized(graph):
-            raise _already_quantized(model)
+        check_not_quantized(graph, model.id, model.derived_from_id)
+        check_finite_weights(graph)
+        graph, _ = split_tail(graph)
         check_operators(graph, "Quantization")
         canonical = canonicalize(graph)
         find_quantization_sites(canonical)
         validate_method(request.method, model.metadata, canonical)
+        validate_input_shapes(self.core, model, graph, request.input_shapes, given_by_data=bool(request.references))
 
     def _check_datasets(self, model: Model, request: QuantizationRequest) -> None:
         for field, reference in request.references.items():
@@ -82,8 +88,3 @@ class QuantizationService(JobSubmitter[QuantizationJob]):
         task = model.metadata.task
         if task in KIND_OF_TASK:
             self._inputs.check_labelled(model, dataset, field, f"the evaluation of {task}")
-
-
-def _already_quantized(model: Model) -> FaceterError:
-    origin = f"; quantize {model.derived_from_id}, the model it was derived from" if model.derived_from_id else ""
-    return FaceterError(ProblemKind.ALREADY_QUANTIZED, f"{model.id} is already quantized{origin}.")

@@ -10,9 +10,6 @@ from faceter.contracts.models import ModelMetadata, Task
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.graphs.batch_norm_folding import has_batch_norm
-from faceter.graphs.describe import input_specs
-from faceter.graphs.shapes import value_info
-from faceter.vision.metadata import image_input
 
 _TUNED: Final = [method.value for method in QuantizationMethod if method.tuned]
 _NOT_TUNED: Final = [method.value for method in QuantizationMethod if not method.tuned]
@@ -83,14 +80,6 @@ def validate_method(method: QuantizationMethod, metadata: ModelMetadata, model: 
     """
     if not method.tuned:
         return
-    size = _variable_size(metadata, model)
-    if size is not None:
-        raise _not_applicable(
-            f"Tuning generates inputs of a fixed size, and the model does not fix {size}. Export it with a fixed size "
-            "(the batch may vary) or, if it takes images, upload it with preprocessing.size in its metadata. Methods "
-            f"that can be used without this: {_join_names(_NOT_TUNED)}.",
-            _NOT_TUNED,
-        )
     batch_norm = has_batch_norm(model)
     applicable = [
         other.value
@@ -111,24 +100,6 @@ def validate_method(method: QuantizationMethod, metadata: ModelMetadata, model: 
             f"{' or '.join(_GENERATED_BY_CLASS)}. If it is a classifier, upload it with that task"
         )
     raise _not_applicable(f"{why}; or choose an applicable method: {_join_names(applicable)}.", applicable)
-
-
-def _variable_size(metadata: ModelMetadata, model: onnx.ModelProto) -> str | None:
-    """Describe an input size that neither the model nor its metadata fixes; None if all are fixed."""
-    specs = input_specs(model)
-    image = image_input(metadata.preprocessing, specs).name if metadata.preprocessing else None
-    names = {spec.name for spec in specs} - {image}
-    for value in model.graph.input:
-        if value.name not in names:
-            continue
-        info = value_info(value)
-        if info is None or info.shape is None:
-            return f"the shape of its input {value.name!r}"
-        for axis, size in enumerate(info.shape[1:], start=1):
-            if not isinstance(size, int):
-                name = f" ({size})" if size else ""
-                return f"the size of axis {axis}{name} of its input {value.name!r}"
-    return None
 
 
 def _join_names(names: list[str]) -> str:

@@ -1,9 +1,11 @@
 """Translators: train, create from uploaded generators, get, list, delete, training samples and curves."""
 
+from functools import partial
 from io import BytesIO
 
 from app.services.core import Core
 from app.services.errors import invalid
+from app.services.input_shapes import validate_feature_shapes
 from app.services.job_inputs import JobInputs
 from app.services.jobs.submission import JobSubmitter, valid_name
 from app.services.locks import locked
@@ -16,13 +18,19 @@ from faceter.contracts.jobs import Job, TranslationJob
 from faceter.contracts.models import Model
 from faceter.contracts.translation_methods import Direction
 from faceter.contracts.translator_records import TrainingSample, TranslatorCurves, TranslatorSamples
-from faceter.contracts.translators import Translator, TranslatorInTraining, TranslatorTraining, UploadedGenerators
+from faceter.contracts.translators import (
+    GeneratorSizes,
+    Translator,
+    TranslatorInTraining,
+    TranslatorTraining,
+    UploadedGenerators,
+)
 from faceter.engines.base import time_limit
 from faceter.resources import TRANSLATORS
 from faceter.store import job_checkpoints
 from faceter.store.connection import store_errors
 from faceter.translation.archive import CURVES_IMAGE, Archive, sample_member, write_archive
-from faceter.translation.check import check_generator
+from faceter.translation.generator import load_generator
 
 AnyTranslator = Translator | TranslatorInTraining
 """A translator, ready or not."""
@@ -62,6 +70,7 @@ class TranslatorService(RecordService[Translator], JobSubmitter[TranslationJob])
         """
         self._check_resumable(specification.request)
         request = validate_training(specification.request, self._inputs, self.settings)
+        validate_feature_shapes(self.core, self._inputs, request.features)
         return specification.model_copy(update={"request": request})
 
     def add(self, request: UploadedGenerators) -> Translator:
@@ -75,7 +84,8 @@ class TranslatorService(RecordService[Translator], JobSubmitter[TranslationJob])
         if not request.models:
             raise invalid("Name the generators: `a2b_id`, `b2a_id` or both.", "a2b_id")
         request = request.model_copy(update={"name": None if request.name is None else valid_name(request.name)})
-        models = {direction: self._generator(id, direction) for direction, id in request.models.items()}
+        checked = {direction: self._generator(id, direction) for direction, id in request.models.items()}
+        models = {direction: model for direction, (model, _) in checked.items()}
         with locked(self.library.redis, request.models.values()):
             for direction, id in request.models.items():
                 self._inputs.model(id, f"{direction}_id")
@@ -92,6 +102,7 @@ class TranslatorService(RecordService[Translator], JobSubmitter[TranslationJob])
                         bytes=blob.bytes,
                         model_ids={direction: model.id for direction, model in models.items()},
                         model_sha256={direction: model.sha256 for direction, model in models.items()},
+                        generator_sizes={direction: sizes for direction, (_, sizes) in checked.items()},
                     )
                 )
             except BaseException:
@@ -223,19 +234,42 @@ class TranslatorService(RecordService[Translator], JobSubmitter[TranslationJob])
             raise not_ready(translator)
         return sha256
 
-    def _generator(self, id: str, direction: Direction) -> Model:
-        """Return a model after checking that it works as a generator; errors name the direction."""
+    def _generator(self, id: str, direction: Direction) -> tuple[Model, GeneratorSizes]:
+        """Return a model after checking that it works as a generator, and its sizes; errors name the direction."""
         model = self._inputs.model(id, f"{direction}_id")
-        content = self.library.blobs.read(model.sha256)
-        threads = self.settings.inference_threads
         try:
-            with time_limit(self.settings.inference_seconds) as interrupt:
-                check_generator(content, model.metadata, self.core.engine, threads=threads, interrupt=interrupt)
+            sizes = self._sizes(model)
         except FaceterError as error:
             if error.kind.status != ProblemKind.INVALID_REQUEST.status:
                 raise
             raise FaceterError(error.kind, error.detail, field=f"{direction}_id", **error.extra) from error
-        return model
+        return model, sizes
+
+    def _sizes(self, model: Model) -> GeneratorSizes:
+        """Return the image sizes of a generator; one that takes too long to check with open sizes keeps its own."""
+        content, seconds = self.library.blobs.read(model.sha256), self.settings.inference_seconds
+        load = partial(
+            load_generator, content, model.metadata, engine=self.core.engine, threads=self.settings.inference_threads
+        )
+        late: str | None = None
+        try:
+            with time_limit(seconds) as interrupt:
+                generator = load(interrupt=interrupt)
+        except FaceterError:
+            if not interrupt.triggered:
+                raise
+            late = f"it could not be checked with open sizes within {seconds:g} seconds"
+            with time_limit(seconds) as interrupt:
+                generator = load(interrupt=interrupt, open_fixed=False)
+        generator.close()
+        size = generator.signature.size
+        return GeneratorSizes(
+            sizes="any" if size is None else "fixed",
+            size=None if size is None else list(size),
+            multiple=generator.signature.multiple,
+            opened=generator.opened,
+            reason=None if size is None else late or generator.fixed_because,
+        )
 
     def _check_resumable(self, request: TranslatorTraining) -> None:
         """Check that the translator to resume from is not still in training."""

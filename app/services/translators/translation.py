@@ -247,12 +247,15 @@ class TranslationService(Service):
                 "create a translator from it.",
             )
 
+        sizes = translator.generator_sizes.get(direction)
+        open_fixed = sizes is None or sizes.opened
+
         def load(interrupt: Interrupt) -> LoadedGenerator:
             content = self.library.blobs.read(model.sha256)
             layout = self.core.sessions.layout(content, model.quantization)
-            return self._load(content, model.metadata, interrupt, layout)
+            return self._load(content, model.metadata, interrupt, layout, open_fixed=open_fixed)
 
-        return GeneratorSource(id, (model.sha256, "generator", id), load)
+        return GeneratorSource(id, (model.sha256, "generator", id, "opened" if open_fixed else "as given"), load)
 
     def _checkpoint_source(
         self, translator: TranslatorInTraining, direction: Direction, sha256: str
@@ -265,10 +268,22 @@ class TranslationService(Service):
         return GeneratorSource(f"{translator.id} at its last checkpoint", (sha256, "generator", direction.value), load)
 
     def _load(
-        self, content: bytes, metadata: ModelMetadata, interrupt: Interrupt, layout: str = PLAIN
+        self,
+        content: bytes,
+        metadata: ModelMetadata,
+        interrupt: Interrupt,
+        layout: str = PLAIN,
+        *,
+        open_fixed: bool = True,
     ) -> LoadedGenerator:
         return load_generator(
-            content, metadata, engine=self.core.engine, threads=self._threads, layout=layout, interrupt=interrupt
+            content,
+            metadata,
+            engine=self.core.engine,
+            threads=self._threads,
+            layout=layout,
+            interrupt=interrupt,
+            open_fixed=open_fixed,
         )
 
     def _loaded(self, source: GeneratorSource, interrupt: Interrupt) -> AbstractContextManager[LoadedGenerator]:

@@ -1,9 +1,6 @@
 """Validation of requests to train translators."""
 
-import io
 from typing import Final
-
-from PIL import Image
 
 from app.services.errors import invalid, mismatch, wrong_kind
 from app.services.evaluations.feature_validation import check_tensor
@@ -18,7 +15,6 @@ from faceter.contracts.translators import (
     discriminator_layers_at,
     unet_depth_at,
 )
-from faceter.datasets.domains import DomainsDataset
 
 _NETWORK: Final = ("generator", "base_channels", "residual_blocks", "direction")
 _CYCLEGAN_OPTIONS: Final = ("identity", "cycle_weight")
@@ -171,8 +167,7 @@ def layers_at(image_size: int, kind: GeneratorKind) -> tuple[int, int]:
 def _check_images(request: TranslatorTraining, dataset: Dataset, inputs: JobInputs) -> None:
     """Check that no image is smaller than the training crop."""
     with inputs.opened_domains(dataset, "dataset_id") as opened:
-        smallest = min(((_size(opened, name), name) for name in opened.names), key=lambda item: min(item[0]))
-    (width, height), name = smallest
+        name, (width, height) = min(opened.sizes(), key=lambda item: min(item[1]))
     if min(width, height) < request.image_size:
         most = min(width, height) - min(width, height) % request.kind.multiple
         instead = f"an `image_size` of at most {most}, or other images" if most >= LEAST_IMAGE_SIZE else "larger images"
@@ -181,12 +176,6 @@ def _check_images(request: TranslatorTraining, dataset: Dataset, inputs: JobInpu
             f"'{name}' is {width} × {height}. Give {instead}.",
             "image_size",
         )
-
-
-def _size(dataset: DomainsDataset, name: str) -> tuple[int, int]:
-    """Return an image's width and height, from its header alone."""
-    with Image.open(io.BytesIO(dataset.archive.read(name, max_bytes=dataset.archive.size(name)))) as image:
-        return image.size
 
 
 def _check_features(request: TranslatorTraining, inputs: JobInputs) -> None:

@@ -15,7 +15,8 @@ from faceter.contracts.base import new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.evaluations import FeatureSource
-from faceter.contracts.models import Model, ModelMetadata, Preprocessing
+from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.images import ImagesDataset

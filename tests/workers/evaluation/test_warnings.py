@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from faceter.contracts.evaluations import EvaluationRequest
+from faceter.contracts.metrics import Metric
 from tests.workers.evaluation.samples import Floats, gaussian
 from workers.evaluation import warnings as module
 from workers.evaluation.feature_sets import FeatureSet
@@ -71,3 +72,14 @@ def test_features_unrelated_to_the_classes() -> None:
 def test_values_at_their_maximum() -> None:
     text = warnings_of(gaussian(150, 4), gaussian(150, 4), k=20)
     assert "maximum of 1, where they cannot rank good models: coverage, precision, recall" in text
+
+
+def test_an_inception_score_of_few_samples() -> None:
+    real, generated = gaussian(150, 4), 1.2 * gaussian(150, 4, seed=1)
+    request = EvaluationRequest(reference_id="dts_a", generated_id="dts_b", classifier_id="mdl_c")
+    reference, other = (FeatureSet(rows, np.arange(len(rows))) for rows in (real, generated))
+    computed = compute_metrics(reference, other, request, np.full((150, 4), 0.25))
+    assert computed.metrics[Metric.INCEPTION_SCORE].deviation is None
+    (warning,) = evaluation_warnings(reference, other, request, computed)
+    assert "is over 1 part instead of 10, since a part needs 500 samples for 4 classes and there are 150" in warning
+    assert "too low by up to 1 %" in warning

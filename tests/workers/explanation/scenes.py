@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from faceter.contracts.models import ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.preprocessing import Preprocessing
 
 SIDE = 48
 COLORS = {"car": (220, 30, 30), "tree": (30, 160, 40), "sky": (60, 110, 230)}

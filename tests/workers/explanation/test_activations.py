@@ -83,9 +83,9 @@ def test_equal_activations_whatever_the_batch_and_the_threads(
     request = ExplanationRequest(dataset_id="d", layer="colors")
     with ConceptsDataset.open(path, Settings(_env_file=None)) as data:
         probe = build_probe_dataset(data, DatasetKind.CONCEPTS, model, request)
-        found = list(stream_activations(OnnxActivationExtractor(content, ["colors"], model.inputs, "logits"), probe))
+        found = list(stream_activations(OnnxActivationExtractor(content, model.metadata, ["colors"], "logits"), probe))
         alone = [
-            OnnxActivationExtractor(content, ["colors"], model.inputs, "logits").run(probe, [index])[0]
+            OnnxActivationExtractor(content, model.metadata, ["colors"], "logits").run(probe, [index])[0]
             for index in range(11)
         ]
     for one, other in zip(found, alone, strict=True):
@@ -99,7 +99,7 @@ def network_on(path: Path, graph: bytes, metadata: ModelMetadata, layer: str, fi
     request = ExplanationRequest(dataset_id="d", layer=layer)
     with open_dataset(path / "data", kind, Settings(_env_file=None)) as data:
         probe = build_probe_dataset(data, kind, model, request)
-        OnnxActivationExtractor(graph, [layer], model.inputs, None).run(probe, [0])
+        OnnxActivationExtractor(graph, model.metadata, [layer], None).run(probe, [0])
 
 
 def test_a_layer_without_an_axis_of_units_is_refused(tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_torch_gives_the_activations_of_onnx_runtime(tmp_path: Path, monkeypatch
     request = ExplanationRequest(dataset_id="d", layer="hidden")
     with TextPairsDataset.open(path, Settings(_env_file=None)) as data:
         probe = build_probe_dataset(data, DatasetKind.TEXT_PAIRS, model, request)
-        expected = OnnxActivationExtractor(content, ["hidden"], model.inputs, "logits").run(probe, range(40))
+        expected = OnnxActivationExtractor(content, model.metadata, ["hidden"], "logits").run(probe, range(40))
         monkeypatch.setattr(OnnxActivationExtractor, "_runtime", OnnxActivationExtractor._torch)
-        found = OnnxActivationExtractor(content, ["hidden"], model.inputs, "logits").run(probe, range(40))
+        found = OnnxActivationExtractor(content, model.metadata, ["hidden"], "logits").run(probe, range(40))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one.maps[0], other.maps[0], rtol=1e-5, atol=1e-6)
         assert one.predicted == other.predicted

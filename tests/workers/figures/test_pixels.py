@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from faceter.contracts.models import ChannelOrder, Preprocessing
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.vision.preprocess import preprocess
 from workers.figures.pixels import to_pixels
 

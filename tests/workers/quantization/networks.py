@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from faceter.cli.export_torch import export
-from faceter.contracts.models import ModelMetadata, Preprocessing
+from faceter.contracts.models import ModelMetadata
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.graphs.qdq import write_qdq

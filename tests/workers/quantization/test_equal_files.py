@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from faceter.contracts.models import ModelMetadata, Preprocessing
+from faceter.contracts.models import ModelMetadata
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import QuantizationMethod
 from faceter.contracts.settings import Settings
 from faceter.graphs.layouts import layouts

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,17 +11,20 @@ from faceter.contracts.quantizations import Granularity, QuantizationMethod
 from faceter.graphs.batch_norm_folding import BatchNormStatistics, fold_batch_norms
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.equalization_pairs import find_pairs
+from faceter.graphs.qdq import write_qdq
 from faceter.graphs.quantization_plan import QuantizationPlan
 from faceter.graphs.quantization_sites import find_quantization_sites
 from faceter.graphs.view import GraphView
 from tests.graphs.builders import GraphBuilder, residual_net, run, with_outputs
 from tests.references.expected_shift import convolution_shift
-from tests.workers.quantization.networks import Digits, outputs_of, prepared_for, request_for
+from tests.workers.quantization.networks import Digits, prepared_for, request_for
 from workers.model_input import Batch
 from workers.onnx_module import OnnxModule
 from workers.quantization import bias_correction
+from workers.quantization.absorption import absorb_high_biases, absorbable, absorption_errors
 from workers.quantization.calibration import ActivationStatistics
-from workers.quantization.equalization import absorb_high_biases, equalize
+from workers.quantization.equalization import equalize
+from workers.quantization.equalization_cost import equalization_cost
 from workers.quantization.gaussian import ClampedGaussian
 from workers.quantization.layers import layers_with_bias
 from workers.quantization.methods import methods
@@ -29,7 +33,9 @@ from workers.quantization.simulate import SimulatedNetwork, replacements
 from workers.quantization.statistics import from_distribution
 
 
-def chain(seed: int, *, activation: str = "Relu", kernel: int = 3, bias: float = 0.0) -> onnx.ModelProto:
+def chain(
+    seed: int, *, activation: str = "Relu", kernel: int = 3, bias: float = 0.0, clip: float | None = None
+) -> onnx.ModelProto:
     """Convolution, depthwise, pointwise and a matrix product, with channels of very different size."""
     net = GraphBuilder(["batch", 3, 9, 9], name="image", seed=seed)
     widths = [(8, 3, 1), (8, 8, 8), (12, 8, 1)]
@@ -40,7 +46,10 @@ def chain(seed: int, *, activation: str = "Relu", kernel: int = 3, bias: float =
         offset = (net.rng.normal(size=outputs) + bias).astype(np.float32)
         names = [net.constant(weight, f"w{index}"), net.constant(offset, f"b{index}")]
         net.add("Conv", net.last, *names, group=groups, output=f"conv{index}")
-        if activation == "PRelu":
+        if clip is not None:
+            ends = [net.constant(np.full((), end, np.float32)) for end in (0, clip)]
+            net.add("Clip", net.last, *ends, output=f"clipped{index}")
+        elif activation == "PRelu":
             net.add("PRelu", net.last, net.constant(net.rng.uniform(0, 1, (outputs, 1, 1)).astype(np.float32)))
         elif activation:
             net.add(activation)
@@ -201,10 +210,102 @@ def test_dfq_without_batch_norm_warns_about_skipped_steps() -> None:
     assert any("equalized across 3 pairs" in note for note in notes)
 
 
-def test_relu6_is_replaced_where_equalization_needs_it(digits: Digits) -> None:
-    prepared = prepared_for(residual_net(0))
-    made = methods[QuantizationMethod.DFQ](prepared, request_for())
-    assert any("ReLU6 became ReLU in 1 places" in note for note in made.warnings)
-    assert not any(node.op_type == "Clip" for node in made.plan.model.graph.node)
+def test_dfq_keeps_relu6_and_says_where_channels_have_bounds_of_their_own() -> None:
+    prepared = prepared_for(chain(7, clip=1.0))
+    made = methods[QuantizationMethod.DFQ](prepared, request_for(weight_granularity="tensor"))
+    operators = [node.op_type for node in made.plan.model.graph.node]
+    changed = operators.count("Min")
+    assert changed >= 1
+    assert changed + operators.count("Clip") == 3
+    assert any(f"one bound for each channel in {changed} places" in note for note in made.warnings)
     assert any(node.op_type == "Clip" for node in prepared.model.graph.node), "the prepared model is not touched"
-    assert outputs_of(digits.model, digits.images).shape == (len(digits.images), 10)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([0.5, 2.0, 6.0]))
+def test_equalization_through_clips_leaves_the_function_unchanged(seed: int, high: float) -> None:
+    model = chain(seed, clip=high)
+    made = equalize(model, {})
+    assert made.pairs == 3
+    x = images(seed)
+    (before,), (after,) = (run(m, "logits", image=x) for m in (model, made.model))
+    np.testing.assert_allclose(after, before, atol=1e-5 * np.abs(before).max())
+    (entering,) = run(with_outputs(model, ["clipped0"]), "clipped0", image=x)
+    assert (entering == np.float32(high)).any()
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+def test_clipped_channels_are_served_as_simulated(granularity: Granularity) -> None:
+    """The Min of codes, in integers, is the Min of floats."""
+    model = chain(7, clip=1.0)
+    prepared = prepared_for(model)
+    equalized = prepared.with_model(equalize(model, {}).model)
+    plan = methods[QuantizationMethod.RQ](equalized, request_for(weight_granularity=granularity.value)).plan
+    operators = [node.op_type for node in write_qdq(plan).graph.node]
+    assert operators.count("Min") == 3
+    assert "Relu" not in operators
+    x = images(3)
+    simulated = SimulatedNetwork(plan).run({"image": x})["logits"]
+    np.testing.assert_allclose(
+        run(write_qdq(plan), "logits", image=x)[0], simulated, atol=0.05 * np.abs(simulated).max()
+    )
+    (expected,) = run(model, "logits", image=x)
+    assert np.square(simulated - expected).sum() < 1e-2 * np.square(expected).sum()
+
+
+def test_absorption_is_left_where_it_changes_the_function() -> None:
+    model = chain(4, bias=60.0, kernel=1)
+    x = images(0, 64)
+    names = ["conv0", "conv1", "conv2"]
+    seen = run(with_outputs(model, names), *names, image=x)
+    honest = {
+        name: BatchNormStatistics(values.mean((0, 2, 3)), values.std((0, 2, 3)))
+        for name, values in zip(names, seen, strict=True)
+    }
+    false = {**honest, "conv1": BatchNormStatistics(10 * honest["conv1"].beta, honest["conv1"].gamma)}
+    for statistics, costly in ((honest, []), (false, ["conv1"])):
+        errors = absorption_errors(OnnxModule(model), [{"image": x}], absorbable(model, statistics))
+        assert set(errors) == set(names)
+        assert [name for name, error in errors.items() if error > 1e-3] == costly
+    made = absorb_high_biases(model, false, skip=["conv1"])
+    assert made.pairs == 2
+    (old,), (new,) = (run(m, "logits", image=x) for m in (model, made.model))
+    assert np.abs(new - old).max() < 0.02 * np.abs(old).max()
+
+
+def test_absorption_moves_the_bounds_of_clips() -> None:
+    model = equalize(chain(4, bias=60.0, kernel=1, clip=100.0), {}).model
+    x = images(0, 64)
+    names = ["conv0", "conv1"]
+    seen = run(with_outputs(model, names), *names, image=x)
+    statistics = {
+        name: BatchNormStatistics(values.mean((0, 2, 3)), values.std((0, 2, 3)))
+        for name, values in zip(names, seen, strict=True)
+    }
+    made = absorb_high_biases(model, statistics)
+    assert made.pairs == 2
+    (old,), (new,) = (run(m, "logits", image=x) for m in (model, made.model))
+    assert np.abs(new - old).max() < 0.02 * np.abs(old).max()
+
+
+def test_with_a_cost_activations_are_not_made_worse_for_weights_that_need_it_not() -> None:
+    """A channel of small weights and a large activation stays so, if each channel has a scale of its own."""
+    net = GraphBuilder(["n", 4, 8, 8], name="image")
+    first = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1) * np.array([1, 1, 1, 1e-3], np.float32).reshape(4, 1, 1, 1)
+    net.add("Conv", "image", net.constant(first, "w0"), net.constant(np.array([0, 0, 0, 4], np.float32), "b0"))
+    net.add("Relu")
+    net.add("Conv", net.last, net.weight(4, 4, 1, 1, name="w1"), output="y")
+    model = canonicalize(net.build())
+    batches: list[Batch] = [{"image": np.random.default_rng(0).normal(size=(8, 4, 8, 8)).astype(np.float32)}]
+    prepared = prepared_for(model, batches=batches)
+    errors = {}
+    for granularity in Granularity:
+        request = request_for(weight_granularity=granularity.value)
+        cost = equalization_cost(prepared, request)
+        for name, made in (("paper", equalize(model, {})), ("cost", equalize(model, {}, cost=cost))):
+            plan = methods[QuantizationMethod.RQ](prepared.with_model(made.model), request).plan
+            (expected,) = run(model, "y", **batches[0])
+            answers = SimulatedNetwork(plan).run(batches[0])["y"]
+            errors[granularity, name] = float(np.square(answers - expected).sum())
+    assert errors[Granularity.CHANNEL, "cost"] < 0.2 * errors[Granularity.CHANNEL, "paper"]
+    assert errors[Granularity.TENSOR, "cost"] <= errors[Granularity.TENSOR, "paper"]

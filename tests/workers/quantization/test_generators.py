@@ -11,7 +11,8 @@ from PIL import Image
 
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
-from faceter.contracts.models import ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import QuantizationReport, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import onnx
 import pytest
 from redis import Redis
 
@@ -14,8 +15,10 @@ from faceter.contracts.jobs import JobStatus, QuantizationJob
 from faceter.contracts.models import Model, ModelMetadata, ModelSummary
 from faceter.contracts.settings import Settings
 from faceter.graphs.describe import input_specs, output_specs
+from faceter.graphs.working import load_working_graph
 from faceter.store import job_records, job_steps
 from faceter.store.library import Library
+from tests.graphs import control_flow
 from tests.workers.quantization.evaluation_data import classifier, digits_zip
 from tests.workers.quantization.networks import Digits, request_for
 from workers.jobs.context import JobContext
@@ -23,7 +26,11 @@ from workers.quantization.pipeline import quantize_model
 
 
 def stored_model(library: Library, digits: Digits, metadata: ModelMetadata) -> Model:
-    blob = library.store_blob(digits.model.SerializeToString())
+    return stored_graph(library, digits.model, metadata)
+
+
+def stored_graph(library: Library, graph: onnx.ModelProto, metadata: ModelMetadata) -> Model:
+    blob = library.store_blob(graph.SerializeToString())
     return library.add(
         Model(
             id=new_id("mdl"),
@@ -32,8 +39,8 @@ def stored_model(library: Library, digits: Digits, metadata: ModelMetadata) -> M
             sha256=blob.sha256,
             bytes=blob.bytes,
             metadata=metadata,
-            inputs=input_specs(digits.model),
-            outputs=output_specs(digits.model),
+            inputs=input_specs(graph),
+            outputs=output_specs(graph),
             opset=18,
             parameters=1000,
         )
@@ -146,3 +153,17 @@ def test_a_job_with_a_target_stores_a_mixed_model_with_its_figure(
     assert short.mixed
     assert short.weight_bits == max(trade_off.points[trade_off.chosen].bits.values())
     assert short.activation_bits == 8
+
+
+def test_a_quantized_model_without_its_constant_input_can_be_worked_on(
+    redis: Redis, settings: Settings, library: Library
+) -> None:
+    metadata = ModelMetadata(constant_inputs={"sr": 16000})
+    model = stored_graph(library, control_flow.by_sampling_rate(), metadata)
+    request = request_for(method="rq", weight_bits=8, activation_bits=8)
+    context = started(redis, settings, library, QuantizationJob(model_id=model.id, request=request))
+    context.succeed(quantize_model(context, QuantizationJob(model_id=model.id, request=request)))
+    (made,) = [each for each in library.models.page(10, None).items if each.id != model.id]
+    assert [spec.name for spec in made.inputs] == ["x"]
+    working = load_working_graph(library.blobs.read(made.sha256), made.metadata)
+    assert working.warnings == ()

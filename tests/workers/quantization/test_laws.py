@@ -210,8 +210,6 @@ def test_more_bits_never_err_more(method: QuantizationMethod, granularity: Granu
 def test_the_float_function_is_unchanged_to_1e_5_but_for_corrections(
     method: QuantizationMethod, granularity: Granularity, network: DrawnNetwork, bits: int
 ) -> None:
-    if network.relu == 6.0:
-        network = replace(network, relu=None)  # DFQ makes ReLU6 a ReLU, and says so
     exact: Any = replace(methods[method], **WITHOUT_CORRECTIONS[method])  # type: ignore[type-var]
     plan = plan_of(exact, network, granularity, bits)
     inputs = images(8, network.seed)

@@ -13,13 +13,14 @@ from PIL import Image
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.detection import Activation, DetectionDecoding
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import QuantizationMethod
 from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.images import ImagesDataset
 from faceter.graphs.check import load_model
-from faceter.graphs.describe import is_quantized
 from faceter.graphs.packing import is_packed
+from faceter.graphs.quantized_operators import is_quantized
 from tests.graphs.builders import GraphBuilder, residual_net
 from tests.workers.quantization.evaluation_data import LABELS, SETTINGS, classifier, digits_zip, evaluating
 from tests.workers.quantization.networks import PREPROCESSING, Digits, accuracy, outputs_of, request_for

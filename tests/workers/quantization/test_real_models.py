@@ -8,7 +8,8 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from faceter.contracts.models import ModelMetadata, Preprocessing
+from faceter.contracts.models import ModelMetadata
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import Granularity, QuantizationMethod
 from faceter.contracts.settings import Settings
 from faceter.datasets.images import ImagesDataset

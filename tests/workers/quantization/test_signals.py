@@ -16,7 +16,8 @@ from faceter.cli.export_torch import export
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ModelMetadata, Preprocessing, Task, TensorSpec
+from faceter.contracts.models import ModelMetadata, Task, TensorSpec
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.signals import SignalsDataset, signals_file
 from faceter.graphs.check import load_model
@@ -204,8 +205,8 @@ def test_half_precision_inputs(held_out: Waves) -> None:
     (spec,) = input_specs(held_out.model)
     halves = [spec.model_copy(update={"dtype": "float16"})]
     (batch,) = as_model_input(held_out.data, METADATA, halves, "calibration_dataset_id").batches(5, range(5))
-    assert batch.inputs.dtype == np.float16
-    np.testing.assert_array_equal(batch.inputs, held_out.signals[:5].astype(np.float16))
+    assert batch.inputs["signal"].dtype == np.float16
+    np.testing.assert_array_equal(batch.inputs["signal"], held_out.signals[:5].astype(np.float16))
 
 
 def test_signals_of_another_shape(held_out: Waves) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from faceter.contracts.models import Preprocessing, TensorSpec
+from faceter.contracts.models import TensorSpec
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import QuantizationMethod
 from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize

@@ -14,7 +14,8 @@ from PIL import Image
 
 from faceter.contracts.base import Provenance, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
-from faceter.contracts.models import ChannelOrder, Model, ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import Model, ModelMetadata, Task
+from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.contracts.quantizations import (
     QuantizationReport,
     Tuning,

@@ -15,7 +15,8 @@ from app.services.jobs.queue import JobQueue
 from faceter.contracts.base import new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.jobs import TranslationJob
-from faceter.contracts.models import Model, ModelMetadata, Preprocessing
+from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.contracts.translation_methods import Direction
 from faceter.contracts.translators import Translator, TranslatorTraining

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from faceter.contracts.models import Preprocessing
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.translation_methods import Direction
 from tests.references.prdc import prdc
 from workers.translation.evaluation import (

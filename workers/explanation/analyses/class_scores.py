@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,9 +15,9 @@ from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.vision.classification import probabilities
 from faceter.vision.detection import decode, for_evaluation
 from faceter.vision.metadata import class_output
-from faceter.vision.preprocess import preprocess
+from faceter.vision.preprocess import as_dtype, preprocess
 from workers.host import processor_count
-from workers.model_input import Batch, inference_batch_size, pad_batch, require_image_input
+from workers.model_input import Batch, inference_batch_size, pad_batch, require_image_input, without_padding
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +35,7 @@ class ClassScores:
 
     def __init__(self, content: bytes, model: Model) -> None:
         self._preprocessing, self._input = require_image_input(model.metadata, model.inputs, "kind")
+        self._dtype = model.inputs[0].dtype
         self._detection, self._labels = model.metadata.detection, model.metadata.labels
         if self._detection is None and not model.metadata.task.classifies:
             raise FaceterError(
@@ -42,7 +44,7 @@ class ClassScores:
                 field="kind",
             )
         self._output = class_output(model.metadata, model.outputs).name
-        self._size, self._fixed = inference_batch_size(model.inputs, int(np.prod(self._preprocessing.size)) * 3)
+        self._size, self._fixed = inference_batch_size(model.inputs, math.prod(self._preprocessing.shape))
         self._loaded = OnnxRuntimeEngine().load(content, threads=processor_count())
 
     @property
@@ -55,14 +57,18 @@ class ClassScores:
         scores: list[Floats] = []
         for start in range(0, len(images), self._size):
             some = images[start : start + self._size]
-            inputs: Batch = {self._input: np.stack([preprocess(image, self._preprocessing)[0] for image in some])}
+            values = np.stack([preprocess(image, self._preprocessing)[0] for image in some])
+            inputs: Batch = {self._input: as_dtype(values, self._dtype)}
             outputs = self._loaded.run(pad_batch(inputs, self._size) if self._fixed else inputs)
-            scores.append(self._scores({name: values[: len(some)] for name, values in outputs.items()}, len(some)))
+            if self._fixed:
+                outputs = without_padding(outputs, self._size, len(some))
+            scores.append(self._scores(outputs, len(some)))
         return np.concatenate(scores) if scores else np.zeros((0, len(self._labels or [])))
 
     def _scores(self, outputs: dict[str, NDArray[np.generic]], count: int) -> Floats:
         if self._detection is None:
-            return probabilities(outputs[self._output])
+            are_probabilities = self._output in self._loaded.probability_outputs
+            return probabilities(outputs[self._output], are_probabilities=are_probabilities)
         height, width = self._preprocessing.size
         every = decode(outputs, for_evaluation(self._detection), (height, width))
         classes = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,23 +11,24 @@ import torch
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Model, Preprocessing
+from faceter.contracts.models import Model
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.units import Unit
-from faceter.datasets.coco import GroundTruth
 from faceter.datasets.detection import DetectionDataset
+from faceter.datasets.detection_annotations import GroundTruth
 from faceter.datasets.images import ImagesDataset
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
-from faceter.graphs.check import load_model
 from faceter.graphs.packing import unpack_weights
 from faceter.graphs.subgraph import extract_subgraph
+from faceter.graphs.working import load_working_graph
 from faceter.vision.boxes import Detections, IntArray, iou_matrix
 from faceter.vision.detection import decode_to_image_pixels
 from faceter.vision.metadata import class_output
-from faceter.vision.preprocess import Placement
+from faceter.vision.preprocess import Placement, as_dtype
 from workers.explanation.probe.images import input_placement
 from workers.explanation.upsampling import Upsampler
 from workers.host import processor_count
-from workers.model_input import Batch, inference_batch_size, pad_batch, require_image_input
+from workers.model_input import Batch, inference_batch_size, pad_batch, require_image_input, without_padding
 
 Bits = NDArray[np.bool_]
 
@@ -85,14 +87,9 @@ def box_correctness(
             field="dataset_id",
         )
     numbers = np.array(data.labels_for(model.metadata.labels), np.int64)
-    names = list(
-        dict.fromkeys(
-            [*decoding.box_outputs, *decoding.score_outputs, *([decoding.classes] if decoding.classes else [])]
-        )
-    )
     height, width = preprocessing.size
     fires, correct = [], []
-    for outputs, indices, placements in _batches(content, model, data, units, names, progress):
+    for outputs, indices, placements in _batches(content, model, data, units, decoding.output_names, progress):
         detections = decode_to_image_pixels(outputs, decoding, (height, width), placements, clip=False)
         for row, index in enumerate(indices.tolist()):
             truth = data.truths[index]
@@ -112,18 +109,16 @@ def _batches(
     """Yield layers and outputs of the model batch by batch, with indices and placements of the images."""
     preprocessing, name = require_image_input(model.metadata, model.inputs, "dataset_id")
     tensors = list(dict.fromkeys([*(unit.layer for unit in units), *outputs]))
-    subgraph = extract_subgraph(unpack_weights(load_model(content, max_bytes=len(content))), tensors)
+    subgraph = extract_subgraph(unpack_weights(load_working_graph(content, model.metadata).model), tensors)
     loaded = OnnxRuntimeEngine().load(subgraph.SerializeToString(), threads=processor_count())
-    size, fixed = inference_batch_size(model.inputs, int(np.prod(preprocessing.size)) * preprocessing.channels)
+    size, fixed = inference_batch_size(model.inputs, math.prod(preprocessing.shape))
     done = 0
     for batch in data.batches(preprocessing, size):
-        inputs: Batch = {name: batch.inputs}
+        inputs: Batch = {name: as_dtype(batch.inputs, model.inputs[0].dtype)}
         layers = loaded.run(pad_batch(inputs, size) if fixed else inputs)
-        yield (
-            {key: values[: len(batch.indices)] for key, values in layers.items()},
-            batch.indices,
-            batch.placements,
-        )
+        if fixed:
+            layers = without_padding(layers, size, len(batch.indices))
+        yield layers, batch.indices, batch.placements
         done += len(batch.indices)
         progress(done / len(data))
 

@@ -58,7 +58,7 @@ def explain_model(
         progress: Called with the fraction done.
     """
     probe = build_probe_dataset(data, kind, model, request)
-    extractor = OnnxActivationExtractor(content, request.layers, model.inputs, None)
+    extractor = OnnxActivationExtractor(content, model.metadata, request.layers, None)
     recorder = ActivationRecorder(extractor, probe, request, partial(select_units, request), files)
     recorded = recorder.record(lambda fraction: progress(_RECORDING * fraction))
     patterns = recorded.table.patterns()

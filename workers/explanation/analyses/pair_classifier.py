@@ -47,7 +47,9 @@ class PairClassifier:
                 for side, spec in zip(("premise", "hypothesis"), self._inputs, strict=True)
             }
             outputs = self._loaded.run(pad_batch(inputs, size) if fixed else inputs, [self._output])
-            probabilities.append(as_probabilities(outputs[self._output])[: len(some)])
+            are_probabilities = self._output in self._loaded.probability_outputs
+            rows = as_probabilities(outputs[self._output], are_probabilities=are_probabilities)
+            probabilities.append(rows[: len(some)])
         return np.concatenate(probabilities)
 
     def _encoded(self, sentences: Sequence[Sequence[str]], spec: TensorSpec) -> NDArray[np.generic]:

@@ -213,7 +213,7 @@ def _copy_paste(inputs: AnalysisInputs, request: CopyPasteRequest) -> tuple[Copy
 
 def _drift(inputs: AnalysisInputs, request: DriftRequest) -> DriftResult:
     context, library, settings = inputs.context, inputs.library, inputs.explanation.settings
-    models = [library.models.get(id) for id in request.model_ids]
+    models = [inputs.at_explained_shapes(library.models.get(id)) for id in request.model_ids]
     stages = context.stages({"running the models": 19.0 * (1 + len(models)), "comparing them": 1.0})
     running, count = stages.enter("running the models"), 1 + len(models)
     with (

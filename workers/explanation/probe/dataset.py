@@ -70,6 +70,8 @@ class ProbeBatch:
     """Of each sample."""
     placements: list[InputPlacement]
     """Of each sample."""
+    words: NDArray[np.bool_] | None = None
+    """For a model with a tokenizer: which places of the inputs are tokens of words, bool [B, length]."""
 
 
 class ProbeDataset(Protocol):

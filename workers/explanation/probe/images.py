@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -9,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from faceter.contracts.explanations import DerivedConcept, ExplanationRequest
-from faceter.contracts.models import Model, Preprocessing
+from faceter.contracts.models import Model
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.explanations.derived import DERIVED_CONCEPTS
-from faceter.vision.preprocess import Placement, preprocess
+from faceter.vision.preprocess import Placement, as_dtype, preprocess
 from workers.explanation.probe.colors import color_numbers
 from workers.explanation.probe.dataset import (
     DEFAULT_RESOLUTION,
@@ -42,6 +44,7 @@ class ImageProbeDataset:
     def __init__(self, data: ConceptsDataset, model: Model, request: ExplanationRequest) -> None:
         self._data = data
         self._preprocessing, self._input = require_image_input(model.metadata, model.inputs, "dataset_id")
+        self._dtype = model.inputs[0].dtype
         height, width = request.resolution or DEFAULT_RESOLUTION
         self.grid = (height, width)
         self.warnings: list[str] = []
@@ -62,8 +65,7 @@ class ImageProbeDataset:
     @property
     def input_size(self) -> int:
         """Values in the model's input for one image."""
-        height, width = self._preprocessing.size
-        return self._preprocessing.channels * height * width
+        return math.prod(self._preprocessing.shape)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -77,7 +79,7 @@ class ImageProbeDataset:
             inputs.append(values)
             concepts.append(self._concepts(index, image))
             placements.append(input_placement(placement, self._preprocessing))
-        return ProbeBatch({self._input: np.stack(inputs)}, concepts, placements)
+        return ProbeBatch({self._input: as_dtype(np.stack(inputs), self._dtype)}, concepts, placements)
 
     def _concepts(self, index: int, image: Image.Image) -> SampleConcepts:
         maps = self._data.label_maps(index)

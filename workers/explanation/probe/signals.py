@@ -31,7 +31,7 @@ class SignalProbeDataset:
     about: Literal["signals"] = _ABOUT
 
     def __init__(self, data: SignalsDataset, model: Model, request: ExplanationRequest) -> None:
-        self._data, self._spec = data, data.matching_input(model.inputs)
+        self._data, self._spec = data, data.matching_input(model.varying_inputs)
         self.grid = (1, data.shape[1])
         self._cache = _in_memory(data)
         self.classes = _classes(data, model)

@@ -113,6 +113,14 @@ class _CachedModel:
     def bytes(self) -> int:
         return self._model.bytes + self._size
 
+    @property
+    def probability_outputs(self) -> frozenset[str]:
+        return self._model.probability_outputs
+
+    @property
+    def substitutes_float32(self) -> bool:
+        return self._model.substitutes_float32
+
     def run(
         self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
     ) -> dict[str, Array]:

@@ -157,7 +157,7 @@ class _BitAllocator:
     def _frontier(self, inputs: SearchInputs | None) -> ParetoFrontier:
         batches = list(self.prepared.batches)
         if inputs is not None and not self.prepared.calibrated:
-            batches = sensitivity_batches(inputs.sensitivity, self.prepared.inputs[0])
+            batches = sensitivity_batches(inputs.sensitivity, self.prepared.packing)
         measured = sensitivities_within_budget(self.session, self.base, batches, self.runs, self.settings)
         source = "calibration" if self.prepared.calibrated else "noise" if inputs is None else "synthetic"
         self.warnings.append(f"The sensitivity of each weight was measured on {measured.samples} {source} inputs.")

@@ -17,7 +17,6 @@ from workers.quantization.mixed.bit_allocation import with_weight_bits
 from workers.quantization.mixed.sensitivity import MAX_SAMPLES
 from workers.quantization.mixed.settings import AllocationSettings
 from workers.quantization.observation import as_array
-from workers.quantization.tuning.inputs.augmentation import augment
 from workers.quantization.tuning.inputs.synthesis_trainer import SynthesisTrainer
 from workers.quantization.tuning.method import TunedMethod
 from workers.quantization.tuning.run_sequence import RunSequence
@@ -71,7 +70,7 @@ def search_inputs(
     else:
         path, generated = _generate(method, session, base, runs, settings)
         inputs = generated
-    random, images = session.random("inputs to measure on"), session.space is not None and session.space.images
+    random = session.random("inputs to measure on")
     held_out = None
     if hold_out:
         is_held_out = torch.arange(len(inputs)) % (4 if isinstance(method, Automatic | FineTuning) else 2) == 0
@@ -79,11 +78,11 @@ def search_inputs(
         if generated is None:
             held_out = HeldOutInputs(as_array(chosen), "calibration")
         else:
-            held_out = HeldOutInputs(as_array(augment(chosen, random, images=images, mixup=1.0)), "synthetic")
+            held_out = HeldOutInputs(as_array(session.augment(chosen, random, mixup=1.0)), "synthetic")
         inputs = inputs if is_held_out.all() else inputs[~is_held_out]
     sensitivity = inputs[:MAX_SAMPLES]
     if generated is not None:
-        sensitivity = augment(sensitivity, random, images=images, mixup=1.0)
+        sensitivity = session.augment(sensitivity, random, mixup=1.0)
     return SearchInputs(path, inputs, as_array(sensitivity), held_out, generated)
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from faceter.contracts.models import TensorSpec
 from faceter.graphs.describe import output_specs
 from faceter.graphs.quantization_plan import QuantizationPlan
 from faceter.vision.metadata import class_output
-from workers.model_input import Batch
+from workers.model_input import Batch, fixed_batch_size
 from workers.onnx_module import OnnxModule
 from workers.quantization.mixed.sensitivity import (
     ALL_BITS,
@@ -24,6 +23,7 @@ from workers.quantization.mixed.sensitivity import (
 )
 from workers.quantization.mixed.settings import AllocationSettings
 from workers.quantization.observation import as_tensors
+from workers.quantization.packed_inputs import InputPacking
 from workers.quantization.tuning.run_sequence import RunSequence
 from workers.quantization.tuning.session import TuningSession
 
@@ -60,20 +60,20 @@ def sensitivities_within_budget(
     return Sensitivities(saved["divergence"], {}, saved["together"], saved["samples"])
 
 
-def sensitivity_batches(inputs: NDArray[np.float32], spec: TensorSpec) -> list[Batch]:
+def sensitivity_batches(inputs: NDArray[np.float32], packing: InputPacking) -> list[Batch]:
     """Return up to 256 inputs in batches of 64, or of the model's fixed batch size, padded by repetition.
 
     Args:
-        inputs: [N, …].
-        spec: The model's input.
+        inputs: Packed, [N, …].
+        packing: How the model's inputs were packed.
     """
-    fixed = spec.shape[0] if isinstance(spec.shape[0], int) else None
+    fixed = fixed_batch_size(packing.specs)
     size = fixed or MAX_BATCH
     count = min(len(inputs), MAX_SAMPLES)
     if fixed is not None:
         count = max(count // fixed, 1) * fixed
-    rows = np.resize(inputs, (count, *inputs.shape[1:])).astype(spec.dtype)
-    return [{spec.name: rows[start : start + size]} for start in range(0, count, size)]
+    rows = np.resize(inputs, (count, *inputs.shape[1:]))
+    return [packing.unpack(rows[start : start + size]) for start in range(0, count, size)]
 
 
 def _class_output(session: TuningSession) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -10,6 +11,9 @@ import torch
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.graphs.shapes import infer_shapes
+
+Shapes = Mapping[str, Sequence[int]]
+"""Shapes by input."""
 
 _ACTIVATION_COPIES = 5
 _USABLE_FRACTION = 0.5
@@ -39,30 +43,34 @@ def _used_in_container() -> int:
     return max(0, int((_CGROUP / "memory.current").read_text(encoding="ascii")) - files)
 
 
-def sample_bytes(model: onnx.ModelProto) -> int:
+def sample_bytes(model: onnx.ModelProto, shapes: Shapes | None = None) -> int:
     """Return an estimate of the bytes per sample while a network is trained beside its teacher.
 
     It counts five float32 copies of every activation: of the float network, of the quantized one before and after
     rounding, and the gradients of both.
     """
-    return activation_values(model) * 4 * _ACTIVATION_COPIES
+    return activation_values(model, shapes) * 4 * _ACTIVATION_COPIES
 
 
-def activation_values(model: onnx.ModelProto) -> int:
-    """Return the number of float activation values for one sample, at least 1."""
+def activation_values(model: onnx.ModelProto, shapes: Shapes | None = None) -> int:
+    """Return the number of float activation values for one sample, at least 1.
+
+    Args:
+        shapes: Shapes of the inputs, where the model leaves them open.
+    """
     constants = {tensor.name for tensor in model.graph.initializer}
-    shapes = infer_shapes(model, batch=1)
+    inferred = infer_shapes(model, batch=1, inputs=shapes)
     return max(
         1,
         sum(
             info.elements or 0
-            for name, info in shapes.items()
+            for name, info in inferred.items()
             if name not in constants and info.dtype.startswith("float")
         ),
     )
 
 
-def largest_batch(model: onnx.ModelProto, device: torch.device) -> int:
+def largest_batch(model: onnx.ModelProto, device: torch.device, shapes: Shapes | None = None) -> int:
     """Return the largest power of two of samples that fits into half of the free memory.
 
     Gradients are accumulated over chunks of this size, so that equal runs give different sums only where free memory
@@ -71,7 +79,7 @@ def largest_batch(model: onnx.ModelProto, device: torch.device) -> int:
     Raises:
         FaceterError: ``OUT_OF_MEMORY`` if not even one sample fits, with the memory needed.
     """
-    needed, free = sample_bytes(model), available_bytes(device)
+    needed, free = sample_bytes(model, shapes), available_bytes(device)
     if needed > free * _USABLE_FRACTION:
         raise FaceterError(
             ProblemKind.OUT_OF_MEMORY,

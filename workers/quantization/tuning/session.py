@@ -15,6 +15,7 @@ from faceter.graphs.dynamic_batch import with_dynamic_batch
 from faceter.graphs.quantization_plan import QuantizationPlan
 from workers.onnx_module import OnnxModule
 from workers.quantization.prepare import PreparedNetwork
+from workers.quantization.tuning.inputs.augmentation import augment
 from workers.quantization.tuning.inputs.space import InputSpace, input_space
 from workers.quantization.tuning.memory import activation_values, largest_batch
 from workers.quantization.tuning.student.heads import feature_tensors, find_heads
@@ -25,6 +26,7 @@ _TRIAL_BATCHES = 2
 _MIN_BATCH = 4
 _SMALL_NETWORK_VALUES = 1_000_000
 _TOLERANCE = 1e-4
+_MOST_WHOLE_RUNS = 16
 
 Network = OnnxModule | QuantizedNetwork
 M = TypeVar("M", bound=nn.Module)
@@ -35,7 +37,8 @@ class TuningSession:
 
     Attributes:
         precision: Precision of forward passes.
-        space: Input space; None if inputs cannot be optimized by gradient.
+        packing: How the network's inputs become one tensor.
+        space: Input space; None if an input holds text.
         heads: Outputs that the networks are compared by.
         features: Inner tensors that they are compared by.
         teacher: The float network P, never trained.
@@ -50,6 +53,7 @@ class TuningSession:
         self.prepared = prepared
         self.request = request
         self.device = device
+        self.packing = prepared.packing
         space = input_space(prepared.model, prepared.inputs, prepared.preprocessing)
         self.space: InputSpace | None = None if space is None else space.to(device)
         self.heads = find_heads(prepared.model, prepared.metadata)
@@ -63,8 +67,8 @@ class TuningSession:
         self.sites = prepared.sites()
         self.features = feature_tensors(prepared.model, self.sites)
         self.fixed_batch: int | None = None
-        self.max_batch = largest_batch(prepared.model, device)
-        self._values = activation_values(prepared.model)
+        self.max_batch = largest_batch(prepared.model, device, prepared.shapes)
+        self._values = activation_values(prepared.model, prepared.shapes)
         self.precision = precision.Precision("float32", device)
         self.teacher = self.place(OnnxModule(with_dynamic_batch(prepared.model)))
         self.teacher.requires_grad_(False)
@@ -84,14 +88,17 @@ class TuningSession:
     def scaled_batch(self, batch: int) -> int:
         """Return the batch size that takes about as long as ``batch`` does with a small network.
 
-        A step then takes about a second. It depends on the network only, not on the host.
+        A step then takes about a second. It depends on the network only, not on the host. Networks that run one sample
+        at a time get 16 at most.
         """
+        if self.packing.whole_runs:
+            batch = min(batch, _MOST_WHOLE_RUNS)
         return max(min(batch, _MIN_BATCH), min(batch, batch * _SMALL_NETWORK_VALUES // self._values))
 
     def place(self, network: M) -> M:
         """Return a network on the device, channels last if its input is an image."""
         network.to(self.device)
-        if len(self.prepared.inputs) == 1 and len(self.prepared.inputs[0].shape) == 4:
+        if self.packing.is_single and len(self.prepared.inputs[0].shape) == 4:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
@@ -99,6 +106,13 @@ class TuningSession:
         """Return inputs on the device, in the memory format of :meth:`place`."""
         x = x.to(self.device, non_blocking=True)
         return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()
+
+    def augment(self, x: Tensor, random: torch.Generator, *, mixup: float, cutmix: float = 0.0) -> Tensor:
+        """Return augmented inputs, see :func:`augment`; integers are not mixed."""
+        space = self.space
+        if space is not None and not space.continuous:
+            return x
+        return augment(x, random, images=space is not None and space.images, mixup=mixup, cutmix=cutmix)
 
     def run(self, network: Network, x: Tensor, watch: Collection[str] = (), *, heads: bool = True) -> dict[str, Tensor]:
         """Run a network in the session's precision, in batches of the fixed size if it has one.
@@ -120,7 +134,7 @@ class TuningSession:
             x = torch.cat([x, x[count - last :][torch.arange(chunk - last, device=x.device) % last]])
         with self.precision.autocast():
             batches: list[dict[str, Tensor]] = [
-                network(batch, watch=names, outputs=[]) for batch in torch.split(x, chunk)
+                network(self.packing.to_network(batch), watch=names, outputs=[]) for batch in torch.split(x, chunk)
             ]
         if len(batches) == 1 and len(x) == count:
             return batches[0]
@@ -135,8 +149,8 @@ class TuningSession:
     @torch.no_grad()
     def _fixed_batch(self, space: InputSpace) -> int | None:
         """Return the batch size that the network must run at; None if samples are independent in a larger batch."""
-        if space.fixed_batch is None:
-            return None
+        if space.fixed_batch is None or self.packing.whole_runs:
+            return space.fixed_batch
         x = self.to_device(space.noise(_TRIAL_BATCHES * space.fixed_batch, 0))
         alone = [self.run(self.teacher, part) for part in torch.split(x, space.fixed_batch)]
         try:
@@ -152,8 +166,9 @@ class TuningSession:
     def _attempt(self) -> None:
         """Run the float network forwards and backwards once."""
         assert self.space is not None
-        x = self.to_device(self.space.noise(self.space.fixed_batch or _TRIAL_BATCHES, 0)).requires_grad_(True)
-        outputs = self.teacher(x, watch=self.heads.tensors, outputs=[])
+        x = self.to_device(self.space.noise(self.space.fixed_batch or _TRIAL_BATCHES, 0))
+        x.requires_grad_(self.packing.is_float)
+        outputs = self.teacher(self.packing.to_network(x), watch=self.heads.tensors, outputs=[])
         torch.autograd.backward(
             torch.stack([outputs[name].float().square().mean() for name in self.heads.tensors]).sum()
         )

@@ -132,12 +132,12 @@ def test_concepts_of_signals(api: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("use", ["calibration_dataset_id", "evaluation_dataset_id"])
-def test_text_pairs_are_for_explanations(api: httpx.Client, unchanged: Watch, use: str) -> None:
+def test_text_pairs_are_no_input_of_an_image_model(api: httpx.Client, unchanged: Watch, use: str) -> None:
     model, dataset = add_model(api), add_dataset(api, text_pairs(), "text_pairs")
     with unchanged():
         response = api.post(f"/v1/models/{model['id']}/quantizations", json={use: dataset["id"]})
-        document = problem(response, ProblemKind.WRONG_DATASET_KIND)
-    assert "text pairs are for explanations" in document.detail
+        document = problem(response, ProblemKind.DATASET_MISMATCH)
+    assert "Pairs of texts are for a model with two inputs [N, length] of whole numbers" in document.detail
     assert [error.field for error in document.errors] == [use]
 
 
@@ -272,8 +272,10 @@ def test_the_file_of_each_kind_has_its_ending_and_media_type(
 ) -> None:
     response = api.get(f"/v1/datasets/{add_generated(library, kind).id}/content")
     assert response.content == b"inputs"
-    arrays = kind in (DatasetKind.SIGNALS, DatasetKind.FEATURES)
-    suffix, media_type = (".npz", "application/octet-stream") if arrays else (".zip", "application/zip")
+    arrays = (DatasetKind.SIGNALS, DatasetKind.TENSORS, DatasetKind.FEATURES)
+    suffixes = {DatasetKind.TEXTS: ".txt", **dict.fromkeys(arrays, ".npz")}
+    suffix = suffixes.get(kind, ".zip")
+    media_type = "application/zip" if suffix == ".zip" else "application/octet-stream"
     assert response.headers["content-type"] == media_type
     assert f'filename="inputs of na_ve net{suffix}"' in response.headers["content-disposition"]
 

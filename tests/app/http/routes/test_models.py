@@ -152,7 +152,7 @@ BAD_FILES = {
     "text": (b"import torch\n" * 20, ProblemKind.INVALID_MODEL),
     "custom domain": (foreign_domain(), ProblemKind.CUSTOM_OPERATORS),
     "external data": (external_data(), ProblemKind.EXTERNAL_DATA),
-    "old opset": (graphs.adder(opset=9), ProblemKind.UNSUPPORTED_OPSET),
+    "old opset": (graphs.adder(opset=5), ProblemKind.UNSUPPORTED_OPSET),
     "a tensor of terabytes": (graphs.of_terabytes(), ProblemKind.MODEL_NOT_RUNNABLE),
     "no kernel": (graphs.unrunnable(), ProblemKind.MODEL_NOT_RUNNABLE),
     "fails when run": (graphs.fails_when_run(), ProblemKind.MODEL_NOT_RUNNABLE),

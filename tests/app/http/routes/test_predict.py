@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.models import Preprocessing
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.vision.images import open_rgb_image

@@ -286,3 +286,13 @@ def test_a_translation_that_takes_too_long_is_stopped(
 ) -> None:
     hasty = start_server(translators.queue._settings.model_copy(update={"translation_seconds": 1e-6}))
     problem(sent(hasty, both, image(1, (1500, 1500))), ProblemKind.INFERENCE_FAILED)
+
+
+def test_a_generator_exported_at_one_size_translates_at_the_images_own(translators: TranslatorFixtures) -> None:
+    here = f"/v1/translators/{translators.add_uploaded(a2b_id='@fixed', b2a_id='@positioned')}/translate"
+    opened = translators.api.post(here, files={"file": image(3, (90, 70))}, params={"direction": "a2b"})
+    assert opened.status_code == 200, opened.text
+    assert "resized" not in opened.headers.get("faceter-warnings", "")
+    fixed = translators.api.post(here, files={"file": image(3, (90, 70))}, params={"direction": "b2a"})
+    assert "resized to the generator's 64 x 48 and back" in fixed.headers["faceter-warnings"]
+    assert pixels(opened.content).shape == pixels(fixed.content).shape == (70, 90, 3)

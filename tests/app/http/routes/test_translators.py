@@ -39,7 +39,7 @@ def with_extractor(tensor: str = "flat", model: str = "@odd") -> dict[str, Any]:
 def test_a_request_submits_a_job(translators: TranslatorFixtures) -> None:
     payload = cyclegan(
         evaluation_dataset_id="@pairs",
-        features={"model_id": "@net", "tensor": "p"},
+        features={"model_id": "@net", "tensor": "p", "input_shapes": None},
         base_channels=8,
         identity=0.1,
         cycle_weight=5.0,
@@ -300,6 +300,16 @@ def test_uploaded_generators(translators: TranslatorFixtures) -> None:
     }
     assert record["actions"] == {"translate": f"{here}/translate"}
     assert translators.post({"b2a_id": "@halver"}).json()["model_ids"] == {"b2a": models["b2a"]}
+
+
+def test_the_record_tells_which_image_sizes_the_generators_take(translators: TranslatorFixtures) -> None:
+    sizes = translators.post({"a2b_id": "@fixed", "b2a_id": "@positioned"}).json()["generator_sizes"]
+    assert sizes["a2b"] == {"sizes": "any", "size": None, "multiple": 4, "opened": True, "reason": None}
+    reason = sizes["b2a"].pop("reason")
+    assert sizes["b2a"] == {"sizes": "fixed", "size": [48, 64], "multiple": 1, "opened": False}
+    assert "of shape [1, 3, 48, 64], which is made for one size" in reason
+    given = translators.post({"a2b_id": "@negative"}).json()["generator_sizes"]["a2b"]
+    assert given == {"sizes": "any", "size": None, "multiple": 1, "opened": False, "reason": None}
 
 
 def test_the_same_generator_for_both_directions(translators: TranslatorFixtures) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from app.services.predictions.json_inputs import parse_inputs, to_arrays
+from app.services.predictions.json_inputs import inputs_of, parse_body, to_arrays
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
 
@@ -116,7 +116,7 @@ def test_missing_and_unknown_inputs() -> None:
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 def test_text_for_nonfinite_numbers(word: str) -> None:
     with pytest.raises(FaceterError) as caught:
-        parse_inputs(f'{{"inputs": {{"x": [[{word}, 1]]}}}}'.encode())
+        inputs_of(parse_body(f'{{"inputs": {{"x": [[{word}, 1]]}}}}'.encode()))
     assert caught.value.kind is ProblemKind.INVALID_INPUT
     assert word in caught.value.detail
 
@@ -126,14 +126,43 @@ def test_text_for_nonfinite_numbers(word: str) -> None:
 )
 def test_bodies_that_are_not_json(body: bytes) -> None:
     with pytest.raises(FaceterError) as caught:
-        parse_inputs(body)
+        inputs_of(parse_body(body))
     assert caught.value.kind in (ProblemKind.MALFORMED_BODY,)
+
+
+def test_sequences_maps_and_optional_values() -> None:
+    (first, second) = one([[[1, 2]], [[3, 4], [5, 6]]], "sequence(float32)", [])
+    assert first.dtype == np.float32
+    assert second.tolist() == [[3, 4], [5, 6]]
+    assert to_arrays({"x": {"a": 1.5, "b": 2}}, [spec("map(str, float32)", [])], max_rows=4)["x"] == {"a": 1.5, "b": 2}
+    assert to_arrays({"x": {"7": 1}}, [spec("map(int64, int64)", [])], max_rows=4)["x"] == {7: 1}
+    assert to_arrays({"x": None}, [spec("optional(float32)", [])], max_rows=4)["x"] is None
+    assert to_arrays({"x": [1]}, [spec("optional(int64)", [])], max_rows=4)["x"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "said"),
+    [
+        (3, "sequence(float32)", "takes a list of values, each float32"),
+        ([["a"]], "sequence(float32)", "takes numbers"),
+        ([1], "map(str, float32)", "takes an object, str to float32"),
+        ({"a": 1}, "map(int64, float32)", "must be whole numbers"),
+        ({"a": [1, 2]}, "map(str, float32)", "single ones"),
+        (None, "sequence(int64)", "takes a list"),
+    ],
+)
+def test_sequences_and_maps_of_another_form(value: Any, dtype: str, said: str) -> None:
+    assert said in refused({"x": value}, spec(dtype, [])).detail
+
+
+def test_bfloat16_is_read_as_float32() -> None:
+    assert one([[1, 2.5]], "bfloat16").dtype == np.float32
 
 
 @pytest.mark.parametrize("document", [[], {}, 1, {"inputs": []}, {"inputs": None}, {"inputs": {}, "extra": 1}])
 def test_json_of_another_form(document: Any) -> None:
     with pytest.raises(FaceterError) as caught:
-        parse_inputs(json.dumps(document).encode())
+        inputs_of(parse_body(json.dumps(document).encode()))
     assert caught.value.kind is ProblemKind.INVALID_REQUEST
 
 
@@ -147,7 +176,7 @@ def test_json_of_another_form(document: Any) -> None:
 def test_every_array_survives_a_json_round_trip(array: np.ndarray[Any, Any]) -> None:
     body = json.dumps({"inputs": {"x": array.tolist()}}).encode()
     shape: list[int | str | None] = [None] * array.ndim
-    back = to_arrays(parse_inputs(body), [spec(array.dtype.name, shape)], max_rows=4)["x"]
+    back = to_arrays(inputs_of(parse_body(body)), [spec(array.dtype.name, shape)], max_rows=4)["x"]
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
 

@@ -36,6 +36,8 @@ class CountedModel:
         self.running = 0
         self.inputs: list[TensorSpec] = []
         self.outputs: list[TensorSpec] = []
+        self.probability_outputs: frozenset[str] = frozenset()
+        self.substitutes_float32 = False
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
@@ -270,5 +272,5 @@ def test_predictions_are_made_in_the_layout_of_the_report(
     core = replace(Core.of(Settings(_env_file=None, data_dir=tmp_path)), sessions=cache_of(engine))
     monkeypatch.setattr(core.library.blobs, "read", lambda sha256: bytes(40))
     predictor = PredictionService(core)
-    predictor.predict_tensors(model, b'{"inputs": {"x": [[1, 2]]}}', PredictOptions(), Interrupt())
+    predictor.predict_json(model, b'{"inputs": {"x": [[1, 2]]}}', PredictOptions(), Interrupt())
     assert [model.layout for model in engine.loaded] == ["u8s8-by-4"]

@@ -11,7 +11,8 @@ from PIL import Image
 
 from benchmarks.graded_sets import model_of
 from faceter.contracts.explanations import DerivedConcept, ExplanationRequest
-from faceter.contracts.models import ModelMetadata, Preprocessing, ResizeRule
+from faceter.contracts.models import ModelMetadata
+from faceter.contracts.preprocessing import Preprocessing, ResizeRule
 from faceter.contracts.settings import Settings
 from faceter.datasets.concepts import ConceptsDataset
 from tests.workers.explanation import scenes

@@ -12,7 +12,8 @@ import onnx
 import torch
 from torch import Tensor
 
-from faceter.contracts.models import ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize

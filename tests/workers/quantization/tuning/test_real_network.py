@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 import pytest
 
-from faceter.contracts.models import ModelMetadata, Preprocessing, Task
+from faceter.contracts.models import ModelMetadata, Task
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import QuantizationMethod
 from faceter.contracts.settings import Settings
 from faceter.datasets.images import ImagesDataset

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workers.quantization.tuning.inputs.augmentation import augment
 from workers.quantization.tuning.session import TuningSession
 
 _HELD_OUT_EVERY = 8
@@ -50,7 +49,7 @@ class InputPool:
             is_held_out[:] = False
         held_out = inputs[is_held_out][:_MAX_HELD_OUT] if is_held_out.any() else inputs
         if mix_held_out:
-            held_out = augment(held_out, session.random("held out"), images=self._images, mixup=1.0)
+            held_out = session.augment(held_out, session.random("held out"), mixup=1.0)
         self.held_out = session.to_device(held_out)
         drawable = inputs[~is_held_out]
         self._first = session.to_device(drawable[:batch])
@@ -66,10 +65,5 @@ class InputPool:
         """Return a random augmented batch on the device."""
         chosen = torch.randint(len(self._inputs), (self._batch,), generator=self.random)
         x = self._session.to_device(self._inputs[chosen.to(self._inputs.device)])
-        augmented = augment(x, self.random, images=self._images, mixup=self._mixup, cutmix=self._cutmix)
+        augmented = self._session.augment(x, self.random, mixup=self._mixup, cutmix=self._cutmix)
         return self._session.to_device(augmented)
-
-    @property
-    def _images(self) -> bool:
-        space = self._session.space
-        return space is not None and space.images

@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from workers.jobs.checkpoints import State
 from workers.quantization.tuning.channel_moments import channel_moments
-from workers.quantization.tuning.inputs.augmentation import augment
 from workers.quantization.tuning.inputs.dead_leaves import dead_leaves
 from workers.quantization.tuning.inputs.session_inputs import batch_size_for, class_count
 from workers.quantization.tuning.inputs.space import InputSpace
@@ -59,6 +58,7 @@ class InputSynthesis:
       of γ, so that all layers count alike.
     - For classifiers: KL divergence from random soft labels, 1 − λ for one class and λ ≤ ½ for another. Inputs of high
       confidence say little about the decision boundaries, and real inputs are not of such confidence.
+    - Inputs of integers, such as token ids, are random and used unchanged.
     - With neither, procedural images are used unchanged; inputs that are no images maximize the divergence of the
       rounded network Q from P. Adversarial images teach less than the procedural ones they start from.
 
@@ -87,7 +87,8 @@ class InputSynthesis:
             for name, item in session.prepared.statistics.items()
         }
         self._classes = class_count(session)
-        self._adversarial = not (self._statistics or self._classes or space.images)
+        self._adversarial = space.continuous and not (self._statistics or self._classes or space.images)
+        self._optimizes = space.continuous and bool(self._statistics or self._classes or self._adversarial)
         self._scale = 1.0 if space.low is None or space.high is None else float((space.high - space.low).mean()) / 4
         self._iteration = 0
         self._begin_batch()
@@ -95,6 +96,8 @@ class InputSynthesis:
     @property
     def path(self) -> str:
         """Source of the inputs, for the report."""
+        if not self.space.continuous:
+            return "random inputs, since integers cannot be optimized by gradient"
         if self._statistics:
             return "inputs distilled from BatchNorm statistics"
         other = "inputs made for random classes" if self._classes else "procedural images"
@@ -111,7 +114,7 @@ class InputSynthesis:
         Args:
             rate_factor: Factor on the learning rate.
         """
-        losses = self._optimize(rate_factor) if self._statistics or self._classes or self._adversarial else {}
+        losses = self._optimize(rate_factor) if self._optimizes else {}
         self._iteration += 1
         if self._iteration >= self.settings.iterations or not losses:
             if self.is_full:
@@ -123,7 +126,7 @@ class InputSynthesis:
     def _optimize(self, rate_factor: float) -> dict[str, Tensor]:
         schedule = 0.05 + 0.95 * cosine_decay(self._iteration / self.settings.iterations)
         set_learning_rate(self._optimizer, rate_factor * self.settings.learning_rate * self._scale * schedule)
-        x = augment(self._x, self._random, images=self.space.images, mixup=0.0)
+        x = self.session.augment(self._x, self._random, mixup=0.0)
         losses = self._losses(self.session.to_device(x))
         total = torch.stack([losses[name] * factor for name, factor in self._factors().items() if name in losses]).sum()
         self._optimizer.zero_grad(set_to_none=True)
@@ -185,9 +188,9 @@ class InputSynthesis:
         count = len(self.finished[-1]) if self.finished else batch_size_for(self.session, self.settings.batch)
         seed = int(torch.randint(0, 2**31, (), generator=self._random))
         x = initial_inputs(self.space, count, seed).to(self.session.device)
-        if self.finished:
+        if self.finished and self.space.continuous:
             others = torch.randperm(count, generator=self._random).to(x.device)
-            previous = augment(self.finished[-1][others], self._random, images=self.space.images, mixup=0.0)
+            previous = self.session.augment(self.finished[-1][others], self._random, mixup=0.0)
             x = (1 - self.settings.carry_over) * x + self.settings.carry_over * previous
         self._x = self.session.to_device(x).requires_grad_(True)
         self._labels, self._others = torch.randint(0, 2**31, (2, count), generator=self._random).to(x.device)

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from faceter.contracts.models import ModelMetadata, Preprocessing
+from faceter.contracts.models import ModelMetadata
+from faceter.contracts.preprocessing import Preprocessing
 from tests.graphs.builders import GraphBuilder
 from workers.quantization.prepare import prepare
 from workers.quantization.tuning.inputs.generator import InputGenerator, seeded_generator

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Preprocessing, TensorSpec
+from faceter.contracts.models import TensorSpec
+from faceter.contracts.preprocessing import Preprocessing
 from faceter.vision.preprocess import preprocess
 from tests.graphs.builders import GraphBuilder
 from workers.figures.pixels import to_pixels
@@ -102,9 +103,17 @@ def test_noise_has_any_batch_size_with_a_fixed_batch_too() -> None:
     assert space.noise(7, 0).shape == (7, 2, 10)
 
 
-def test_dynamic_sizes_are_those_of_the_preprocessing() -> None:
-    space = space_of(spec("n", 3, "h", "w"), preprocessing=Preprocessing(size=[24, 40]))
+def test_images_with_channels_last_are_packed_channels_first() -> None:
+    last = Preprocessing(size=[24, 40], layout="channels_last")
+    space = space_of(spec("n", 24, 40, 3), preprocessing=last)
+    assert space.images
     assert space.shape == (3, 24, 40)
+    noise = space.noise(5, 0)
+    assert noise.shape == (5, 3, 24, 40)
+    taken = space.packing.to_network(noise)
+    assert isinstance(taken, torch.Tensor)
+    assert taken.shape == (5, 24, 40, 3)
+    np.testing.assert_array_equal(space.packing.unpack(noise.numpy())["image"], taken.numpy())
 
 
 def test_images_without_preprocessing_are_unbounded() -> None:
@@ -113,20 +122,32 @@ def test_images_without_preprocessing_are_unbounded() -> None:
     assert space.low is None
 
 
-@pytest.mark.parametrize(
-    "specs",
-    [
-        (spec("n", 3, 8, 8), spec("n", 4, name="other")),
-        (spec("n", 12, dtype="int64", name="tokens"),),
-        (spec("n", 3, 8, 8, dtype="uint8"),),
-        (spec("n", name="number"),),
-        (),
-    ],
-    ids=["two inputs", "tokens", "bytes", "a single number", "none"],
-)
-def test_other_inputs_are_refused(specs: tuple[TensorSpec, ...]) -> None:
+def test_several_inputs_share_one_tensor() -> None:
+    space = space_of(spec("n", 3, 8, 8), spec("n", 4, name="other"))
+    assert space.shape == (3 * 8 * 8 + 4,)
+    noise = space.noise(6, 0)
+    assert noise.shape == (6, 196)
+    inputs = space.packing.to_network(noise)
+    assert isinstance(inputs, dict)
+    assert {name: tuple(values.shape) for name, values in inputs.items()} == {"image": (6, 3, 8, 8), "other": (6, 4)}
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
+def test_integers_are_random_and_neither_mixed_nor_optimized(dtype: str) -> None:
+    space = space_of(spec("n", 12, dtype=dtype, name="tokens"))
+    assert not space.continuous
+    noise = space.noise(50, 0)
+    assert set(noise.flatten().tolist()) == {0.0, 1.0}, "they index no table"
+    with pytest.raises(FaceterError, match="auto, rq, dfq and aciq work for any") as caught:
+        require_input_space(MODEL.build(), space.packing.specs, None)
+    assert caught.value.kind is ProblemKind.METHOD_NOT_APPLICABLE
+    assert require_input_space(MODEL.build(), space.packing.specs, None, continuous=False).shape == (12,)
+
+
+@pytest.mark.parametrize("specs", [(spec("n", 4, dtype="str", name="words"),), ()], ids=["text", "none"])
+def test_text_and_no_inputs_at_all_are_refused(specs: tuple[TensorSpec, ...]) -> None:
     assert input_space(MODEL.build(), specs, None) is None
-    with pytest.raises(FaceterError, match="rq, dfq and aciq work for any") as caught:
+    with pytest.raises(FaceterError, match="rq, dfq and aciq") as caught:
         require_input_space(MODEL.build(), specs, None)
     assert caught.value.kind is ProblemKind.METHOD_NOT_APPLICABLE
     assert [problem.field for problem in caught.value.errors] == ["method"]
@@ -137,4 +158,4 @@ def test_moving_to_a_device_keeps_everything() -> None:
     moved = space.to(torch.device("meta"))
     assert moved.low is not None
     assert moved.low.device.type == "meta"
-    assert (moved.shape, moved.fixed_batch, moved.spec) == (space.shape, space.fixed_batch, space.spec)
+    assert (moved.shape, moved.fixed_batch, moved.packing) == (space.shape, space.fixed_batch, space.packing)

@@ -1,0 +1,100 @@
+"""Models of further exporters, opsets and types, made here: what no small package carries as an ONNX file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import to_onnx
+from sklearn.datasets import load_digits
+from sklearn.neural_network import MLPClassifier
+from torch import Tensor, nn
+
+from faceter.cli.export_inputs import ExportInput
+from faceter.cli.export_torch import export_module
+from tests.ultralytics_export import ultralytics_yolov8
+
+_WIDTH = 8
+
+
+@dataclass(frozen=True)
+class MadeModel:
+    """A model that is built when it is needed.
+
+    Args:
+        name: Name of the file, with the exporter.
+        build: Returns the model.
+        metadata: What the user has to say for jobs.
+    """
+
+    name: str
+    build: Callable[[], onnx.ModelProto]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class _Branches(nn.Module):
+    """A network of two inputs, one a recording, one of whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wave = nn.Conv1d(2, 16, 7, padding=3)
+        self.table = nn.Embedding(40, 16)
+        self.classify = nn.Linear(32, 5)
+
+    def forward(self, wave: Tensor, codes: Tensor) -> Tensor:
+        both = torch.cat([self.wave(wave).relu().mean(2), self.table(codes).mean(1)], 1)
+        result: Tensor = self.classify(both)
+        return result
+
+
+def _dynamo() -> onnx.ModelProto:
+    torch.manual_seed(0)
+    inputs = [ExportInput("wave", ("N", 2, "time")), ExportInput("codes", ("N", "length"), "int64", (0, 39))]
+    return export_module(_Branches(), inputs)
+
+
+def _mlp() -> onnx.ModelProto:
+    digits = load_digits()
+    x = digits.data.astype(np.float32) / 16
+    network = MLPClassifier((64,), max_iter=40, random_state=0).fit(x, digits.target)
+    model: onnx.ModelProto = to_onnx(network, x[:1], options={"zipmap": False})
+    return model
+
+
+def _convolutions(opset: int, ir: int, dtype: str = "float32") -> Callable[[], onnx.ModelProto]:
+    """Return a builder of a small classifier at an opset and IR version."""
+
+    def build() -> onnx.ModelProto:
+        rng = np.random.default_rng(0)
+        weights = {
+            "w": rng.normal(size=(_WIDTH, 3, 3, 3)) / 5,
+            "f": rng.normal(size=(5, _WIDTH)),
+            "b": rng.normal(size=5),
+        }
+        nodes = [
+            helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+            helper.make_node("Relu", ["c"], ["r"]),
+            helper.make_node("GlobalAveragePool", ["r"], ["g"]),
+            helper.make_node("Flatten", ["g"], ["v"]),
+            helper.make_node("Gemm", ["v", "f", "b"], ["y"], transB=1),
+        ]
+        kind = TensorProto.FLOAT16 if dtype == "float16" else TensorProto.FLOAT
+        inputs = [helper.make_tensor_value_info("x", kind, ["N", 3, 16, 16])]
+        outputs = [helper.make_tensor_value_info("y", kind, ["N", 5])]
+        constants = [numpy_helper.from_array(value.astype(dtype), name) for name, value in weights.items()]
+        graph = helper.make_graph(nodes, "graph", inputs, outputs, constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+
+    return build
+
+
+MADE_MODELS = (
+    MadeModel("ultralytics_yolov8.onnx (TorchScript)", lambda: ultralytics_yolov8(open_size=True)),
+    MadeModel("two_inputs.onnx (torch dynamo)", _dynamo),
+    MadeModel("mlp.onnx (scikit-learn)", _mlp),
+    *(MadeModel(f"opset{opset}.onnx", _convolutions(opset, ir)) for opset, ir in ((9, 4), (13, 7), (22, 10), (25, 12))),
+    MadeModel("float16.onnx", _convolutions(17, 8, "float16")),
+)
