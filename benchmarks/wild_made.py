@@ -59,7 +59,8 @@ def _dynamo() -> onnx.ModelProto:
 def _mlp() -> onnx.ModelProto:
     digits = load_digits()
     x = digits.data.astype(np.float32) / 16
-    network = MLPClassifier((64,), max_iter=40, random_state=0).fit(x, digits.target)
+    network: Any = MLPClassifier((64,), max_iter=40, random_state=0)  # type: ignore[no-untyped-call]
+    network.fit(x, digits.target)
     model: onnx.ModelProto = to_onnx(network, x[:1], options={"zipmap": False})
     return model
 

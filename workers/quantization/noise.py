@@ -22,6 +22,9 @@ from faceter.vision.preprocess import as_dtype
 from workers.model_input import Batch, fixed_batch_size
 from workers.quantization.input_scale import input_distribution
 
+_IMAGE_RANK, _COLOURS = 4, 3
+_MEAN, _DEVIATION = 0.449, 0.226
+"""Of ImageNet, over all channels."""
 _KEEPING = frozenset(
     {
         "Cast", "Concat", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
@@ -107,7 +110,7 @@ def _noise(
     if "mask" in spec.name.lower():
         return np.ones(shape, dtype)
     if takes_images(spec, preprocessing) and preprocessing is not None:
-        height, width = preprocessing.size
+        height, width = shape[1:3] if preprocessing.channels_last else shape[2:4]
         images = noise_images(shape[0], preprocessing.channels, height, width, rng)
         return as_dtype(in_layout(normalized(images, preprocessing), preprocessing), spec.dtype)
     if dtype.kind == "f":
@@ -119,8 +122,11 @@ def _noise(
 
 def _floats(name: str, view: GraphView, shape: Sequence[int], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return N(0, 1), moved to where the graph's own normalization expects the input."""
-    values: NDArray[np.float64] = rng.normal(size=shape)
     mean, deviation = input_distribution(view, name)
+    plain = not mean.any() and bool((deviation == 1).all())
+    if plain and len(shape) == _IMAGE_RANK and shape[1] == _COLOURS:
+        return _images_of_unknown_range(shape, rng)
+    values: NDArray[np.float64] = rng.normal(size=shape)
     if mean.ndim == 1 and len(shape) > 2 and len(mean) == shape[1]:
         mean, deviation = (item.reshape(1, -1, *[1] * (len(shape) - 2)) for item in (mean, deviation))
     try:
@@ -128,6 +134,14 @@ def _floats(name: str, view: GraphView, shape: Sequence[int], rng: np.random.Gen
     except ValueError:
         return values
     return moved if moved.shape == values.shape else values
+
+
+def _images_of_unknown_range(shape: Sequence[int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return noise images, every second one in 0…1, the others normalized to about mean 0 and deviation 1."""
+    count, channels, height, width = shape
+    images = noise_images(count, channels, height, width, rng).astype(np.float64) / 255
+    images[1::2] = (images[1::2] - _MEAN) / _DEVIATION
+    return images
 
 
 def takes_images(spec: TensorSpec, preprocessing: Preprocessing | None) -> bool:

@@ -61,7 +61,7 @@ def build_report(
             *measured.warnings,
             *_shape_warnings(shapes),
             *precision_warnings(optimized.plan, request.activation_bits),
-            f"Signal-to-noise of activations was measured on {prepared.source.value}.",
+            *_signal_to_noise_warnings(optimized.plan, prepared),
             *_data_warnings(prepared.metadata, datasets.evaluation, measured),
             *_truncation_warnings(datasets, prepared),
         ],
@@ -82,6 +82,10 @@ def size_of(original: FloatModel, plan: QuantizationPlan, exported: ExportedMode
         weights_before=sum(np.asarray(view.constant(name)).nbytes for name in plan.weights),
         weights_packed=weight_bytes(exported.packed),
     )
+
+
+def _signal_to_noise_warnings(plan: QuantizationPlan, prepared: PreparedNetwork) -> list[str]:
+    return [f"Signal-to-noise of activations was measured on {prepared.source.value}."] if plan.activations else []
 
 
 def _shape_warnings(shapes: InputShapes) -> list[str]:

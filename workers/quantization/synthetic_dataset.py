@@ -52,7 +52,7 @@ def synthetic_dataset(
         pixels = to_pixels(inputs, model.metadata.preprocessing)
         kind, content = DatasetKind.IMAGES, image_archive(pixels, names)
         sheet = image_sheet(pixels[:_ON_SHEET], None if names is None else names[:_ON_SHEET])
-    elif inputs.ndim == 3 and len(model.inputs) == 1:
+    elif inputs.ndim == 3:
         kind, content = DatasetKind.SIGNALS, signals_file(inputs, labels, classes_of(labels, model.metadata))
         sheet = signal_sheet(inputs[:_ON_SHEET], None if names is None else names[:_ON_SHEET])
     else:

@@ -27,6 +27,7 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
     assert {name for name, _ in operations(document)} == {
         "POST /v1/models",
         "GET /v1/models",
+        "GET /v1/jobs/{job_id}/error-report.json",
         "GET /v1/models/{model_id}",
         "DELETE /v1/models/{model_id}",
         "GET /v1/models/{model_id}/content",

@@ -18,6 +18,8 @@ from faceter.contracts.models import ModelMetadata
 from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.engines.saturation import sums_saturate
+from faceter.graphs.layouts import PLAIN, UNSIGNED
 from faceter.graphs.qdq import write_qdq
 from faceter.graphs.quantization_plan import QuantizationPlan
 from workers.model_input import Batch
@@ -117,9 +119,14 @@ def served(plan: QuantizationPlan, inputs: Floats, name: str = "image") -> NDArr
     return outputs_of(write_qdq(plan), inputs, name)
 
 
+def exact_layout() -> str:
+    """Return a layout of quantized graphs whose sums do not saturate on this host."""
+    return UNSIGNED if sums_saturate(OnnxRuntimeEngine()) else PLAIN
+
+
 def outputs_of(model: onnx.ModelProto, inputs: Floats, name: str = "image") -> NDArray[np.float32]:
-    """Return the first output of a graph in ONNX Runtime."""
-    loaded = OnnxRuntimeEngine().load(model.SerializeToString(), threads=1)
+    """Return the first output of a graph in ONNX Runtime, in a layout that is exact on this host."""
+    loaded = OnnxRuntimeEngine().load(model.SerializeToString(), threads=1, layout=exact_layout())
     output = loaded.run({name: inputs})[loaded.outputs[0].name]
     loaded.close()
     return np.asarray(output, np.float32)

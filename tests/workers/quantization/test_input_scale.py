@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from faceter.cli.export_torch import export
 from faceter.contracts.models import TensorSpec
 from faceter.graphs.view import GraphView
 from tests.graphs.builders import GraphBuilder, run
-from tests.workers.quantization.networks import export
 from workers.quantization.input_scale import input_distribution
 from workers.quantization.noise import noise_batches
 

@@ -15,7 +15,7 @@ from faceter.contracts.settings import Settings
 from faceter.datasets.images import ImagesDataset
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.graphs.qdq import write_qdq
-from tests.workers.quantization.networks import Floats, accuracy, one_thread, request_for
+from tests.workers.quantization.networks import Floats, accuracy, exact_layout, one_thread, request_for
 from workers.quantization.methods import methods
 from workers.quantization.prepare import PreparedNetwork, prepare
 from workers.quantization.simulate import SimulatedNetwork
@@ -50,7 +50,7 @@ def float_accuracy(resnet20: PreparedNetwork, cifar10: Images) -> float:
 
 def logits_of(model: onnx.ModelProto, inputs: Floats) -> Floats:
     """Return what ONNX Runtime answers on all cores there are, 250 images at a time."""
-    loaded = OnnxRuntimeEngine().load(model.SerializeToString(), threads=2)
+    loaded = OnnxRuntimeEngine().load(model.SerializeToString(), threads=2, layout=exact_layout())
     parts = [loaded.run({"image": part})["logits"] for part in np.array_split(inputs, len(inputs) // 250)]
     loaded.close()
     return np.concatenate(parts)

@@ -64,7 +64,8 @@ def test_a_request_submits_a_job(api: httpx.Client, resources: NamedResources) -
     assert job.specification.uses == [resources.id("color net"), resources.id("streets")]
     stored = job.specification.request.model_dump(mode="json")
     del payload["model"]
-    assert stored == {**resources.resolve(payload), "threshold": None, "cut_sentences": False, "name": "all"}
+    defaults = {"threshold": None, "cut_sentences": False, "input_shapes": None}
+    assert stored == {**resources.resolve(payload), **defaults, "name": "all"}
     assert api.get(response.headers["location"]).json() == response.json()
 
 

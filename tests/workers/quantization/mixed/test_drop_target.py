@@ -114,7 +114,7 @@ def test_ft_uses_disjoint_calibration_data_for_tuning_and_measuring(digits: Digi
     assert made.optimized.synthetic is None
 
 
-def test_a_network_whose_inputs_cannot_be_generated_is_rounded() -> None:
+def test_a_network_of_two_inputs_meets_a_target() -> None:
     net = GraphBuilder(["n", 16], name="left")
     net.inputs.append(onnx.helper.make_tensor_value_info("right", onnx.TensorProto.FLOAT, ["n", 16]))
     for name in ("left", "right"):
@@ -125,10 +125,8 @@ def test_a_network_whose_inputs_cannot_be_generated_is_rounded() -> None:
     model = net.build()
     for target in ({"max_drop": 8.0}, {"max_bytes": 1500}):
         report = run_on(model, metadata=ModelMetadata(), target=target, max_steps=10).report
-        assert report.tuning is None
+        assert report.tuning is not None
+        assert report.tuning.steps == 10
         assert trade_off_of(report).met
-        assert not chosen(report).tuned
         assert len(set(chosen(report).bits.values())) > 1
-        assert report.agreement.source == "noise"
-        assert has_warning(report, "Nothing was tuned")
-        assert has_warning(report, "noise inputs")
+        assert report.agreement.source == "synthetic"

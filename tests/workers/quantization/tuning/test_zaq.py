@@ -184,6 +184,6 @@ def test_integer_inputs_are_refused() -> None:
     table = net.weight(9, 3)
     net.add("Gather", table, net.last)
     net.add("MatMul", net.last, net.weight(3, 2))
-    with pytest.raises(FaceterError, match="single float input") as caught:
+    with pytest.raises(FaceterError, match="inputs are floats") as caught:
         ZAQ().check(prepared_for(net.build(), ModelMetadata()))
     assert caught.value.kind is ProblemKind.METHOD_NOT_APPLICABLE
