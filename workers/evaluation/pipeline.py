@@ -65,8 +65,10 @@ def evaluate(context: JobContext, specification: EvaluationJob) -> JobResult:
     started = time.monotonic()
     request = specification.request
     library = context.library
-    model = None if request.features is None else at_input_shapes(
-        library.models.get(request.features.model_id), request.features.input_shapes
+    model = (
+        None
+        if request.features is None
+        else at_input_shapes(library.models.get(request.features.model_id), request.features.input_shapes)
     )
     stages = context.stages(_expected_seconds(library, request))
     reference, generated = (_sample_set(context, stages, request, model, role) for role in _ROLES)

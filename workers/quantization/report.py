@@ -90,10 +90,9 @@ def _signal_to_noise_warnings(plan: QuantizationPlan, prepared: PreparedNetwork)
 
 def _shape_warnings(shapes: InputShapes) -> list[str]:
     """Name the sizes that the file leaves open and that nobody gave."""
-    inferred = [name for name, source in shapes.sources.items() if source == "inferred"]
-    if not inferred:
+    if not shapes.inferred:
         return []
-    shown = " and ".join(f"{name} {list(shapes.shapes[name])}" for name in inferred)
+    shown = " and ".join(f"{name} {list(shapes.shapes[name])}" for name in shapes.inferred)
     return [
         f"The file leaves sizes of its inputs open: it was run at {shown}, the smallest sizes at which it runs, and "
         "the figures hold for these. Give input_shapes for others."

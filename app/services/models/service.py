@@ -15,7 +15,7 @@ from faceter.contracts.base import StoredFile, utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.graphs import Graph
 from faceter.contracts.models import Model, ModelMetadata
-from faceter.engines.input_shapes import UnknownInputShapesError, choose_input_shapes
+from faceter.engines.input_shapes import InputShapes, UnknownInputShapesError, choose_input_shapes
 from faceter.graphs import shapes
 from faceter.graphs.check import check_model
 from faceter.graphs.describe import describe, input_specs, output_specs, parameter_count
@@ -67,7 +67,7 @@ class ModelService(RecordService[Model]):
         if text is not None:
             metadata = text.checked(metadata, said, content, checked, self.core.engine, self.settings)
             shaped = text.with_job_shapes(metadata, inputs)
-        input_shapes, substitutes_float32 = self._trial_run(content, checked, shaped)
+        shapes, substitutes_float32 = self._trial_run(content, checked, shaped)
         with ExitStack() as held:
             blob = self._store(content, held)
             files = {} if text is None else {TOKENIZER: self._store_tokenizer(text.content, held)}
@@ -79,10 +79,12 @@ class ModelService(RecordService[Model]):
                     sha256=blob.sha256,
                     bytes=blob.bytes,
                     metadata=metadata,
-                    metadata_sources=completed.sources | ({} if text is None else text.sources(said, metadata)),
+                    metadata_sources=completed.sources
+                    | ({} if text is None else text.sources(said, metadata))
+                    | {f"input_shapes.{name}": "inferred" for name in shapes.inferred},
                     inputs=inputs,
                     outputs=outputs,
-                    input_shapes=input_shapes,
+                    input_shapes=shapes.chosen,
                     opset=opset_of(checked),
                     parameters=parameter_count(checked),
                     warnings=[
@@ -158,9 +160,7 @@ class ModelService(RecordService[Model]):
         """Limit of the values of one tensor."""
         return self.settings.session_cache_bytes // _BYTES_PER_VALUE
 
-    def _trial_run(
-        self, content: bytes, checked: onnx.ModelProto, metadata: ModelMetadata
-    ) -> tuple[dict[str, list[int]], bool]:
+    def _trial_run(self, content: bytes, checked: onnx.ModelProto, metadata: ModelMetadata) -> tuple[InputShapes, bool]:
         """Load an upload and run it once.
 
         Returns:
@@ -176,12 +176,12 @@ class ModelService(RecordService[Model]):
             raise error.at("file") from error
         try:
             if not all(is_tensor(spec.dtype) for spec in loaded.inputs):
-                return {}, loaded.substitutes_float32
+                return InputShapes({}, False, {}), loaded.substitutes_float32
             shapes = choose_input_shapes(
                 loaded, checked, metadata, seconds=self.settings.inference_seconds, most_values=self._most_values
             )
-            return shapes.chosen, loaded.substitutes_float32
+            return shapes, loaded.substitutes_float32
         except UnknownInputShapesError:
-            return {}, loaded.substitutes_float32
+            return InputShapes({}, False, {}), loaded.substitutes_float32
         finally:
             loaded.close()

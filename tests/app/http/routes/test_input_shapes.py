@@ -62,6 +62,7 @@ def png(width: int, height: int) -> bytes:
 def test_a_record_tells_the_shapes_that_were_found(api: httpx.Client) -> None:
     model = add_model(api, open_images(), metadata=None)
     assert model["input_shapes"] == {"image": [1, 3, 32, 32]}
+    assert model["metadata_sources"] == {"input_shapes.image": "inferred"}
     assert model["inputs"][0]["shape"] == ["N", 3, "h", "w"]
 
 
