@@ -55,6 +55,7 @@ class WildModel:
 
 
 _RATE = {"constant_inputs": {"sr": 16000}}
+_WINDOW = {"input_shapes": {"input": [1, 576], "state": [2, 1, 128]}}
 _OCR = {"preprocessing": {"preset": "paddle", "size": [160, 160], "mean": [0.5], "std": [0.5]}}
 
 WILD_MODELS = (
@@ -62,11 +63,11 @@ WILD_MODELS = (
     WildModel("rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx"),
     WildModel("rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx", _OCR),
     WildModel("rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx", _OCR),
-    WildModel("silero-vad==6.2.3", "silero_vad/data/silero_vad.onnx", _RATE),
-    WildModel("silero-vad==6.2.3", "silero_vad/data/silero_vad_16k_op15.onnx", _RATE),
+    WildModel("silero-vad==6.2.3", "silero_vad/data/silero_vad.onnx", {**_RATE, **_WINDOW}),
+    WildModel("silero-vad==6.2.3", "silero_vad/data/silero_vad_16k_op15.onnx", {**_RATE, **_WINDOW}),
     WildModel("silero-vad==6.2.3", "silero_vad/data/silero_vad_op18_ifless.onnx", _RATE),
     WildModel("silero-vad==6.2.3", "silero_vad/data/silero_vad_16k_sequence.onnx"),
-    WildModel("silero-vad==6.2.3", "silero_vad/data/silero_vad_half.onnx"),
+    WildModel("silero-vad==6.2.3", "silero_vad/data/silero_vad_half.onnx", _WINDOW),
     WildModel("silero-vad==6.2.3", "silero_vad/data/silero_vad_openvino_16k.onnx"),
     WildModel("brainmaze-eeg-models==0.1.0", "brainmaze_eeg_models/spindles/_models/spindle-detector-eeg.onnx"),
     WildModel("brainmaze-eeg-models==0.1.0", "brainmaze_eeg_models/spindles/_models/spindle-detector-ieeg.onnx"),
