@@ -1,6 +1,6 @@
 """Validation of the input shapes of a request, by running the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Final
 
@@ -18,13 +18,12 @@ from faceter.graphs.open_axes import open_axes
 from faceter.vision.metadata import image_input
 
 FIELD: Final = "input_shapes"
-_BYTES_PER_VALUE: Final = 4
 
 
 def validate_input_shapes(
     core: Core,
     model: Model,
-    graph: onnx.ModelProto,
+    graph: Callable[[], onnx.ModelProto],
     shapes: Mapping[str, Sequence[int]] | None,
     *,
     given_by_data: bool = False,
@@ -35,7 +34,7 @@ def validate_input_shapes(
     Args:
         core: Engine and limits.
         model: The model's record.
-        graph: Its graph that jobs work on.
+        graph: Returns its graph that jobs work on; called if there is something to check.
         shapes: Shapes by input; None if the request gives none.
         given_by_data: Whether a dataset of the request gives them.
         field: The field with the shapes.
@@ -46,11 +45,15 @@ def validate_input_shapes(
     if not shapes and (given_by_data or model.input_shapes or not _has_open_sizes(model)):
         return
     metadata = with_input_shapes(model.metadata, model.inputs, shapes)
-    most = core.settings.session_cache_bytes // _BYTES_PER_VALUE
     with core.sessions.use(model.sha256, lambda: core.library.blobs.read(model.sha256), model.quantization) as loaded:
         try:
             choose_input_shapes(
-                loaded, graph, metadata, seconds=core.settings.inference_seconds, most_values=most, field=field
+                loaded,
+                graph(),
+                metadata,
+                seconds=core.settings.inference_seconds,
+                most_values=core.settings.max_tensor_values,
+                field=field,
             )
         except FaceterError as error:
             raise invalid(error.detail, error.errors[0].field if error.errors else field) from error
@@ -60,7 +63,9 @@ def validate_feature_shapes(core: Core, inputs: JobInputs, features: FeatureSour
     """Check that a feature extractor runs at the shapes of a request; see `validate_input_shapes`."""
     if features is not None and features.input_shapes:
         model = inputs.model(features.model_id, "features.model_id")
-        validate_input_shapes(core, model, inputs.graph(model), features.input_shapes, field=f"features.{FIELD}")
+        validate_input_shapes(
+            core, model, lambda: inputs.graph(model), features.input_shapes, field=f"features.{FIELD}"
+        )
 
 
 def validate_image_shape(model: Model, shapes: Mapping[str, Sequence[int]], settings: Settings) -> None:
@@ -81,7 +86,7 @@ def validate_image_shape(model: Model, shapes: Mapping[str, Sequence[int]], sett
         channels = shape[-1 if preprocessing.channels_last else 1] if len(shape) > 1 else 0
         if len(shape) != len(spec.shape) or not fits or channels != preprocessing.channels:
             raise invalid(f"The input {name!r} is {spec.shape}; the shape given is {list(shape)}.", f"{FIELD}.{name}")
-        if prod(shape[1:]) * _BYTES_PER_VALUE > settings.session_cache_bytes:
+        if prod(shape[1:]) > settings.max_tensor_values:
             raise invalid(f"The shape {list(shape)} exceeds the memory of this server.", f"{FIELD}.{name}")
 
 

@@ -7,16 +7,13 @@ from typing import Final
 import onnx
 
 from app.services.errors import invalid
-from faceter.contracts.models import Model
+from faceter.contracts.models import Model, shape_text
 from faceter.datasets.errors import quoted_names
 from faceter.graphs import shapes
 from faceter.graphs.constant_inputs import control_flow_remedy
 from faceter.graphs.describe import input_specs
-from faceter.graphs.shapes import TensorInfo
+from faceter.graphs.shapes import FLOAT_TYPES, TensorInfo
 from faceter.graphs.view import all_nodes, inputs_used, node_name, subgraphs
-
-FLOATS: Final = ("float16", "bfloat16", "float32", "float64")
-"""Element types of values that can be compared."""
 
 CODES: Final = ("uint8", "int8")
 """Types of activations of a quantized network: a step and an offset away from floats, which no ranking depends on."""
@@ -67,14 +64,14 @@ class SampleTensors:
         info = self._shapes.get(name)
         if info is None:
             return None
-        if info.dtype not in (*FLOATS, *CODES):
+        if info.dtype not in (*FLOAT_TYPES, *CODES):
             raise invalid(f"{name!r} is {info.dtype}; {content} are floats. Name another tensor.", field)
         if info.shape is None:
             return info
         first = info.shape[0] if info.shape else None
         if not info.shape or (isinstance(first, int) and first != self.samples):
             raise invalid(
-                f"{name!r} is {format_shape(info.shape)} for {self.samples} samples: its first axis is not that of the "
+                f"{name!r} is {shape_text(info.shape)} for {self.samples} samples: its first axis is not that of the "
                 "samples. Name another tensor.",
                 field,
             )
@@ -101,11 +98,6 @@ class SampleTensors:
                 field,
             )
         raise invalid(f"{id} has no tensor {name[:_MOST_ECHOED]!r}. {hint}", field)
-
-
-def format_shape(shape: Sequence[int | str | None]) -> str:
-    """Return a shape as text."""
-    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
 
 
 def _node_around(graph: onnx.ModelProto, name: str) -> onnx.NodeProto | None:

@@ -1,5 +1,6 @@
 """Models: metadata of an upload, stored record, summary and filter."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Self
 
@@ -67,6 +68,11 @@ class ModelMetadata(Contract):
     measure and tune at these shapes; the model stays open. By default the smallest sizes at which the model runs."""
     constant_inputs: dict[str, int | float | bool] | None = Field(default=None, examples=[{"sr": 16000}])
     """Values of inputs that never change, such as a sampling rate. Jobs work on the graph with these values."""
+
+
+def shape_text(shape: Sequence[int | str | None]) -> str:
+    """Return a shape as text, with ``?`` for an unnamed open size."""
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
 
 
 class TensorSpec(Contract):

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
+_BYTES_PER_VALUE = 4
 _LONGEST_SOCKET_PATH = 100
 
 
@@ -130,6 +131,11 @@ class Settings(BaseSettings):
     """Retention time of an Idempotency-Key in seconds."""
     events_heartbeat_seconds: PositiveFloat = 10.0
     """Interval of heartbeats on an idle event stream, in seconds."""
+
+    @property
+    def max_tensor_values(self) -> int:
+        """Limit of the values of one tensor of a model: as many float32 as the memory of loaded models holds."""
+        return self.session_cache_bytes // _BYTES_PER_VALUE
 
     @property
     def resolved_blob_url(self) -> str:

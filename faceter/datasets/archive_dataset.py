@@ -5,7 +5,7 @@ from typing import Self
 
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive, open_archive
-from faceter.datasets.reader import DatasetReader
+from faceter.datasets.reader import DatasetReader, owned_by
 
 
 class ArchiveDataset(DatasetReader):
@@ -24,12 +24,7 @@ class ArchiveDataset(DatasetReader):
     @classmethod
     def open(cls, path: Path, settings: Settings) -> Self:
         """Open a zip file without reading its samples; see `DatasetReader.open`."""
-        archive = open_archive(path, settings)
-        try:
-            return cls(archive, settings)
-        except BaseException:
-            archive.close()
-            raise
+        return owned_by(open_archive(path, settings), lambda archive: cls(archive, settings))
 
     def close(self) -> None:
         """Close the archive."""

@@ -154,6 +154,15 @@ class RowReader:
         self.next += count
         return np.frombuffer(content, self._header.dtype).reshape(count, *self._header.shape[1:])
 
+    def at(self, indices: NDArray[np.int64]) -> Array:
+        """Return rows at positions not read yet, in the given order and with repetitions; read in ascending order."""
+        ascending, inverse = np.unique(indices, return_inverse=True)
+        parts = []
+        for run in np.split(ascending, np.flatnonzero(np.diff(ascending) > 1) + 1):
+            self.skip_to(int(run[0]))
+            parts.append(self.take(len(run)))
+        return np.concatenate(parts)[inverse]
+
     def skip_to(self, row: int) -> None:
         """Skip to a row that has not been read yet."""
         self._skip((row - self.next) * self._row)

@@ -1,11 +1,32 @@
 """What the readers of all kinds of datasets share: they open a file, verify it, summarize it and are closed."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self, TypeVar
 
 from faceter.contracts.settings import Settings
 from faceter.datasets.samples import DatasetContents, ProgressFunction
+
+
+class Closeable(Protocol):
+    """Anything that is closed after use."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+R = TypeVar("R", bound=Closeable)
+D = TypeVar("D")
+
+
+def owned_by(resource: R, make: Callable[[R], D]) -> D:
+    """Return what is made of an open file, which it closes; the file is closed at once if that fails."""
+    try:
+        return make(resource)
+    except BaseException:
+        resource.close()
+        raise
 
 
 class DatasetReader(ABC):

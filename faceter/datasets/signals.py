@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import TensorSpec
+from faceter.contracts.models import TensorSpec, shape_text
 from faceter.datasets.array_dataset import FLOATS, ArrayDataset
-from faceter.datasets.arrays import ArrayArchive, ArrayHeader, RowReader, validate_order
+from faceter.datasets.arrays import ArrayArchive, ArrayHeader, validate_order
 from faceter.datasets.errors import invalid_dataset
 from faceter.datasets.labels import CLASSES, LABELS, read_names, validate_integers, validate_range
 from faceter.datasets.samples import Batch, DatasetContents, ProgressFunction
-from faceter.vision.boxes import FloatArray, IntArray
+from faceter.vision.boxes import IntArray
 
 SIGNALS, CONCEPTS, CONCEPT_NAMES = "signals", "concepts", "concept_names"
 """Arrays of the file: [N, channels, length], [N, length] and [J]."""
@@ -44,8 +44,6 @@ class SignalsDataset(ArrayDataset):
 
     def __init__(self, archive: ArrayArchive) -> None:
         super().__init__(archive)
-        self.numbered = self._labels.numbered
-        """Whether classes have no names, and so are positions in the model's output."""
         self.concept_names: list[str] = self._read_concept_names()
         """Names of the concepts, the first of which is number 1; empty if there are none."""
 
@@ -77,29 +75,6 @@ class SignalsDataset(ArrayDataset):
         concepts = {CONCEPT_CATEGORY: list(self.concept_names)} if self.concept_names else {}
         return replace(super().summary(), concepts=concepts)
 
-    def sample_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
-        """Return the class of each signal, numbered in the order of the model's labels.
-
-        Args:
-            model_labels: The model's labels; without them the file's own numbers are taken.
-
-        Returns:
-            int64 [N], or None if the signals are not labelled.
-
-        Raises:
-            FaceterError: ``DATASET_MISMATCH`` naming the classes that are none of the labels.
-        """
-        return self._labels.in_model_order(model_labels)
-
-    def class_positions(self) -> IntArray | None:
-        """Return the position of each signal's class in ``classes``, int64 [N]; None if they are not labelled."""
-        return self.labels
-
-    def labels_for(self, model_labels: Sequence[str] | None) -> list[int] | None:
-        """Return ``sample_labels(model_labels)`` as a list."""
-        labels = self.sample_labels(model_labels)
-        return None if labels is None else [int(label) for label in labels]
-
     def matching_input(self, inputs: Sequence[TensorSpec]) -> TensorSpec:
         """Return the input of a model that the signals fit.
 
@@ -114,7 +89,7 @@ class SignalsDataset(ArrayDataset):
             sizes = zip(inputs[0].shape[1:], self.shape, strict=True)
             if all(expected == size or not isinstance(expected, int) for expected, size in sizes):
                 return inputs[0]
-        specs = ", ".join(f"'{spec.name}' {spec.dtype} {_shape_text(spec.shape)}" for spec in inputs)
+        specs = ", ".join(f"'{spec.name}' {spec.dtype} {shape_text(spec.shape)}" for spec in inputs)
         raise FaceterError(
             ProblemKind.DATASET_MISMATCH,
             f"The signals are [{channels}, {length}] (channels, length), so they are for a model with one input "
@@ -142,7 +117,7 @@ class SignalsDataset(ArrayDataset):
         for part in np.array_split(chosen, range(batch, len(chosen), batch)) if len(chosen) else []:
             if part.min() < rows.next:
                 rows = self._archive.rows(self._samples)
-            yield Batch(self._read_rows(rows, part), part, None if labels is None else labels[part])
+            yield Batch(rows.at(part).astype(np.float32, copy=False), part, None if labels is None else labels[part])
 
     def concepts(self, index: int) -> IntArray | None:
         """Return the concepts of each moment of a signal, int64 [M, length]; None if the dataset has none."""
@@ -159,15 +134,6 @@ class SignalsDataset(ArrayDataset):
             return np.zeros((count, 0, length), np.int64)
         values = self._archive.rows(self._headers[CONCEPTS]).take(count)
         return np.asarray(values, np.int64).reshape(count, self.most_concepts, length)
-
-    def _read_rows(self, rows: RowReader, indices: IntArray) -> FloatArray:
-        """Return rows of ``signals`` as float32, read in ascending order."""
-        ascending, inverse = np.unique(indices, return_inverse=True)
-        signals = np.empty((len(ascending), *self.shape), np.float32)
-        for run in np.split(np.arange(len(ascending)), np.flatnonzero(np.diff(ascending) > 1) + 1):
-            rows.skip_to(int(ascending[run[0]]))
-            signals[run] = rows.take(len(run))
-        return signals[inverse]
 
     def _validate_axes(self, shape: tuple[int, ...]) -> None:
         if len(shape) != _RANK:
@@ -230,7 +196,3 @@ def _validate_finite(values: NDArray[Any], start: int) -> None:
         raise invalid_dataset(
             f"{SIGNALS}[{start + sample}, {channel}, {moment}] is {shown}; every value must be finite."
         )
-
-
-def _shape_text(shape: Sequence[int | str | None]) -> str:
-    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"

@@ -3,29 +3,26 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
-from faceter.contracts.settings import Settings
-from faceter.datasets.arrays import ArrayArchive, ArrayHeader, RowReader, validate_order
+from faceter.datasets.arrays import ArrayArchive, ArrayHeader, validate_order
 from faceter.datasets.errors import invalid_dataset, quoted_names
+from faceter.datasets.labelled_arrays import LabelledArrays
 from faceter.datasets.labels import CLASSES, LABELS, Labels
-from faceter.datasets.reader import DatasetReader
 from faceter.datasets.samples import DatasetContents, ProgressFunction
 from faceter.vision.boxes import IntArray
 
 _KINDS: Final = "fiub"
 _NUMBERS: Final = "floats, whole numbers or booleans"
 _MAX_SAMPLE_BYTES: Final = 1 << 26
-_BLOCK_BYTES: Final = 1 << 23
 
 
-class TensorsDataset(DatasetReader):
+class TensorsDataset(LabelledArrays):
     """Samples of several tensors, in the order of the file, read on demand.
 
     Each array [N, …] but ``labels`` and ``classes`` is named after an input of the model that takes it. ``labels`` [N],
@@ -40,8 +37,7 @@ class TensorsDataset(DatasetReader):
     """
 
     def __init__(self, archive: ArrayArchive) -> None:
-        self._archive = archive
-        self.warnings = list(archive.warnings)
+        super().__init__(archive)
         names = [name for name in archive.names if name not in (LABELS, CLASSES)]
         if not names:
             raise invalid_dataset("There are no arrays of samples. Save one [N, …] for each input, under its name.")
@@ -55,20 +51,6 @@ class TensorsDataset(DatasetReader):
                 f"One sample has more than {_MAX_SAMPLE_BYTES:,} bytes. Cut samples into smaller ones."
             )
         self._labels = Labels.read(archive, len(self), self.warnings, sample_name="sample")
-        self.classes: list[str] = self._labels.classes
-        """Names of the classes; empty if the samples are not labelled."""
-        self.numbered = self._labels.numbered
-        """Whether classes have no names, and so are positions in the model's output."""
-
-    @classmethod
-    def open(cls, path: Path, settings: Settings) -> Self:
-        """Open an ``.npz``; see `DatasetReader.open`."""
-        archive = ArrayArchive(path, settings)
-        try:
-            return cls(archive)
-        except BaseException:
-            archive.close()
-            raise
 
     def __len__(self) -> int:
         return next(iter(self._headers.values())).shape[0]
@@ -83,9 +65,7 @@ class TensorsDataset(DatasetReader):
         total = sum(math.prod(header.shape) for header in self._headers.values())
         done = 0
         for name, header in self._headers.items():
-            rows, count = self._archive.rows(header), max(1, _BLOCK_BYTES // _row_bytes(header))
-            for start in range(0, len(self), count):
-                values = rows.take(min(count, len(self) - start))
+            for start, values in self._blocks(header):
                 wrong = np.argwhere(~np.isfinite(values.astype(np.float32)))
                 if len(wrong):
                     place = [start + int(wrong[0][0]), *wrong[0][1:].tolist()]
@@ -93,29 +73,7 @@ class TensorsDataset(DatasetReader):
                 done += values.size
                 if progress is not None:
                     progress(done / total)
-            rows.finish()
         return self.summary()
-
-    def summary(self) -> DatasetContents:
-        """Return the number of samples, in all and of each class."""
-        return self._labels.summary(len(self), self.warnings)
-
-    def class_positions(self) -> IntArray | None:
-        """Return the class of each sample by its position in ``classes``, int64 [N]; None without labels."""
-        return self._labels.labels
-
-    def sample_labels(self, model_labels: Sequence[str] | None) -> IntArray | None:
-        """Return the class of each sample, numbered in the order of the model's labels, int64 [N].
-
-        Raises:
-            FaceterError: ``DATASET_MISMATCH`` naming the classes that are none of the labels.
-        """
-        return self._labels.in_model_order(model_labels)
-
-    def labels_for(self, model_labels: Sequence[str] | None) -> list[int] | None:
-        """Return ``sample_labels(model_labels)`` as a list."""
-        labels = self.sample_labels(model_labels)
-        return None if labels is None else [int(label) for label in labels]
 
     def matching_inputs(self, inputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         """Return the inputs of a model, checked to be those of the arrays.
@@ -151,11 +109,7 @@ class TensorsDataset(DatasetReader):
             for name, header in self._headers.items():
                 if part.min() < readers[name].next:
                     readers[name] = self._archive.rows(header)
-            yield {name: _rows(readers[name], part) for name in self._headers}, part
-
-    def close(self) -> None:
-        """Close the file."""
-        self._archive.close()
+            yield {name: readers[name].at(part) for name in self._headers}, part
 
 
 def tensors_file(
@@ -176,16 +130,6 @@ def tensors_file(
     file = BytesIO()
     np.savez_compressed(file, **content)  # type: ignore[arg-type]
     return file.getvalue()
-
-
-def _rows(reader: RowReader, indices: IntArray) -> NDArray[Any]:
-    """Return rows in the given order, read in ascending order."""
-    ascending, inverse = np.unique(indices, return_inverse=True)
-    parts = []
-    for run in np.split(ascending, np.flatnonzero(np.diff(ascending) > 1) + 1):
-        reader.skip_to(int(run[0]))
-        parts.append(reader.take(len(run)))
-    return np.concatenate(parts)[inverse]
 
 
 def _row_bytes(header: ArrayHeader) -> int:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import TensorSpec
+from faceter.contracts.models import TensorSpec, shape_text
 from faceter.contracts.settings import Settings
 from faceter.datasets.archive import SafeArchive, open_archive, root_folder
 from faceter.datasets.errors import invalid_dataset, quoted_names
 from faceter.datasets.names import label_positions
 from faceter.datasets.pairs_file import PAIRS, SIDES, PairReader, TextPair, numbered_lines
+from faceter.datasets.reader import owned_by
 from faceter.datasets.samples import DatasetContents, ProgressFunction
 from faceter.datasets.tokenized import TokenizableDataset
 from faceter.datasets.vocabulary import PADDING, UNKNOWN, VECTORS, VOCABULARY, WordVector, read_vectors, read_vocabulary
@@ -99,12 +100,7 @@ class TextPairsDataset(TokenizableDataset):
     @classmethod
     def open(cls, path: Path, settings: Settings) -> Self:
         """Open a zip file without reading its word vectors; see `DatasetReader.open`."""
-        archive = open_archive(path, settings)
-        try:
-            return cls(archive)
-        except BaseException:
-            archive.close()
-            raise
+        return owned_by(open_archive(path, settings), cls)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -215,7 +211,7 @@ class TextPairsDataset(TokenizableDataset):
                 input of fixed length and may not be truncated.
         """
         if len(specs) != len(SIDES) or not all(spec.dtype in _INTEGERS and len(spec.shape) == 2 for spec in specs):
-            inputs = ", ".join(f"'{spec.name}' {spec.dtype} {_shape_text(spec)}" for spec in specs)
+            inputs = ", ".join(f"'{spec.name}' {spec.dtype} {shape_text(spec.shape)}" for spec in specs)
             raise FaceterError(
                 ProblemKind.DATASET_MISMATCH,
                 "Pairs of texts are for a model with two inputs [N, length] of whole numbers, one of premises and one "
@@ -325,7 +321,3 @@ def _root(archive: SafeArchive) -> str:
 
 def _name_contains(spec: TensorSpec, word: str) -> bool:
     return word in spec.name.lower()
-
-
-def _shape_text(spec: TensorSpec) -> str:
-    return "[" + ", ".join("?" if size is None else str(size) for size in spec.shape) + "]"

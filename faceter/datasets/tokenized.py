@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import Model, Task, TensorSpec
+from faceter.contracts.models import Model, Task
 from faceter.contracts.text import DEFAULT_MAX_LENGTH
 from faceter.datasets.reader import DatasetReader
 from faceter.text.inputs import TokenInputs, find_token_inputs
@@ -144,8 +144,3 @@ def validate_texts_for(model: Model, *, pairs: bool) -> None:
             ProblemKind.DATASET_MISMATCH,
             f"The task of {model.id} is {task}, which takes pairs. Give a dataset of kind text_pairs.",
         )
-
-
-def takes_tokens(specs: Sequence[TensorSpec]) -> bool:
-    """Return whether all inputs are whole numbers [N, length]."""
-    return all(spec.dtype in ("int32", "int64") and len(spec.shape) == 2 for spec in specs)

@@ -6,7 +6,6 @@ series of sizes at which the model runs and the fewest convolutions and poolings
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from time import monotonic
 from typing import Final, Literal
 
@@ -20,7 +19,7 @@ from faceter.engines.fixed_inputs import with_fixed_inputs
 from faceter.engines.open_inputs import OpenInputs
 from faceter.graphs.demanded_sizes import demanded_sizes
 from faceter.graphs.describe import input_specs
-from faceter.graphs.shapes import TensorInfo, infer_shapes
+from faceter.graphs.shapes import TensorInfo, infer_shapes, largest_tensor
 from faceter.graphs.view import attribute
 from faceter.vision.metadata import image_input
 
@@ -137,7 +136,7 @@ def choose_input_shapes(
     for sizes in open_inputs.candidates():
         shapes = open_inputs.shapes(sizes)
         inferred = infer_shapes(model, inputs=shapes)
-        if _largest(inferred) > most_values:
+        if largest_tensor(inferred) > most_values:
             failure = failure or _too_large(shapes, most_values, field)
             break
         try:
@@ -189,10 +188,6 @@ def _image_shape(metadata: ModelMetadata, specs: Sequence[TensorSpec]) -> dict[s
     spec = image_input(metadata.preprocessing, specs)
     batch = spec.shape[0] if spec.shape and isinstance(spec.shape[0], int) else 1
     return {spec.name: [batch, *metadata.preprocessing.shape]}
-
-
-def _largest(shapes: Mapping[str, TensorInfo]) -> int:
-    return max((prod(info.static) for info in shapes.values() if info.static is not None), default=0)
 
 
 def _windows_larger_than_input(model: onnx.ModelProto, shapes: Mapping[str, TensorInfo]) -> int:

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Final, Literal
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import TensorSpec
+from faceter.contracts.models import TensorSpec, shape_text
 from faceter.graphs.demanded_sizes import DemandedSizes
 from faceter.graphs.open_axes import evaluate, symbols
 
@@ -208,11 +208,6 @@ class OpenInputs:
 
     def _mismatch(self, name: str, detail: str) -> FaceterError:
         return FaceterError(ProblemKind.METADATA_MISMATCH, detail, field=f"{self._field}.{name}")
-
-
-def shape_text(shape: Sequence[int | str | None]) -> str:
-    """Return a shape as text, with ``?`` for an unnamed open size."""
-    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
 def _with_sizes(spec: TensorSpec, sizes: Mapping[tuple[str, int], int]) -> TensorSpec:

@@ -13,14 +13,13 @@ from faceter.graphs.operators import unsupported
 from faceter.graphs.packing import unpack_weights
 from faceter.graphs.properties import MOST_NAME_CHARACTERS, shown_properties
 from faceter.graphs.quantized_operators import WEIGHT_INPUTS, codes_per_byte
-from faceter.graphs.shapes import dtype_name, infer_shapes, value_info
+from faceter.graphs.shapes import FLOAT_TYPES, dtype_name, infer_shapes, value_info
 from faceter.graphs.value_types import type_name
 from faceter.graphs.view import GraphView, attribute, inputs_used, is_standard, opset_of, unique_names
 
 _WITHOUT_PARAMETERS = frozenset(
     {"Clip", "ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Slice", "Tile", "TopK", "Upsample"}
 )
-_FLOAT_TYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 
 
 def input_specs(model: onnx.ModelProto) -> list[TensorSpec]:
@@ -162,9 +161,9 @@ class _ParameterCounter:
     def _is_float(self, name: str) -> bool:
         if self._view.is_initializer(name):
             tensor = self._view.tensor(name)
-            return len(tensor.dims) > 0 and dtype_name(tensor.data_type) in _FLOAT_TYPES
+            return len(tensor.dims) > 0 and dtype_name(tensor.data_type) in FLOAT_TYPES
         value = self._view.constant(name)
-        return value is not None and value.ndim > 0 and value.dtype.name in _FLOAT_TYPES
+        return value is not None and value.ndim > 0 and value.dtype.name in FLOAT_TYPES
 
     def _codes(self, node: onnx.NodeProto, name: str) -> int:
         """Return the elements of a weight; of one packed in bytes, the codes without what fills the last block."""

@@ -6,10 +6,9 @@ import numpy as np
 import onnx
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.graphs.shapes import dtype_name
+from faceter.graphs.shapes import FLOAT_TYPES, dtype_name
 from faceter.graphs.view import GraphView, is_standard, node_name
 
-_FLOAT_TYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 _INFINITE_ALLOWED = frozenset(
     {"Add", "Sub", "Where", "Max", "Min", "Clip", "Expand", "Pad", "Concat", "Equal", "Identity", "Gather", "Slice"}
 )
@@ -35,7 +34,7 @@ def non_finite_weights(model: onnx.ModelProto) -> Iterator[str]:
     """Yield a sentence for each weight that holds NaN, or infinity where that is no mask or bound."""
     view = GraphView(model)
     for tensor in model.graph.initializer:
-        if dtype_name(tensor.data_type) not in _FLOAT_TYPES:
+        if dtype_name(tensor.data_type) not in FLOAT_TYPES:
             continue
         yield from _fault(view, tensor.name)
     for node in model.graph.node:
@@ -45,7 +44,7 @@ def non_finite_weights(model: onnx.ModelProto) -> Iterator[str]:
 
 def _fault(view: GraphView, name: str) -> Iterator[str]:
     value = view.constant(name)
-    if value is None or value.dtype.name not in _FLOAT_TYPES:
+    if value is None or value.dtype.name not in FLOAT_TYPES:
         return
     finite = np.isfinite(value)
     if finite.all():

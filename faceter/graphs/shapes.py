@@ -9,6 +9,9 @@ import onnx
 
 from faceter.graphs.view import constant_value
 
+FLOAT_TYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
+"""NumPy's (and ml_dtypes') names of the floating-point types of tensors."""
+
 _LARGE_ELEMENTS = 1024
 
 
@@ -65,6 +68,11 @@ def infer_shapes(
     for tensor in model.graph.initializer:
         shapes[tensor.name] = TensorInfo(dtype_name(tensor.data_type), tuple(tensor.dims))
     return shapes
+
+
+def largest_tensor(shapes: Mapping[str, TensorInfo]) -> int:
+    """Return the number of elements of the largest tensor of known size; 0 if there is none."""
+    return max((info.elements or 0 for info in shapes.values()), default=0)
 
 
 def value_info(value: onnx.ValueInfoProto) -> TensorInfo | None:

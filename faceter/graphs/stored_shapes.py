@@ -2,6 +2,7 @@
 
 import onnx
 
+from faceter.contracts.models import shape_text
 from faceter.graphs.file_format import first_line, invalid_model
 from faceter.graphs.shapes import value_info
 from faceter.graphs.view import all_nodes, subgraphs
@@ -116,5 +117,4 @@ def _infer_outputs(model: onnx.ModelProto) -> None:
 
 def _shape(value: onnx.ValueInfoProto) -> str:
     info = value_info(value)
-    sizes = () if info is None or info.shape is None else info.shape
-    return "[" + ", ".join("?" if size is None else str(size) for size in sizes) + "]"
+    return shape_text(() if info is None or info.shape is None else info.shape)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import TensorSpec
+from faceter.contracts.models import TensorSpec, shape_text
 from faceter.contracts.text import TextProcessing
 from faceter.text.tokenizer import TokenizedText, TokenizerProperties
 
@@ -142,7 +142,7 @@ def job_shapes(processing: TextProcessing, inputs: Sequence[TensorSpec]) -> dict
 
 
 def _validate(roles: Mapping[str, TensorSpec], free: Sequence[TensorSpec], inputs: Sequence[TensorSpec]) -> None:
-    listed = ", ".join(f"{spec.name!r} {spec.dtype} {_shape(spec)}" for spec in inputs)
+    listed = ", ".join(f"{spec.name!r} {spec.dtype} {shape_text(spec.shape)}" for spec in inputs)
     if "input_ids" not in roles:
         raise _mismatch(
             f"No input of the model is for token ids, [N, length] of whole numbers; it takes {listed}. Name it as "
@@ -159,8 +159,8 @@ def _validate(roles: Mapping[str, TensorSpec], free: Sequence[TensorSpec], input
         dtypes = _ID_DTYPES if role == "input_ids" else _OTHER_DTYPES
         if len(spec.shape) != 2 or spec.dtype not in dtypes:
             raise _mismatch(
-                f"The input {spec.name!r} for {role} is {spec.dtype} {_shape(spec)}; it must be [N, length] of "
-                f"{' or '.join(dtypes)}.",
+                f"The input {spec.name!r} for {role} is {spec.dtype} {shape_text(spec.shape)}; it must be [N, length] "
+                f"of {' or '.join(dtypes)}.",
                 f"{TEXT_FIELD}.{role}",
             )
     lengths = {spec.shape[1] for spec in roles.values() if isinstance(spec.shape[1], int)}
@@ -171,10 +171,6 @@ def _validate(roles: Mapping[str, TensorSpec], free: Sequence[TensorSpec], input
 def _plain(name: str) -> str:
     """Return a name in lower case, without scope and suffix: `serving/input_ids:0` as `input_ids`."""
     return name.lower().rsplit("/", 1)[-1].split(":", 1)[0].replace("-", "_").replace(".", "_")
-
-
-def _shape(spec: TensorSpec) -> str:
-    return f"[{', '.join('?' if size is None else str(size) for size in spec.shape)}]"
 
 
 def _mismatch(detail: str, field: str) -> FaceterError:

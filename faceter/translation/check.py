@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ModelMetadata, Task, TensorSpec
+from faceter.contracts.models import ModelMetadata, Task, TensorSpec, shape_text
 from faceter.contracts.preprocessing import ChannelOrder
 from faceter.engines.base import Array, Engine, Interrupt, LoadedModel
 from faceter.graphs.layouts import PLAIN
@@ -84,7 +84,7 @@ def check_loaded_generator(
         return GeneratorSignature(source.name, target.name, (height, width), multiple=1, min_side=1)
     if height is not None or width is not None:
         raise _not_applicable(
-            f"Input '{source.name}' is {_shape_text(source)}: one side is fixed and the other is not. Export "
+            f"Input '{source.name}' is {shape_text(source.shape)}: one side is fixed and the other is not. Export "
             "the generator with both sides fixed or both dynamic."
         )
     multiple = _multiple(model, source, target, interrupt)
@@ -126,7 +126,7 @@ def _check_metadata(metadata: ModelMetadata, inputs: list[TensorSpec]) -> None:
 
 def _image_spec(specs: list[TensorSpec], verb: str, role: str) -> TensorSpec:
     """Return the only input or output; raise unless it can hold an image."""
-    described = ", ".join(f"'{spec.name}' {spec.dtype} {_shape_text(spec)}" for spec in specs)
+    described = ", ".join(f"'{spec.name}' {spec.dtype} {shape_text(spec.shape)}" for spec in specs)
     if len(specs) != 1:
         raise _not_applicable(f"The model has {len(specs)} {role}s ({described}); a generator has one. {_HINT}")
     (spec,) = specs
@@ -214,7 +214,3 @@ def _size_changed(size: tuple[int, int], output: tuple[int, ...]) -> FaceterErro
 
 def _not_applicable(detail: str) -> FaceterError:
     return FaceterError(ProblemKind.METHOD_NOT_APPLICABLE, detail)
-
-
-def _shape_text(spec: TensorSpec) -> str:
-    return "[" + ", ".join("?" if size is None else str(size) for size in spec.shape) + "]"

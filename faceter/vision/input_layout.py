@@ -8,10 +8,10 @@ from typing import Any, Final, Literal
 import onnx
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ModelMetadata, TensorSpec
+from faceter.contracts.models import ModelMetadata, TensorSpec, shape_text
 from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.graphs.view import GraphView, attribute, is_standard
-from faceter.vision.metadata import image_input, shape_text
+from faceter.vision.metadata import image_input
 
 Layout = Literal["channels_first", "channels_last"]
 
@@ -127,8 +127,8 @@ def _layout(preprocessing: Preprocessing, spec: TensorSpec, model: onnx.ModelPro
         return shown.pop()
     raise FaceterError(
         ProblemKind.METADATA_MISMATCH,
-        f"Input '{spec.name}' is {shape_text(spec)}, and neither its shape nor the graph tells which axis holds the "
-        "channels. Say it: layout 'channels_first' for [N, C, H, W], 'channels_last' for [N, H, W, C].",
+        f"Input '{spec.name}' is {shape_text(spec.shape)}, and neither its shape nor the graph tells which axis holds "
+        "the channels. Say it: layout 'channels_first' for [N, C, H, W], 'channels_last' for [N, H, W, C].",
         field="metadata.preprocessing.layout",
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from faceter.contracts.detection import DetectionDecoding
 from faceter.contracts.errors import FaceterError, FieldProblem, ProblemKind
-from faceter.contracts.models import ModelMetadata, Task, TensorSpec
+from faceter.contracts.models import ModelMetadata, Task, TensorSpec, shape_text
 from faceter.contracts.preprocessing import Preprocessing
 from faceter.vision.decoding_check import decoding_problems
 from faceter.vision.preprocess import value_table
@@ -106,7 +106,7 @@ def _preprocessing_problems(preprocessing: Preprocessing, inputs: Sequence[Tenso
     if not spec.shape:
         return
     if len(spec.shape) != 4:
-        message = f"Input '{spec.name}' is {shape_text(spec)}; an image needs [N, C, H, W] or [N, H, W, C]."
+        message = f"Input '{spec.name}' is {shape_text(spec.shape)}; an image needs [N, C, H, W] or [N, H, W, C]."
         yield FieldProblem(field=f"{field}.input", message=message)
         return
     yield from _shape_problems(preprocessing, spec, field)
@@ -119,15 +119,15 @@ def _shape_problems(preprocessing: Preprocessing, spec: TensorSpec, field: str) 
     if isinstance(channels, int) and channels != preprocessing.channels:
         order = preprocessing.channel_order
         message = (
-            f"{order} has {preprocessing.channels} channels, but input '{spec.name}' is {shape_text(spec)}, read as "
-            f"{axes}."
+            f"{order} has {preprocessing.channels} channels, but input '{spec.name}' is {shape_text(spec.shape)}, read "
+            f"as {axes}."
         )
         yield FieldProblem(field=f"{field}.channel_order", message=message)
     sides = zip((height, width), preprocessing.size, strict=True)
     if any(isinstance(actual, int) and actual != given for actual, given in sides):
         message = (
-            f"The size {preprocessing.size} (height, width) is not that of input '{spec.name}', {shape_text(spec)}, "
-            f"read as {axes}."
+            f"The size {preprocessing.size} (height, width) is not that of input '{spec.name}', "
+            f"{shape_text(spec.shape)}, read as {axes}."
         )
         yield FieldProblem(field=f"{field}.size", message=message)
 
@@ -180,7 +180,9 @@ def _class_problems(metadata: ModelMetadata, spec: TensorSpec) -> Iterator[Field
         return
     has_classes = len(spec.shape) >= 2 and all(size == 1 or not isinstance(size, int) for size in spec.shape[2:])
     if not has_classes:
-        message = f"The task {metadata.task} needs an output [N, classes], but '{spec.name}' is {shape_text(spec)}."
+        message = (
+            f"The task {metadata.task} needs an output [N, classes], but '{spec.name}' is {shape_text(spec.shape)}."
+        )
         yield FieldProblem(field=f"{_FIELD}.output" if metadata.output else f"{_FIELD}.task", message=message)
         return
     classes = spec.shape[1]
@@ -195,7 +197,7 @@ def _character_problems(metadata: ModelMetadata, spec: TensorSpec) -> Iterator[F
     if len(spec.shape) not in (0, 3) or spec.dtype.startswith(("sequence", "map")):
         message = (
             f"The task {metadata.task} needs an output [N, steps, 1 + characters], but '{spec.name}' is {spec.dtype} "
-            f"{shape_text(spec)}."
+            f"{shape_text(spec.shape)}."
         )
         yield FieldProblem(field=f"{_FIELD}.output" if metadata.output else f"{_FIELD}.task", message=message)
         return
@@ -213,9 +215,4 @@ def _names(specs: Sequence[TensorSpec]) -> str:
 
 
 def _shapes(specs: Sequence[TensorSpec]) -> str:
-    return ", ".join(f"'{spec.name}' {spec.dtype} {shape_text(spec)}" for spec in specs)
-
-
-def shape_text(spec: TensorSpec) -> str:
-    """Return the shape of an input or output for a message; an unnamed open size is a question mark."""
-    return "[" + ", ".join("?" if size is None else str(size) for size in spec.shape) + "]"
+    return ", ".join(f"'{spec.name}' {spec.dtype} {shape_text(spec.shape)}" for spec in specs)

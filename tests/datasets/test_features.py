@@ -11,7 +11,7 @@ import pytest
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
-from faceter.datasets import array_dataset
+from faceter.datasets import labelled_arrays
 from faceter.datasets import features as module
 from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.kinds import open_inputs, verify_dataset
@@ -50,7 +50,7 @@ def test_what_it_holds(tmp_path: Path) -> None:
 def test_all_rows_in_order_in_their_own_precision(
     tmp_path: Path, dtype: str, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(array_dataset, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(labelled_arrays, "_BLOCK_BYTES", block)
     saved = FEATURES.astype(dtype)
     with opened(tmp_path, features=saved) as data:
         assert (len(data), data.width, data.labels) == (20, 7, None)
@@ -94,7 +94,7 @@ def test_invalid_arrays_are_named(tmp_path: Path, case: str) -> None:
 
 
 def test_the_row_is_named_in_whatever_block_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(array_dataset, "_BLOCK_BYTES", 3 * 7 * 4)
+    monkeypatch.setattr(labelled_arrays, "_BLOCK_BYTES", 3 * 7 * 4)
     assert "features[13, 4] is nan" in refused(tmp_path, features=with_value(math.nan))
 
 

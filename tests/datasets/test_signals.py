@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
-from faceter.datasets import array_dataset
+from faceter.datasets import labelled_arrays
 from faceter.datasets.accuracy import validate_classes
 from faceter.datasets.archive import SafeArchive
 from faceter.datasets.kinds import verify_dataset
@@ -125,7 +125,7 @@ def test_rising_indices_read_the_file_once(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_blocks_of_any_size_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(array_dataset, "_BLOCK_BYTES", 500)
+    monkeypatch.setattr(labelled_arrays, "_BLOCK_BYTES", 500)
     wrong = SIGNALS.copy()
     wrong[17, 1, 3] = np.inf
     assert verify_dataset(npz(tmp_path, signals=SIGNALS), DatasetKind.SIGNALS, SETTINGS).samples == 20

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from faceter.contracts.models import TensorSpec
 from faceter.contracts.preprocessing import Preprocessing
+from faceter.graphs.shapes import FLOAT_TYPES
 from workers.model_input import Batch
 from workers.quantization.noise import concrete_shape, takes_images
-
-_FLOATS = ("float16", "float32", "float64", "bfloat16")
 
 
 def input_packing(specs: Sequence[TensorSpec], preprocessing: Preprocessing | None) -> InputPacking:
@@ -54,7 +53,7 @@ class InputPacking:
     @property
     def is_float(self) -> bool:
         """Whether every input holds floats, and so can be interpolated and optimized by gradient."""
-        return all(spec.dtype in _FLOATS for spec in self.specs)
+        return all(spec.dtype in FLOAT_TYPES for spec in self.specs)
 
     @property
     def whole_runs(self) -> bool:
@@ -86,7 +85,7 @@ class InputPacking:
             return {self.specs[0].name: np.ascontiguousarray(moved.astype(self.specs[0].dtype))}
         parts = [part.numpy() for part in self._split(torch.from_numpy(values))]
         return {
-            spec.name: (part if spec.dtype in _FLOATS else np.rint(part)).astype(spec.dtype)
+            spec.name: (part if spec.dtype in FLOAT_TYPES else np.rint(part)).astype(spec.dtype)
             for spec, part in zip(self.specs, parts, strict=True)
         }
 
@@ -95,7 +94,7 @@ class InputPacking:
         if self.is_single:
             return x.movedim(1, -1) if self.channels_last else x
         return {
-            spec.name: part if spec.dtype in _FLOATS else part.round().to(getattr(torch, spec.dtype))
+            spec.name: part if spec.dtype in FLOAT_TYPES else part.round().to(getattr(torch, spec.dtype))
             for spec, part in zip(self.specs, self._split(x), strict=True)
         }
 

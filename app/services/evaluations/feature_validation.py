@@ -5,8 +5,9 @@ from typing import Final
 import onnx
 
 from app.services.errors import invalid
-from app.services.sample_tensors import FLOATS, SampleTensors, format_shape
-from faceter.contracts.models import Model, Task
+from app.services.sample_tensors import SampleTensors
+from faceter.contracts.models import Model, Task, shape_text
+from faceter.graphs.shapes import FLOAT_TYPES
 from faceter.vision.metadata import class_output
 
 _NO_CLASSES: Final = (Task.OBJECT_DETECTION, Task.IMAGE_TRANSLATION, Task.TEXT_RECOGNITION)
@@ -44,11 +45,11 @@ def check_class_output(model: Model, field: str) -> None:
     if model.metadata.task in _NO_CLASSES:
         raise invalid(f"{model.id} is for {model.metadata.task}, which has no classes. Name a classifier.", field)
     output = class_output(model.metadata, model.outputs)
-    is_matrix = len(output.shape) == 2 and output.dtype in FLOATS
+    is_matrix = len(output.shape) == 2 and output.dtype in FLOAT_TYPES
     classes = output.shape[1] if is_matrix else 0
     if isinstance(classes, int) and classes < _LEAST_CLASSES:
         raise invalid(
-            f"The output {output.name!r} of {model.id} is {output.dtype} {format_shape(output.shape)}, not "
+            f"The output {output.name!r} of {model.id} is {output.dtype} {shape_text(output.shape)}, not "
             f"probabilities or logits of {_LEAST_CLASSES} classes or more, floats [N, classes]. Name another model, or "
             "upload it again with `output` in its metadata.",
             field,

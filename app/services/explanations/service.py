@@ -79,7 +79,7 @@ class ExplanationService(RecordService[Explanation], JobSubmitter[ExplanationJob
         model = self.library.models.get(specification.model_id)
         validate_explanation(model, specification.request, self._inputs)
         shapes = specification.request.input_shapes
-        validate_input_shapes(self.core, model, self._inputs.graph(model), shapes, given_by_data=True)
+        validate_input_shapes(self.core, model, lambda: self._inputs.graph(model), shapes, given_by_data=True)
         return specification
 
     def of_model(self, model_id: str, limit: int, cursor: str | None) -> Page[ExplanationSummary]:

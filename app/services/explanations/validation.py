@@ -4,10 +4,10 @@ from typing import Final, Literal
 
 from app.services.errors import invalid, mismatch, wrong_kind
 from app.services.job_inputs import JobInputs
-from app.services.sample_tensors import SampleTensors, format_shape
+from app.services.sample_tensors import SampleTensors
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.explanations import DerivedConcept, ExplanationRequest, Operator
-from faceter.contracts.models import Model
+from faceter.contracts.models import Model, shape_text
 from faceter.datasets.errors import quoted_names
 from faceter.datasets.signals import SignalsDataset
 from faceter.datasets.text_pairs import TextPairsDataset
@@ -169,7 +169,7 @@ def _check_layers(model: Model, request: ExplanationRequest, inputs: JobInputs, 
         axes = _TOKEN_AXES if tokens else _AXES[about]
         if len(info.shape) not in axes:
             raise invalid(
-                f"{name!r} is {format_shape(info.shape)} for {tensors.samples} samples, which has no axis of units: "
+                f"{name!r} is {shape_text(info.shape)} for {tensors.samples} samples, which has no axis of units: "
                 f"with {about} a layer is {' or '.join(axes.values())}. Name another tensor.",
                 field,
             )

@@ -1,25 +1,24 @@
 """Models: validate and store an upload, list, describe, delete."""
 
-import math
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import BinaryIO, Final
+from functools import partial
+from typing import BinaryIO
 
 import onnx
 
 from app.services.models.text_upload import TextModelUpload, refuse_without_tokenizer
+from app.services.models.trial import TrialModel
 from app.services.models.upload_warnings import upload_warnings
 from app.services.records import RecordService
 from faceter.contracts.base import StoredFile, utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.graphs import Graph
 from faceter.contracts.models import Model, ModelMetadata
-from faceter.engines.input_shapes import InputShapes, UnknownInputShapesError, choose_input_shapes
-from faceter.graphs import shapes
 from faceter.graphs.check import check_model
 from faceter.graphs.describe import describe, input_specs, output_specs, parameter_count
-from faceter.graphs.value_types import is_tensor
+from faceter.graphs.shapes import infer_shapes
 from faceter.graphs.view import opset_of
 from faceter.graphs.working import load_working_graph, working_graph
 from faceter.resources import MODELS
@@ -27,8 +26,6 @@ from faceter.store.blobs import StoredBlob
 from faceter.text.tokenizer import TOKENIZER
 from faceter.vision.completion import CompletedMetadata, complete_metadata
 from faceter.vision.metadata import check_metadata
-
-_BYTES_PER_VALUE: Final = 4
 
 
 class ModelService(RecordService[Model]):
@@ -58,16 +55,18 @@ class ModelService(RecordService[Model]):
             refuse_without_tokenizer(metadata)
         else:
             metadata = text.completed(metadata, inputs, outputs)
-        completed = self._completed(content, checked, metadata, said_names)
-        metadata = completed.metadata
-        check_metadata(metadata, inputs, outputs)
-        working_graph(checked, metadata)
-        self._check_memory(checked)
-        shaped = metadata
-        if text is not None:
-            metadata = text.checked(metadata, said, content, checked, self.core.engine, self.settings)
-            shaped = text.with_job_shapes(metadata, inputs)
-        shapes, substitutes_float32 = self._trial_run(content, checked, shaped)
+        with TrialModel(self.core.engine, self.settings, content, checked) as trial:
+            completed = _completed(trial, metadata, said_names)
+            metadata = completed.metadata
+            check_metadata(metadata, inputs, outputs)
+            working_graph(checked, metadata)
+            self._check_memory(checked)
+            shaped = metadata
+            if text is not None:
+                metadata = text.checked(metadata, said, trial, self.settings)
+                shaped = text.with_job_shapes(metadata, inputs)
+            shapes = trial.shapes(shaped)
+            substitutes_float32 = trial.loaded.substitutes_float32
         with ExitStack() as held:
             blob = self._store(content, held)
             files = {} if text is None else {TOKENIZER: self._store_tokenizer(text.content, held)}
@@ -97,28 +96,6 @@ class ModelService(RecordService[Model]):
             held.pop_all()
         return model
 
-    def _completed(
-        self, content: bytes, checked: onnx.ModelProto, metadata: ModelMetadata, said_names: Collection[str]
-    ) -> CompletedMetadata:
-        """Return the metadata as they are understood; a size that the file says is left out if the model fails on it.
-
-        Raises:
-            FaceterError: `METADATA_MISMATCH`.
-        """
-        inputs, outputs = input_specs(checked), output_specs(checked)
-        completed = complete_metadata(metadata, checked, inputs, outputs, said_names=said_names)
-        if not completed.size_by_file:
-            return completed
-        try:
-            self._trial_run(content, checked, completed.metadata)
-        except FaceterError as error:
-            alone = complete_metadata(metadata, checked, inputs, outputs, said_names=said_names, trusts_file=False)
-            warning = (
-                f"The model fails at the size that its file says, so what the file says is ignored: {error.detail}"
-            )
-            return replace(alone, warnings=[warning, *alone.warnings])
-        return completed
-
     def graph(self, id: str) -> Graph:
         """Return the graph of a model.
 
@@ -145,43 +122,38 @@ class ModelService(RecordService[Model]):
 
     def _check_memory(self, model: onnx.ModelProto) -> None:
         """Check that no tensor of the model exceeds the memory of the session cache, before an engine allocates it."""
-        most = self._most_values
-        for name, info in shapes.infer_shapes(model, batch=1).items():
-            values = math.prod(info.static or ())
-            if values > most:
+        most = self.settings.max_tensor_values
+        for name, info in infer_shapes(model, batch=1).items():
+            if (info.elements or 0) > most:
                 raise FaceterError(
                     ProblemKind.MODEL_NOT_RUNNABLE,
-                    f"The model has a tensor of {values:,} values ({name!r}); the limit of this server is {most:,}.",
+                    f"The model has a tensor of {info.elements:,} values ({name!r}); the limit of this server is "
+                    f"{most:,}.",
                     field="file",
                 )
 
-    @property
-    def _most_values(self) -> int:
-        """Limit of the values of one tensor."""
-        return self.settings.session_cache_bytes // _BYTES_PER_VALUE
 
-    def _trial_run(self, content: bytes, checked: onnx.ModelProto, metadata: ModelMetadata) -> tuple[InputShapes, bool]:
-        """Load an upload and run it once.
+def _completed(trial: TrialModel, metadata: ModelMetadata, said_names: Collection[str]) -> CompletedMetadata:
+    """Return the metadata as they are understood; a size that the file says is left out if the model fails on it.
 
-        Returns:
-            The shapes it ran at for inputs with open sizes, and whether it runs in float32 in place of its own type.
-
-        Raises:
-            FaceterError: `MODEL_NOT_RUNNABLE` or `METADATA_MISMATCH`. A model whose open sizes nobody gave and none of
-                those tried fits is accepted, without shapes.
-        """
-        try:
-            loaded = self.core.engine.load(content, threads=self.settings.inference_threads)
-        except FaceterError as error:
-            raise error.at("file") from error
-        try:
-            if not all(is_tensor(spec.dtype) for spec in loaded.inputs):
-                return InputShapes({}, False, {}), loaded.substitutes_float32
-            shapes = choose_input_shapes(
-                loaded, checked, metadata, seconds=self.settings.inference_seconds, most_values=self._most_values
-            )
-            return shapes, loaded.substitutes_float32
-        except UnknownInputShapesError:
-            return InputShapes({}, False, {}), loaded.substitutes_float32
-        finally:
-            loaded.close()
+    Raises:
+        FaceterError: `METADATA_MISMATCH`.
+    """
+    complete = partial(
+        complete_metadata,
+        metadata,
+        trial.graph,
+        input_specs(trial.graph),
+        output_specs(trial.graph),
+        said_names=said_names,
+    )
+    completed = complete()
+    if not completed.size_by_file:
+        return completed
+    try:
+        trial.shapes(completed.metadata)
+    except FaceterError as error:
+        alone = complete(trusts_file=False)
+        warning = f"The model fails at the size that its file says, so what the file says is ignored: {error.detail}"
+        return replace(alone, warnings=[warning, *alone.warnings])
+    return completed

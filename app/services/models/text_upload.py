@@ -1,6 +1,5 @@
 """The tokenizer of an uploaded model: what it adds to the metadata, and runs that show that both fit together."""
 
-import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -8,14 +7,13 @@ from typing import BinaryIO, Final
 
 import onnx
 
+from app.services.models.trial import TrialModel
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import MetadataSource, ModelMetadata, Task, TensorSpec
 from faceter.contracts.settings import Settings
 from faceter.contracts.text import TextProcessing
-from faceter.engines.base import Engine, LoadedModel
-from faceter.engines.input_shapes import run_once
 from faceter.graphs.describe import input_specs
-from faceter.graphs.shapes import infer_shapes
+from faceter.graphs.shapes import infer_shapes, largest_tensor
 from faceter.text.inputs import TEXT_FIELD, TokenInputs, find_token_inputs, job_shapes
 from faceter.text.metadata import complete_text_processing, text_sources
 from faceter.text.tokenizer import Text, TokenizedText, Tokenizer, TokenizerProperties
@@ -87,9 +85,7 @@ class TextModelUpload:
         self,
         metadata: ModelMetadata,
         said: TextProcessing | None,
-        content: bytes,
-        graph: onnx.ModelProto,
-        engine: Engine,
+        trial: TrialModel,
         settings: Settings,
     ) -> ModelMetadata:
         """Run the model on a text, on the tokenizer's largest id and at the maximum length.
@@ -97,8 +93,8 @@ class TextModelUpload:
         Args:
             metadata: Completed.
             said: What the upload said of texts.
-            content: The ONNX file.
-            graph: The same, checked.
+            trial: The model.
+            settings: Limits.
 
         Returns:
             The metadata; a maximum length that nobody said is lowered to one at which the model runs.
@@ -109,31 +105,23 @@ class TextModelUpload:
         processing = metadata.text
         assert processing is not None
         assert processing.max_length is not None
-        found = find_token_inputs(processing, input_specs(graph))
-        try:
-            loaded = engine.load(content, threads=settings.inference_threads)
-        except FaceterError as error:
-            raise error.at("file") from error
-        try:
-            self._run(loaded, found, self.sample, settings, "The model fails on a text: {}", FIELD)
-            largest = replace(self.sample, ids=[self.properties.largest_id] * len(self.sample.ids))
-            reason = (
-                f"The tokenizer has ids up to {self.properties.largest_id:,}, and the model fails on them: {{}} Upload "
-                "the tokenizer that the model was trained with."
-            )
-            self._run(loaded, found, largest, settings, reason, FIELD)
-            length = self._longest(loaded, found, processing.max_length, said, graph, settings)
-        finally:
-            loaded.close()
+        found = find_token_inputs(processing, input_specs(trial.graph))
+        self._run(trial, found, self.sample, "The model fails on a text: {}", FIELD)
+        largest = replace(self.sample, ids=[self.properties.largest_id] * len(self.sample.ids))
+        reason = (
+            f"The tokenizer has ids up to {self.properties.largest_id:,}, and the model fails on them: {{}} Upload "
+            "the tokenizer that the model was trained with."
+        )
+        self._run(trial, found, largest, reason, FIELD)
+        length = self._longest(trial, found, processing.max_length, said, settings)
         return metadata.model_copy(update={"text": processing.model_copy(update={"max_length": length})})
 
     def _longest(
         self,
-        loaded: LoadedModel,
+        trial: TrialModel,
         found: TokenInputs,
         length: int,
         said: TextProcessing | None,
-        graph: onnx.ModelProto,
         settings: Settings,
     ) -> int:
         """Return the maximum length: as said, or the longest of a few at which the model runs."""
@@ -142,11 +130,11 @@ class TextModelUpload:
         given = said is not None and said.max_length is not None
         lengths = [length] if given else [length, *(shorter for shorter in _SHORTER if shorter < length)]
         for tried in lengths:
-            _check_memory(graph, found, tried, settings)
+            _check_memory(trial.graph, found, tried, settings)
             text = TokenizedText([self.sample.ids[0]] * tried, [0] * tried, [False] * tried, False, [])
             try:
                 reason = f"The model fails at a `max_length` of {tried:,} tokens: {{}} Give a smaller one."
-                self._run(loaded, found, text, settings, reason, f"{TEXT_FIELD}.max_length")
+                self._run(trial, found, text, reason, f"{TEXT_FIELD}.max_length")
             except FaceterError:
                 if tried == lengths[-1]:
                     raise
@@ -154,9 +142,7 @@ class TextModelUpload:
                 return tried
         return length
 
-    def _run(
-        self, loaded: LoadedModel, found: TokenInputs, text: TokenizedText, settings: Settings, reason: str, field: str
-    ) -> None:
+    def _run(self, trial: TrialModel, found: TokenInputs, text: TokenizedText, reason: str, field: str) -> None:
         if found.fixed_length is not None and len(text.ids) > found.fixed_length:
             text = TokenizedText(
                 text.ids[: found.fixed_length], text.types[: found.fixed_length], text.special, False, []
@@ -164,7 +150,7 @@ class TextModelUpload:
         rows = found.ids.shape[0] if isinstance(found.ids.shape[0], int) else 1
         inputs = found.arrays([text] * rows, self.properties)
         try:
-            run_once(loaded, inputs, settings.inference_seconds)
+            trial.run(inputs)
         except FaceterError as error:
             raise FaceterError(ProblemKind.MODEL_NOT_RUNNABLE, reason.format(error.detail), field=field) from error
 
@@ -186,9 +172,9 @@ def refuse_without_tokenizer(metadata: ModelMetadata) -> None:
 
 def _check_memory(graph: onnx.ModelProto, found: TokenInputs, length: int, settings: Settings) -> None:
     """Check that no tensor exceeds the memory of the session cache, as for an upload's batch of one."""
-    most = settings.session_cache_bytes // 4
+    most = settings.max_tensor_values
     shapes = {spec.name: (1, length) for spec in found.roles.values()}
-    largest = max((math.prod(info.static or ()) for info in infer_shapes(graph, inputs=shapes).values()), default=0)
+    largest = largest_tensor(infer_shapes(graph, inputs=shapes))
     if largest > most:
         raise FaceterError(
             ProblemKind.MODEL_NOT_RUNNABLE,

@@ -74,7 +74,9 @@ class QuantizationService(JobSubmitter[QuantizationJob]):
         canonical = canonicalize(graph)
         find_quantization_sites(canonical)
         validate_method(request.method, model.metadata, canonical)
-        validate_input_shapes(self.core, model, graph, request.input_shapes, given_by_data=bool(request.references))
+        validate_input_shapes(
+            self.core, model, lambda: graph, request.input_shapes, given_by_data=bool(request.references)
+        )
 
     def _check_datasets(self, model: Model, request: QuantizationRequest) -> None:
         for field, reference in request.references.items():

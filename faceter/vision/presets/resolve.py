@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from faceter.contracts.detection import DetectionDecoding, DetectionPreset
 from faceter.contracts.errors import FaceterError, FieldProblem, ProblemKind
-from faceter.contracts.models import TensorSpec
+from faceter.contracts.models import shape_text
 from faceter.vision.decoding_check import missing_outputs
 from faceter.vision.presets.head_shapes import HeadShapes
 from faceter.vision.presets.table import PRESETS
@@ -112,8 +112,4 @@ def _labels(shapes: HeadShapes) -> str:
 
 
 def _shapes(shapes: HeadShapes) -> str:
-    return ", ".join(f"'{spec.name}' {_shape(spec)}" for spec in shapes.outputs)
-
-
-def _shape(spec: TensorSpec) -> str:
-    return "[" + ", ".join("?" if size is None else str(size) for size in spec.shape) + "]"
+    return ", ".join(f"'{spec.name}' {shape_text(spec.shape)}" for spec in shapes.outputs)
