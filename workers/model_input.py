@@ -186,10 +186,3 @@ def require_image_input(metadata: ModelMetadata, inputs: Sequence[TensorSpec], f
 def pad_batch(batch: Batch, size: int) -> Batch:
     """Pad a batch to ``size`` rows by repeating its own rows."""
     return {name: np.resize(values, (size, *values.shape[1:])) for name, values in batch.items()}
-
-
-def without_padding(outputs: Batch, size: int, count: int) -> Batch:
-    """Return the first ``count`` rows of outputs that have the ``size`` rows of a padded batch."""
-    return {
-        name: values[:count] if np.ndim(values) and len(values) == size else values for name, values in outputs.items()
-    }

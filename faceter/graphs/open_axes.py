@@ -8,6 +8,7 @@ import onnx
 
 _UNKNOWN_NAMES = frozenset({"?", "-1", "None", "none", "unknown", "unk"})
 _MAX_EXPRESSION = 200
+_LARGEST_SIZE = 2**31
 _OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -44,16 +45,20 @@ def symbols(size: str) -> set[str]:
 
 
 def evaluate(size: str, values: Mapping[str, int]) -> int | None:
-    """Return the size of an axis for given values of its names; None if one is missing or it is no expression."""
+    """Return the size of an axis for given values of its names.
+
+    None if one is missing, if it is no expression, or if its value is no size of a tensor.
+    """
     if size in values:
         return values[size]
     tree = _parsed(size)
     if tree is None:
         return None
     try:
-        return _value(tree.body, values)
+        value = _value(tree.body, values)
     except (KeyError, ValueError, ZeroDivisionError, TypeError):
         return None
+    return value if 0 < value <= _LARGEST_SIZE else None
 
 
 def open_axes(shape: Iterable[int | str | None]) -> list[int]:

@@ -8,26 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceter.contracts.datasets import DatasetKind
-from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.settings import Settings
-from faceter.datasets.detection import DetectionDataset
-from faceter.datasets.kinds import verify_dataset
-from tests.datasets.archives import coco, detection_members, image, write_zip
+from tests.datasets.archives import coco, detection_members, image
+from tests.datasets.detection_zips import opened, refused
 
-SETTINGS = Settings(_env_file=None)
 CONTENT = json.dumps(coco()).encode()
-
-
-def opened(path: Path, members: dict[str, bytes]) -> DetectionDataset:
-    return DetectionDataset.open(write_zip(path / "a.zip", members), SETTINGS)
-
-
-def refused(path: Path, members: dict[str, bytes]) -> str:
-    with pytest.raises(FaceterError) as caught:
-        verify_dataset(write_zip(path / "a.zip", members), DatasetKind.DETECTION, SETTINGS)
-    assert caught.value.kind is ProblemKind.INVALID_DATASET
-    return caught.value.detail
 
 
 def as_text(value: Any) -> Any:

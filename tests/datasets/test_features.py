@@ -11,8 +11,8 @@ import pytest
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
-from faceter.datasets import labelled_arrays
 from faceter.datasets import features as module
+from faceter.datasets import labelled_arrays
 from faceter.datasets.features import FeaturesDataset
 from faceter.datasets.kinds import open_inputs, verify_dataset
 from tests.datasets.archives import npz

@@ -6,16 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceter.contracts.datasets import DatasetKind
-from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.settings import Settings
-from faceter.datasets.detection import DetectionDataset
-from faceter.datasets.kinds import verify_dataset
 from faceter.datasets.mean_average_precision import mean_average_precision
 from faceter.vision.boxes import Detections
-from tests.datasets.archives import image, write_zip
+from tests.datasets.archives import image
+from tests.datasets.detection_zips import opened, refused
 
-SETTINGS = Settings(_env_file=None)
 Box = tuple[str, float, float, float, float]
 
 
@@ -39,17 +34,6 @@ MEMBERS = {
     "VOC/JPEGImages/b.jpg": image(format_="JPEG"),
     "VOC/JPEGImages/c.JPG": image(format_="JPEG"),
 }
-
-
-def opened(path: Path, members: dict[str, bytes]) -> DetectionDataset:
-    return DetectionDataset.open(write_zip(path / "a.zip", members), SETTINGS)
-
-
-def refused(path: Path, members: dict[str, bytes]) -> str:
-    with pytest.raises(FaceterError) as caught:
-        verify_dataset(write_zip(path / "a.zip", members), DatasetKind.DETECTION, SETTINGS)
-    assert caught.value.kind is ProblemKind.INVALID_DATASET
-    return caught.value.detail
 
 
 def test_boxes_are_read(tmp_path: Path) -> None:

@@ -7,27 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceter.contracts.datasets import DatasetKind
-from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.settings import Settings
-from faceter.datasets.detection import DetectionDataset
-from faceter.datasets.kinds import verify_dataset
-from tests.datasets.archives import image, write_zip
+from faceter.contracts.errors import ProblemKind
+from tests.datasets.archives import image
+from tests.datasets.detection_zips import opened, refused
 
-SETTINGS = Settings(_env_file=None)
 YAML = b"train: ../train/images\nval: ../valid/images\nnc: 2\nnames: ['cat', 'dog']\n"
 LINES = b"0 0.5 0.5 1 1\r\n\r\n1 0.25 0.5 0.1 0.2\r\n"
-
-
-def opened(path: Path, members: dict[str, bytes]) -> DetectionDataset:
-    return DetectionDataset.open(write_zip(path / "a.zip", members), SETTINGS)
-
-
-def refused(path: Path, members: dict[str, bytes], kind: ProblemKind = ProblemKind.INVALID_DATASET) -> str:
-    with pytest.raises(FaceterError) as caught:
-        verify_dataset(write_zip(path / "a.zip", members), DatasetKind.DETECTION, SETTINGS)
-    assert caught.value.kind is kind
-    return caught.value.detail
 
 
 def test_boxes_are_read(tmp_path: Path) -> None:

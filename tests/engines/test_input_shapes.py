@@ -126,6 +126,19 @@ def test_axes_of_one_name_are_equal_and_expressions_follow() -> None:
     assert set(said.sources.values()) == {"said"}
 
 
+@pytest.mark.parametrize(
+    "size", ["steps*99999999999999999999", "9**9**9*steps", "steps//0", "max()*steps", "0*steps", "-steps", "(" * 90]
+)
+def test_an_expression_that_is_no_size_fails_no_upload(size: str) -> None:
+    model = network(
+        [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Identity", ["v"], ["z"])],
+        {"x": ["N", "steps"], "v": ["N", size]},
+        {},
+        outputs=("y", "z"),
+    )
+    assert chosen(model).shapes["x"] == (1, 64)
+
+
 def test_said_shapes_leave_the_batch_free() -> None:
     shapes = chosen(summed(["batch", 100, "time"]), ModelMetadata(input_shapes={"x": [1, 100, 600]}))
     assert not shapes.batched, "the sum is over all samples"

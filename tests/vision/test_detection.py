@@ -12,7 +12,7 @@ from faceter.vision.boxes import Detections
 from faceter.vision.detection import decode, decode_to_image_pixels, for_evaluation
 from faceter.vision.preprocess import Placement
 from tests.references import detection as reference
-from tests.references.boxes import suppress
+from tests.vision.presets.serving import assert_found
 
 SIZE = (96, 128)
 RNG = np.random.default_rng(4)
@@ -34,19 +34,7 @@ def normal(*shape: int) -> NDArray[np.float32]:
 
 def assert_same(found: Detections, candidates: list[reference.Candidate], decoding: DetectionDecoding) -> None:
     """The boxes equal the reference: its candidates above the threshold after non-maximum suppression."""
-    expected = reference.best(candidates, decoding.score_threshold)
-    kept = suppress(
-        [box.tolist() for box, _, _ in expected],
-        [score for _, score, _ in expected],
-        [class_ for _, _, class_ in expected],
-        decoding.iou_threshold,
-        decoding.max_detections,
-        decoding.class_agnostic,
-    )
-    assert len(kept) > 3, "the example shows nothing"
-    np.testing.assert_allclose(found.boxes, [expected[i][0] for i in kept], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(found.scores, [expected[i][1] for i in kept], rtol=1e-4)
-    assert found.classes.tolist() == [expected[i][2] for i in kept]
+    assert_found(found, reference.best(candidates, decoding.score_threshold), decoding)
 
 
 def decode_one(outputs: Mapping[str, NDArray[Any]], decoding: DetectionDecoding) -> Detections:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from app.services.jobs.queue import JobQueue
 from faceter.contracts.analyses import AbstractionsResult, Analysis, DriftResult
-from faceter.contracts.base import StoredFile, new_id, utc_now
+from faceter.contracts.base import StoredFile
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.explanations import Explanation, ExplanationRequest
@@ -20,8 +19,6 @@ from faceter.contracts.text import Pooling
 from faceter.contracts.units import Unit
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.explanations.units import read_units
-from faceter.graphs.describe import input_specs, output_specs
-from faceter.store import job_records, job_steps
 from faceter.store.library import Library
 from faceter.text.tokenizer import TOKENIZER
 from tests.text.networks import (
@@ -33,6 +30,7 @@ from tests.text.networks import (
     tokenizer_file,
     trained_classifier,
 )
+from tests.workers.stored import stored_dataset, stored_model, taken_job
 from workers.explanation.analyses.pipeline import analyse
 from workers.explanation.pipeline import explain
 from workers.jobs.context import JobContext
@@ -49,46 +47,17 @@ class TextJobs:
 
     def model(self, metadata: ModelMetadata, *, tokenizer: bool = True) -> Model:
         graph = trained_classifier()
-        blob = self.library.store_blob(graph.SerializeToString())
         files = {}
         if tokenizer:
             stored = self.library.store_blob(tokenizer_file())
             files[TOKENIZER] = StoredFile(sha256=stored.sha256, bytes=stored.bytes, media_type="application/json")
-        return self.library.add(
-            Model(
-                id=new_id("mdl"),
-                name="bert",
-                created_at=utc_now(),
-                sha256=blob.sha256,
-                bytes=blob.bytes,
-                metadata=metadata,
-                inputs=input_specs(graph),
-                outputs=output_specs(graph),
-                opset=18,
-                parameters=1,
-                files=files,
-            )
-        )
+        return stored_model(self.library, graph, metadata, name="bert", opset=18, files=files)
 
     def dataset(self, content: bytes, kind: DatasetKind = DatasetKind.TEXTS) -> Dataset:
-        blob = self.library.store_blob(content)
-        return self.library.add(
-            Dataset(
-                id=new_id("dts"),
-                name="texts",
-                kind=kind,
-                created_at=utc_now(),
-                sha256=blob.sha256,
-                bytes=blob.bytes,
-                samples=1,
-            )
-        )
+        return stored_dataset(self.library, content, kind, name="texts")
 
     def context(self, job: ExplanationJob | AnalysisJob | QuantizationJob) -> JobContext:
-        queued = JobQueue(self.redis, self.settings).enqueue(job)
-        execution = job_steps.claim(self.redis, job_records.fetch(self.redis, queued.id), "worker", 60)
-        assert execution is not None
-        return JobContext(self.settings, self.library, self.redis, execution)
+        return taken_job(self.redis, self.settings, self.library, job)
 
     def quantized(self, model: Model, **request: object) -> Model:
         settings = QuantizationRequest.model_validate({"method": "rq", **request})

@@ -17,6 +17,7 @@ from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.kinds import InputDataset
 from faceter.datasets.mean_average_precision import mean_average_precision
 from faceter.engines.base import LoadedModel
+from faceter.engines.padding import without_padding
 from faceter.vision.boxes import Detections, agreement_f1
 from faceter.vision.detection import decode_to_image_pixels, for_evaluation
 from faceter.vision.metadata import class_output
@@ -92,7 +93,7 @@ def measure_agreement(
     embeddings = EmbeddingAgreement.of(metadata)
     began = time.perf_counter()
     for batch in inputs.batches:
-        outputs = [_first(model.run(batch.inputs), batch) for model in (before, after)]
+        outputs = [_counted(model.run(batch.inputs), batch) for model in (before, after)]
         _add(sums, outputs[0][output], outputs[1][output], batch, classifies=classifies)
         if embeddings is not None:
             embeddings.add(batch.inputs, [each[output] for each in outputs], batch.count)
@@ -117,14 +118,8 @@ def measure_agreement(
     return agreement, _quality(sums, boxes, metadata, evaluation)
 
 
-def _first(outputs: Outputs, batch: ComparisonBatch) -> Outputs:
-    """Return outputs without the rows of the padding."""
-    if batch.size is None or batch.count == batch.size:
-        return outputs
-    return {
-        name: values[: batch.count] if values.ndim and len(values) == batch.size else values
-        for name, values in outputs.items()
-    }
+def _counted(outputs: Outputs, batch: ComparisonBatch) -> Outputs:
+    return outputs if batch.size is None else without_padding(outputs, batch.size, batch.count)
 
 
 def _add(

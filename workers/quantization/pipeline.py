@@ -120,7 +120,7 @@ def quantize(
     )
 
     stages.enter("preparing the network and its data")
-    shapes = run_shapes(original.model, metadata)
+    shapes = run_shapes(original, metadata)
     prepared = prepare(original.model, metadata, seed=request.seed, calibration=datasets.calibration, shapes=shapes)
 
     # A model of fixed batch size 1 runs one input at a time, where more than one thread is slower.

@@ -157,11 +157,11 @@ def sized_metadata(
     return metadata
 
 
-def run_shapes(model: onnx.ModelProto, metadata: ModelMetadata, field: str = "input_shapes") -> InputShapes:
+def run_shapes(original: FloatModel, metadata: ModelMetadata) -> InputShapes:
     """Return the shapes to run a model at; see :func:`choose_input_shapes`."""
-    loaded = OnnxRuntimeEngine().load(model.SerializeToString(), threads=processor_count())
+    loaded = OnnxRuntimeEngine().load(original.content, threads=processor_count())
     try:
-        return choose_input_shapes(loaded, model, metadata, seconds=_TRIAL_SECONDS, field=field)
+        return choose_input_shapes(loaded, original.model, metadata, seconds=_TRIAL_SECONDS, field="input_shapes")
     finally:
         loaded.close()
 
@@ -182,7 +182,7 @@ def prepare(
         calibration: Dataset to measure activation ranges on.
         shapes: Concrete shapes of the inputs; chosen by trial runs if not given.
     """
-    shapes = shapes or run_shapes(original, metadata)
+    shapes = shapes or run_shapes(FloatModel(original.SerializeToString(), original), metadata)
     specs = shapes.specs(input_specs(original))
     canonical = canonicalize(original)
     folded = fold_batch_norms(canonical)

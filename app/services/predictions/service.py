@@ -27,6 +27,7 @@ from faceter.contracts.predictions import Classification, Detection, Prediction,
 from faceter.contracts.preprocessing import Preprocessing
 from faceter.engines.base import Array, Interrupt, LoadedModel
 from faceter.engines.input_shapes import at_input_shapes
+from faceter.engines.padding import without_padding
 from faceter.text.tokenizer import TOKENIZER, Tokenizer
 from faceter.vision.classification import softmax_top
 from faceter.vision.images import open_rgb_image
@@ -111,7 +112,7 @@ class PredictionService(Service):
                 batch[len(group) :] = batch[0]
                 others = further_inputs(model, spec, len(batch), (preprocessing.size[0], preprocessing.size[1]))
                 outputs = _run(loaded, {spec.name: as_dtype(batch, spec.dtype), **others}, results, interrupt)
-                results.runs.append(_without_padding(outputs, len(batch), len(group)))
+                results.runs.append(without_padding(outputs, len(batch), len(group)))
         return self._prediction(model, results, options, placements)
 
     def predict_json(self, model: Model, body: bytes, options: PredictOptions, interrupt: Interrupt) -> Prediction:
@@ -237,13 +238,6 @@ def _run(
     results.seconds += time.perf_counter() - started
     results.probability_outputs = loaded.probability_outputs
     return outputs
-
-
-def _without_padding(outputs: Mapping[str, Array], rows: int, count: int) -> dict[str, Array]:
-    """Return outputs without the rows that pad a fixed batch size."""
-    if rows == count:
-        return dict(outputs)
-    return {name: value[:count] if np.ndim(value) and len(value) == rows else value for name, value in outputs.items()}
 
 
 def _decoding(decoding: DetectionDecoding, options: PredictOptions) -> DetectionDecoding:

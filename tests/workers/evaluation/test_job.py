@@ -24,23 +24,21 @@ from faceter.contracts.settings import Settings
 from faceter.datasets.ranked_samples import RankedSamples
 from faceter.datasets.signals import signals_file
 from faceter.graphs.canonical import canonicalize
-from faceter.store import job_records, job_steps
+from faceter.store import job_steps
 from faceter.store.library import Library
 from tests.references.prdc import prdc
 from tests.workers.evaluation.samples import gaussian
 from tests.workers.evaluation.test_feature_extraction import rectifier, stored
 from tests.workers.quantization.evaluation_data import classifier
 from tests.workers.quantization.networks import Digits
-from tests.workers.quantization.test_job import stored_model
+from tests.workers.quantization.test_job import stored_digits
+from tests.workers.stored import taken_job
 from workers.evaluation.pipeline import evaluate
 from workers.jobs.context import JobContext
 
 
 def claimed(redis: Redis, settings: Settings, library: Library, request: EvaluationRequest) -> JobContext:
-    job = JobQueue(redis, settings).enqueue(EvaluationJob(request=request))
-    execution = job_steps.claim(redis, job_records.fetch(redis, job.id), "worker", 60)
-    assert execution is not None
-    return JobContext(settings, library, redis, execution)
+    return taken_job(redis, settings, library, EvaluationJob(request=request))
 
 
 def done(redis: Redis, settings: Settings, library: Library, **options: object) -> Evaluation:
@@ -93,7 +91,7 @@ def last_features(digits: Digits) -> str:
 
 @pytest.fixture
 def model(library: Library, digits: Digits) -> Model:
-    return stored_model(library, digits, classifier())
+    return stored_digits(library, digits, classifier())
 
 
 @pytest.fixture

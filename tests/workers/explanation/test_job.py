@@ -8,7 +8,6 @@ import onnx
 import pytest
 from redis import Redis
 
-from app.services.jobs.queue import JobQueue
 from benchmarks.explained import MIDDLE, fastestdet_on_camvid, nli
 from faceter.contracts.analyses import (
     Abstraction,
@@ -18,7 +17,6 @@ from faceter.contracts.analyses import (
     DriftResult,
     InterpretabilityResult,
 )
-from faceter.contracts.base import new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.explanations import Explanation, ExplanationRequest
@@ -28,10 +26,9 @@ from faceter.contracts.settings import Settings
 from faceter.contracts.units import Unit
 from faceter.explanations.masks import MASKS, read_masks
 from faceter.explanations.units import read_units
-from faceter.graphs.describe import input_specs, output_specs
-from faceter.store import job_records, job_steps
 from faceter.store.library import Library
 from tests.workers.explanation import scenes
+from tests.workers.stored import stored_dataset, stored_model, taken_job
 from workers.explanation.analyses.pipeline import analyse
 from workers.explanation.pipeline import explain
 from workers.explanation.probe.dataset import ProbeBatch
@@ -46,41 +43,13 @@ class JobRunner:
         self.redis, self.settings, self.library = redis, settings, library
 
     def model(self, graph: onnx.ModelProto, metadata: ModelMetadata) -> Model:
-        blob = self.library.store_blob(graph.SerializeToString())
-        return self.library.add(
-            Model(
-                id=new_id("mdl"),
-                name="model",
-                created_at=utc_now(),
-                sha256=blob.sha256,
-                bytes=blob.bytes,
-                metadata=metadata,
-                inputs=input_specs(graph),
-                outputs=output_specs(graph),
-                opset=17,
-                parameters=1,
-            )
-        )
+        return stored_model(self.library, graph, metadata)
 
     def dataset(self, content: bytes, kind: DatasetKind) -> Dataset:
-        blob = self.library.store_blob(content)
-        return self.library.add(
-            Dataset(
-                id=new_id("dts"),
-                name="data",
-                kind=kind,
-                created_at=utc_now(),
-                sha256=blob.sha256,
-                bytes=blob.bytes,
-                samples=1,
-            )
-        )
+        return stored_dataset(self.library, content, kind)
 
     def context(self, job: ExplanationJob | AnalysisJob) -> JobContext:
-        queued = JobQueue(self.redis, self.settings).enqueue(job)
-        execution = job_steps.claim(self.redis, job_records.fetch(self.redis, queued.id), "worker", 60)
-        assert execution is not None
-        return JobContext(self.settings, self.library, self.redis, execution)
+        return taken_job(self.redis, self.settings, self.library, job)
 
     def explained(self, model: Model, dataset: Dataset, **options: object) -> tuple[Explanation, list[Unit]]:
         request = ExplanationRequest.model_validate({"dataset_id": dataset.id, **options})

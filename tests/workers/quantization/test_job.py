@@ -3,78 +3,37 @@
 import hashlib
 from pathlib import Path
 
-import onnx
 import pytest
 from redis import Redis
 
 from app.services.jobs.queue import JobQueue
-from faceter.contracts.base import new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import JobStatus, QuantizationJob
 from faceter.contracts.models import Model, ModelMetadata, ModelSummary
 from faceter.contracts.settings import Settings
-from faceter.graphs.describe import input_specs, output_specs
 from faceter.graphs.working import load_working_graph
-from faceter.store import job_records, job_steps
 from faceter.store.library import Library
 from tests.graphs import control_flow
 from tests.workers.quantization.evaluation_data import classifier, digits_zip
 from tests.workers.quantization.networks import Digits, request_for
-from workers.jobs.context import JobContext
+from tests.workers.stored import stored_dataset, stored_model, taken_job
 from workers.quantization.pipeline import quantize_model
 
 
-def stored_model(library: Library, digits: Digits, metadata: ModelMetadata) -> Model:
-    return stored_graph(library, digits.model, metadata)
+def stored_digits(library: Library, digits: Digits, metadata: ModelMetadata) -> Model:
+    return stored_model(library, digits.model, metadata, name="digits", opset=18, parameters=1000)
 
 
-def stored_graph(library: Library, graph: onnx.ModelProto, metadata: ModelMetadata) -> Model:
-    blob = library.store_blob(graph.SerializeToString())
-    return library.add(
-        Model(
-            id=new_id("mdl"),
-            name="digits",
-            created_at=utc_now(),
-            sha256=blob.sha256,
-            bytes=blob.bytes,
-            metadata=metadata,
-            inputs=input_specs(graph),
-            outputs=output_specs(graph),
-            opset=18,
-            parameters=1000,
-        )
-    )
-
-
-def stored_dataset(library: Library, path: Path) -> Dataset:
-    with path.open("rb") as file:
-        blob = library.store_blob(file)
-    return library.add(
-        Dataset(
-            id=new_id("dts"),
-            name="held-out",
-            kind=DatasetKind.IMAGES,
-            created_at=utc_now(),
-            sha256=blob.sha256,
-            bytes=blob.bytes,
-            samples=120,
-        )
-    )
-
-
-def started(redis: Redis, settings: Settings, library: Library, specification: QuantizationJob) -> JobContext:
-    job = JobQueue(redis, settings).enqueue(specification)
-    execution = job_steps.claim(redis, job_records.fetch(redis, job.id), "worker", 60)
-    assert execution is not None
-    return JobContext(settings, library, redis, execution)
+def stored_images(library: Library, path: Path) -> Dataset:
+    return stored_dataset(library, path.read_bytes(), DatasetKind.IMAGES, name="held-out", samples=120)
 
 
 def test_a_job_makes_a_model_with_a_report_and_its_provenance(
     redis: Redis, settings: Settings, library: Library, digits: Digits, tmp_path: Path
 ) -> None:
-    model = stored_model(library, digits, classifier())
-    dataset = stored_dataset(library, digits_zip(tmp_path, digits))
+    model = stored_digits(library, digits, classifier())
+    dataset = stored_images(library, digits_zip(tmp_path, digits))
     request = request_for(
         method="dfq",
         weight_bits=4,
@@ -84,7 +43,7 @@ def test_a_job_makes_a_model_with_a_report_and_its_provenance(
         seed=11,
     )
     specification = QuantizationJob(model_id=model.id, request=request)
-    context = started(redis, settings, library, specification)
+    context = taken_job(redis, settings, library, specification)
     result = quantize_model(context, specification)
     assert (result.resource, result.id) == ("models", context.new_id("mdl"))
     assert library.models.find(result.id) is None, "nothing appears before the job has succeeded"
@@ -115,16 +74,16 @@ def test_a_job_makes_a_model_with_a_report_and_its_provenance(
 
 
 def test_a_name_that_was_asked_for_is_given(redis: Redis, settings: Settings, library: Library, digits: Digits) -> None:
-    model = stored_model(library, digits, classifier())
+    model = stored_digits(library, digits, classifier())
     specification = QuantizationJob(model_id=model.id, request=request_for(method="rq", name="small digits"))
-    context = started(redis, settings, library, specification)
+    context = taken_job(redis, settings, library, specification)
     context.succeed(quantize_model(context, specification))
     assert library.models.get(context.new_id("mdl")).name == "small digits"
 
 
 def test_a_model_that_is_gone_is_named(redis: Redis, settings: Settings, library: Library) -> None:
     specification = QuantizationJob(model_id="mdl_gone", request=request_for())
-    context = started(redis, settings, library, specification)
+    context = taken_job(redis, settings, library, specification)
     with pytest.raises(FaceterError, match="mdl_gone") as error:
         quantize_model(context, specification)
     assert error.value.kind is ProblemKind.NOT_FOUND
@@ -133,11 +92,11 @@ def test_a_model_that_is_gone_is_named(redis: Redis, settings: Settings, library
 def test_a_job_with_a_target_stores_a_mixed_model_with_its_figure(
     redis: Redis, settings: Settings, library: Library, digits: Digits, tmp_path: Path
 ) -> None:
-    model = stored_model(library, digits, classifier())
-    dataset = stored_dataset(library, digits_zip(tmp_path, digits, count=120))
+    model = stored_digits(library, digits, classifier())
+    dataset = stored_images(library, digits_zip(tmp_path, digits, count=120))
     request = request_for(target={"max_drop": 3.0}, max_steps=6, evaluation_dataset_id=dataset.id)
     specification = QuantizationJob(model_id=model.id, request=request)
-    context = started(redis, settings, library, specification)
+    context = taken_job(redis, settings, library, specification)
     context.succeed(quantize_model(context, specification))
     made = library.models.get(context.new_id("mdl"))
     assert made.name == "digits-auto-mixed"
@@ -159,9 +118,9 @@ def test_a_quantized_model_without_its_constant_input_can_be_worked_on(
     redis: Redis, settings: Settings, library: Library
 ) -> None:
     metadata = ModelMetadata(constant_inputs={"sr": 16000})
-    model = stored_graph(library, control_flow.by_sampling_rate(), metadata)
+    model = stored_model(library, control_flow.by_sampling_rate(), metadata, name="digits", opset=18, parameters=1000)
     request = request_for(method="rq", weight_bits=8, activation_bits=8)
-    context = started(redis, settings, library, QuantizationJob(model_id=model.id, request=request))
+    context = taken_job(redis, settings, library, QuantizationJob(model_id=model.id, request=request))
     context.succeed(quantize_model(context, QuantizationJob(model_id=model.id, request=request)))
     (made,) = [each for each in library.models.page(10, None).items if each.id != model.id]
     assert [spec.name for spec in made.inputs] == ["x"]

@@ -21,10 +21,10 @@ from faceter.contracts.settings import Settings
 from faceter.contracts.translation_methods import Direction
 from faceter.contracts.translators import Translator, TranslatorTraining
 from faceter.graphs.check import load_model
-from faceter.graphs.describe import input_specs, output_specs
 from faceter.store import job_records, job_steps
 from faceter.store.library import Library
 from tests.engines import graphs
+from tests.workers.stored import stored_model
 from tests.workers.translation.sources import inverted, smooth
 from workers.jobs.context import JobContext
 from workers.translation.onnx_writer import INPUT, OUTPUT
@@ -85,21 +85,8 @@ class Bench:
         """Keep a model that describes images by four values, its tensor `p`."""
         content = graphs.classifier()
         graph = load_model(content, max_bytes=len(content))
-        blob = self.library.store_blob(content)
-        return self.library.add(
-            Model(
-                id=new_id("mdl"),
-                name="feature_extractor",
-                created_at=utc_now(),
-                sha256=blob.sha256,
-                bytes=blob.bytes,
-                metadata=ModelMetadata(preprocessing=Preprocessing(size=[8, 8], mean=[0.5], std=[0.5])),
-                inputs=input_specs(graph),
-                outputs=output_specs(graph),
-                opset=20,
-                parameters=1,
-            )
-        )
+        metadata = ModelMetadata(preprocessing=Preprocessing(size=[8, 8], mean=[0.5], std=[0.5]))
+        return stored_model(self.library, graph, metadata, name="feature_extractor", opset=20)
 
     def started(
         self, dataset: Dataset, clock: Callable[[], float] | None = None, **said: Any

@@ -18,6 +18,7 @@ from faceter.datasets.detection import DetectionDataset
 from faceter.datasets.detection_annotations import GroundTruth
 from faceter.datasets.images import ImagesDataset
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.engines.padding import without_padding
 from faceter.graphs.packing import unpack_weights
 from faceter.graphs.subgraph import extract_subgraph
 from faceter.graphs.working import load_working_graph
@@ -28,7 +29,7 @@ from faceter.vision.preprocess import Placement, as_dtype
 from workers.explanation.probe.images import input_placement
 from workers.explanation.upsampling import Upsampler
 from workers.host import processor_count
-from workers.model_input import Batch, inference_batch_size, pad_batch, require_image_input, without_padding
+from workers.model_input import Batch, inference_batch_size, pad_batch, require_image_input
 
 Bits = NDArray[np.bool_]
 
