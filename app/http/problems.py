@@ -111,7 +111,7 @@ def from_validation_error(error: RequestValidationError, content_type: str | Non
     for item in errors:
         if item["type"] == "missing" and tuple(item["loc"]) == ("body",):
             return FaceterError(ProblemKind.INVALID_REQUEST, "There is no body; send a JSON object.", field="body")
-        if item["type"] == "json_invalid":
+        if item["type"] == "json_invalid" and item["loc"][0] == "body":
             position = item["loc"][-1]
             reason = item.get("ctx", {}).get("error", "not JSON")
             return FaceterError(

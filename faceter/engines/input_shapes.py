@@ -244,7 +244,12 @@ def _too_large(shapes: Mapping[str, Sequence[int]], most: int, field: str) -> Fa
 def _not_runnable(open_inputs: OpenInputs, failure: FaceterError | None, field: str) -> FaceterError:
     reason = "" if failure is None else f" {failure.detail}"
     if not open_inputs.inferred:
-        detail = f"The model fails on zeros of its input shapes.{reason}"
+        remedy = (
+            " Say other `input_shapes`, or leave them out."
+            if open_inputs.said
+            else " Export it again, and run the file with ONNX Runtime before you upload it."
+        )
+        detail = f"The model fails on zeros of its input shapes.{reason}{remedy}"
         return FaceterError(ProblemKind.MODEL_NOT_RUNNABLE, detail, field=field if open_inputs.said else "file")
     return UnknownInputShapesError(
         ProblemKind.MODEL_NOT_RUNNABLE,

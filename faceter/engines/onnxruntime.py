@@ -189,7 +189,7 @@ def _message(error: BaseException) -> str:
     """Return ONNX Runtime's message without error code, source lines and paths."""
     text = str(error).strip() or type(error).__name__
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"\S*/[\w./-]+\.(?:cc|h):\d+ ?", "", text)
+    text = re.sub(r"(?<!\S)[\w./-]+\.(?:cc|cpp|h):\d+ (?:[\w:~<>]+(?=(?: |$)) ?)?", "", text)
     text = re.sub(
         r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ", _node_prefix, text
     )

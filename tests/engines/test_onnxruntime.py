@@ -1,3 +1,4 @@
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,6 +78,14 @@ def test_error_messages_contain_no_engine_internals() -> None:
     assert "Gather node" in caught.value.detail
     assert "status code" not in caught.value.detail
     assert "::" not in caught.value.detail
+    joined = graphs.model(
+        [helper.make_node("Concat", ["a", "b"], ["y"], axis=0)],
+        {"a": (TensorProto.FLOAT, ["n", "width"]), "b": (TensorProto.FLOAT, ["m", "length"])},
+        {"y": (TensorProto.FLOAT, None)},
+    )
+    with pytest.raises(FaceterError) as caught:
+        load(joined).run({"a": np.zeros((1, 2), np.float32), "b": np.zeros((1, 3), np.float32)})
+    assert re.search(r"input: Concat node: Non concat axis dimensions must match", caught.value.detail)
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

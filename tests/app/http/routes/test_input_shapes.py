@@ -77,6 +77,9 @@ def test_shapes_of_the_metadata_are_run_on_upload(api: httpx.Client) -> None:
         assert response.status_code == 422
         assert response.json()["errors"][0]["field"] == field
         assert words in response.json()["detail"]
+    assert "Say other `input_shapes`" in post_model(
+        api, baked_reshape(), metadata={"input_shapes": {"image": [1, 3, 12, 13]}}
+    ).json()["detail"]
 
 
 def test_a_model_whose_sizes_no_trial_finds_is_kept_and_jobs_ask_for_them(api: httpx.Client) -> None:
@@ -116,4 +119,6 @@ def test_images_are_predicted_at_the_shape_of_the_request(api: httpx.Client) -> 
     for wrong in ({"image": [1, 1, 64, 48]}, {"photo": [1, 3, 64, 48]}, {"image": [1, 3, 2**31, 2**31]}):
         response = api.post(url, content=png(50, 40), headers=image, params={"input_shapes": json.dumps(wrong)})
         assert problem(response, ProblemKind.INVALID_REQUEST).errors[0].field.startswith("input_shapes")
-    assert api.post(url, content=png(5, 5), headers=image, params={"input_shapes": "{"}).status_code == 400
+    response = api.post(url, content=png(5, 5), headers=image, params={"input_shapes": "{"})
+    (error,) = problem(response, ProblemKind.INVALID_REQUEST).errors
+    assert (error.field, "JSON" in error.message) == ("input_shapes", True)
