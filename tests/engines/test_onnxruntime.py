@@ -81,7 +81,7 @@ def test_error_messages_contain_no_engine_internals() -> None:
     joined = graphs.model(
         [helper.make_node("Concat", ["a", "b"], ["y"], axis=0)],
         {"a": (TensorProto.FLOAT, ["n", "width"]), "b": (TensorProto.FLOAT, ["m", "length"])},
-        {"y": (TensorProto.FLOAT, None)},
+        {"y": (TensorProto.FLOAT, ["rows", "columns"])},
     )
     with pytest.raises(FaceterError) as caught:
         load(joined).run({"a": np.zeros((1, 2), np.float32), "b": np.zeros((1, 3), np.float32)})

@@ -14,7 +14,9 @@ from workers.quantization.calibration_inputs import batch_size
 from workers.quantization.noise import noise_batches
 from workers.quantization.timing import interleaved
 
-_BATCH = 32
+_BATCHES = (32, 8)
+_LONGEST_CALL_MS = 1000.0
+"""A larger batch than 1 is timed only if a call is likely to take no longer than this."""
 
 
 def noise_batch(
@@ -33,18 +35,26 @@ def measure_latency(
     seed: int,
     threads: int,
 ) -> list[Latency]:
-    """Measure both models, call by call in turn, at batch sizes 1 and 32 or the one they fix.
+    """Measure both models, call by call in turn, at the batch size they fix, or at 1 and 32.
+
+    Slow models are measured at 8 in place of 32, or at 1 alone.
 
     Args:
         threads: Threads that the models were loaded with, for the report.
     """
-    fixed_size, fixed = batch_size(specs)
-    measured = []
-    for size in [fixed_size] if fixed else [1, _BATCH]:
+
+    def measured(size: int) -> Latency:
         batch = noise_batch(original, specs, metadata, seed, size)
         (before_ms, after_ms), runs = interleaved([before, after], batch)
-        measured.append(Latency(batch=size, before_ms=before_ms, after_ms=after_ms, threads=threads, runs=runs))
-    return measured
+        return Latency(batch=size, before_ms=before_ms, after_ms=after_ms, threads=threads, runs=runs)
+
+    fixed_size, fixed = batch_size(specs)
+    if fixed:
+        return [measured(fixed_size)]
+    single = measured(1)
+    slowest = max(single.before_ms, single.after_ms)
+    larger = next((size for size in _BATCHES if size * slowest <= _LONGEST_CALL_MS), None)
+    return [single] if larger is None else [single, measured(larger)]
 
 
 def latency_warnings(latency: Sequence[Latency]) -> list[str]:

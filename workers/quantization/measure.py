@@ -21,12 +21,14 @@ from workers.quantization.prepare import FloatModel, PreparedNetwork
 from workers.quantization.tensor_reports import tensor_reports
 
 _TENSOR_BATCHES = 2
-_AGREEMENT_SECONDS = 30.0
+_COMPARE_SECONDS = (10.0, 30.0)
+_SHARE_OF_WORK = 0.75
+"""Of the seconds that quantizing took: comparing takes no longer, but may take 10 seconds and takes at most 30."""
 _STAGE_SECONDS = {
-    "measuring each tensor": 5.0,
-    "choosing the fastest layout": 5.0,
-    "comparing with the original": _AGREEMENT_SECONDS,
-    "measuring speed": 5.0,
+    "measuring each tensor": 2.0,
+    "choosing the fastest layout": 2.0,
+    "comparing with the original": _COMPARE_SECONDS[0],
+    "measuring speed": 2.0,
 }
 MEASURE_SECONDS = sum(_STAGE_SECONDS.values())
 
@@ -52,12 +54,17 @@ class Measurements:
     warnings: list[str]
 
 
-def _cut_short(agreement: Agreement, samples: int) -> list[str]:
+def _compare_seconds(work_seconds: float) -> float:
+    least, most = _COMPARE_SECONDS
+    return min(most, max(least, _SHARE_OF_WORK * work_seconds))
+
+
+def _cut_short(agreement: Agreement, samples: int, seconds: float) -> list[str]:
     if agreement.samples >= samples:
         return []
     return [
         f"Agreement was measured on {agreement.samples} of {samples} inputs: comparing ends after "
-        f"{_AGREEMENT_SECONDS:g} seconds, unless evaluation data is given."
+        f"{seconds:.0f} seconds, unless evaluation data is given."
     ]
 
 
@@ -70,11 +77,14 @@ def measure(
     seed: int,
     settings: Settings,
     progress: Stage,
+    *,
+    work_seconds: float,
 ) -> Measurements:
     """Measure an exported model by the engine that serves it, against the float model.
 
     Args:
         settings: The threads that predictions are served with.
+        work_seconds: How long quantizing took; bounds the time of comparing.
     """
     specs, metadata, threads = prepared.inputs, prepared.metadata, settings.inference_threads
     stages = progress.stages(_STAGE_SECONDS)
@@ -91,9 +101,8 @@ def measure(
     inputs = comparison_inputs(prepared.original, specs, metadata, datasets, optimized.held_out, seed)
     before = engine.load(original.content, threads=processor_count())
     after = engine.load(exported.content, threads=processor_count(), layout=fastest.layout)
-    agreement, quality = measure_agreement(
-        before, after, inputs, metadata, datasets.evaluation, stage, seconds=_AGREEMENT_SECONDS
-    )
+    seconds = _compare_seconds(work_seconds)
+    agreement, quality = measure_agreement(before, after, inputs, metadata, datasets.evaluation, stage, seconds=seconds)
     before.close()
     after.close()
 
@@ -103,5 +112,5 @@ def measure(
     served.close()
     fastest.loaded.close()
 
-    warnings = [*fastest.warnings, *latency_warnings(latency), *_cut_short(agreement, inputs.samples)]
+    warnings = [*fastest.warnings, *latency_warnings(latency), *_cut_short(agreement, inputs.samples, seconds)]
     return Measurements(tensors, fastest.layout, fastest.choices, agreement, quality, latency, warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -126,11 +127,14 @@ def quantize(
     # A model of fixed batch size 1 runs one input at a time, where more than one thread is slower.
     single = batch_size(prepared.inputs) == (1, True)
     with torch_threads(1) if single else nullcontext():
-        stage = stages.enter(f"quantizing by {request.method.value}")
+        stage, began = stages.enter(f"quantizing by {request.method.value}"), time.perf_counter()
         optimized = optimize(prepared, request, datasets, stage, callbacks)
         exported = export(optimized.plan)
+        seconds = time.perf_counter() - began
         stage = stages.enter("measuring")
-        measured = measure(original, prepared, optimized, exported, datasets, request.seed, settings, stage)
+        measured = measure(
+            original, prepared, optimized, exported, datasets, request.seed, settings, stage, work_seconds=seconds
+        )
 
     report = build_report(request, original, prepared, optimized, exported, measured, datasets, shapes)
     whole = exported.with_ends(original.tail, original.signature)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from faceter.engines.base import LoadedModel
 from workers.model_input import Batch
 
-_SECONDS = 1.5
+_SECONDS = 0.5
 _MIN_RUNS = 5
 _MAX_RUNS = 200
 _WARM_UP = 2

@@ -77,9 +77,10 @@ def test_shapes_of_the_metadata_are_run_on_upload(api: httpx.Client) -> None:
         assert response.status_code == 422
         assert response.json()["errors"][0]["field"] == field
         assert words in response.json()["detail"]
-    assert "Say other `input_shapes`" in post_model(
-        api, baked_reshape(), metadata={"input_shapes": {"image": [1, 3, 12, 13]}}
-    ).json()["detail"]
+    assert (
+        "Say other `input_shapes`"
+        in post_model(api, baked_reshape(), metadata={"input_shapes": {"image": [1, 3, 12, 13]}}).json()["detail"]
+    )
 
 
 def test_a_model_whose_sizes_no_trial_finds_is_kept_and_jobs_ask_for_them(api: httpx.Client) -> None:
