@@ -1,7 +1,10 @@
 """Models of further exporters, opsets and types, made here: what no small package carries as an ONNX file."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +68,27 @@ def _mlp() -> onnx.ModelProto:
     return model
 
 
+def _keras() -> onnx.ModelProto:
+    """Return a network of digits with channels last, by Keras' own exporter on its torch backend."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras  # after the choice of the backend, which it reads once
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8, 8, 1))]
+    for width, strides in ((16, 1), (32, 2)):
+        layers += [keras.layers.Conv2D(width, 3, padding="same", strides=strides), keras.layers.BatchNormalization()]
+        layers += [keras.layers.Activation("swish"), keras.layers.DepthwiseConv2D(3, padding="same")]
+        layers += [keras.layers.BatchNormalization(), keras.layers.ReLU()]
+    network = keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)])
+    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    digits = load_digits()
+    network.fit(digits.images[..., None].astype(np.float32) / 16, digits.target, epochs=10, verbose=0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        network.export(path, format="onnx", verbose=False)
+        return onnx.load(path)
+
+
 def _convolutions(opset: int, ir: int, dtype: str = "float32") -> Callable[[], onnx.ModelProto]:
     """Return a builder of a small classifier at an opset and IR version."""
 
@@ -96,6 +120,7 @@ MADE_MODELS = (
     MadeModel("ultralytics_yolov8.onnx (TorchScript)", lambda: ultralytics_yolov8(open_size=True)),
     MadeModel("two_inputs.onnx (torch dynamo)", _dynamo),
     MadeModel("mlp.onnx (scikit-learn)", _mlp),
+    MadeModel("digits.onnx (Keras)", _keras),
     *(MadeModel(f"opset{opset}.onnx", _convolutions(opset, ir)) for opset, ir in ((9, 4), (13, 7), (22, 10), (25, 12))),
     MadeModel("float16.onnx", _convolutions(17, 8, "float16")),
 )

@@ -210,20 +210,24 @@ def _quantize(client: httpx.Client, id: str, request: dict[str, Any]) -> str:
 
 
 def _explain(client: httpx.Client, model: dict[str, Any], graph: dict[str, Any]) -> str:
-    """Explain the channels of a layer in the middle."""
+    """Explain the channels of the convolution in the middle."""
     images = model["metadata"].get("preprocessing") is not None
     rank = 4 if images else 3
-    maps = [item for item in graph["tensors"] if item["produced_by"] and len(item["shape"]) == rank]
+    convolutions = {layer["name"] for layer in graph["layers"] if layer["operator"] == "Conv"}
+    maps = [
+        item["name"]
+        for item in graph["tensors"]
+        if item["produced_by"] in convolutions and len(item["shape"]) == rank and item["shape"][1] != 1
+    ]
+    if not maps:
+        raise _RefusedError("refused", f"no convolution gives a tensor of {rank} axes")
     if images:
         content = (SHARED / "camvid" / "val.zip").read_bytes()
         dataset = _dataset(client, "concepts", "camvid.zip", content)
     else:
         shape = _signal_shape(model)
         dataset = _dataset(client, "signals", "signals.npz", _signals(*shape))
-    maps = [item for item in maps if item["dtype"] == "float32" and item["shape"][1] != 1]
-    if not maps:
-        raise _RefusedError("refused", f"no tensor of rank {rank}")
-    request = {"dataset_id": dataset, "layer": maps[len(maps) // 2]["name"], "max_length": 3}
+    request = {"dataset_id": dataset, "layer": maps[len(maps) // 2], "max_length": 3}
     made = _finished(client, _checked(client.post(f"/v1/models/{model['id']}/explanations", json=request)))
     layer = made["layers"][0]
     return f"{layer['units']} units"

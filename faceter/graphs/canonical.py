@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 
+from faceter.graphs.channels_first import move_transposes
 from faceter.graphs.constant_folding import constants_to_initializers, fold_constants
 from faceter.graphs.float_types import in_float32
 from faceter.graphs.lowering import lowered
@@ -33,9 +34,11 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
     - Weights and arithmetic are float32; inputs and outputs of another floating-point type are cast.
     - Constant nodes are initializers, and constant expressions are folded.
     - There is no Identity, no Dropout and no Cast to the type that a tensor already has.
+    - Between convolutions of a network with channels last there is no Transpose.
     - A mean over all spatial axes is GlobalAveragePool.
     - A matrix product by a constant is Gemm without alpha and beta and with a bias vector.
-    - A constant added to the result of Conv, ConvTranspose or Gemm is part of its bias.
+    - A constant added to or subtracted from the result of Conv, ConvTranspose or Gemm is part of its bias, and one that
+      scales it part of its weights.
     - Consecutive Slices of different axes are one Slice.
     - A matrix product reads a copy of a residual stream that stays float.
     - Node names are unique.
@@ -52,6 +55,8 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
     constants_to_initializers(changed)
     _remove_identities(changed)
     fold_constants(changed)
+    if move_transposes(changed):
+        _remove_identities(changed)
     for rewrite in rewrites:
         _apply(changed, rewrite)
     separate_residual_streams(changed)

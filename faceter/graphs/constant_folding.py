@@ -23,6 +23,7 @@ _NEVER_FOLDED = frozenset(
 """Random operators, and those that describe a quantization."""
 _BOUNDED_BY_INPUT = frozenset({"Compress", "NonZero", "Unique"})
 """Operators with a data-dependent output size, at most the size of the input times its rank."""
+_UNKNOWN_SIZE = np.iinfo(np.int64).min
 
 
 def constants_to_initializers(model: onnx.ModelProto) -> None:
@@ -41,10 +42,10 @@ def fold_constants(model: onnx.ModelProto) -> None:
     """Evaluate, in place, every standard node with only constant inputs, by ONNX's reference implementation.
 
     Results become initializers under the names of the outputs. Shape and Size of a tensor of known shape count as
-    constants, as does CastLike of a constant to a known type. Random operators, QuantizeLinear, DequantizeLinear,
-    control flow and what the reference implementation does not support are not folded. All results together take at
-    most 64 MiB plus three times the model's own constants; output sizes are inferred before a node is evaluated, so
-    that a small file cannot allocate more.
+    constants, as do a Gather or Slice of known sizes out of a Shape, and CastLike of a constant to a known type. Random
+    operators, QuantizeLinear, DequantizeLinear, control flow and what the reference implementation does not support are
+    not folded. All results together take at most 64 MiB plus three times the model's own constants; output sizes are
+    inferred before a node is evaluated, so that a small file cannot allocate more.
 
     Args:
         model: A model whose constants are initializers, of opset 13 or later.
@@ -57,6 +58,7 @@ class _Folder:
         self.model = model
         self.known = {tensor.name: tensor for tensor in model.graph.initializer}
         self.shapes = infer_shapes(model)
+        self.partial_shapes: dict[str, onnx.TensorProto] = {}
         weights = sum(_bytes(tensor.data_type, tensor.dims) for tensor in self.known.values())
         self.budget = _MAX_ADDED_BYTES + _MAX_GROWTH * weights
 
@@ -97,30 +99,38 @@ class _Folder:
             return self._shape(node)
         node = self._as_cast(node)
         names = list(dict.fromkeys(name for name in node.input if name))
-        if not all(name in self.known for name in names):
+        selects = node.op_type in ("Gather", "Slice") and node.input[0] in self.partial_shapes
+        known = {**self.known, node.input[0]: self.partial_shapes[node.input[0]]} if selects else self.known
+        if not all(name in known for name in names):
             return None
-        expected = self._expected(node, names)
+        expected = self._expected(node, names, known)
         if expected is None:
             return None
-        single = self._single_node_model(node, names, ())
-        inputs = {name: numpy_helper.to_array(self.known[name]) for name in names}
+        single = self._single_node_model(node, names, (), known)
+        inputs = {name: numpy_helper.to_array(known[name]) for name in names}
         try:
             with np.errstate(all="ignore"):
                 results = ReferenceEvaluator(single).run(None, inputs)
         except (NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, ArithmeticError):
             return None
         values = dict(zip((name for name in node.output if name), results, strict=True))
+        if selects and any(np.any(value == _UNKNOWN_SIZE) for value in values.values()):
+            return None
         expected_types = all(_has_type(value, expected[name]) for name, value in values.items())
         return {name: np.asarray(value) for name, value in values.items()} if expected_types else None
 
     def _shape(self, node: onnx.NodeProto) -> Mapping[str, Array] | None:
         info = self.shapes.get(node.input[0])
-        if info is None or info.static is None:
+        if info is None or info.shape is None:
             return None
         if node.op_type == "Size":
-            return {node.output[0]: np.array(prod(info.static), np.int64)}
-        part = slice(attribute(node, "start", 0), attribute(node, "end"))
-        return {node.output[0]: np.array(info.static[part], np.int64)}
+            return None if info.static is None else {node.output[0]: np.array(prod(info.static), np.int64)}
+        sizes = info.shape[slice(attribute(node, "start", 0), attribute(node, "end"))]
+        value = np.array([size if isinstance(size, int) else _UNKNOWN_SIZE for size in sizes], np.int64)
+        if np.any(value == _UNKNOWN_SIZE):
+            self.partial_shapes[node.output[0]] = _tensor(value, node.output[0])
+            return None
+        return {node.output[0]: value}
 
     def _as_cast(self, node: onnx.NodeProto) -> onnx.NodeProto:
         """Return CastLike as a Cast where the target type is known; any other node unchanged."""
@@ -130,10 +140,12 @@ class _Folder:
         to = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(info.dtype))
         return onnx.helper.make_node("Cast", [node.input[0]], list(node.output), to=to)
 
-    def _expected(self, node: onnx.NodeProto, names: list[str]) -> dict[str, TensorInfo] | None:
+    def _expected(
+        self, node: onnx.NodeProto, names: list[str], known: Mapping[str, TensorProto]
+    ) -> dict[str, TensorInfo] | None:
         """Return type and shape of each output; None if they are unknown or exceed the budget."""
-        small = [name for name in names if prod(self.known[name].dims) <= _SMALL_ELEMENTS]
-        expected = infer_shapes(self._single_node_model(node, names, small))
+        small = [name for name in names if prod(known[name].dims) <= _SMALL_ELEMENTS]
+        expected = infer_shapes(self._single_node_model(node, names, small, known))
         size = 0
         for name in node.output:
             info = expected.get(name) or self.shapes.get(name)
@@ -144,22 +156,24 @@ class _Folder:
             expected[name] = info
             elements = info.elements
             if elements is None and node.op_type in _BOUNDED_BY_INPUT:
-                dims = self.known[names[0]].dims
+                dims = known[names[0]].dims
                 elements = max(1, len(dims)) * prod(dims)
             if elements is None:
                 return None
             size += elements * np.dtype(info.dtype).itemsize
         return expected if size <= self.budget else None
 
-    def _single_node_model(self, node: onnx.NodeProto, names: list[str], constant: Collection[str]) -> onnx.ModelProto:
+    def _single_node_model(
+        self, node: onnx.NodeProto, names: list[str], constant: Collection[str], known: Mapping[str, TensorProto]
+    ) -> onnx.ModelProto:
         """Return a model of one node, with the tensors in ``constant`` as initializers and the others as inputs."""
         inputs = [
-            onnx.helper.make_tensor_value_info(name, self.known[name].data_type, list(self.known[name].dims))
+            onnx.helper.make_tensor_value_info(name, known[name].data_type, list(known[name].dims))
             for name in names
             if name not in constant
         ]
         outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
-        graph = onnx.helper.make_graph([node], "single_node", inputs, outputs, [self.known[name] for name in constant])
+        graph = onnx.helper.make_graph([node], "single_node", inputs, outputs, [known[name] for name in constant])
         opsets = list(self.model.opset_import)
         return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=self.model.ir_version)
 

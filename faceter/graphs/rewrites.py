@@ -1,6 +1,7 @@
 """Rewrites of nodes to the canonical form; all are exact."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -122,13 +123,67 @@ def _is_row(bias: Array) -> bool:
     return bias.ndim < 2 or bias.shape[0] == 1
 
 
-def absorb_bias(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Fold the Add of a per-channel constant after Conv, ConvTranspose or Gemm into the bias."""
-    if node.op_type != "Add":
+def absorb_affine(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Fold arithmetic with a constant for each channel after Conv, ConvTranspose or Gemm into its weights and bias."""
+    affine = _affine_layer(view, shapes, node) if node.op_type in ("Add", "Sub", "Mul", "Div") else None
+    if affine is None:
         return None
-    for position in (0, 1):
-        layer, addend = view.producer.get(node.input[position]), view.constant(node.input[1 - position])
-        if layer is None or addend is None or layer.op_type not in ("Conv", "ConvTranspose", "Gemm"):
+    constant = affine.constant
+    if node.op_type in ("Add", "Sub"):
+        if not np.all(np.abs(constant) < MASK):
+            return None
+        affine.set_bias(view, node, affine.bias + (constant if node.op_type == "Add" else -constant))
+        return []
+    if not np.all(np.isfinite(constant)) or (node.op_type == "Div" and not np.all(constant)):
+        return None
+    factor = constant if node.op_type == "Mul" else 1 / constant
+    affine.scale_weight(view, factor)
+    affine.set_bias(view, node, affine.bias * factor)
+    return []
+
+
+@dataclass(frozen=True)
+class _AffineLayer:
+    """A layer with constant weights whose result only one node reads, with a constant for each channel.
+
+    Args:
+        weight: Its weights.
+        bias: Its bias [channels]; zeros if it has none.
+        constant: What the node combines with its result, [channels].
+    """
+
+    layer: onnx.NodeProto
+    weight: Array
+    bias: Array
+    constant: Array
+
+    def scale_weight(self, view: GraphView, factor: Array) -> None:
+        """Multiply the weights of each output channel by its factor [channels], in place."""
+        if self.layer.op_type == "ConvTranspose":  # [in, out/groups, …], where each group has its own inputs
+            groups = int(attribute(self.layer, "group", 1))
+            rows = self.weight.reshape(groups, -1, *self.weight.shape[1:])
+            shape = (groups, 1, self.weight.shape[1], *[1] * (self.weight.ndim - 2))
+            scaled = (rows * factor.reshape(shape)).reshape(self.weight.shape)
+        else:
+            axis = 1 if self.layer.op_type == "Gemm" and not attribute(self.layer, "transB", 0) else 0
+            scaled = self.weight * factor.reshape([-1 if item == axis else 1 for item in range(self.weight.ndim)])
+        name = f"{self.layer.input[1]}/scaled"
+        self.layer.input[1] = view.add_initializer(name, scaled.astype(self.weight.dtype))
+
+    def set_bias(self, view: GraphView, node: onnx.NodeProto, bias: Array) -> None:
+        """Set the bias, in place, and let the layer give the result of ``node``, which is to be removed."""
+        name = view.add_initializer(f"{node.output[0]}/bias", bias.astype(self.weight.dtype))
+        del self.layer.input[2:]
+        self.layer.input.append(name)
+        self.layer.output[0] = node.output[0]
+        view.producer[node.output[0]] = self.layer
+
+
+def _affine_layer(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> _AffineLayer | None:
+    """Return the layer before a node of two inputs, whose other input is a constant for each channel."""
+    for position in (0,) if node.op_type in ("Sub", "Div") else (0, 1):
+        layer, other = view.producer.get(node.input[position]), view.constant(node.input[1 - position])
+        if layer is None or other is None or layer.op_type not in ("Conv", "ConvTranspose", "Gemm"):
             continue
         shape, rank = shapes.get(node.output[0]), rank_of(shapes, layer.output[0])
         if shape is None or rank < 2 or view.only_consumer(layer.output[0]) is not node or not is_standard(layer):
@@ -138,17 +193,11 @@ def absorb_bias(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeP
         if weight is None or (len(layer.input) > 2 and layer.input[2] and before is None):
             continue
         channels = _channels(layer, weight)
-        padded = addend.reshape((1,) * (rank - addend.ndim) + addend.shape) if addend.ndim <= rank else addend
+        padded = other.reshape((1,) * (rank - other.ndim) + other.shape) if other.ndim <= rank else other
         if padded.ndim != rank or padded.size not in (1, channels) or padded.shape[1] != padded.size:
             continue
-        if not np.all(np.abs(padded) < MASK):
-            continue
-        total = np.broadcast_to(padded.reshape(-1), (channels,)) + (0.0 if before is None else before)
-        bias = view.add_initializer(f"{node.output[0]}/bias", total.astype(weight.dtype))
-        del layer.input[2:]
-        layer.input.append(bias)
-        layer.output[0] = node.output[0]
-        return []
+        bias = np.zeros(channels, weight.dtype) if before is None else before
+        return _AffineLayer(layer, weight, bias, np.broadcast_to(padded.reshape(-1), (channels,)))
     return None
 
 
@@ -198,7 +247,7 @@ rewrites: tuple[Rewrite, ...] = (
     weight_to_the_right,
     matmul_to_gemm,
     plain_gemm,
-    absorb_bias,
+    absorb_affine,
     merge_slices,
 )
 """All rewrites, in the order of application."""

@@ -87,6 +87,21 @@ def test_a_dynamic_shape_is_not_folded() -> None:
     assert operators(assert_same(net.build(), x=normal(2, 4, 6, 6))) == ["Shape", "Reshape"]
 
 
+def test_known_sizes_of_a_dynamic_shape_are_folded() -> None:
+    net = GraphBuilder(["n", 4, 6, "w"])
+    shape = net.add("Shape", "x")
+    channels = net.add("Gather", shape, net.constant(np.array(1)))
+    net.add("Unsqueeze", channels, net.constant(np.array([0])))
+    channels = net.last
+    rows = net.add("Slice", shape, net.constant(np.array([2])), net.constant(np.array([3])))
+    area = net.add("Slice", shape, net.constant(np.array([2])), net.constant(np.array([4])))
+    scale = net.add("Reshape", net.weight(4), net.add("Concat", channels, net.constant(np.array([1, 1])), axis=0))
+    net.add("Mul", net.add("Reshape", "x", net.add("Concat", net.constant(np.array([-1, 4])), area, axis=0)), scale)
+    net.add("Reshape", net.last, net.add("Concat", net.constant(np.array([-1])), channels, rows, axis=0))
+    changed = assert_same(net.build(), x=normal(2, 4, 6, 5))
+    assert operators(changed) == ["Shape", "Slice", "Concat", "Reshape", "Mul", "Reshape"]
+
+
 def test_identity_and_dropout_are_removed() -> None:
     net = GraphBuilder(["n", 4, 6, 6])
     net.add("Identity")
@@ -141,6 +156,45 @@ def test_an_added_constant_is_folded_into_the_bias(swapped: bool) -> None:
     net.add("Add", *((bias, conv) if swapped else (conv, bias)))
     net.add("Relu")
     assert operators(assert_same(net.build(), x=normal(2, 4, 6, 6))) == ["Conv", "Relu"]
+
+
+@pytest.mark.parametrize("layer", ["Conv", "grouped Conv", "ConvTranspose", "Gemm"])
+@pytest.mark.parametrize("chain", [["Mul"], ["Div"], ["Sub"], ["Add", "Sub", "Mul", "Add"], ["Mul", "Div", "Mul"]])
+def test_arithmetic_per_channel_is_folded_into_the_layer_before(layer: str, chain: list[str]) -> None:
+    net = GraphBuilder(["n", 4, 6, 6] if layer != "Gemm" else ["n", 4])
+    match layer:
+        case "Conv":
+            net.conv(6, 4)
+        case "grouped Conv":
+            net.conv(6, 4, group=2)
+        case "ConvTranspose":
+            net.add("ConvTranspose", "x", net.weight(4, 3, 3, 3), net.weight(6), group=2)
+        case _:
+            net.add("MatMul", "x", net.weight(4, 6))
+    for operator in chain:
+        factor = np.array([0.5, -1, 2, 3, -0.25, 1], np.float32)
+        net.add(operator, net.last, net.constant(factor if layer == "Gemm" else factor.reshape(6, 1, 1)))
+    net.add("Relu")
+    x = normal(2, 4) if layer == "Gemm" else normal(2, 4, 6, 6)
+    assert operators(assert_same(net.build(), x=x)) == [layer.split()[-1], "Relu"]
+
+
+def test_a_scaled_result_that_has_another_reader_is_not_folded() -> None:
+    net = GraphBuilder(["n", 4, 6, 6])
+    conv = net.conv(5, 4)
+    scaled = net.add("Mul", conv, net.constant(np.float32(2)))
+    assert operators(assert_same(net.build(conv, scaled), x=normal(2, 4, 6, 6))) == ["Conv", "Mul"]
+    net.add("Add", conv, scaled)
+    assert operators(assert_same(net.build(), x=normal(2, 4, 6, 6))) == ["Conv", "Mul", "Add"]
+
+
+def test_a_divisor_of_zero_and_a_quotient_by_the_result_are_not_folded() -> None:
+    for divisor, swapped in (([1, 0, 1, 1, 1], False), ([1, 2, 3, 4, 5], True)):
+        net = GraphBuilder(["n", 4, 6, 6])
+        conv = net.conv(5, 4)
+        constant = net.constant(np.array(divisor, np.float32).reshape(5, 1, 1))
+        net.add("Div", *((constant, conv) if swapped else (conv, constant)))
+        assert operators(assert_same(net.build(), x=normal(2, 4, 6, 6))) == ["Conv", "Div"]
 
 
 def test_an_added_image_is_not_folded_into_the_bias() -> None:
