@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
+_BLOCK = 128
+"""Boxes whose overlaps with all others are computed at once."""
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -68,12 +71,17 @@ def non_maximum_suppression(
     remaining = np.argsort(-scores, kind="stable")
     kept: list[int] = []
     while len(remaining) and len(kept) < limit:
-        best, remaining = int(remaining[0]), remaining[1:]
-        kept.append(best)
-        duplicates = iou_matrix(boxes[best][None], boxes[remaining])[0] > iou
+        block = remaining[:_BLOCK]
+        overlaps = iou_matrix(boxes[block], boxes[remaining]) > iou
         if not class_agnostic:
-            duplicates &= classes[remaining] == classes[best]
-        remaining = remaining[~duplicates]
+            overlaps &= classes[block][:, None] == classes[remaining]
+        dropped = np.zeros(len(remaining), np.bool_)
+        for row, index in enumerate(block.tolist()):
+            if not dropped[row] and len(kept) < limit:
+                kept.append(index)
+                dropped |= overlaps[row]
+        dropped[: len(block)] = True
+        remaining = remaining[~dropped]
     return np.array(kept, np.int64)
 
 

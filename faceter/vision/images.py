@@ -132,7 +132,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         page = Image.new("RGB", layer.size, "white")
         page.paste(layer, mask=layer.getchannel("A"))
         return page
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def to_eight_bits(image: Image.Image, name: str) -> Image.Image:

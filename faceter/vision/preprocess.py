@@ -152,10 +152,12 @@ def _placed(pixels: NDArray[Any], plan: ResizePlan, preprocessing: Preprocessing
 
 def _values(pixels: NDArray[Any], preprocessing: Preprocessing) -> FloatArray:
     """Return normalized pixels [H, W, C] in the layout of the input, float32."""
-    axis = 2 if preprocessing.channels_last else 0
     if pixels.dtype == np.uint8:
-        channels = zip(value_table(preprocessing), pixels.transpose(2, 0, 1), strict=True)
-        return np.stack([np.take(values, channel) for values, channel in channels], axis=axis)
+        result = np.empty(preprocessing.shape, np.float32)
+        planes = result.transpose(2, 0, 1) if preprocessing.channels_last else result
+        for table, channel, plane in zip(value_table(preprocessing), pixels.transpose(2, 0, 1), planes, strict=True):
+            np.take(table, channel, out=plane, mode="clip")  # other modes copy the result; no index is out of range
+        return result
     mean, std = (np.asarray(numbers, np.float64) for numbers in (preprocessing.mean, preprocessing.std))
     values: FloatArray = ((pixels.astype(np.float64) * preprocessing.scale - mean) / std).astype(np.float32)
     return values if preprocessing.channels_last else np.ascontiguousarray(values.transpose(2, 0, 1))

@@ -82,3 +82,13 @@ def test_agreement_counts_matches_once_and_by_class() -> None:
 def test_agreement_requires_the_same_images() -> None:
     with pytest.raises(ValueError, match="argument 2 is longer"):
         agreement_f1([], [detections([])])
+
+
+def test_suppression_of_many_boxes_keeps_what_the_reference_keeps() -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 40, (600, 2))
+    rows = np.concatenate([corners, corners + rng.integers(1, 20, (600, 2))], axis=1).tolist()
+    scores, classes = rng.integers(0, 50, 600) / 50, rng.integers(0, 3, 600)
+    for agnostic in (False, True):
+        kept = non_maximum_suppression(array(rows), scores, classes, iou=0.4, limit=150, class_agnostic=agnostic)
+        assert kept.tolist() == suppress(rows, scores.tolist(), classes.tolist(), 0.4, 150, agnostic)

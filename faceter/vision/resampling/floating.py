@@ -27,7 +27,8 @@ def tensorflow_taps(axis: Axis, interpolation: Interpolation, *, antialias: bool
     """
     match interpolation:
         case Interpolation.NEAREST:
-            return single(np.floor((axis.outputs + 0.5) * axis.scale).astype(np.int64), axis.size)
+            centres = (axis.outputs.astype(np.float32) + np.float32(0.5)) * np.float32(axis.scale)
+            return single(np.floor(centres).astype(np.int64), axis.size)
         case Interpolation.AREA:
             return overlapping(axis)
         case Interpolation.LANCZOS:

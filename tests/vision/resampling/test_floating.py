@@ -73,7 +73,9 @@ def half_pixel_bicubic(size: int, resized: int, output: int) -> dict[int, float]
 
 
 def nearest(size: int, resized: int, output: int) -> dict[int, float]:
-    return {min(math.floor((output + 0.5) * size / resized), size - 1): 1.0}
+    """HalfPixelScalerForNN, which computes in float32."""
+    scale = np.float32(size) / np.float32(resized)
+    return {min(math.floor((np.float32(output) + np.float32(0.5)) * scale), size - 1): 1.0}
 
 
 def area(size: int, resized: int, output: int) -> dict[int, float]:
@@ -129,6 +131,7 @@ TENSORFLOW: dict[tuple[Interpolation, bool], Callable[[int, int, int], dict[int,
 @settings(deadline=None, max_examples=200)
 @given(sizes, sizes, st.sampled_from(list(TENSORFLOW)))
 @example((1, 1), (7, 3), (Interpolation.BICUBIC, False))
+@example((68, 1), (14, 1), (Interpolation.NEAREST, False))
 def test_tensorflow(size: Size, resized: Size, method: tuple[Interpolation, bool]) -> None:
     pixels = noise(size)
     rows, columns = axes(size, resized)
