@@ -8,7 +8,7 @@ from anyio import CapacityLimiter, to_thread
 
 from app.services.jobs.queue import JobQueue
 from app.services.monitoring.prometheus import Monitoring
-from app.services.predictions.pool import InferencePool
+from app.services.predictions.pool import InferencePool, PoolLimits
 from app.services.predictions.sessions import SessionCache
 from faceter.contracts.settings import Settings
 from faceter.engines.base import Engine
@@ -55,9 +55,13 @@ class Core:
             saturates=sums_saturate(engine),
         )
         pool = InferencePool(
-            workers=settings.inference_workers,
-            waiting=settings.max_waiting_predictions,
-            seconds=settings.inference_seconds,
+            PoolLimits(
+                workers=settings.inference_workers,
+                waiting=settings.max_waiting_predictions,
+                waiting_per_model=settings.max_waiting_per_model,
+                waiting_bytes=settings.max_waiting_bytes,
+                seconds=settings.inference_seconds,
+            )
         )
         return cls(
             settings=settings,

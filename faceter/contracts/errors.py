@@ -66,6 +66,8 @@ class ProblemKind(Enum):
     STORE_UNAVAILABLE = _Kind("store-unavailable", 503, "The store cannot be reached")
     STORAGE_FULL = _Kind("storage-full", 507, "There is no storage space left")
     BLOB_MISSING = _Kind("blob-missing", 500, "A stored file is missing")
+    TOO_MANY_REQUESTS = _Kind("too-many-requests", 429, "Too many requests for this model are waiting")
+    DEADLINE_EXCEEDED = _Kind("deadline-exceeded", 504, "The request was not finished within its time limit")
     OVERLOADED = _Kind("overloaded", 503, "The server is overloaded")
     WORKER_LOST = _Kind("worker-lost", 500, "The worker died while doing this job")
     JOB_TIMEOUT = _Kind("job-timeout", 500, "The job took longer than this server allows")

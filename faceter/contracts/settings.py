@@ -98,8 +98,12 @@ class Settings(BaseSettings):
     """Threads per ONNX Runtime session; for small models, several sessions of one thread are fastest."""
     inference_workers: PositiveInt = Field(default=4)
     """Maximum number of concurrent predictions in one API process."""
-    max_waiting_predictions: PositiveInt = 64
+    max_waiting_predictions: PositiveInt = 512
     """Maximum number of waiting predictions in one API process; further ones are rejected with 503 and Retry-After."""
+    max_waiting_per_model: PositiveInt = 256
+    """Maximum number of waiting predictions of one model in one API process; further ones are rejected with 429."""
+    max_waiting_bytes: PositiveInt = _GIB
+    """Maximum memory in bytes for the bodies of waiting predictions in one API process."""
     inference_seconds: PositiveFloat = 60.0
     """Maximum duration of a prediction, or of the test run of an uploaded model, in seconds."""
 

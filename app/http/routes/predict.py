@@ -8,6 +8,7 @@ from starlette.responses import Response
 from app.http.bodies import PREDICT_BODY
 from app.http.dependencies import AppCore, Models, Predictions
 from app.http.forms import MEDIA_TYPE as FORM
+from app.http.inference import RequestPriority, RequestTimeout, run_inference
 from app.http.parameters import ANYWHERE, ModelId
 from app.http.problems import documented
 from app.http.responses import JSON
@@ -36,7 +37,9 @@ router = APIRouter(tags=["predict"])
         ProblemKind.IMAGE_TOO_LARGE,
         ProblemKind.INFERENCE_FAILED,
         ProblemKind.MODEL_NOT_RUNNABLE,
+        ProblemKind.TOO_MANY_REQUESTS,
         ProblemKind.OVERLOADED,
+        ProblemKind.DEADLINE_EXCEEDED,
         *ANYWHERE,
         ProblemKind.BLOB_MISSING,
     ),
@@ -49,6 +52,8 @@ async def predict(
     models: Models,
     predictions: Predictions,
     options: Annotated[PredictOptions, Query()],
+    timeout: RequestTimeout = None,
+    priority: RequestPriority = None,
 ) -> Response:
     r"""Run a model on images, texts or tensors.
 
@@ -88,4 +93,8 @@ async def predict(
         core.monitoring.observe_inference(prediction.milliseconds / 1000)
         return Response(prediction.model_dump_json(exclude_none=True), media_type=JSON)
 
-    return await core.pool.run(run)
+    size = len(body) if images is None else sum(len(image.content) for image in images)
+    samples = 1 if images is None else len(images)
+    return await run_inference(
+        request, core, run, key=model_id, bytes=size, samples=samples, timeout=timeout, priority=priority
+    )

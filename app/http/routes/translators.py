@@ -11,6 +11,7 @@ from app.http.bodies import IMAGES_BODY, file_content
 from app.http.dependencies import AppCore, Translation, Translators
 from app.http.forms import MEDIA_TYPE as FORM
 from app.http.idempotency import Once
+from app.http.inference import RequestPriority, RequestTimeout, run_inference
 from app.http.links import address, samples_with_links, training_with_links, with_links
 from app.http.negotiation import negotiated_format
 from app.http.parameters import ANYWHERE, CREATING, LOCATION, TranslatorId
@@ -198,7 +199,9 @@ def get_translator(translator_id: TranslatorId, translators: Translators) -> Res
             ProblemKind.IMAGE_TOO_LARGE,
             ProblemKind.INFERENCE_FAILED,
             ProblemKind.STORAGE_FULL,
+            ProblemKind.TOO_MANY_REQUESTS,
             ProblemKind.OVERLOADED,
+            ProblemKind.DEADLINE_EXCEEDED,
             *ANYWHERE,
             ProblemKind.BLOB_MISSING,
         ),
@@ -214,6 +217,8 @@ async def translate(
     accept: Annotated[
         str, Header(description="`image/png` (the default), `image/jpeg` or `image/webp`.", examples=["image/webp"])
     ] = "",
+    timeout: RequestTimeout = None,
+    priority: RequestPriority = None,
 ) -> Response:
     r"""Translate an image to the other domain; the result has the same size.
 
@@ -239,9 +244,16 @@ async def translate(
             f"Send an image as {FORM} (curl: -F file=@PATH) or as image/…, "
             f"not {media_type_of(request) or 'a body without a type'}.",
         )
-    translated = await core.pool.run(
+    translated = await run_inference(
+        request,
+        core,
         lambda interrupt: translation.translate(selection, images, options, format_, interrupt),
-        core.settings.translation_seconds,
+        key=translator_id,
+        bytes=sum(len(image.content) for image in images),
+        samples=len(images),
+        seconds=core.settings.translation_seconds,
+        timeout=timeout,
+        priority=priority,
     )
     return Response(translated.content, headers=_headers_of(translated), media_type=translated.media_type)
 
