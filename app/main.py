@@ -2,24 +2,23 @@
 
 import asyncio
 import importlib
+import os
 import pkgutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
-import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from app.http import openapi, problems, routes
 from app.http.middleware.body_limits import BodyLimit, limits_of
 from app.http.middleware.head import HeadAsGet
 from app.http.middleware.request_log import RequestLog
+from app.server import end_with_parent, serve, serve_in_processes
 from app.services.core import Core
 from app.services.maintenance import maintain
 from faceter.contracts.settings import Settings
 from faceter.processes.logs import set_up_logs
-
-_SHUTDOWN_SECONDS = 10
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -35,7 +34,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         maintenance = asyncio.create_task(maintain(core))
         try:
-            yield
+            async with _grpc(app, core):
+                yield
         finally:
             maintenance.cancel()
             with suppress(asyncio.CancelledError):
@@ -64,18 +64,35 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
+def served_app() -> FastAPI:
+    """Return the API for one of several processes, with settings from the environment."""
+    settings = Settings()
+    set_up_logs(settings)
+    end_with_parent()
+    return create_app(settings)
+
+
+@asynccontextmanager
+async def _grpc(app: FastAPI, core: Core) -> AsyncIterator[None]:
+    """Serve gRPC during the block if the settings have a port for it; the actual one is `app.state.grpc_port`."""
+    if core.settings.grpc_port is None:
+        yield
+        return
+    # Imports the package grpc, which is optional.
+    from app.grpc.server import serving_grpc
+
+    async with serving_grpc(core) as app.state.grpc_port:
+        yield
+
+
 def run_api(settings: Settings) -> None:
     """Serve the API on the settings' host and port until SIGINT or SIGTERM."""
     set_up_logs(settings)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-    )
+    if settings.api_processes == 1:
+        serve(create_app(settings), settings)
+        return
+    os.environ.update(settings.environment())
+    serve_in_processes(f"{__name__}:{served_app.__name__}", settings)
 
 
 def _routers() -> Iterator[APIRouter]:

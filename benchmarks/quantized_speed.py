@@ -28,6 +28,7 @@ from faceter.datasets.samples import evenly_spaced
 from faceter.engines.base import LoadedModel
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
+from faceter.engines.timing import interleaved
 from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize
 from faceter.graphs.describe import input_specs
@@ -38,7 +39,6 @@ from workers.quantization.methods import methods
 from workers.quantization.noise import concrete_shape
 from workers.quantization.prepare import PreparedNetwork
 from workers.quantization.statistics import StatisticsSource
-from workers.quantization.timing import interleaved
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"
 PREPROCESSING = Preprocessing(

@@ -91,7 +91,7 @@ def redis_url(valkey_server: ValkeyServer) -> str:
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
     """Settings of a service of its own: an empty Valkey and an empty data directory."""
-    return Settings(_env_file=None, data_dir=tmp_path / "data", redis_url=redis_url)
+    return Settings(_env_file=None, data_dir=tmp_path / "data", redis_url=redis_url, measure_serving=False)
 
 
 @pytest.fixture

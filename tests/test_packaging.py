@@ -152,7 +152,9 @@ class TestScripts:
     def test_ci_runs_what_we_run(self) -> None:
         assert (_ROOT / ".ci" / "run").read_text().rstrip().endswith("exec bash scripts/test")
 
-    @pytest.mark.parametrize("name", [".ci/run", "scripts/quickstart", "scripts/setup", "scripts/test"])
+    @pytest.mark.parametrize(
+        "name", [".ci/run", "scripts/generate-grpc", "scripts/quickstart", "scripts/setup", "scripts/test"]
+    )
     def test_it_is_sound_bash_and_can_be_run(self, name: str) -> None:
         path = _ROOT / name
         assert os.access(path, os.X_OK)
@@ -251,10 +253,10 @@ class TestProject:
         extras = {name: _names(texts) for name, texts in project["optional-dependencies"].items()}
         needed = _names(project["dependencies"])
         # Asked for where it is installed; its absence is seen to.
-        assert _imported("app", "faceter", "workers") - {"botocore"} <= needed
+        assert _imported("app", "faceter", "workers") - {"botocore", "grpcio"} <= needed
         assert _imported("examples") <= needed | extras["examples"]
         assert _imported("tests") <= needed | extras["dev"]
         assert _imported("benchmarks") <= needed | extras["dev"] | extras["benchmarks"]
-        assert extras["examples"] | extras["s3"] <= extras["dev"]
-        # Found by name: a form parser by Starlette.
-        assert needed - _imported("app", "faceter", "workers") == {"python-multipart"}
+        assert extras["examples"] | extras["s3"] | extras["grpc"] <= extras["dev"] | needed
+        # Found by name: a form parser by Starlette, a parser of HTTP by uvicorn.
+        assert needed - _imported("app", "faceter", "workers") == {"python-multipart", "httptools"}

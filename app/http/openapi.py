@@ -8,12 +8,30 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_standalone_docs import StandaloneDocs
 
+from app.services.inference_protocol.contracts import (
+    InferRequest,
+    InferResponse,
+    ProtocolFailure,
+    RepositoryCommand,
+    RepositoryQuery,
+)
 from faceter.contracts.errors import FieldProblem, Problem
 from faceter.contracts.models import ModelMetadata
 from faceter.contracts.predictions import TensorInputs, TextInputs
 
 _SCHEMAS: Final = "#/components/schemas/{model}"
-_NAMED_ELSEWHERE: Final = (Problem, FieldProblem, ModelMetadata, TensorInputs, TextInputs)
+_NAMED_ELSEWHERE: Final = (
+    Problem,
+    FieldProblem,
+    ModelMetadata,
+    TensorInputs,
+    TextInputs,
+    InferRequest,
+    InferResponse,
+    ProtocolFailure,
+    RepositoryCommand,
+    RepositoryQuery,
+)
 _PAGE_SCHEMA: Final = re.compile(r"\bPage_(\w+?)_(?=\W)")
 _FASTAPIS_OWN: Final = ("HTTPValidationError", "ValidationError")
 
@@ -44,7 +62,7 @@ translates images between two domains.
 - Lists are `{"items": […], "next_cursor": …}`, newest first; pass `next_cursor` as `?cursor=`.
 - Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents, `application/problem+json`: `type`
   is stable and links to a page, `detail` says how to fix the error, `errors` lists the invalid fields.
-  [All kinds](/problems).
+  [All kinds](/problems). Errors of `/v2` have the form of that protocol, `{"error": …}`.
 - With an `Idempotency-Key`, a POST that creates a resource can be repeated safely.
 - Times are RFC 3339 in UTC. Every response has an `X-Request-ID`, which is also in the logs.
 - `503` responses have a `Retry-After` header.
@@ -53,6 +71,10 @@ translates images between two domains.
 TAGS: Final[list[dict[str, Any]]] = [
     {"name": "models", "description": "ONNX models: upload, list, inspect, download, delete."},
     {"name": "predict", "description": "Run a model on images, texts or tensors."},
+    {
+        "name": "open inference protocol",
+        "description": "Run models by the Open Inference Protocol, version 2, with the clients of KServe and Triton.",
+    },
     {"name": "quantizations", "description": "Quantize models without training data."},
     {
         "name": "datasets",

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import compile_path
 
+from app.http.inference_protocol.errors import is_of_protocol, protocol_failure
 from faceter.contracts.errors import FaceterError, FieldProblem, Problem, ProblemKind
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -52,7 +53,9 @@ _KIND_BY_STATUS: Final = {
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the response that carries a problem document."""
+    """Return the response that carries a problem document, or for an address of `/v2` that protocol's own error."""
+    if problem.instance is not None and is_of_protocol(problem.instance):
+        return protocol_failure(problem, headers)
     text = json.dumps(problem.model_dump(), ensure_ascii=False, separators=(",", ":"))
     return Response(text.encode(errors="replace"), problem.status, headers, MEDIA_TYPE)
 

@@ -90,7 +90,7 @@ def add_record_routes(
             responses=documented(ProblemKind.NOT_FOUND, *ANYWHERE),
         )
         def get_record(id: Annotated[str, id_path], records: Annotated[RecordService[Any], provide]) -> Response:
-            return json_response(with_links(records.get(id)))
+            return json_response(with_links(records.shown(records.get(id))))
 
     if "delete" in views:
 

@@ -8,6 +8,7 @@ from anyio import CapacityLimiter, to_thread
 
 from app.services.jobs.queue import JobQueue
 from app.services.monitoring.prometheus import Monitoring
+from app.services.predictions.model_server import ModelServer
 from app.services.predictions.pool import InferencePool, PoolLimits
 from app.services.predictions.sessions import SessionCache
 from faceter.contracts.settings import Settings
@@ -33,6 +34,7 @@ class Core:
     sessions: SessionCache
     pool: InferencePool
     monitoring: Monitoring
+    model_server: ModelServer
     model_limiter: CapacityLimiter
     dataset_limiter: CapacityLimiter
     _services: dict[type["Service"], Any] = field(default_factory=dict)
@@ -48,12 +50,14 @@ class Core:
         engine = engine or OnnxRuntimeEngine()
         library = Library(settings)
         queue = JobQueue(library.redis, settings)
+        saturates = sums_saturate(engine)
         sessions = SessionCache(
             engine,
             limit_bytes=settings.session_cache_bytes,
             threads=settings.inference_threads,
-            saturates=sums_saturate(engine),
+            saturates=saturates,
         )
+        monitoring = Monitoring(sessions.statistics, queue.statistics)
         pool = InferencePool(
             PoolLimits(
                 workers=settings.inference_workers,
@@ -61,8 +65,10 @@ class Core:
                 waiting_per_model=settings.max_waiting_per_model,
                 waiting_bytes=settings.max_waiting_bytes,
                 seconds=settings.inference_seconds,
-            )
+            ),
+            monitoring.observe_wait,
         )
+        monitoring.watch_pool(pool.statistics)
         return cls(
             settings=settings,
             library=library,
@@ -70,7 +76,8 @@ class Core:
             engine=engine,
             sessions=sessions,
             pool=pool,
-            monitoring=Monitoring(sessions.statistics, queue.statistics, pool),
+            monitoring=monitoring,
+            model_server=ModelServer(library, sessions, pool, monitoring, settings, saturates=saturates),
             model_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
             dataset_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
         )
@@ -94,6 +101,7 @@ class Core:
     def close(self) -> None:
         """Stop predictions, close sessions and connections."""
         self.pool.close()
+        self.model_server.close()
         self.sessions.close()
         self.library.close()
 

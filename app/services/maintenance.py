@@ -15,7 +15,7 @@ _log = structlog.get_logger("app.maintenance")
 
 
 async def maintain(core: Core) -> None:
-    """Requeue jobs of dead workers every few seconds and delete orphaned blobs about every hour, until canceled."""
+    """Requeue jobs of dead workers, load kept models and delete orphaned blobs every few seconds, until canceled."""
     iteration = 0
     while True:
         try:
@@ -24,6 +24,7 @@ async def maintain(core: Core) -> None:
                 _log.warning("jobs of lost workers requeued or failed", jobs=lost)
             sweep = core.library.sweep if iteration % _SWEEP_EVERY == 0 else core.library.delete_released
             await to_thread.run_sync(sweep)
+            await to_thread.run_sync(core.model_server.follow_kept)
         except FaceterError as error:
             _log.warning("maintenance postponed", reason=error.detail)
         except Exception:

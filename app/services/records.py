@@ -95,6 +95,10 @@ class RecordService(Service, Generic[R]):
         """
         return self.records.get(id)
 
+    def shown(self, record: R) -> R:
+        """Return a record as it is shown, with what is known of it now beside what is stored."""
+        return record
+
     def deleted(self, record: R) -> None:
         """Hook that is called after a record is deleted."""
 

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -26,6 +27,15 @@ Port = Annotated[
     int | None,
     typer.Option(help="Port of the API; 0 takes a free one.", show_default="FACETER_PORT or 8000", min=0, max=65535),
 ]
+GrpcPort = Annotated[
+    int | None,
+    typer.Option(
+        help="Port of the Open Inference Protocol over gRPC; 0 takes a free one.",
+        show_default="FACETER_GRPC_PORT or none",
+        min=0,
+        max=65535,
+    ),
+]
 EXAMPLES = """Examples:
 
 faceter export-torch my_models:trained --input-shape 1,3,224,224
@@ -37,6 +47,10 @@ faceter export-torch bert:Encoder --weights model.safetensors --input-shape inpu
 --input-range input_ids=0:30521
 """
 
+ApiProcesses = Annotated[
+    int | None,
+    typer.Option(help="Processes of the API behind one port.", show_default="FACETER_API_PROCESSES or 1", min=1),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder of all data.", show_default="FACETER_DATA_DIR or faceter-data"),
@@ -69,7 +83,9 @@ def _options(
 def up(
     port: Port = None,
     host: Host = None,
+    grpc_port: GrpcPort = None,
     workers: Annotated[int, typer.Option(help="Worker processes, each running one job at a time.", min=0)] = 1,
+    api_workers: ApiProcesses = None,
     data_dir: DataDir = None,
 ) -> None:
     """Start everything: the API, workers and, unless FACETER_REDIS_URL is set, an embedded Valkey."""
@@ -79,7 +95,8 @@ def up(
     from faceter.processes.errors import SupervisorError
     from faceter.processes.supervisor import Supervisor
 
-    settings = _settings(port=port, host=host, data_dir=data_dir)
+    settings = _settings(port=port, host=host, data_dir=data_dir, api_processes=api_workers, grpc_port=grpc_port)
+    _check_grpc(settings)
     typer.echo(f"Faceter {version('faceter')}, process {os.getpid()}, data in {settings.data_dir.absolute()}")
     try:
         status = Supervisor(settings, workers).run()
@@ -89,9 +106,19 @@ def up(
 
 
 @application.command()
-def api(port: Port = None, host: Host = None, data_dir: DataDir = None) -> None:
-    """Run the API alone, against FACETER_REDIS_URL or the embedded Valkey of a running `faceter up`."""
-    settings = _settings(port=port, host=host, data_dir=data_dir)
+def api(
+    port: Port = None,
+    host: Host = None,
+    grpc_port: GrpcPort = None,
+    workers: ApiProcesses = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run the API alone, against FACETER_REDIS_URL or the embedded Valkey of a running `faceter up`.
+
+    With several processes, SIGHUP replaces them one after the other, without a request that fails.
+    """
+    settings = _settings(port=port, host=host, data_dir=data_dir, api_processes=workers, grpc_port=grpc_port)
+    _check_grpc(settings)
 
     from app.main import run_api
 
@@ -110,6 +137,15 @@ def worker(data_dir: DataDir = None) -> None:
     set_up_logs(settings)
     _check_data(settings)
     run_worker(settings)
+
+
+def _check_grpc(settings: Settings) -> None:
+    """Leave with a message if gRPC is asked for and the package for it is missing."""
+    if settings.grpc_port is not None and find_spec("grpc") is None:
+        _fail(
+            "gRPC (--grpc-port, FACETER_GRPC_PORT) needs the package grpcio, which is not installed. "
+            "Install it with the extra of Faceter: pip install 'faceter[grpc]'"
+        )
 
 
 def _check_data(settings: Settings) -> None:
@@ -259,7 +295,7 @@ def _rows(settings: Settings) -> list[dict[str, Any]]:
             "description": about.description,
         }
         if value is None:
-            row["value"] = {"redis_url": settings.resolved_redis_url, "blob_url": settings.resolved_blob_url}[name]
+            row["value"] = {"redis_url": settings.resolved_redis_url, "blob_url": settings.resolved_blob_url}.get(name)
         rows.append(row)
     return rows
 

@@ -20,6 +20,7 @@ from faceter.contracts.detection import DetectionDecoding
 from faceter.contracts.input_shapes import InputShapes
 from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import Granularity, QuantizationMethod, QuantizationReport
+from faceter.contracts.serving import ServingReport, ServingSettings
 from faceter.contracts.text import TextProcessing
 
 
@@ -68,6 +69,8 @@ class ModelMetadata(Contract):
     measure and tune at these shapes; the model stays open. By default the smallest sizes at which the model runs."""
     constant_inputs: dict[str, int | float | bool] | None = Field(default=None, examples=[{"sr": 16000}])
     """Values of inputs that never change, such as a sampling rate. Jobs work on the graph with these values."""
+    serving: ServingSettings | None = None
+    """How the model is served: precision, batches, instances."""
 
 
 def shape_text(shape: Sequence[int | str | None]) -> str:
@@ -141,6 +144,8 @@ class Model(StoredRecord):
     """What was corrected in the uploaded file, and what is wrong with it but does not keep it from being served."""
     files: dict[str, StoredFile] = Field(default_factory=dict)
     """Further files by name, such as `curves.png`; download one from `…/files/{name}`."""
+    serving: ServingReport | None = None
+    """What serves the model on the host that answers; null until it was measured. Not stored with the model."""
     links: dict[str, str] = Field(default_factory=dict, examples=[{"content": "/v1/models/mdl_…/content"}])
     """URLs to GET."""
     actions: dict[str, str] = Field(default_factory=dict, examples=[{"predict": "/v1/models/mdl_…/predict"}])

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     """Address on which the API listens."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port on which the API listens; 0 selects a free one."""
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the Open Inference Protocol over gRPC; 0 selects a free one. By default there is none; it needs the extra
+    `grpc`."""
 
     log_level: LogLevel = LogLevel.INFO
     """Log level: debug, info, warning or error."""
@@ -92,12 +95,16 @@ class Settings(BaseSettings):
     max_batch: PositiveInt = 256
     """Maximum number of images or rows in a predict request."""
 
+    api_processes: PositiveInt = 1
+    """Processes of the API behind one port. Each has its own loaded models, threads and queues."""
     session_cache_bytes: PositiveInt = 2 * _GIB
     """Maximum memory in bytes for the loaded models of the API, by their estimated size in memory."""
     inference_threads: PositiveInt = 1
     """Threads per ONNX Runtime session; for small models, several sessions of one thread are fastest."""
     inference_workers: PositiveInt = Field(default=4)
     """Maximum number of concurrent predictions in one API process."""
+    measure_serving: bool = True
+    """Whether to measure which engine and batch size serve a model fastest on this host, when it is first loaded."""
     max_waiting_predictions: PositiveInt = 512
     """Maximum number of waiting predictions in one API process; further ones are rejected with 503 and Retry-After."""
     max_waiting_per_model: PositiveInt = 256
@@ -135,6 +142,11 @@ class Settings(BaseSettings):
     """Retention time of an Idempotency-Key in seconds."""
     events_heartbeat_seconds: PositiveFloat = 10.0
     """Interval of heartbeats on an idle event stream, in seconds."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that give another process the same settings."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {f"FACETER_{name.upper()}": str(value) for name, value in values.items()}
 
     @property
     def max_tensor_values(self) -> int:

@@ -25,7 +25,7 @@ class Supervisor:
     """Runs the whole service on this machine until a stop signal.
 
     Args:
-        settings: For every process; host, port and data directory are passed on by environment variables.
+        settings: For every process; host, ports and data directory are passed on by environment variables.
         workers: Number of worker processes, each running one job at a time.
     """
 
@@ -91,7 +91,10 @@ class Supervisor:
             "FACETER_DATA_DIR": str(self.settings.data_dir.absolute()),
             "FACETER_HOST": self.settings.host,
             "FACETER_PORT": str(port),
+            "FACETER_API_PROCESSES": str(self.settings.api_processes),
         }
+        if self.settings.grpc_port is not None:
+            environment["FACETER_GRPC_PORT"] = str(self.settings.grpc_port)
         # -P: a folder named app in the current directory must not shadow the package.
         python = [sys.executable, "-P", "-m", "faceter"]
         names = ["worker"] if self.workers == 1 else [f"worker {number}" for number in range(1, self.workers + 1)]

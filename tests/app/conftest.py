@@ -61,7 +61,7 @@ def shared_settings(valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPa
     Its reaper uses these limits, and would interfere with the jobs of tests with other limits.
     """
     url = f"unix://{valkey_server.unix_socket_path}?db=1"
-    return Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("data"), redis_url=url)
+    return Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("data"), redis_url=url, measure_serving=False)
 
 
 @pytest.fixture(scope="package")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.test_up import Up
+from tests.end_to_end.up_process import Up
 
 pytestmark = pytest.mark.end_to_end
 

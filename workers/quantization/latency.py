@@ -9,10 +9,10 @@ import onnx
 from faceter.contracts.models import ModelMetadata, TensorSpec
 from faceter.contracts.quantizations import Latency
 from faceter.engines.base import LoadedModel
+from faceter.engines.timing import interleaved
 from workers.model_input import Batch
 from workers.quantization.calibration_inputs import batch_size
 from workers.quantization.noise import noise_batches
-from workers.quantization.timing import interleaved
 
 _BATCHES = (32, 8)
 _LONGEST_CALL_MS = 1000.0

@@ -10,10 +10,10 @@ import onnx
 from faceter.contracts.quantizations import LayoutChoice
 from faceter.engines.base import Engine, LoadedModel
 from faceter.engines.serving import is_exact
+from faceter.engines.timing import interleaved
 from faceter.graphs.layouts import UNSIGNED, layouts
 from faceter.graphs.packing import unpack_weights
 from workers.model_input import Batch
-from workers.quantization.timing import interleaved
 
 _GAIN = 0.97
 """A later layout must take less than this fraction of an earlier one's time, so that noise does not decide."""

@@ -28,6 +28,7 @@ def limits_of(settings: Settings) -> list[Limit]:
         ("POST", re.compile(r"/v1/models"), settings.max_model_bytes + overhead),
         ("POST", re.compile(r"/v1/datasets"), settings.max_dataset_bytes + overhead),
         ("POST", re.compile(r"/v1/models/[^/]+/predict"), settings.max_predict_bytes),
+        ("POST", re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer"), settings.max_predict_bytes),
         ("POST", re.compile(r"/v1/translators/[^/]+/translate"), settings.max_predict_bytes),
     ]
 

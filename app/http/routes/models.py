@@ -1,6 +1,7 @@
 """`/v1/models`: upload, list, inspect, download, delete."""
 
 from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app.http.bodies import MODEL_UPLOAD
@@ -107,3 +108,35 @@ add_record_routes(
 async def get_model_graph(model_id: ModelId, core: AppCore, models: Models) -> Response:
     """Get layers, tensors with shapes, operators, parameters and multiply-accumulate operations."""
     return json_response(await core.with_model(lambda: models.graph(model_id)))
+
+
+@router.post(
+    "/v1/models/{model_id}/load",
+    response_model=Model,
+    summary="Load a model into memory",
+    responses=documented(
+        ProblemKind.NOT_FOUND,
+        ProblemKind.MODEL_NOT_RUNNABLE,
+        ProblemKind.INFERENCE_FAILED,
+        *ANYWHERE,
+        ProblemKind.BLOB_MISSING,
+    ),
+)
+async def load_model(model_id: ModelId, core: AppCore, models: Models) -> Response:
+    """Load a model ahead of its first request, and measure which engine and batch size serve it fastest.
+
+    Every process loads it, also after a restart, until it is unloaded or deleted. Models beyond the memory limit are
+    dropped when others are used. What was measured is in `serving` of the answer.
+    """
+    return json_response(with_links(await core.with_model(lambda: models.load(model_id))))
+
+
+@router.post(
+    "/v1/models/{model_id}/unload",
+    response_model=Model,
+    summary="Drop a model from memory",
+    responses=documented(ProblemKind.NOT_FOUND, *ANYWHERE),
+)
+async def unload_model(model_id: ModelId, core: AppCore, models: Models) -> Response:
+    """Drop a model from memory; requests in progress are answered. The next request loads it again."""
+    return json_response(with_links(await run_in_threadpool(models.unload, model_id)))

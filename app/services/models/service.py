@@ -66,6 +66,7 @@ class ModelService(RecordService[Model]):
                 metadata = text.checked(metadata, said, trial, self.settings)
                 shaped = text.with_job_shapes(metadata, inputs)
             shapes = trial.shapes(shaped)
+            _check_batches(metadata, batched=shapes.batched)
             substitutes_float32 = trial.loaded.substitutes_float32
         with ExitStack() as held:
             blob = self._store(content, held)
@@ -106,9 +107,37 @@ class ModelService(RecordService[Model]):
             content = self.library.blobs.read(model.sha256)
         return describe(load_working_graph(content, model.metadata).model)
 
+    def shown(self, record: Model) -> Model:
+        """Return a model with what serves it on this host."""
+        return record.model_copy(update={"serving": self.core.model_server.report(record)})
+
+    def load(self, id: str) -> Model:
+        """Load a model into memory, in this process now and in every process after it starts.
+
+        Returns:
+            The model, with what was measured to serve it.
+
+        Raises:
+            FaceterError: `NOT_FOUND`; the errors of loading.
+        """
+        with self.reading(id) as model:
+            report = self.core.model_server.load(model)
+            self.core.model_server.keep(model)
+            return model.model_copy(update={"serving": report})
+
+    def unload(self, id: str) -> Model:
+        """Drop a model from memory, in this process now and in the others within seconds.
+
+        Raises:
+            FaceterError: `NOT_FOUND`.
+        """
+        model = self.get(id)
+        self.core.model_server.release(model)
+        return self.shown(model)
+
     def deleted(self, record: Model) -> None:
         """Close the sessions of a deleted model."""
-        self.core.sessions.drop(record.sha256)
+        self.core.model_server.release(record)
 
     def _store(self, content: bytes, held: ExitStack) -> StoredBlob:
         """Store a file; it is discarded if the block of ``held`` fails."""
@@ -157,3 +186,18 @@ def _completed(trial: TrialModel, metadata: ModelMetadata, said_names: Collectio
         warning = f"The model fails at the size that its file says, so what the file says is ignored: {error.detail}"
         return replace(alone, warnings=[warning, *alone.warnings])
     return completed
+
+
+def _check_batches(metadata: ModelMetadata, *, batched: bool) -> None:
+    """Check that a model for which batches are said can run several samples.
+
+    Raises:
+        FaceterError: `METADATA_MISMATCH`.
+    """
+    if metadata.serving is not None and (metadata.serving.max_batch_size or 1) > 1 and not batched:
+        raise FaceterError(
+            ProblemKind.METADATA_MISMATCH,
+            "The model cannot run several samples at once: the first axis of every input and output must be the "
+            "samples, and open. Export it with a dynamic batch axis, or leave out `serving.max_batch_size`.",
+            field="metadata.serving.max_batch_size",
+        )

@@ -5,6 +5,7 @@ from typing import Any, Final, NoReturn
 
 import numpy as np
 
+from app.services.predictions.input_checks import check_names, check_shapes, invalid_input
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.json_text import NotJsonError, read_json
 from faceter.contracts.models import TensorSpec
@@ -80,67 +81,64 @@ def to_arrays(inputs: Mapping[str, Any], specs: Sequence[TensorSpec], *, max_row
         FaceterError: `INVALID_INPUT`, naming the input, for one that is missing or unknown, ragged, of another shape
             or dtype, out of the dtype's range, or not finite.
     """
-    names = [spec.name for spec in specs]
-    for name in inputs:
-        if name not in names:
-            raise _invalid(f"The model has no input {name[:100]!r}; it takes {', '.join(names)}.", name[:100])
-    missing = [name for name in names if name not in inputs]
-    if missing:
-        raise _invalid(f"The input {missing[0]!r} is missing; the model takes {', '.join(names)}.", missing[0])
+    check_names(inputs, specs)
     arrays = {spec.name: _to_value(inputs[spec.name], spec.name, spec.dtype) for spec in specs}
-    _check_shapes(arrays, [spec for spec in specs if is_tensor(spec.dtype)], max_rows)
+    check_shapes(arrays, [spec for spec in specs if is_tensor(spec.dtype)], max_rows)
     return arrays
-
-
-def _invalid(detail: str, name: str) -> FaceterError:
-    return FaceterError(ProblemKind.INVALID_INPUT, detail, field=f"inputs.{name}")
 
 
 def _to_value(value: Any, name: str, dtype: str) -> Any:
     """Return a tensor, a list of values for a sequence, a dictionary for a map, None for an absent optional value."""
     if is_tensor(dtype):
-        return _to_dtype(value, TensorSpec(name=name, dtype=dtype, shape=[]))
+        return to_dtype(value, TensorSpec(name=name, dtype=dtype, shape=[]))
     *keys, inner = inner_types(dtype)
     if dtype.startswith("optional("):
         return None if value is None else _to_value(value, name, inner)
     if not keys:
         if not isinstance(value, list):
-            raise _invalid(f"The input {name!r} takes a list of values, each {inner}.", name)
+            raise invalid_input(f"The input {name!r} takes a list of values, each {inner}.", name)
         return [_to_value(item, name, inner) for item in value]
     if not isinstance(value, dict):
-        raise _invalid(f"The input {name!r} takes an object, {keys[0]} to {inner}.", name)
+        raise invalid_input(f"The input {name!r} takes an object, {keys[0]} to {inner}.", name)
     try:
         return {
             (key if keys[0] == "str" else int(key)): _to_value(item, name, inner).item() for key, item in value.items()
         }
     except ValueError as error:
-        raise _invalid(
+        raise invalid_input(
             f"The keys of the input {name!r} must be whole numbers, and its values single ones.", name
         ) from error
 
 
-def _to_dtype(value: Any, spec: TensorSpec) -> Array:
+def to_dtype(value: Any, spec: TensorSpec) -> Array:
+    """Return a nested list as an array of an input's element type, in the shape of the list.
+
+    Raises:
+        FaceterError: `INVALID_INPUT`, naming the input.
+    """
     try:
         given = np.array(value)
     except (ValueError, OverflowError) as error:
-        raise _invalid(
+        raise invalid_input(
             f"The input {spec.name!r} is ragged: all lists at the same depth must have the same length.", spec.name
         ) from error
     if given.size == 0:
-        raise _invalid(f"The input {spec.name!r} is empty.", spec.name)
+        raise invalid_input(f"The input {spec.name!r} is empty.", spec.name)
     if spec.dtype == "str":
         if given.dtype.kind != "U":
-            raise _invalid(f"The input {spec.name!r} takes text, not {_content_type(given)}.", spec.name)
+            raise invalid_input(f"The input {spec.name!r} takes text, not {_content_type(given)}.", spec.name)
         return given.astype(object)
     dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
     if dtype.kind == "b":
         if given.dtype.kind != "b":
-            raise _invalid(f"The input {spec.name!r} takes true and false, not {_content_type(given)}.", spec.name)
+            raise invalid_input(f"The input {spec.name!r} takes true and false, not {_content_type(given)}.", spec.name)
         return given
     if given.dtype.kind not in "iuf":
-        raise _invalid(f"The input {spec.name!r} takes numbers ({spec.dtype}), not {_content_type(given)}.", spec.name)
+        raise invalid_input(
+            f"The input {spec.name!r} takes numbers ({spec.dtype}), not {_content_type(given)}.", spec.name
+        )
     if given.dtype.kind == "f" and not np.isfinite(given).all():
-        raise _invalid(f"The input {spec.name!r} holds a number too large for {spec.dtype}.", spec.name)
+        raise invalid_input(f"The input {spec.name!r} holds a number too large for {spec.dtype}.", spec.name)
     return _float(given, dtype, spec.name) if dtype.kind == "f" else _integer(given, value, dtype, spec.name)
 
 
@@ -154,7 +152,7 @@ def _float(given: Array, dtype: np.dtype[Any], name: str) -> Array:
     with np.errstate(over="ignore"):
         array = given.astype(dtype)
     if not np.isfinite(array).all():
-        raise _invalid(f"The input {name!r} holds a number too large for {dtype.name}.", name)
+        raise invalid_input(f"The input {name!r} holds a number too large for {dtype.name}.", name)
     return array
 
 
@@ -162,13 +160,17 @@ def _integer(given: Array, value: Any, dtype: np.dtype[Any], name: str) -> Array
     if given.dtype.kind == "f":
         whole = given == np.trunc(given)
         if not whole.all():
-            raise _invalid(f"The input {name!r} takes whole numbers ({dtype.name}), not {given[~whole].flat[0]}.", name)
+            raise invalid_input(
+                f"The input {name!r} takes whole numbers ({dtype.name}), not {given[~whole].flat[0]}.", name
+            )
         if np.abs(given).max() > _EXACT_IN_FLOAT64:
             given = _to_exact_integers(value, name)
     limits = np.iinfo(dtype)
     smallest, largest = int(given.min()), int(given.max())
     if smallest < limits.min or largest > limits.max:
-        raise _invalid(f"The input {name!r} holds a number outside {dtype.name}: {limits.min} to {limits.max}.", name)
+        raise invalid_input(
+            f"The input {name!r} holds a number outside {dtype.name}: {limits.min} to {limits.max}.", name
+        )
     return given.astype(dtype)
 
 
@@ -176,32 +178,7 @@ def _to_exact_integers(value: Any, name: str) -> Array:
     """Return large integers as Python integers, because numpy converts a list such as [2**63, 1] to floats."""
     exact = np.array(value, dtype=object)
     if not all(isinstance(number, int) for number in exact.flat):
-        raise _invalid(f"The input {name!r} has a number that is not exact; write it without a decimal point.", name)
-    return exact
-
-
-def _check_shapes(arrays: Mapping[str, Array], specs: Sequence[TensorSpec], max_rows: int) -> None:
-    sizes: dict[str, tuple[str, int]] = {}
-    for spec in specs:
-        shape = arrays[spec.name].shape
-        fits = len(shape) == len(spec.shape) and all(
-            size == fixed for size, fixed in zip(shape, spec.shape, strict=True) if isinstance(fixed, int)
+        raise invalid_input(
+            f"The input {name!r} has a number that is not exact; write it without a decimal point.", name
         )
-        if not fits:
-            expected_shape = ", ".join("any" if size is None else str(size) for size in spec.shape)
-            raise _invalid(
-                f"The input {spec.name!r} has shape {list(shape)}; the model takes [{expected_shape}].", spec.name
-            )
-        if spec.shape and not isinstance(spec.shape[0], int) and shape[0] > max_rows:
-            raise _invalid(
-                f"The input {spec.name!r} has {shape[0]} rows; this server takes {max_rows} at a time.", spec.name
-            )
-        for size, named in zip(shape, spec.shape, strict=True):
-            if not isinstance(named, str):
-                continue
-            other, first = sizes.setdefault(named, (spec.name, size))
-            if size != first:
-                raise _invalid(
-                    f"The inputs {other!r} and {spec.name!r} must have {named!r} in common, not {first} and {size}.",
-                    spec.name,
-                )
+    return exact

@@ -117,7 +117,7 @@ class InferencePool:
         return PoolStatistics(len(self._running), len(self._queue), Counter(self._refused))
 
     def set_instances(self, key: str, instances: int | None) -> None:
-        """Set how many calls of a model may run at the same time; None for as many as there are threads."""
+        """Set how many calls of a model may run at the same time; None for as many as there are threads. From any thread."""
         if instances is None:
             self._instances.pop(key, None)
         else:
@@ -146,9 +146,9 @@ class InferencePool:
         self._waiting_bytes += demand.bytes
         self._queue.add(demand.key, demand.urgency, call)
         self._start_waiting()
-        if demand.left is None and demand.deadline is None:
-            return await self._uncancelled(call)
-        return await self._watched(call)
+        watched = demand.left is not None or demand.deadline is not None
+        outcome: T = await (self._watched(call) if watched else self._uncancelled(call))
+        return outcome
 
     def close(self) -> None:
         """Interrupt running calls, cancel waiting ones, and wait until all have ended; from any thread."""

@@ -15,6 +15,7 @@ from app.services.images import UploadedImage
 from app.services.input_shapes import validate_image_shape
 from app.services.predictions.boxes import detections_of, tensor_input_size
 from app.services.predictions.further_inputs import further_inputs
+from app.services.predictions.input_checks import check_tensors
 from app.services.predictions.json_inputs import inputs_of, parse_body, to_arrays
 from app.services.predictions.json_outputs import joined, to_json
 from app.services.predictions.texts import predict_texts, texts_of, validate_form
@@ -25,6 +26,7 @@ from faceter.contracts.input_shapes import InputShapes
 from faceter.contracts.models import Model, Task, TensorSpec
 from faceter.contracts.predictions import Classification, Detection, Prediction, RecognizedText
 from faceter.contracts.preprocessing import Preprocessing
+from faceter.contracts.serving import EngineName, ServingReport
 from faceter.engines.base import Array, Interrupt, LoadedModel
 from faceter.engines.input_shapes import at_input_shapes
 from faceter.engines.padding import without_padding
@@ -49,6 +51,8 @@ class PredictOptions(Contract):
     """Also return the raw outputs of the model."""
     input_shapes: Json[InputShapes] | None = Field(default=None, examples=['{"images": [1, 3, 320, 320]}'])
     """For images: shape of the image input, as JSON, where the file leaves it open; by default that of the metadata."""
+    engine: EngineName | None = Field(default=None, examples=["onnxruntime"])
+    """Engine to run the model with; by default the one that serves it, see `serving` of the model."""
 
 
 @dataclass
@@ -102,7 +106,7 @@ class PredictionService(Service):
         placements: list[Placement] = []
         results = _RunOutputs()
         fixed = spec.shape[0] if isinstance(spec.shape[0], int) else None
-        with self._loaded(model) as loaded:
+        with self._loaded(model, options.engine) as loaded:
             for group in _groups(images, fixed or _IMAGES_PER_RUN):
                 batch = np.empty((fixed or len(group), *preprocessing.shape), np.float32)
                 for row, upload in enumerate(group):
@@ -133,19 +137,52 @@ class PredictionService(Service):
         texts = texts_of(document, most=self.settings.max_batch)
         if texts is not None:
             validate_form(model, texts)
-            with self._loaded(model) as loaded, self._tokenizer(model) as tokenizer:
+            with self._loaded(model, options.engine) as loaded, self._tokenizer(model) as tokenizer:
                 return predict_texts(
                     model, loaded, tokenizer, texts, top_k=options.top_k, raw=options.raw, interrupt=interrupt
                 )
         inputs = to_arrays(inputs_of(document), model.inputs, max_rows=self.settings.max_batch)
         results = _RunOutputs()
-        with self._loaded(model) as loaded:
+        with self._loaded(model, options.engine) as loaded:
             results.runs.append(_run(loaded, inputs, results, interrupt))
         size = tensor_input_size(model, inputs) if model.metadata.detection else None
         return self._prediction(model, results, options, None, size)
 
-    def _loaded(self, model: Model) -> AbstractContextManager[LoadedModel]:
-        return self.core.sessions.use(model.sha256, lambda: self.library.blobs.read(model.sha256), model.quantization)
+    def infer(
+        self, model: Model, inputs: Mapping[str, Array], outputs: Sequence[str] | None, interrupt: Interrupt
+    ) -> dict[str, Array]:
+        """Return outputs of a model for the tensors of its graph, as the engine takes and gives them.
+
+        Args:
+            model: A model whose inputs are tensors.
+            inputs: All inputs by name; text is an array of objects, bfloat16 one of float32.
+            outputs: Names of the outputs to compute; all by default.
+            interrupt: Interrupts inference.
+
+        Raises:
+            FaceterError: `INVALID_INPUT`, naming the input; the errors of loading and inference.
+        """
+        check_tensors(inputs, model.inputs, max_rows=self.settings.max_batch)
+        with self._loaded(model) as loaded:
+            started = time.perf_counter()
+            results = loaded.run(inputs, outputs, interrupt=interrupt)
+            self.core.monitoring.observe_inference(time.perf_counter() - started)
+        return results
+
+    def load(self, model: Model) -> ServingReport | None:
+        """Load a model, after measuring what serves it; see `ModelServer.load`.
+
+        Raises:
+            FaceterError: The errors of loading.
+        """
+        return self.core.model_server.load(model)
+
+    def unload(self, model: Model) -> None:
+        """Drop a model from the cache; a model in use is dropped after its last use."""
+        self.core.sessions.drop(model.sha256)
+
+    def _loaded(self, model: Model, engine: EngineName | None = None) -> AbstractContextManager[LoadedModel]:
+        return self.core.model_server.serving(model, engine)
 
     def _tokenizer(self, model: Model) -> AbstractContextManager[Tokenizer]:
         sha256 = model.files[TOKENIZER].sha256

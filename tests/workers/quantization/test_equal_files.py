@@ -40,8 +40,8 @@ def test_every_method_writes_an_equal_file_in_another_process() -> None:
 def test_the_file_does_not_depend_on_the_host_or_the_layout_served(
     method: QuantizationMethod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.quantization.timing._MIN_RUNS", 3)
-    monkeypatch.setattr("workers.quantization.timing._MAX_RUNS", 3)
+    monkeypatch.setattr("faceter.engines.timing._MIN_RUNS", 3)
+    monkeypatch.setattr("faceter.engines.timing._MAX_RUNS", 3)
     content = residual_net(2).SerializeToString()
     metadata = ModelMetadata(preprocessing=Preprocessing(size=[16, 16]))
     made = []

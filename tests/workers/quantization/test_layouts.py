@@ -23,7 +23,7 @@ WIDEST = 8 if exact_layout() == PLAIN else 7
 
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.quantization.timing._MAX_RUNS", 6)
+    monkeypatch.setattr("faceter.engines.timing._MAX_RUNS", 6)
 
 
 def file_of(bits: int, seed: int = 0) -> bytes:

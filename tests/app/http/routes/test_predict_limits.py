@@ -86,7 +86,8 @@ def test_urgent_requests_come_first(one_worker: httpx.Client) -> None:
         for priority in ("u=7, i", "i, u=0"):
             calls.append(pool.submit(post, priority))
             time.sleep(0.1)
-        for call in (stuck, *calls):
+        stuck.result()
+        for call in calls:
             call.result()
     assert ended == ["i, u=0", "u=7, i"]
 

@@ -98,7 +98,7 @@ def test_closing_interrupts_what_runs() -> None:
 def test_models_take_turns_and_urgent_requests_come_first() -> None:
     async def order() -> list[str]:
         pool, gate, done = pool_of(waiting=20), threading.Event(), list[str]()
-        calls = [asyncio.create_task(pool.run(lambda _: gate.wait(10)))]
+        calls: list[asyncio.Task[bool] | asyncio.Task[None]] = [asyncio.create_task(pool.run(lambda _: gate.wait(10)))]
         await asyncio.sleep(0.01)
         demands = [("a", 3), ("a", 3), ("a", 3), ("b", 3), ("c", 5), ("b", 3), ("a", 0)]
         for number, (key, urgency) in enumerate(demands):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from app.services.core import Core
+from app.services.predictions.model_server import ModelServer
 from app.services.predictions.service import PredictionService, PredictOptions
 from app.services.predictions.sessions import SessionCache
 from faceter.contracts.base import utc_now
@@ -269,7 +270,10 @@ def test_predictions_are_made_in_the_layout_of_the_report(
         parameters=1,
         quantization=report_of("u8s8-by-4", "u8s8"),
     )
-    core = replace(Core.of(Settings(_env_file=None, data_dir=tmp_path)), sessions=cache_of(engine))
+    settings = Settings(_env_file=None, data_dir=tmp_path, measure_serving=False)
+    core, sessions = Core.of(settings), cache_of(engine)
+    server = ModelServer(core.library, sessions, core.pool, core.monitoring, settings, saturates=False)
+    core = replace(core, sessions=sessions, model_server=server)
     monkeypatch.setattr(core.library.blobs, "read", lambda sha256: bytes(40))
     predictor = PredictionService(core)
     predictor.predict_json(model, b'{"inputs": {"x": [[1, 2]]}}', PredictOptions(), Interrupt())

@@ -29,8 +29,8 @@ def always(callbacks: Callbacks) -> Callable[[Stage], Callbacks]:
 def test_evaluation_data_never_change_the_result(
     method: QuantizationMethod, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.quantization.timing._MIN_RUNS", 3)
-    monkeypatch.setattr("workers.quantization.timing._MAX_RUNS", 3)
+    monkeypatch.setattr("faceter.engines.timing._MIN_RUNS", 3)
+    monkeypatch.setattr("faceter.engines.timing._MAX_RUNS", 3)
     monkeypatch.setitem(tuned_methods, method, light(method))
     calibrated = method is QuantizationMethod.FT
     request = request_for(method=method, weight_bits=4, activation_bits=4, max_steps=10, seed=2)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from faceter.engines.base import LoadedModel
-from workers.model_input import Batch
+from faceter.engines.base import Array, LoadedModel
 
 _SECONDS = 0.5
 _MIN_RUNS = 5
@@ -18,7 +17,9 @@ _LONG_CALL_SECONDS = 0.5
 _CALLS_PER_TURN = 3
 
 
-def interleaved(models: Sequence[LoadedModel], batch: Batch, *, seconds: float = _SECONDS) -> tuple[list[float], int]:
+def interleaved(
+    models: Sequence[LoadedModel], batch: Mapping[str, Array], *, seconds: float = _SECONDS
+) -> tuple[list[float], int]:
     """Return the median milliseconds of one call of each model, and how many calls of each were measured.
 
     Each turn is one call to warm the caches and three measured calls, since a server makes many calls of one model.
@@ -44,7 +45,7 @@ def interleaved(models: Sequence[LoadedModel], batch: Batch, *, seconds: float =
     return [1e3 * statistics.median(taken) for taken in times], len(times[0])
 
 
-def _seconds(model: LoadedModel, batch: Batch) -> float:
+def _seconds(model: LoadedModel, batch: Mapping[str, Array]) -> float:
     start = time.perf_counter()
     model.run(batch)
     return time.perf_counter() - start

@@ -1,0 +1,1 @@
+"""What the Open Inference Protocol needs of HTTP: bodies, compression, errors, OpenAPI."""

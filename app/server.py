@@ -1,0 +1,186 @@
+"""Serving the API over HTTP, in one process or several behind one port."""
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
+
+from app.services.monitoring.prometheus import SHARED_FOLDER
+from faceter.contracts.settings import Settings
+from faceter.processes.parent_death import die_with_parent
+
+_SHUTDOWN_SECONDS: Final = 10
+_DRAIN_SECONDS: Final = 1.0
+"""How long an idle connection may still bring a request after the process was told to stop."""
+_BACKLOG: Final = 2048
+_START_SECONDS: Final = 60
+
+_log = structlog.get_logger("app.server")
+
+
+class DrainingProtocol(HttpToolsProtocol):
+    """HTTP that loses no request when the process stops.
+
+    A connection that is idle then is closed a second later, unless it brings another request; that request is answered
+    with `Connection: close`.
+    """
+
+    _draining = False
+
+    def shutdown(self) -> None:
+        """Close the connection after its present request, or soon if it has none."""
+        self._draining = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(_DRAIN_SECONDS, self._close_if_idle)
+        else:
+            self._close_after_last()
+
+    def on_headers_complete(self) -> None:
+        """Begin a request."""
+        super().on_headers_complete()
+        if self._draining:
+            self._close_after_last()
+
+    def _close_after_last(self) -> None:
+        cycles = [self.cycle, *(cycle for cycle, _ in reversed(self.pipeline))]
+        for cycle in cycles[:-1]:
+            cycle.keep_alive = True
+        cycles[-1].keep_alive = False
+
+    def _close_if_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+
+class _Processes(Multiprocess):
+    """Processes with a listening socket each, among which the kernel spreads the connections.
+
+    A socket that several processes listen on gives most connections to one of them. This process keeps the sockets
+    open, so that connections wait in them while a process is replaced.
+    """
+
+    def __init__(self, config: uvicorn.Config, listeners: Sequence[socket.socket]) -> None:
+        super().__init__(config, [])
+        self._listeners = listeners
+
+    def init_processes(self) -> None:
+        """Start a process for each socket."""
+        self.processes += [self._started(index) for index in range(len(self._listeners))]
+
+    def restart_all(self) -> None:
+        """Replace each process by one that is ready to serve, before it is told to stop."""
+        for index, old in enumerate(self.processes):
+            new = self._started(index)
+            if not new.wait_until_ready(_START_SECONDS, self.should_exit):
+                new.kill()
+                new.join()
+                _log.error("a new process did not start; the others go on as they are", pid=new.pid)
+                return
+            self.processes[index] = new
+            old.terminate()
+            old.join()
+
+    def keep_subprocess_alive(self) -> None:
+        """Start processes again that have ended, or that no longer respond."""
+        for index, process in enumerate(self.processes):
+            if self.should_exit.is_set() or process.is_alive(_START_SECONDS):
+                continue
+            process.kill()
+            process.join()
+            if process.exitcode == STARTUP_FAILURE:
+                _log.error("a process could not start; stopping", pid=process.pid)
+                self.should_exit.set()
+                return
+            _log.warning("a process ended; starting another", pid=process.pid)
+            self.processes[index] = self._started(index)
+
+    def handle_ttin(self) -> None:
+        """Ignore the signal: the number of processes is that of the settings."""
+
+    def handle_ttou(self) -> None:
+        """Ignore the signal: the number of processes is that of the settings."""
+
+    def _started(self, index: int) -> Process:
+        process = Process(self.config, [self._listeners[index]])
+        process.start()
+        return process
+
+
+def serve(app: FastAPI, settings: Settings) -> None:
+    """Serve an application in this process until SIGINT or SIGTERM."""
+    uvicorn.run(app, host=settings.host, port=settings.port, http=DrainingProtocol, **_OPTIONS, backlog=_BACKLOG)
+
+
+def serve_in_processes(factory: str, settings: Settings) -> None:
+    """Serve an application in several processes behind one port until SIGINT or SIGTERM.
+
+    A process that ends is started again. SIGHUP replaces them one after the other, without a request that fails.
+
+    Args:
+        factory: Import string of the function that returns the application, which reads its settings from the
+            environment.
+        settings: Address and number of processes.
+    """
+    with tempfile.TemporaryDirectory(prefix="faceter-metrics-") as folder:
+        os.environ[SHARED_FOLDER] = folder
+        config = uvicorn.Config(
+            factory,
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.api_processes,
+            http=DrainingProtocol,
+            backlog=_BACKLOG,
+            **_OPTIONS,
+        )
+        with ExitStack() as stack:
+            try:
+                listeners = _listeners(settings, stack)
+            except OSError as error:
+                _log.error("cannot listen", host=settings.host, port=settings.port, reason=error.strerror)
+                sys.exit(1)
+            _log.info("serving", host=settings.host, port=listeners[0].getsockname()[1], processes=len(listeners))
+            _Processes(config, listeners).run()
+
+
+def _listeners(settings: Settings, stack: ExitStack) -> list[socket.socket]:
+    """Return a listening socket for each process, all on the settings' address.
+
+    Raises:
+        OSError: If another program listens there, also if it would share the address.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.create_server((settings.host, settings.port), family=family) as alone:
+        port = alone.getsockname()[1]
+    listeners = []
+    for _ in range(settings.api_processes):
+        listener = socket.create_server((settings.host, port), family=family, backlog=_BACKLOG, reuse_port=True)
+        listener.set_inheritable(True)
+        listeners.append(stack.enter_context(listener))
+    return listeners
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it ends, if it is one of several."""
+    if os.environ.get(SHARED_FOLDER) and sys.platform.startswith("linux"):
+        die_with_parent(signal.SIGTERM)
+
+
+_OPTIONS: Final[dict[str, Any]] = {
+    "loop": "asyncio",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": _SHUTDOWN_SECONDS,
+}

@@ -1,0 +1,300 @@
+"""What serves each model: the engine and batch size that were measured to be fastest, until then the reference."""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+from pydantic import ValidationError
+from redis.exceptions import LockError
+
+from app.services.monitoring.prometheus import Monitoring
+from app.services.predictions.batching import BatchingModel
+from app.services.predictions.pool import InferencePool
+from app.services.predictions.sessions import SessionCache
+from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.models import Model
+from faceter.contracts.serving import EngineName, ServingPrecision, ServingReport, ServingSettings
+from faceter.contracts.settings import Settings
+from faceter.engines.base import Array, Interrupt, LoadedModel
+from faceter.engines.choice import REFERENCE, choose, engine_of, host_name
+from faceter.engines.probes import probe_inputs
+from faceter.engines.serving import host_layout
+from faceter.store.connection import store_errors
+from faceter.store.library import Library
+
+_LOOK_AGAIN_SECONDS: Final = 5.0
+_LOCK_SECONDS: Final = 300
+_REPORT_SECONDS: Final = 90 * 24 * 3600
+_KEPT: Final = "faceter:kept-models"
+
+_log = structlog.get_logger("app.predictions.model_server")
+
+
+class ModelServer:
+    """Loads models to serve them, and measures in the background what serves each best.
+
+    A report of a measurement is kept in Redis for each host, so that its other processes and later starts use it.
+
+    Args:
+        library: Files of models, and Redis.
+        sessions: Cache of loaded models.
+        pool: Is told how many runs of a model may be at the same time.
+        monitoring: Records the size of batches.
+        settings: Threads of a run, and whether to measure.
+        saturates: Whether this host's kernels saturate; see `sums_saturate`.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        sessions: SessionCache,
+        pool: InferencePool,
+        monitoring: Monitoring,
+        settings: Settings,
+        *,
+        saturates: bool,
+    ) -> None:
+        self._library = library
+        self._sessions = sessions
+        self._pool = pool
+        self._monitoring = monitoring
+        self._settings = settings
+        self._saturates = saturates
+        self._reports: dict[tuple[str, ServingSettings], tuple[ServingReport | None, float]] = {}
+        self._measuring: dict[str, Future[ServingReport | None]] = {}
+        self._kept: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="measuring")
+        self._host = hashlib.sha256(f"{host_name()}, {settings.inference_threads}".encode()).hexdigest()[:16]
+
+    @contextmanager
+    def serving(self, model: Model, engine: EngineName | None = None) -> Iterator[LoadedModel]:
+        """Context manager with a model loaded by what serves it, which stays loaded during the block.
+
+        Args:
+            model: Its record.
+            engine: Engine to take, whatever was measured; it then runs requests one by one.
+
+        Raises:
+            FaceterError: The errors of reading and loading.
+        """
+        settings = _settings_of(model)
+        report = self.report(model)
+        if report is None and engine is None:
+            self._measure_later(model)
+        name = engine or (report.engine if report else REFERENCE)
+        precision = settings.precision if engine else (report.precision if report else ServingPrecision.EXACT)
+        size = 1 if engine else settings.max_batch_size or (report.max_batch_size if report else 1)
+        self._pool.set_instances(model.id, None if settings.instances is None else settings.instances * size)
+        with self._loaded(model, name, precision, size) as loaded:
+            yield loaded if engine or name == REFERENCE else _ReferenceOnFailure(loaded, self, model)
+
+    def report(self, model: Model) -> ServingReport | None:
+        """Return what was measured of a model on this host; None if nothing was yet. Rarely reads Redis."""
+        key = (model.sha256, _settings_of(model))
+        report, read_at = self._reports.get(key, (None, -_LOOK_AGAIN_SECONDS))
+        if report is not None or time.monotonic() - read_at < _LOOK_AGAIN_SECONDS:
+            return report
+        try:
+            report = self._stored(model)
+        except FaceterError:  # the store is away; the reference serves
+            report = None
+        self._reports[key] = (report, time.monotonic())
+        return report
+
+    def load(self, model: Model) -> ServingReport | None:
+        """Load a model by what serves it, after that was measured.
+
+        Returns:
+            The report; None if the settings turn measuring off.
+
+        Raises:
+            FaceterError: The errors of reading and loading.
+        """
+        if self.report(model) is None and (measuring := self._measure_later(model)) is not None:
+            measuring.result()
+        with self.serving(model):
+            return self.report(model)
+
+    def keep(self, model: Model) -> None:
+        """Keep a model loaded: every process loads it, also after a restart."""
+        with store_errors():
+            self._library.redis.sadd(_KEPT, model.id)
+        self._kept[model.id] = model.sha256
+
+    def release(self, model: Model) -> None:
+        """Drop a model from memory; a model in use is dropped after its last use."""
+        with store_errors():
+            self._library.redis.srem(_KEPT, model.id)
+        self._kept.pop(model.id, None)
+        self._sessions.drop(model.sha256)
+
+    def follow_kept(self) -> None:
+        """Load the models that are to be kept, and drop those that no longer are, in this process.
+
+        Raises:
+            FaceterError: `STORE_UNAVAILABLE`.
+        """
+        with store_errors():
+            kept = {_text(id) for id in self._library.redis.smembers(_KEPT)}
+        for id in set(self._kept) - kept:
+            self._sessions.drop(self._kept.pop(id))
+        for id in kept - set(self._kept):
+            try:
+                model = self._library.models.get(id)
+                with self.serving(model):
+                    self._kept[id] = model.sha256
+            except FaceterError as error:
+                _log.warning("a model was not loaded", model=id, reason=error.detail)
+                if error.kind is ProblemKind.NOT_FOUND:
+                    self._library.redis.srem(_KEPT, id)
+
+    def close(self) -> None:
+        """Wait for a measurement in progress."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    @contextmanager
+    def _loaded(
+        self, model: Model, engine: EngineName, precision: ServingPrecision, size: int
+    ) -> Iterator[LoadedModel]:
+        if engine == REFERENCE and size == 1:
+            with self._sessions.use(model.sha256, lambda: self._read(model), model.quantization) as loaded:
+                yield loaded
+            return
+        settings = _settings_of(model)
+        key = (model.sha256, engine, precision.value, str(size), str(settings.batch_delay_ms), str(settings.instances))
+
+        def load() -> LoadedModel:
+            single = self._load(model, engine, precision)
+            return single if size == 1 else self._batching(single, size, settings)
+
+        with self._sessions.cached(key, load) as loaded:
+            yield loaded
+
+    def _batching(self, loaded: LoadedModel, size: int, settings: ServingSettings) -> BatchingModel:
+        return BatchingModel(
+            loaded,
+            size,
+            runs=settings.instances or max(1, (os.cpu_count() or 1) // self._settings.inference_threads),
+            delay_seconds=settings.batch_delay_ms / 1000,
+            observe=self._monitoring.observe_batch,
+        )
+
+    def _load(self, model: Model, engine: EngineName, precision: ServingPrecision) -> LoadedModel:
+        content, threads = self._read(model), self._settings.inference_threads
+        if engine == REFERENCE:
+            layout = host_layout(model.quantization, content, saturates=self._saturates)
+            return engine_of(engine, precision).load(content, threads=threads, layout=layout)
+        return engine_of(engine, precision).load(content, threads=threads)
+
+    def _read(self, model: Model) -> bytes:
+        return self._library.blobs.read(model.sha256)
+
+    def _measure_later(self, model: Model) -> "Future[ServingReport | None] | None":
+        """Measure a model in the background, unless that is going on; None if the settings turn it off."""
+        if not self._settings.measure_serving:
+            return None
+        with self._lock:
+            if model.sha256 not in self._measuring:
+                self._measuring[model.sha256] = self._threads.submit(self._measure, model)
+            return self._measuring[model.sha256]
+
+    def _measure(self, model: Model) -> ServingReport | None:
+        try:
+            report = self._measured(model)
+            if report is not None:
+                size = _settings_of(model).max_batch_size or report.max_batch_size
+                with self._loaded(model, report.engine, report.precision, size):
+                    self._reports[model.sha256, _settings_of(model)] = (report, time.monotonic())
+            return report
+        except FaceterError as error:
+            _log.warning("a model was not measured", model=model.id, reason=error.detail)
+            return None
+        except Exception:
+            _log.exception("measuring a model failed", model=model.id)
+            return None
+        finally:
+            with self._lock:
+                self._measuring.pop(model.sha256, None)
+
+    def _measured(self, model: Model) -> ServingReport | None:
+        """Return the stored report, or measure and store it; one process of a host measures a model at a time."""
+        key = self._key(model)
+        lock = self._library.redis.lock(f"{key}:lock", timeout=_LOCK_SECONDS, blocking_timeout=_LOCK_SECONDS)
+        with store_errors():
+            try:
+                with lock:
+                    report = self._stored(model)
+                    if report is None:
+                        report = choose(
+                            lambda engine, precision: self._load(model, engine, precision),
+                            lambda samples: probe_inputs(model, samples),
+                            _settings_of(model),
+                            threads=self._settings.inference_threads,
+                            samples=self._settings.inference_workers,
+                        )
+                        self._library.redis.set(key, report.model_dump_json(), ex=_REPORT_SECONDS)
+                    return report
+            except LockError:
+                return None
+
+    def _stored(self, model: Model) -> ServingReport | None:
+        with store_errors():
+            text = self._library.redis.get(self._key(model))
+        try:
+            return None if text is None else ServingReport.model_validate_json(text)
+        except ValidationError:
+            return None
+
+    def _key(self, model: Model) -> str:
+        settings = hashlib.sha256(_settings_of(model).model_dump_json().encode()).hexdigest()[:8]
+        return f"faceter:serving:{self._host}:{model.sha256}:{settings}"
+
+
+class _ReferenceOnFailure:
+    """A model in another engine than the reference, which runs what that engine cannot.
+
+    Args:
+        loaded: The model.
+        server: Loads the reference.
+        model: The model's record.
+    """
+
+    def __init__(self, loaded: LoadedModel, server: ModelServer, model: Model) -> None:
+        self._loaded = loaded
+        self._server = server
+        self._model = model
+        self.inputs = loaded.inputs
+        self.outputs = loaded.outputs
+        self.bytes = loaded.bytes
+        self.probability_outputs = loaded.probability_outputs
+        self.substitutes_float32 = loaded.substitutes_float32
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
+    ) -> dict[str, Array]:
+        """Run the graph once; see `faceter.engines.base.LoadedModel.run`."""
+        try:
+            return self._loaded.run(inputs, outputs, interrupt=interrupt)
+        except FaceterError:
+            if interrupt is not None and interrupt.triggered:
+                raise
+            with self._server.serving(self._model, REFERENCE) as reference:
+                return reference.run(inputs, outputs, interrupt=interrupt)
+
+    def close(self) -> None:
+        """Free nothing: the cache closes the model."""
+
+
+def _settings_of(model: Model) -> ServingSettings:
+    return model.metadata.serving or ServingSettings()
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
