@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 
 from app.http import openapi, problems, routes
 from app.http.middleware.body_limits import BodyLimit, limits_of
+from app.http.middleware.direct_predict import DirectPredict
 from app.http.middleware.head import HeadAsGet
 from app.http.middleware.request_log import RequestLog
 from app.server import end_with_parent, serve, serve_in_processes
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in _routers():
         app.include_router(router)
     openapi.install(app)
+    app.add_middleware(DirectPredict, core=core)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, limits=limits_of(settings), otherwise=settings.max_json_bytes)
     app.add_middleware(RequestLog, observer=core.monitoring)

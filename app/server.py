@@ -179,8 +179,10 @@ def end_with_parent() -> None:
 
 _OPTIONS: Final[dict[str, Any]] = {
     "loop": "asyncio",
+    "lifespan": "on",
     "log_config": None,
     "access_log": False,
+    "proxy_headers": False,
     "server_header": False,
     "timeout_graceful_shutdown": _SHUTDOWN_SECONDS,
 }

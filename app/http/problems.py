@@ -180,7 +180,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(FaceterError)
     async def faceter_error(request: Request, error: FaceterError) -> Response:
-        return error_response(_with_list(error), request.url.path)
+        return faceter_response(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def validation_error(request: Request, error: RequestValidationError) -> Response:
@@ -188,10 +188,27 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        path, headers = request.url.path, dict(error.headers or {})
-        if error.status_code == 405:
-            headers["Allow"] = ", ".join(_methods_of(app.openapi()["paths"], path))
-        return problem_response(from_http_exception(error, request.method, path, headers.get("Allow", "")), headers)
+        allowed = _methods_of(app.openapi()["paths"], request.url.path) if error.status_code == 405 else []
+        return http_response(request, error, allowed)
+
+
+def faceter_response(request: Request, error: FaceterError) -> Response:
+    """Return the response to a request that ended with an error of ours."""
+    return error_response(_with_list(error), request.url.path)
+
+
+def http_response(request: Request, error: HTTPException, methods: Sequence[str] = ()) -> Response:
+    """Return the response to a request that ended with an error of Starlette.
+
+    Args:
+        request: The request.
+        error: The error.
+        methods: What the address allows, for 405.
+    """
+    path, headers = request.url.path, dict(error.headers or {})
+    if methods:
+        headers["Allow"] = ", ".join(methods)
+    return problem_response(from_http_exception(error, request.method, path, headers.get("Allow", "")), headers)
 
 
 def _with_list(error: FaceterError) -> FaceterError:

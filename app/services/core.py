@@ -60,7 +60,7 @@ class Core:
         monitoring = Monitoring(sessions.statistics, queue.statistics)
         pool = InferencePool(
             PoolLimits(
-                workers=settings.inference_workers,
+                workers=settings.concurrent_predictions,
                 waiting=settings.max_waiting_predictions,
                 waiting_per_model=settings.max_waiting_per_model,
                 waiting_bytes=settings.max_waiting_bytes,

@@ -101,8 +101,8 @@ class Settings(BaseSettings):
     """Maximum memory in bytes for the loaded models of the API, by their estimated size in memory."""
     inference_threads: PositiveInt = 1
     """Threads per ONNX Runtime session; for small models, several sessions of one thread are fastest."""
-    inference_workers: PositiveInt = Field(default=4)
-    """Maximum number of concurrent predictions in one API process."""
+    inference_workers: PositiveInt | None = None
+    """Maximum number of concurrent predictions in one API process; by default the cores that each process has."""
     measure_serving: bool = True
     """Whether to measure which engine and batch size serve a model fastest on this host, when it is first loaded."""
     max_waiting_predictions: PositiveInt = 512
@@ -147,6 +147,12 @@ class Settings(BaseSettings):
         """Return the variables that give another process the same settings."""
         values = self.model_dump(mode="json", exclude_none=True)
         return {f"FACETER_{name.upper()}": str(value) for name, value in values.items()}
+
+    @property
+    def concurrent_predictions(self) -> int:
+        """Number of concurrent predictions in one API process: `inference_workers`, or the cores it has."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.inference_workers or max(1, cores // (self.api_processes * self.inference_threads))
 
     @property
     def max_tensor_values(self) -> int:

@@ -43,13 +43,19 @@ def iou_matrix(first: FloatArray, second: FloatArray) -> FloatArray:
     Returns:
         float64 [n, m]; 0 if both boxes are empty.
     """
-    a, b = np.asarray(first, np.float64)[:, None, :], np.asarray(second, np.float64)[None, :, :]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    intersection = np.clip(sides, 0, None).prod(axis=-1)
-    areas = [np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(axis=-1) for boxes in (a, b)]
-    union = areas[0] + areas[1] - intersection
+    a = [column[:, None] for column in np.asarray(first, np.float64).reshape(-1, 4).T]
+    b = list(np.asarray(second, np.float64).reshape(-1, 4).T)
+    intersection = _area(
+        *(np.maximum(a[side], b[side]) for side in (0, 1)), *(np.minimum(a[side], b[side]) for side in (2, 3))
+    )
+    union = _area(*a) + _area(*b) - intersection
     ratios: FloatArray = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
     return ratios
+
+
+def _area(left: FloatArray, top: FloatArray, right: FloatArray, bottom: FloatArray) -> FloatArray:
+    area: FloatArray = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
+    return area
 
 
 def non_maximum_suppression(

@@ -22,7 +22,13 @@ StartServer = Callable[[Settings], httpx.Client]
 def serving(app: FastAPI) -> Iterator[str]:
     """Serve an application on a free port during the block; yields its address."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2
+        app,
+        host="127.0.0.1",
+        port=0,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

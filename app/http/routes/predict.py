@@ -6,14 +6,16 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.http.bodies import PREDICT_BODY
-from app.http.dependencies import AppCore, Models, Predictions
+from app.http.dependencies import AppCore
 from app.http.forms import MEDIA_TYPE as FORM
 from app.http.inference import RequestPriority, RequestTimeout, run_inference
 from app.http.parameters import ANYWHERE, ModelId
 from app.http.problems import documented
 from app.http.responses import JSON
 from app.http.uploaded_images import media_type_of, uploaded_images
-from app.services.predictions.service import PredictOptions
+from app.services.core import Core
+from app.services.models.service import ModelService
+from app.services.predictions.service import PredictionService, PredictOptions
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.predictions import Prediction
 from faceter.engines.base import Interrupt
@@ -49,8 +51,6 @@ async def predict(
     model_id: ModelId,
     request: Request,
     core: AppCore,
-    models: Models,
-    predictions: Predictions,
     options: Annotated[PredictOptions, Query()],
     timeout: RequestTimeout = None,
     priority: RequestPriority = None,
@@ -74,6 +74,20 @@ async def predict(
         curl -H 'Content-Type: application/json' -d '{"texts": ["A dog runs.", "It rains."]}' \
              http://localhost:8000/v1/models/mdl_…/predict
     """
+    return await answer_prediction(request, core, model_id, options, timeout=timeout, priority=priority)
+
+
+async def answer_prediction(
+    request: Request,
+    core: Core,
+    model_id: str,
+    options: PredictOptions,
+    *,
+    timeout: float | None = None,
+    priority: str | None = None,
+) -> Response:
+    """Return the response to a request to predict, whose body has not been read; see `predict`."""
+    models, predictions = core.service(ModelService), core.service(PredictionService)
     images = await uploaded_images(request, core.settings)
     content_type = media_type_of(request)
     if images is None and content_type != JSON:
@@ -85,7 +99,7 @@ async def predict(
     body = await request.body() if images is None else b""
 
     def run(interrupt: Interrupt) -> Response:
-        with models.reading(model_id) as model:
+        with models.reading_recent(model_id) as model:
             if images is None:
                 prediction = predictions.predict_json(model, body, options, interrupt)
             else:

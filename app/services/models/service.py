@@ -1,13 +1,17 @@
 """Models: validate and store an upload, list, describe, delete."""
 
 from collections.abc import Collection
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import BinaryIO
+from threading import Lock
+from typing import BinaryIO, Final
 
 import onnx
+from cachetools import TTLCache
 
+from app.services.core import Core
+from app.services.locks import reading
 from app.services.models.text_upload import TextModelUpload, refuse_without_tokenizer
 from app.services.models.trial import TrialModel
 from app.services.models.upload_warnings import upload_warnings
@@ -27,11 +31,19 @@ from faceter.text.tokenizer import TOKENIZER
 from faceter.vision.completion import CompletedMetadata, complete_metadata
 from faceter.vision.metadata import check_metadata
 
+_MOST_RECENT: Final = 256
+_RECENT_SECONDS: Final = 1.0
+
 
 class ModelService(RecordService[Model]):
     """Manages models."""
 
     resource = MODELS
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._recent_records: TTLCache[str, Model] = TTLCache(_MOST_RECENT, _RECENT_SECONDS)
+        self._recent_lock = Lock()
 
     def add(self, file: BinaryIO, name: str, metadata: ModelMetadata, tokenizer: BinaryIO | None = None) -> Model:
         """Validate and store an upload; nothing is stored if validation fails.
@@ -97,6 +109,22 @@ class ModelService(RecordService[Model]):
             held.pop_all()
         return model
 
+    def reading_recent(self, id: str) -> AbstractContextManager[Model]:
+        """Get a model as `reading` does, from the records of the last second if it is among them.
+
+        A model that another process deleted may be found for that second.
+        """
+        return reading(self._recent, id)
+
+    def _recent(self, id: str) -> Model:
+        with self._recent_lock:
+            found = self._recent_records.get(id)
+        if found is None:
+            found = self.get(id)
+            with self._recent_lock:
+                self._recent_records[id] = found
+        return found
+
     def graph(self, id: str) -> Graph:
         """Return the graph of a model.
 
@@ -137,6 +165,8 @@ class ModelService(RecordService[Model]):
 
     def deleted(self, record: Model) -> None:
         """Close the sessions of a deleted model."""
+        with self._recent_lock:
+            self._recent_records.pop(record.id, None)
         self.core.model_server.release(record)
 
     def _store(self, content: bytes, held: ExitStack) -> StoredBlob:

@@ -1,6 +1,7 @@
 """Prometheus metrics of `/metrics`."""
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Final
@@ -21,6 +22,8 @@ SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_REFRESH_SECONDS: Final = 1.0
+"""How often the state of sessions and pool is passed on to the other processes of the API."""
 _SAMPLES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -58,6 +61,7 @@ class Monitoring:
         self._pool_statistics: Callable[[], PoolStatistics] = PoolStatistics
         self._queue = _Queue(queue)
         self._lock = Lock()
+        self._refreshed_at = 0.0
 
     def watch_pool(self, statistics: Callable[[], PoolStatistics]) -> None:
         """Report the state of a pool."""
@@ -68,7 +72,8 @@ class Monitoring:
         method = method if method in _METHODS else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
-        self._refresh()
+        if time.monotonic() - self._refreshed_at > _REFRESH_SECONDS:
+            self._refresh()
 
     def observe_inference(self, seconds: float) -> None:
         """Record the engine time of a predict request."""
@@ -98,6 +103,7 @@ class Monitoring:
 
     def _refresh(self) -> None:
         with self._lock:
+            self._refreshed_at = time.monotonic()
             self._sessions.set(self._session_statistics())
             self._pool.set(self._pool_statistics())
 

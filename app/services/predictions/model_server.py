@@ -237,7 +237,7 @@ class ModelServer:
                             lambda samples: probe_inputs(model, samples),
                             _settings_of(model),
                             threads=self._settings.inference_threads,
-                            samples=self._settings.inference_workers,
+                            samples=self._settings.concurrent_predictions,
                         )
                         self._library.redis.set(key, report.model_dump_json(), ex=_REPORT_SECONDS)
                     return report

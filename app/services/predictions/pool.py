@@ -1,12 +1,14 @@
 """Threads for decoding and inference, with a bounded queue for each model."""
 
 import asyncio
+import contextlib
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 from app.services.predictions.fair_queue import FairQueue
@@ -19,6 +21,8 @@ URGENCY: Final = 3
 """Default urgency of a request, as in RFC 9218."""
 _LONGEST_RETRY_SECONDS: Final = 30
 _SMOOTHING: Final = 0.1
+_WATCH_SECONDS: Final = 0.05
+"""Time after which it is watched whether a client leaves; most requests are answered before."""
 
 
 class ClientLeftError(Exception):
@@ -80,10 +84,14 @@ class _Call:
     function: Callable[[Interrupt], Any]
     demand: Demand
     seconds: float
+    loop: asyncio.AbstractEventLoop
     result: asyncio.Future[Any]
     queued_at: float
+    began_at: float = 0.0
     interrupt: Interrupt = field(default_factory=Interrupt)
     started: bool = False
+    timer: asyncio.TimerHandle | None = None
+    watch: asyncio.Task[None] | None = None
 
 
 class InferencePool:
@@ -95,7 +103,11 @@ class InferencePool:
     """
 
     def __init__(self, limits: PoolLimits, observe_wait: Callable[[float], None] = lambda _: None) -> None:
-        self._threads = ThreadPoolExecutor(limits.workers, thread_name_prefix="inference")
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"inference-{number}", daemon=True)
+            for number in range(limits.workers)
+        ]
         self._limits = limits
         self._observe_wait = observe_wait
         self._queue: FairQueue[_Call] = FairQueue()
@@ -106,6 +118,8 @@ class InferencePool:
         self._seconds_per_call = 0.0
         self._refused: Counter[str] = Counter()
         self._closed = False
+        for thread in self._threads:
+            thread.start()
 
     @property
     def calls(self) -> int:
@@ -117,7 +131,7 @@ class InferencePool:
         return PoolStatistics(len(self._running), len(self._queue), Counter(self._refused))
 
     def set_instances(self, key: str, instances: int | None) -> None:
-        """Set how many calls of a model may run at the same time; None for as many as there are threads. From any thread."""
+        """Set how many calls of a model may run at once, None for as many as there are threads; from any thread."""
         if instances is None:
             self._instances.pop(key, None)
         else:
@@ -141,56 +155,77 @@ class InferencePool:
         """
         demand = demand or Demand()
         self._check_room(demand)
-        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        call = _Call(function, demand, seconds or self._limits.seconds, result, time.perf_counter())
+        loop = asyncio.get_running_loop()
+        call = _Call(function, demand, seconds or self._limits.seconds, loop, loop.create_future(), time.perf_counter())
         self._waiting_bytes += demand.bytes
         self._queue.add(demand.key, demand.urgency, call)
         self._start_waiting()
-        watched = demand.left is not None or demand.deadline is not None
-        outcome: T = await (self._watched(call) if watched else self._uncancelled(call))
+        outcome: T = await self._finished(call)
         return outcome
 
     def close(self) -> None:
         """Interrupt running calls, cancel waiting ones, and wait until all have ended; from any thread."""
         self._closed = True
         while (waiting := self._queue.pop()) is not None:
-            waiting.result.get_loop().call_soon_threadsafe(waiting.result.cancel)
+            waiting.loop.call_soon_threadsafe(waiting.result.cancel)
         for call in list(self._running):
             call.interrupt.trigger()
-        self._threads.shutdown(wait=True)
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join()
 
-    async def _uncancelled(self, call: _Call) -> Any:
+    def _work(self) -> None:
+        """Run calls in a thread until the pool is closed."""
+        while (call := self._calls.get()) is not None:
+            try:
+                outcome, error = call.function(call.interrupt), None
+            except BaseException as caught:  # raised again where the result is awaited
+                outcome, error = None, caught
+            with contextlib.suppress(RuntimeError):  # the loop was closed
+                call.loop.call_soon_threadsafe(self._ended, call, outcome, error)
+
+    async def _finished(self, call: _Call) -> Any:
+        """Wait for the result of a call, for its deadline or until its client leaves."""
+        timers = [call.loop.call_later(_WATCH_SECONDS, self._watch, call)] if call.demand.left else []
+        if call.demand.deadline is not None:
+            timers.append(call.loop.call_later(call.demand.deadline, self._expire, call))
         try:
             return await call.result
         except asyncio.CancelledError:
             self._drop(call)
             raise
-
-    async def _watched(self, call: _Call) -> Any:
-        """Wait for the result of a call, for its deadline or until its client leaves."""
-        left = asyncio.ensure_future(call.demand.left()) if call.demand.left else None
-        try:
-            futures = [call.result] if left is None else [call.result, left]
-            await asyncio.wait(futures, timeout=call.demand.deadline, return_when=asyncio.FIRST_COMPLETED)
-            if call.result.done():
-                return call.result.result()
-            self._drop(call)
-            if left is not None and left.done():
-                self._refused["client_left"] += 1
-                raise ClientLeftError
-            self._refused["deadline"] += 1
-            raise FaceterError(
-                ProblemKind.DEADLINE_EXCEEDED,
-                f"The request was not finished within the {call.demand.deadline:g} seconds it allowed: it was "
-                f"{'running' if call.started else 'waiting'}. Allow more, or send it when the server is less busy.",
-                retry_after=self._retry_after(),
-            )
-        except asyncio.CancelledError:
-            self._drop(call)
-            raise
         finally:
-            if left is not None:
-                left.cancel()
+            for timer in timers:
+                timer.cancel()
+            if call.watch is not None:
+                call.watch.cancel()
+
+    def _watch(self, call: _Call) -> None:
+        """Drop a call when its client leaves."""
+
+        async def watch() -> None:
+            assert call.demand.left is not None
+            await call.demand.left()
+            self._refuse(call, "client_left", ClientLeftError())
+
+        call.watch = call.loop.create_task(watch())
+
+    def _expire(self, call: _Call) -> None:
+        """Drop a call at its deadline."""
+        error = FaceterError(
+            ProblemKind.DEADLINE_EXCEEDED,
+            f"The request was not finished within the {call.demand.deadline:g} seconds it allowed: it was "
+            f"{'running' if call.started else 'waiting'}. Allow more, or send it when the server is less busy.",
+            retry_after=self._retry_after(),
+        )
+        self._refuse(call, "deadline", error)
+
+    def _refuse(self, call: _Call, reason: str, error: Exception) -> None:
+        if not call.result.done():
+            self._refused[reason] += 1
+            call.result.set_exception(error)
+            self._drop(call)
 
     def _check_room(self, demand: Demand) -> None:
         waiting, key = len(self._queue), demand.key
@@ -230,24 +265,29 @@ class InferencePool:
         return self._running_by_key[key] < self._instances.get(key, self._limits.workers)
 
     def _start(self, call: _Call) -> None:
-        loop, began = asyncio.get_running_loop(), time.perf_counter()
-        self._observe_wait(began - call.queued_at)
+        call.began_at = time.perf_counter()
+        self._observe_wait(call.began_at - call.queued_at)
         call.started = True
         self._running.add(call)
         self._running_by_key[call.demand.key] += 1
-        timer = loop.call_later(call.seconds, call.interrupt.trigger)
-        task = loop.run_in_executor(self._threads, call.function, call.interrupt)
+        call.timer = call.loop.call_later(call.seconds, call.interrupt.trigger)
+        self._calls.put(call)
 
-        def ended(done: asyncio.Future[Any]) -> None:
-            timer.cancel()
-            self._running.discard(call)
-            self._running_by_key[call.demand.key] -= 1
-            taken = time.perf_counter() - began
-            self._seconds_per_call += _SMOOTHING * (taken - self._seconds_per_call)
-            self._start_waiting()
-            _settle(call.result, done)
-
-        task.add_done_callback(ended)
+    def _ended(self, call: _Call, outcome: Any, error: BaseException | None) -> None:
+        """Give a call's outcome to who waits for it, if anyone still does, and start the next."""
+        if call.timer is not None:
+            call.timer.cancel()
+        self._running.discard(call)
+        self._running_by_key[call.demand.key] -= 1
+        taken = time.perf_counter() - call.began_at
+        self._seconds_per_call += _SMOOTHING * (taken - self._seconds_per_call)
+        self._start_waiting()
+        if call.result.done():
+            return
+        if error is not None:
+            call.result.set_exception(error)
+        else:
+            call.result.set_result(outcome)
 
     def _drop(self, call: _Call) -> None:
         """Interrupt a call, or take it out of the queue."""
@@ -255,14 +295,3 @@ class InferencePool:
         call.result.cancel()
         if not call.started and self._queue.remove(call.demand.key, call.demand.urgency, call):
             self._waiting_bytes -= call.demand.bytes
-
-
-def _settle(result: asyncio.Future[Any], done: asyncio.Future[Any]) -> None:
-    """Give a call's outcome to who waits for it, if anyone still does."""
-    if done.cancelled():
-        result.cancel()
-    elif (error := done.exception()) is not None:
-        if not result.done():
-            result.set_exception(error)
-    elif not result.done():
-        result.set_result(done.result())
