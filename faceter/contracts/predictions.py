@@ -95,6 +95,6 @@ class Prediction(Contract):
     texts: list[RecognizedText] | None = None
     """For text recognizers: the text in each image."""
     outputs: dict[str, Any] | None = Field(default=None, examples=[{"logits": [[0.1, 2.3, -1.0]]}])
-    """For other tasks, or on request: every output as nested lists."""
+    """For other tasks, or on request: every output, in JSON as nested lists."""
     milliseconds: float = Field(examples=[2.1])
     """Inference time in milliseconds."""

@@ -1,6 +1,6 @@
 """`/v1/models/{id}/predict`: run a model on images, texts or tensors."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -10,6 +10,7 @@ from app.http.dependencies import AppCore
 from app.http.forms import MEDIA_TYPE as FORM
 from app.http.inference import RequestPriority, RequestTimeout, run_inference
 from app.http.parameters import ANYWHERE, ModelId
+from app.http.prediction_formats import PredictionFormat, prediction_format, prediction_response
 from app.http.problems import documented
 from app.http.responses import JSON
 from app.http.uploaded_images import media_type_of, uploaded_images
@@ -22,15 +23,27 @@ from faceter.engines.base import Interrupt
 
 router = APIRouter(tags=["predict"])
 
+_FORMATS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "content": {
+            item.value: {"schema": {"type": "string", "format": "binary", "contentMediaType": item.value}}
+            for item in PredictionFormat
+            if item is not PredictionFormat.JSON
+        }
+    }
+}
+
 
 @router.post(
     "/v1/models/{model_id}/predict",
     response_model=Prediction,
     response_model_exclude_none=True,
     summary="Predict",
-    responses=documented(
+    responses=_FORMATS
+    | documented(
         ProblemKind.MALFORMED_BODY,
         ProblemKind.NOT_FOUND,
+        ProblemKind.NOT_ACCEPTABLE,
         ProblemKind.PAYLOAD_TOO_LARGE,
         ProblemKind.UNSUPPORTED_MEDIA_TYPE,
         ProblemKind.INVALID_REQUEST,
@@ -65,6 +78,10 @@ async def predict(
     Texts are for models uploaded with their `tokenizer`: `texts` for classification and embeddings, `text_pairs` for
     classification of pairs. Longer texts than `max_length` of the model are truncated, and listed in `truncated`.
 
+    `Accept: application/msgpack` answers with the same fields in MessagePack, each tensor as `dtype`, `shape` and the
+    bytes of its values in `data`. `application/x-npz` has the raw outputs alone, `application/x-npy` that of a model
+    with one. Large answers are compressed for clients that accept gzip.
+
         curl -F file=@cat.jpg -F file=@dog.jpg \
              http://localhost:8000/v1/models/mdl_4x8k2m9q0v7r3t6w1y5z/predict?top_k=3
         curl -H 'Content-Type: image/jpeg' --data-binary @cat.jpg \
@@ -88,6 +105,10 @@ async def answer_prediction(
 ) -> Response:
     """Return the response to a request to predict, whose body has not been read; see `predict`."""
     models, predictions = core.service(ModelService), core.service(PredictionService)
+    format = prediction_format(request.headers.get("accept", ""))
+    encoding = request.headers.get("accept-encoding", "")
+    if format.holds_tensors_only:
+        options = options.model_copy(update={"raw": True})
     images = await uploaded_images(request, core.settings)
     content_type = media_type_of(request)
     if images is None and content_type != JSON:
@@ -105,7 +126,7 @@ async def answer_prediction(
             else:
                 prediction = predictions.predict_images(model, images, options, interrupt)
         core.monitoring.observe_inference(prediction.milliseconds / 1000)
-        return Response(prediction.model_dump_json(exclude_none=True), media_type=JSON)
+        return prediction_response(prediction, format, encoding)
 
     size = len(body) if images is None else sum(len(image.content) for image in images)
     samples = 1 if images is None else len(images)

@@ -17,7 +17,7 @@ from app.services.predictions.boxes import detections_of, tensor_input_size
 from app.services.predictions.further_inputs import further_inputs
 from app.services.predictions.input_checks import check_tensors
 from app.services.predictions.json_inputs import inputs_of, parse_body, to_arrays
-from app.services.predictions.json_outputs import joined, to_json
+from app.services.predictions.json_outputs import joined
 from app.services.predictions.texts import predict_texts, texts_of, validate_form
 from faceter.contracts.base import Contract
 from faceter.contracts.detection import DetectionDecoding
@@ -238,7 +238,7 @@ class PredictionService(Service):
             predictions=predictions,
             detections=detections,
             texts=texts,
-            outputs={name: to_json(value) for name, value in outputs.items()} if raw else None,
+            outputs=outputs if raw else None,
             milliseconds=round(results.seconds * 1000, 3),
         )
 
