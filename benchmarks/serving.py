@@ -71,6 +71,7 @@ def speed(case: ServingCase, options: argparse.Namespace, results: Results) -> N
         running[BARE] = bare
         expected = bare.answer(case)
         for name in dict.fromkeys(name for _, _, name in turns if name != BARE):
+            began = time.monotonic()
             made = running[name] = contender(name, options.work, options.environments)
             try:
                 made.start(case, model)
@@ -78,10 +79,11 @@ def speed(case: ServingCase, options: argparse.Namespace, results: Results) -> N
                     raise ContenderError(f"{name} answers otherwise than the bare loop: {found} for {expected}")
             except ContenderError as error:
                 print(error, flush=True)
-                results.add("note", case=case.name, text=f"{name} is missing: {error}"[:600])
+                results.add("note", case=case.name, text=f"{name} is missing: {str(error)[:200]}")
                 running.pop(name).stop()
                 continue
             _note(made, case, results)
+            print(f"  {name} serves after {time.monotonic() - began:.1f} s", flush=True)
         for turn, count, name in turns:
             if name not in running:
                 continue

@@ -257,6 +257,6 @@ class TestProject:
         assert _imported("examples") <= needed | extras["examples"]
         assert _imported("tests") <= needed | extras["dev"]
         assert _imported("benchmarks") <= needed | extras["dev"] | extras["benchmarks"]
-        assert extras["examples"] | extras["s3"] | extras["grpc"] <= extras["dev"] | needed
+        assert extras["examples"] | extras["s3"] | extras["grpc"] | extras["opencv"] <= extras["dev"] | needed
         # Found by name: a form parser by Starlette, a parser of HTTP by uvicorn.
         assert needed - _imported("app", "faceter", "workers") == {"python-multipart", "httptools"}

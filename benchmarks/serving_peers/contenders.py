@@ -17,7 +17,7 @@ from benchmarks.serving_peers.cases import Array, HttpRequest, ServingCase, comp
 from benchmarks.serving_peers.client import requested
 from benchmarks.serving_peers.processes import ProcessUse, end
 
-_START_SECONDS: Final = 90.0
+_START_SECONDS: Final = 60.0
 _HTTP: Final = httpx.Client(timeout=120, trust_env=False)
 _ROOT: Final = Path(__file__).resolve().parents[2]
 

@@ -3,10 +3,14 @@
 Bilinear and Lanczos are computed in fixed point with weights of 11 bits, as in ``modules/imgproc/src/resize.cpp``;
 results are equal. Bicubic is computed in floating point, as OpenCV's packages for x86 do by Intel's IPP; other builds
 differ by one in some pixels.
+
+Where OpenCV is installed (extra ``opencv``), it resizes itself with the interpolations that are equal to the last bit.
 """
 
 from __future__ import annotations
 
+import importlib
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +22,13 @@ from faceter.vision.resampling.taps import Axis, Pixels, Taps, cubic, interpolat
 _ONE = 1 << 11
 _CUBIC = cubic(-0.75)
 _LANCZOS_RADIUS = 4
+_MODES = {
+    Interpolation.NEAREST: "INTER_NEAREST",
+    Interpolation.BILINEAR: "INTER_LINEAR",
+}
+"""Interpolations whose results are the same in every build of OpenCV, and here."""
+_MOST_PIXELS = 1 << 26
+"""Of an image that OpenCV resizes as a whole, to cut out a part."""
 
 
 def opencv_resize(pixels: Pixels, rows: Axis, columns: Axis, interpolation: Interpolation) -> Pixels:
@@ -30,6 +41,28 @@ def opencv_resize(pixels: Pixels, rows: Axis, columns: Axis, interpolation: Inte
         interpolation: As ``INTER_NEAREST``, ``INTER_LINEAR``, ``INTER_CUBIC``, ``INTER_LANCZOS4`` or ``INTER_AREA``,
             which interpolates if an axis is enlarged.
     """
+    library = opencv()
+    if library is not None and interpolation in _MODES and rows.resized * columns.resized <= _MOST_PIXELS:
+        mode = getattr(library, _MODES[interpolation])
+        resized = library.resize(np.ascontiguousarray(pixels), (columns.resized, rows.resized), interpolation=mode)
+        whole: Pixels = resized.reshape(rows.resized, columns.resized, pixels.shape[2])
+        return whole[rows.first : rows.first + rows.count, columns.first : columns.first + columns.count]
+    return computed_resize(pixels, rows, columns, interpolation)
+
+
+@cache
+def opencv() -> Any:
+    """Return the module ``cv2``, set to one thread for each call; None if it is not installed."""
+    try:
+        module = importlib.import_module("cv2")
+    except ImportError:
+        return None
+    module.setNumThreads(1)
+    return module
+
+
+def computed_resize(pixels: Pixels, rows: Axis, columns: Axis, interpolation: Interpolation) -> Pixels:
+    """Return what `opencv_resize` returns, without OpenCV."""
     match interpolation:
         case Interpolation.NEAREST:
             return np.asarray(resampled(pixels, _nearest(rows), _nearest(columns), dtype=np.uint8), np.uint8)

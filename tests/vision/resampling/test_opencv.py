@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from faceter.contracts.preprocessing import Interpolation
-from faceter.vision.resampling.opencv import opencv_resize
+from faceter.vision.resampling.opencv import computed_resize, opencv, opencv_resize
 from faceter.vision.resampling.taps import Axis
 from tests.vision.resampling.sample_images import differences, drawn, noise, sides, sizes
 
@@ -44,7 +44,7 @@ def whole(size: Size, resized: Size) -> tuple[Axis, Axis]:
 def test_every_pixel_is_equal(size: Size, resized: Size, interpolation: Interpolation, seed: int) -> None:
     pixels = noise(size, seed)
     expected = cv2.resize(pixels, resized, interpolation=FLAGS[interpolation])
-    np.testing.assert_array_equal(opencv_resize(pixels, *whole(size, resized), interpolation), expected)
+    np.testing.assert_array_equal(computed_resize(pixels, *whole(size, resized), interpolation), expected)
 
 
 @settings(deadline=None)
@@ -52,7 +52,7 @@ def test_every_pixel_is_equal(size: Size, resized: Size, interpolation: Interpol
 def test_no_pixel_differs_by_more_than_one(size: Size, resized: Size, interpolation: Interpolation, seed: int) -> None:
     pixels = noise(size, seed)
     expected = cv2.resize(pixels, resized, interpolation=FLAGS[interpolation])
-    found = opencv_resize(pixels, *whole(size, resized), interpolation)
+    found = computed_resize(pixels, *whole(size, resized), interpolation)
     assert differences(found, expected).max() <= 1
 
 
@@ -61,7 +61,7 @@ def test_no_pixel_differs_by_more_than_one(size: Size, resized: Size, interpolat
 def test_images_are_equal(interpolation: Interpolation, resized: Size, ipp: bool) -> None:
     pixels = np.asarray(drawn((500, 400)))
     expected = cv2.resize(pixels, resized, interpolation=FLAGS[interpolation])
-    apart = differences(opencv_resize(pixels, *whole((500, 400), resized), interpolation), expected)
+    apart = differences(computed_resize(pixels, *whole((500, 400), resized), interpolation), expected)
     assert apart.max() <= (0 if interpolation in EXACT else 1)
     # OpenCV's own bicubic with and without IPP differs as much; the others in the rounding of ties
     limit = 0.05 if interpolation is Interpolation.BICUBIC and not ipp else 0.002
@@ -76,8 +76,24 @@ def test_a_part_is_that_part_of_the_whole(
     pixels = noise(size)
     left, top = (data.draw(st.integers(0, side - 1)) for side in resized)
     width, height = data.draw(sides) % (resized[0] - left) + 1, data.draw(sides) % (resized[1] - top) + 1
-    every = opencv_resize(pixels, *whole(size, resized), interpolation)
-    part = opencv_resize(
+    every = computed_resize(pixels, *whole(size, resized), interpolation)
+    part = computed_resize(
         pixels, Axis(size[1], resized[1], top, height), Axis(size[0], resized[0], left, width), interpolation
     )
     np.testing.assert_array_equal(part, every[top : top + height, left : left + width])
+
+
+@settings(deadline=None)
+@given(sizes, sizes, st.sampled_from(Interpolation), st.data())
+def test_parts_are_equal_with_and_without_opencv(
+    size: Size, resized: Size, interpolation: Interpolation, data: st.DataObject
+) -> None:
+    assert opencv() is cv2
+    spans = []
+    for whole_side in (resized[1], resized[0]):
+        first = data.draw(st.integers(0, whole_side - 1))
+        spans.append((first, data.draw(st.integers(1, whole_side - first))))
+    rows, columns = Axis(size[1], resized[1], *spans[0]), Axis(size[0], resized[0], *spans[1])
+    pixels = noise(size, 0)
+    expected = computed_resize(pixels, rows, columns, interpolation)
+    np.testing.assert_array_equal(opencv_resize(pixels, rows, columns, interpolation), expected)
