@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -24,6 +26,14 @@ def read_json(text: bytes | str, *, parse_constant: Callable[[str], Any] | None 
         NotJsonError: If the text is not valid JSON, is nested too deeply, has a number with too many digits, or
             contains an unpaired surrogate (`\ud800`), which cannot be encoded as UTF-8.
     """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _read_slowly(text, parse_constant)
+
+
+def _read_slowly(text: bytes | str, parse_constant: Callable[[str], Any] | None) -> Any:
+    """Return the value of a text that the fast parser does not take, or say what is wrong with it."""
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")

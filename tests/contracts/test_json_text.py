@@ -16,7 +16,9 @@ VALUES = st.recursive(
 @given(VALUES, st.booleans(), st.booleans())
 def test_what_json_can_say_is_read(value: object, ascii_only: bool, as_bytes: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
-    assert read_json(text.encode() if as_bytes else text) == value
+    found = read_json(text.encode() if as_bytes else text)
+    assert found == value
+    assert repr(found) == repr(json.loads(text))  # of the same types
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,18 @@ def test_work_of_a_client_that_left_is_dropped(one_worker: httpx.Client) -> None
     body = {"inputs": {"a": [[1, 2]], "b": [[3, 4]]}}
     assert one_worker.post(quick, json=body).status_code == 200
     assert time.perf_counter() - began < 1.0
+
+
+def test_pipelined_requests_are_answered_in_their_order(api: httpx.Client) -> None:
+    address = predict_address(api, graphs.adder())
+    sent = b""
+    for number in range(5):
+        content = json.dumps({"inputs": {"a": [[number, 0]], "b": [[0, 0]]}}).encode()
+        lines = [f"POST {address} HTTP/1.1", "Host: x", "Content-Type: application/json"]
+        lines += [f"Content-Length: {len(content)}", *(["Connection: close"] if number == 4 else []), "", ""]
+        sent += "\r\n".join(lines).encode() + content
+    with socket.create_connection((api.base_url.host, api.base_url.port or 80), timeout=10) as connection:
+        connection.sendall(sent)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    sums = [json.loads(part.partition(b"\r\n\r\n")[2])["outputs"]["sum"] for part in received.split(b"HTTP/1.1 ")[1:]]
+    assert sums == [[[number, 0]] for number in range(5)]
