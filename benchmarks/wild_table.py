@@ -1,8 +1,9 @@
 """The table of wild models, as a page of the documentation."""
 
+import json
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 
@@ -40,9 +41,26 @@ class Row:
     steps: dict[str, Outcome] = field(default_factory=dict)
 
 
+def read_rows(results: Path | None) -> dict[str, Row]:
+    """Return the rows of earlier runs by file; none if there are no results yet."""
+    if results is None or not results.exists():
+        return {}
+    stored = json.loads(results.read_text(encoding="utf-8"))
+    return {
+        item["name"]: Row(**{**item, "steps": {step: Outcome(**outcome) for step, outcome in item["steps"].items()}})
+        for item in stored
+    }
+
+
+def write_rows(rows: Sequence[Row], results: Path | None) -> None:
+    """Write the rows, for further runs."""
+    if results is not None:
+        results.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+
+
 def table(rows: Sequence[Row]) -> str:
     """Return the table in Markdown: a line a file, a column a step."""
-    steps = list(dict.fromkeys(step for row in rows for step in row.steps))
+    steps = sorted(dict.fromkeys(step for row in rows for step in row.steps), key=lambda step: step == "explain")
     lines = [f"| file | said | shapes | {' | '.join(steps)} |", f"|---|---|---|{'---|' * len(steps)}"]
     for row in rows:
         shapes = "; ".join(f"{name} {shape}" for name, shape in row.shapes.items()) or "fixed"

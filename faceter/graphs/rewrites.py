@@ -209,6 +209,17 @@ def _channels(layer: onnx.NodeProto, weight: Array) -> int:
     return int(weight.shape[0 if attribute(layer, "transB", 0) else 1])
 
 
+def power_to_root(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Replace the power 0.5 by the square root, whose gradient at 0 is known."""
+    exponent = view.constant(node.input[1]) if node.op_type == "Pow" else None
+    if exponent is None or exponent.size != 1 or float(exponent.reshape(-1)[0]) != 0.5:
+        return None
+    base = shapes.get(node.input[0])
+    if base is None or base.dtype != "float32" or exponent.ndim > rank_of(shapes, node.input[0]):
+        return None
+    return [onnx.helper.make_node("Sqrt", [node.input[0]], list(node.output), node.name)]
+
+
 def merge_slices(view: GraphView, shapes: dict[str, TensorInfo], node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
     """Merge two consecutive Slices of different axes."""
     before = view.producer.get(node.input[0]) if node.op_type == "Slice" else None
@@ -248,6 +259,7 @@ rewrites: tuple[Rewrite, ...] = (
     matmul_to_gemm,
     plain_gemm,
     absorb_affine,
+    power_to_root,
     merge_slices,
 )
 """All rewrites, in the order of application."""

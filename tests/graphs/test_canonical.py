@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -202,6 +203,14 @@ def test_an_added_image_is_not_folded_into_the_bias() -> None:
     conv = net.conv(5, 4)
     net.add("Add", conv, net.constant(normal(1, 1, 6, 6)))
     assert operators(assert_same(net.build(), x=normal(2, 4, 6, 6))) == ["Conv", "Add"]
+
+
+@pytest.mark.parametrize(("exponent", "operator"), [(0.5, "Sqrt"), ([0.5], "Sqrt"), (2.0, "Pow"), ([[[0.5]]], "Pow")])
+def test_the_power_of_one_half_is_a_root(exponent: Any, operator: str) -> None:
+    net = GraphBuilder(["n", 4])
+    net.add("Abs", "x")
+    net.add("Pow", net.last, net.constant(np.array(exponent, np.float32)))
+    assert operators(assert_same(net.build(), x=normal(2, 4))) == ["Abs", operator]
 
 
 def test_consecutive_slices_are_merged() -> None:

@@ -112,7 +112,18 @@ def reciprocal(node: Node, x: Tensor) -> Tensor:
 
 def square_root(node: Node, x: Tensor) -> Tensor:
     """√x."""
-    return torch.sqrt(x)
+    return root(x)
+
+
+def root(x: Tensor) -> Tensor:
+    """Return √x, with a gradient of 0 where x is 0.
+
+    There the gradient is infinite, and that of √(a² + b²) in a and b, as in spectrograms, would not be a number.
+    """
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return torch.sqrt(x)
+    positive = x > 0
+    return torch.where(positive, torch.sqrt(torch.where(positive, x, 1.0)), torch.sqrt(x.detach()))
 
 
 def exponential(node: Node, x: Tensor) -> Tensor:

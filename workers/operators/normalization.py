@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from workers.operators.arithmetic import root
 from workers.operators.node import Node, TorchOperator
 from workers.operators.tensors import torch_dtype
 from workers.operators.windows import pad
@@ -83,7 +84,7 @@ def mean_variance_normalization(node: Node, x: Tensor) -> Tensor:
     """Normalize over the given axes, by default batch and space, with 1e-9 added to σ."""
     axes = node.integers("axes", (0, 2, 3))
     mean = x.mean(dim=axes, keepdim=True)
-    deviation = ((x * x).mean(dim=axes, keepdim=True) - mean * mean).sqrt()
+    deviation = root((x * x).mean(dim=axes, keepdim=True) - mean * mean)
     return (x - mean) / (deviation + 1e-9)
 
 

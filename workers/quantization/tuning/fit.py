@@ -66,8 +66,8 @@ def fit(
     except DivergedError as error:
         raise FaceterError(
             ProblemKind.TUNING_DIVERGED,
-            f"Tuning diverged a second time, at a lower rate too ({error}). Try more bits, another seed, or the method "
-            "auto; the losses up to here are part of this problem.",
+            f"Tuning diverged a second time, at a lower rate too ({error}). Try more bits, another seed or "
+            "another method (rq, dfq and aciq only round); the losses up to here are part of this problem.",
             curves=[point.model_dump() for point in curve_points(error.points)],
         ) from error
     plan, kept_step, agreement = hold_out.best(start)
