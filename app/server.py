@@ -163,12 +163,21 @@ def _listeners(settings: Settings, stack: ExitStack) -> list[socket.socket]:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.create_server((settings.host, settings.port), family=family) as alone:
         port = alone.getsockname()[1]
-    listeners = []
-    for _ in range(settings.api_processes):
-        listener = socket.create_server((settings.host, port), family=family, backlog=_BACKLOG, reuse_port=True)
-        listener.set_inheritable(True)
-        listeners.append(stack.enter_context(listener))
-    return listeners
+    return [stack.enter_context(listening_socket(family, settings.host, port)) for _ in range(settings.api_processes)]
+
+
+def listening_socket(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    """Return a socket that listens beside others on an address.
+
+    Its protocol is named: the event loop sends answers without delay (TCP_NODELAY) only on sockets that say TCP.
+    """
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
 
 
 def end_with_parent() -> None:
