@@ -1,7 +1,7 @@
 """Serving: Faceter against LitServe, MLServer and BentoML, and against the same work without a server.
 
-``python -m benchmarks.serving`` serves every model by every contender and lets `wrk` send the same request from 1, 8, 32
-and 128 clients. Before it times a contender it checks that the answer is that of the bare loop: boxes, scores and
+``python -m benchmarks.serving`` serves every model by every contender and lets `wrk` send the same request from 1, 8,
+32 and 128 clients. Before it times a contender it checks that the answer is that of the bare loop: boxes, scores and
 classes within 1e-4, pixels within one value. Contenders take turns: in each round every one of them is measured before
 any is measured again, so that other load on the host hits all; figures are medians of the rounds. CPU time per answer
 depends little on other load.
@@ -35,7 +35,7 @@ from benchmarks.serving_peers.table import BARE, BEST_OF_US, write_page
 CLIENTS: Final = (1, 8, 32, 128)
 CONTENDERS: Final = (BARE, BEST_OF_US, "faceter, 1 process", "litserve", "mlserver", "bentoml")
 PARTS: Final = ("speed", "overload", "cold-start")
-_WARM_UP_SECONDS: Final = 2.0
+_WARM_UP_SECONDS: Final = 1.0
 
 
 def contender(name: str, work: Path, environments: Path) -> Contender:
@@ -79,7 +79,7 @@ def speed(case: ServingCase, options: argparse.Namespace, results: Results) -> N
                     raise ContenderError(f"{name} answers otherwise than the bare loop: {found} for {expected}")
             except ContenderError as error:
                 print(error, flush=True)
-                results.add("note", case=case.name, text=f"{name} is missing: {str(error)[:200]}")
+                results.add("note", case=case.name, missing=name, text=f"{name} is missing: {str(error)[:200]}")
                 running.pop(name).stop()
                 continue
             _note(made, case, results)

@@ -73,8 +73,7 @@ class Answerer:
         return values
 
     def _run(self, values: Array) -> Array:
-        output: Array = self._session.run(None, {self._input: values})[0]
-        return output
+        return np.asarray(self._session.run(None, {self._input: values})[0])
 
     def _document(self, output: Array, scale: tuple[float, float]) -> dict[str, Any]:
         if self._case["kind"] == "classes":

@@ -50,7 +50,7 @@ class ServingCase:
         """Metadata for the upload to Faceter."""
         if self.kind == "image":
             return {}
-        task = "object_detection" if self.kind == "boxes" else "classification"
+        task = "object_detection" if self.kind == "boxes" else "image_classification"
         detection = {"detection": {"preset": "fastestdet"}} if self.kind == "boxes" else {}
         return {"task": task, "preprocessing": self.preprocessing, **detection}
 

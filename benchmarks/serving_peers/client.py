@@ -76,7 +76,14 @@ def wrk() -> str:
 
 
 def requested(
-    url: str, request: HttpRequest, folder: Path, *, clients: int, seconds: float, count: bool = False
+    url: str,
+    request: HttpRequest,
+    folder: Path,
+    *,
+    clients: int,
+    seconds: float,
+    count: bool = False,
+    pause_ms: float = 0,
 ) -> ClientResult:
     """Send a request from a number of clients at the same time, each again as soon as it has its answer.
 
@@ -87,11 +94,13 @@ def requested(
         clients: Number of connections.
         seconds: Duration.
         count: Whether to count answers by status, which takes time of the client.
+        pause_ms: Pause of a connection between an answer and its next request.
     """
     body, script = folder / "body", folder / "script.lua"
     body.write_bytes(request.body)
     fields = {"body": json.dumps(str(body)), "media_type": json.dumps(request.media_type)}
-    script.write_text(_SCRIPT % {**fields, "counting": _COUNTING if count else ""})
+    pause = f"function delay() return {pause_ms:.0f} end\n" if pause_ms else ""
+    script.write_text(_SCRIPT % {**fields, "counting": (_COUNTING if count else "") + pause})
     command = [wrk(), "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", f"{_PATIENCE}s"]
     done = subprocess.run(
         [*command, "-s", str(script), url + request.path], capture_output=True, text=True, check=True, timeout=600

@@ -44,6 +44,8 @@ class Measurement:
     """CPU time of the server's processes per answer."""
     peak_mib: float
     """Peak memory of the server's processes, shared pages counted once."""
+    others: float
+    """Cores that other programs used meanwhile."""
 
     def record(self) -> dict[str, Any]:
         """Return its values by name."""
@@ -142,7 +144,8 @@ class BareContender(Contender):
             process.stdin.flush()
             found = json.loads(process.stdout.readline())
         cpu = found.pop("cpu")
-        return Measurement(**found, errors=0, cpu_ms=1e3 * cpu / found["requests"], peak_mib=use.peak_mib)
+        each = 1e3 * cpu / found["requests"]
+        return Measurement(**found, errors=0, cpu_ms=each, peak_mib=use.peak_mib, others=use.others)
 
 
 class Served(Contender):
@@ -173,6 +176,7 @@ class Served(Contender):
             p99_ms=found.p99_ms,
             cpu_ms=1e3 * use.cpu / max(1, found.requests),
             peak_mib=use.peak_mib,
+            others=use.others,
         )
 
     def wait(self, ready: HttpRequest | str) -> None:

@@ -18,7 +18,7 @@ _HERE: Final = Path(__file__).parent
 _COMMON: Final = ("onnxruntime", "numpy", "pillow")
 """Packages that every environment has in the versions of this one."""
 _BESIDE: Final = {"litserve": ("python-multipart",), "mlserver": ("uvloop<0.22",)}
-"""What a peer needs for these requests and does not bring; MLServer 1.7 does not start with newer versions of uvloop."""
+"""What a peer needs for these requests and does not bring. MLServer 1.7 does not start with newer versions."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,16 @@ class Environment:
             return
         subprocess.run([sys.executable, "-m", "venv", str(self.folder)], check=True)
         common = [f"{name}=={version(name)}" for name in _COMMON]
-        command = [self.program("python"), "-m", "pip", "install", "--quiet", self.package, *_BESIDE.get(self.package, ()), *common]
+        command = [
+            self.program("python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            self.package,
+            *_BESIDE.get(self.package, ()),
+            *common,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ContenderError(f"{self.package} cannot be installed: {done.stderr[-1500:]}")

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +43,12 @@ def memory_mib(pids: list[int]) -> float:
     return kib / 1024
 
 
+def busy_seconds() -> float:
+    """Return the CPU time that all programs of the host have used."""
+    user, nice, system, _, _, irq, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + soft) * _TICK
+
+
 class ProcessUse:
     """Measures what a tree of processes uses during a block.
 
@@ -53,6 +60,8 @@ class ProcessUse:
     """CPU seconds."""
     peak_mib: float
     """Peak memory, sampled each second and at the end."""
+    others: float
+    """Cores that programs used which are neither of this tree nor of this process and its children."""
 
     def __init__(self, root: int) -> None:
         self._pids = tree(root)
@@ -61,11 +70,14 @@ class ProcessUse:
 
     def __enter__(self) -> "ProcessUse":
         self.peak_mib, self.cpu = memory_mib(self._pids), -cpu_seconds(self._pids)
+        self._began, self._own, self._busy = time.perf_counter(), sum(os.times()[:4]), busy_seconds()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.cpu += cpu_seconds(self._pids)
+        busy = busy_seconds() - self._busy - self.cpu - (sum(os.times()[:4]) - self._own)
+        self.others = max(0.0, busy / (time.perf_counter() - self._began))
         self._ended.set()
         self._thread.join()
         self.peak_mib = max(self.peak_mib, memory_mib(self._pids))

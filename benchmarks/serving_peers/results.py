@@ -1,13 +1,14 @@
 """Results, kept in a file, so that a run that was cut off goes on."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-FIGURES: Final = ("p50_ms", "p99_ms", "cpu_ms", "peak_mib")
+FIGURES: Final = ("p50_ms", "p99_ms", "cpu_ms", "peak_mib", "others")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Summary:
     p99_ms: float
     cpu_ms: float
     peak_mib: float
+    others: float
+    """Cores that other programs used meanwhile."""
 
 
 class Results:
@@ -68,5 +71,5 @@ class Results:
                 rate=statistics.median((item["requests"] - item["errors"]) / item["seconds"] for item in rounds),
                 errors=sum(item["errors"] for item in rounds),
                 rounds=len(rounds),
-                **{name: statistics.median(item[name] for item in rounds) for name in FIGURES},
+                **{name: statistics.median(item.get(name, math.nan) for item in rounds) for name in FIGURES},
             )

@@ -104,6 +104,26 @@ class LoadedModel(Protocol):
         """Free the memory; the model must not be run again."""
 
 
+class WrappedModel:
+    """Base of loaded models that run another one: all but `run` is the other's.
+
+    Args:
+        loaded: The other model.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self.inputs = loaded.inputs
+        self.outputs = loaded.outputs
+        self.bytes = loaded.bytes
+        self.probability_outputs = loaded.probability_outputs
+        self.substitutes_float32 = loaded.substitutes_float32
+
+    def close(self) -> None:
+        """Free the memory of the other model."""
+        self.loaded.close()
+
+
 class Engine(Protocol):
     """Loads graphs. Engines with the same behaviour are equal, so results about one can be cached for the other."""
 

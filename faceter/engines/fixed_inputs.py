@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from faceter.contracts.models import TensorSpec
-from faceter.engines.base import Array, Interrupt, LoadedModel
+from faceter.engines.base import Array, Interrupt, LoadedModel, WrappedModel
 
 
-class FixedInputsModel:
+class FixedInputsModel(WrappedModel):
     """A loaded model that takes only its other inputs; see `faceter.engines.base.LoadedModel`.
 
     Args:
@@ -17,25 +17,17 @@ class FixedInputsModel:
     """
 
     def __init__(self, loaded: LoadedModel, constants: Mapping[str, float]) -> None:
-        self._loaded = loaded
+        super().__init__(loaded)
         self._fixed = {
             spec.name: _filled(spec, constants[spec.name]) for spec in loaded.inputs if spec.name in constants
         }
         self.inputs = [spec for spec in loaded.inputs if spec.name not in self._fixed]
-        self.outputs = loaded.outputs
-        self.bytes = loaded.bytes
-        self.probability_outputs = loaded.probability_outputs
-        self.substitutes_float32 = loaded.substitutes_float32
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
     ) -> dict[str, Array]:
         """Run the graph once; see `faceter.engines.base.LoadedModel.run`."""
-        return self._loaded.run({**inputs, **self._fixed}, outputs, interrupt=interrupt)
-
-    def close(self) -> None:
-        """Free the memory."""
-        self._loaded.close()
+        return self.loaded.run({**inputs, **self._fixed}, outputs, interrupt=interrupt)
 
 
 def with_fixed_inputs(loaded: LoadedModel, constants: Mapping[str, float] | None) -> LoadedModel:

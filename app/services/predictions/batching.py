@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from faceter.engines.base import Array, Interrupt, LoadedModel
+from faceter.engines.base import Array, Interrupt, LoadedModel, WrappedModel
 
 
 @dataclass(eq=False)
@@ -31,7 +31,7 @@ class _Waiting:
         )
 
 
-class BatchingModel:
+class BatchingModel(WrappedModel):
     """A loaded model that runs requests of several threads together; see `faceter.engines.base.LoadedModel`.
 
     A thread that finds fewer runs in progress than may be leads: it waits for the delay, takes the requests that wait
@@ -55,7 +55,7 @@ class BatchingModel:
         delay_seconds: float = 0.0,
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._loaded = loaded
+        super().__init__(loaded)
         self._most = max_batch_size
         self._delay = delay_seconds
         self._observe = observe
@@ -63,11 +63,6 @@ class BatchingModel:
         self._waiting: deque[_Waiting] = deque()
         self._runs = runs
         self._leading = 0
-        self.inputs = loaded.inputs
-        self.outputs = loaded.outputs
-        self.bytes = loaded.bytes
-        self.probability_outputs = loaded.probability_outputs
-        self.substitutes_float32 = loaded.substitutes_float32
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
@@ -79,7 +74,7 @@ class BatchingModel:
         samples = {len(values) if values.ndim else 0 for values in inputs.values()}
         if len(samples) != 1 or max(samples) >= self._most or min(samples) == 0:
             self._observe(max(samples, default=1))
-            return self._loaded.run(inputs, outputs, interrupt=interrupt)
+            return self.loaded.run(inputs, outputs, interrupt=interrupt)
         item = _Waiting(inputs, None if outputs is None else tuple(outputs), samples.pop())
         with self._lock:
             self._waiting.append(item)
@@ -93,10 +88,6 @@ class BatchingModel:
             raise item.error
         assert item.result is not None
         return item.result
-
-    def close(self) -> None:
-        """Free the memory."""
-        self._loaded.close()
 
     def _lead(self, own: _Waiting, interrupt: Interrupt | None) -> None:
         """Run a batch with the leading request in it, then let the next request lead."""
@@ -144,7 +135,7 @@ class BatchingModel:
 
     def _run_together(self, batch: list[_Waiting]) -> None:
         inputs = {name: np.concatenate([item.inputs[name] for item in batch]) for name in batch[0].inputs}
-        outputs = self._loaded.run(inputs, batch[0].outputs)
+        outputs = self.loaded.run(inputs, batch[0].outputs)
         self._observe(sum(item.samples for item in batch))
         ends = np.cumsum([item.samples for item in batch])
         parts = {name: np.split(values, ends[:-1]) for name, values in outputs.items()}
@@ -154,6 +145,6 @@ class BatchingModel:
     def _run_alone(self, item: _Waiting, interrupt: Interrupt | None) -> None:
         try:
             self._observe(item.samples)
-            item.result = self._loaded.run(item.inputs, item.outputs, interrupt=interrupt)
+            item.result = self.loaded.run(item.inputs, item.outputs, interrupt=interrupt)
         except Exception as error:  # raised again in the thread of the request
             item.error = error

@@ -21,7 +21,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Model
 from faceter.contracts.serving import EngineName, ServingPrecision, ServingReport, ServingSettings
 from faceter.contracts.settings import Settings
-from faceter.engines.base import Array, Interrupt, LoadedModel
+from faceter.engines.base import Array, Interrupt, LoadedModel, WrappedModel
 from faceter.engines.choice import REFERENCE, choose, engine_of, host_name
 from faceter.engines.probes import probe_inputs
 from faceter.engines.serving import host_layout
@@ -257,7 +257,7 @@ class ModelServer:
         return f"faceter:serving:{self._host}:{model.sha256}:{settings}"
 
 
-class _ReferenceOnFailure:
+class _ReferenceOnFailure(WrappedModel):
     """A model in another engine than the reference, which runs what that engine cannot.
 
     Args:
@@ -267,21 +267,16 @@ class _ReferenceOnFailure:
     """
 
     def __init__(self, loaded: LoadedModel, server: ModelServer, model: Model) -> None:
-        self._loaded = loaded
+        super().__init__(loaded)
         self._server = server
         self._model = model
-        self.inputs = loaded.inputs
-        self.outputs = loaded.outputs
-        self.bytes = loaded.bytes
-        self.probability_outputs = loaded.probability_outputs
-        self.substitutes_float32 = loaded.substitutes_float32
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
     ) -> dict[str, Array]:
         """Run the graph once; see `faceter.engines.base.LoadedModel.run`."""
         try:
-            return self._loaded.run(inputs, outputs, interrupt=interrupt)
+            return self.loaded.run(inputs, outputs, interrupt=interrupt)
         except FaceterError:
             if interrupt is not None and interrupt.triggered:
                 raise
