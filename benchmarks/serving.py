@@ -35,7 +35,7 @@ from benchmarks.serving_peers.table import BARE, BEST_OF_US, write_page
 CLIENTS: Final = (1, 8, 32, 128)
 CONTENDERS: Final = (BARE, BEST_OF_US, "faceter, 1 process", "litserve", "mlserver", "bentoml")
 PARTS: Final = ("speed", "overload", "cold-start")
-_WARM_UP_SECONDS: Final = 1.0
+_WARM_UP_SECONDS, _WARM_UP_CLIENTS = 1.0, 8
 
 
 def contender(name: str, work: Path, environments: Path) -> Contender:
@@ -87,8 +87,8 @@ def speed(case: ServingCase, options: argparse.Namespace, results: Results) -> N
         for turn, count, name in turns:
             if name not in running:
                 continue
-            if turn == 0 or count == clients[0]:
-                running[name].measure(max(2, count), _WARM_UP_SECONDS)
+            if count == clients[0]:
+                running[name].measure(min(max(2, count), _WARM_UP_CLIENTS), _WARM_UP_SECONDS)
             measured = running[name].measure(count, options.seconds * case.patience)
             values = measured.record()
             results.add(

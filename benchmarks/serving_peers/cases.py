@@ -148,6 +148,6 @@ CASES: Final = (
     ServingCase("resnet20-tensor", "resnet20.onnx", "classes", _CLASSIFIER, _cifar, tensor=True),
     ServingCase("fastestdet-w8a8", "fastestdet-w8a8.onnx", "boxes", _DETECTOR, _indoor),
     ServingCase("resnet20-w8a8", "resnet20-w8a8.onnx", "classes", _CLASSIFIER, _cifar),
-    ServingCase("generator", "generator.onnx", "image", _GENERATOR, _square, most_clients=32, patience=3),
+    ServingCase("generator", "generator.onnx", "image", _GENERATOR, _square, most_clients=32, patience=6),
 )
 """Every case."""

@@ -15,7 +15,7 @@ import httpx
 
 from benchmarks.serving_peers.cases import Array, HttpRequest, ServingCase, comparable, document, form
 from benchmarks.serving_peers.client import requested
-from benchmarks.serving_peers.processes import ProcessUse, end
+from benchmarks.serving_peers.processes import ProcessUse, end, settle
 
 _START_SECONDS: Final = 60.0
 _HTTP: Final = httpx.Client(timeout=120, trust_env=False)
@@ -168,6 +168,7 @@ class Served(Contender):
         assert self.process is not None
         with ProcessUse(self.process.pid) as use:
             found = requested(self.url, self.request, self.folder, clients=clients, seconds=seconds)
+        settle(self.process.pid)
         return Measurement(
             requests=found.requests,
             seconds=found.seconds,

@@ -12,6 +12,7 @@ from typing import Any, Final
 _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 _MEMORY_SECONDS: Final = 1.0
 _END_SECONDS: Final = 15
+_SETTLE_SECONDS, _SETTLE_STEP, _IDLE_SHARE = 60, 0.25, 0.15
 
 
 def tree(root: int) -> list[int]:
@@ -85,6 +86,16 @@ class ProcessUse:
     def _watch(self) -> None:
         while not self._ended.wait(_MEMORY_SECONDS):
             self.peak_mib = max(self.peak_mib, memory_mib(self._pids))
+
+
+def settle(root: int) -> None:
+    """Wait until a tree of processes is idle: requests whose client has left may still be worked on."""
+    pids, deadline = tree(root), time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        used, began = cpu_seconds(pids), time.monotonic()
+        time.sleep(_SETTLE_STEP)
+        if cpu_seconds(pids) - used < _IDLE_SHARE * (time.monotonic() - began):
+            return
 
 
 def end(process: "subprocess.Popen[Any]") -> None:

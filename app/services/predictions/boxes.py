@@ -81,7 +81,7 @@ def _in_image(found: Detections, placement: Placement) -> Detections:
 def _answer(found: Detections, labels: list[str] | None, masks: list[InstanceMask] | list[None]) -> list[Detection]:
     keypoints = [None] * len(found) if found.keypoints is None else found.keypoints.tolist()
     return [
-        Detection(
+        Detection.model_construct(  # of values that are valid
             index=index,
             label=labels[index] if labels is not None and index < len(labels) else str(index),
             score=min(score, 1.0),
