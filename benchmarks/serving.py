@@ -106,9 +106,9 @@ def speed(case: ServingCase, options: argparse.Namespace, results: Results) -> N
 
 def _note(made: Contender, case: ServingCase, results: Results) -> None:
     """Note the version of a peer, or the engine that serves the case in Faceter."""
-    if made.name == BEST_OF_US:
+    if isinstance(made, FaceterContender):
         results.add("note", case=case.name, text=made.told())
-    elif not made.name.startswith("faceter"):
+    else:
         results.add("version", contender=made.name, text=made.told())
 
 

@@ -234,8 +234,8 @@ class FaceterContender(Served):
         path = self.folder / "serving.json"
         report = json.loads(path.read_text()) if path.exists() else None
         if not report:
-            return "Faceter: no engine was measured"
-        return f"Faceter: {report['engine']}, batches of up to {report['max_batch_size']}. {report['reason']}"
+            return f"{self.name}: ONNX Runtime; the engines of translators are not measured."
+        return f"{self.name}: {report['engine']}, batches of up to {report['max_batch_size']}. {report['reason']}"
 
     def start_service(self, workers: int = 0) -> None:
         """Start the service."""
@@ -248,6 +248,7 @@ class FaceterContender(Served):
 
     def uploaded(self, case: ServingCase, model: Path) -> HttpRequest:
         """Upload the model, and return the request of the case."""
+        (self.folder / "serving.json").unlink(missing_ok=True)
         with httpx.Client(base_url=self.url, timeout=300) as client:
             self.model_id = upload(client, model, case.metadata)
             if case.kind == "image":

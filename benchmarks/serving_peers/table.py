@@ -13,6 +13,8 @@ BARE, FACETER, PEERS = "bare loop", "faceter", ("litserve", "mlserver", "bentoml
 BEST_OF_US: Final = "faceter, 2 processes"
 _SHARE_GOAL, _SHARE_CASES, _SHARE_CLIENTS = 0.9, ("fastestdet", "generator"), 32
 _TAIL_GOAL: Final = 3.0
+_BUSY: Final = 0.3
+"""Cores that other programs use, from which on times and throughput decide nothing."""
 _START, _END = "<!-- table -->", "<!-- end of table -->"
 
 
@@ -42,11 +44,17 @@ def goals(results: Results) -> str:
             share = ours.rate / bare.rate
             goal = f"{_SHARE_GOAL} of the bare loop, {_SHARE_CLIENTS} clients"
             lines.append(
-                _goal(goal, case.name, f"{share:.2f}; by CPU {bare.cpu_ms / ours.cpu_ms:.2f}", met=share >= _SHARE_GOAL)
+                _goal(
+                    goal,
+                    case.name,
+                    f"{share:.2f}; by CPU {bare.cpu_ms / ours.cpu_ms:.2f}",
+                    met=share >= _SHARE_GOAL,
+                    rows=[ours, bare],
+                )
             )
         tail = ours.p99_ms / ours.p50_ms
         goal = f"p99 at most {_TAIL_GOAL:.0f} × p50, {_SHARE_CLIENTS} clients"
-        lines.append(_goal(goal, case.name, f"{tail:.1f}", met=tail <= _TAIL_GOAL))
+        lines.append(_goal(goal, case.name, f"{tail:.1f}", met=tail <= _TAIL_GOAL, rows=[ours]))
         ratios = {
             clients: _of_best_peer(rows[name, clients], list(rows.values()))
             for name, clients in rows
@@ -59,7 +67,15 @@ def goals(results: Results) -> str:
                 f"{ratio:.2f} ({clients}; by CPU {cpu:.2f})"
                 for (clients, ratio), cpu in zip(known.items(), thrift, strict=True)
             )
-            lines.append(_goal("ahead of every peer (clients)", case.name, told, met=min(known.values()) > 1))
+            lines.append(
+                _goal(
+                    "ahead of every peer (clients)",
+                    case.name,
+                    told,
+                    met=min(known.values()) > 1,
+                    rows=list(rows.values()),
+                )
+            )
     return "\n".join(lines)
 
 
@@ -105,8 +121,11 @@ def _cpu_of_best_peer(row: Summary, rows: Sequence[Summary]) -> float:
     return min(peers) / row.cpu_ms if peers else math.nan
 
 
-def _goal(goal: str, case: str, measured: str, *, met: bool) -> str:
-    return f"| {goal} | {case} | {measured} | {'yes' if met else '**no**'} |"
+def _goal(goal: str, case: str, measured: str, *, met: bool, rows: Sequence[Summary]) -> str:
+    """Return a row; a goal counts as met or not only if the host was idle otherwise."""
+    idle = all(row.others <= _BUSY for row in rows)
+    verdict = "yes" if met else "**no**"
+    return f"| {goal} | {case} | {measured} | {verdict if idle else f'undecided ({verdict} on a busy host)'} |"
 
 
 def _notes(results: Results, case: str) -> str:
