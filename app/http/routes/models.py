@@ -125,6 +125,7 @@ async def get_model_graph(model_id: ModelId, core: AppCore, models: Models) -> R
 async def load_model(model_id: ModelId, core: AppCore, models: Models) -> Response:
     """Load a model ahead of its first request, and measure which engine and batch size serve it fastest.
 
+    It is measured again if it was before, such as on a busy host.
     Every process loads it, also after a restart, until it is unloaded or deleted. Models beyond the memory limit are
     dropped when others are used. What was measured is in `serving` of the answer.
     """

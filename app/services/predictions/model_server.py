@@ -29,6 +29,8 @@ from faceter.store.connection import store_errors
 from faceter.store.library import Library
 
 _LOOK_AGAIN_SECONDS: Final = 5.0
+_FRESH_SECONDS: Final = 60.0
+"""How long a process takes a report for the latest; another may have measured again."""
 _LOCK_SECONDS: Final = 300
 _REPORT_SECONDS: Final = 90 * 24 * 3600
 _KEPT: Final = "faceter:kept-models"
@@ -99,7 +101,7 @@ class ModelServer:
         """Return what was measured of a model on this host; None if nothing was yet. Rarely reads Redis."""
         key = (model.sha256, _settings_of(model))
         report, read_at = self._reports.get(key, (None, -_LOOK_AGAIN_SECONDS))
-        if report is not None or time.monotonic() - read_at < _LOOK_AGAIN_SECONDS:
+        if time.monotonic() - read_at < (_LOOK_AGAIN_SECONDS if report is None else _FRESH_SECONDS):
             return report
         try:
             report = self._stored(model)
@@ -109,7 +111,7 @@ class ModelServer:
         return report
 
     def load(self, model: Model) -> ServingReport | None:
-        """Load a model by what serves it, after that was measured.
+        """Measure what serves a model, also if that was measured before, and load it.
 
         Returns:
             The report; None if the settings turn measuring off.
@@ -117,6 +119,10 @@ class ModelServer:
         Raises:
             FaceterError: The errors of reading and loading.
         """
+        if self._settings.measure_serving:
+            with store_errors():
+                self._library.redis.delete(self._key(model))
+            self._reports.pop((model.sha256, _settings_of(model)), None)
         if self.report(model) is None and (measuring := self._measure_later(model)) is not None:
             measuring.result()
         with self.serving(model):

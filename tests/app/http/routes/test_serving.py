@@ -71,6 +71,9 @@ def test_loading_measures_and_another_process_of_the_host_uses_that(
     assert served(measuring, id) == report
     other = start_server(settings.model_copy(update={"measure_serving": False}))
     assert served(other, id) == report
+    again = ServingReport.model_validate(measuring.post(f"/v1/models/{id}/load").json()["serving"])
+    assert again.measured_at > report.measured_at
+    assert served(measuring, id) == again
 
 
 def test_a_model_that_was_loaded_is_loaded_in_every_process_until_it_is_unloaded(
