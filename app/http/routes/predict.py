@@ -16,6 +16,7 @@ from app.http.responses import JSON
 from app.http.uploaded_images import media_type_of, uploaded_images
 from app.services.core import Core
 from app.services.models.service import ModelService
+from app.services.predictions.pool import Demand
 from app.services.predictions.service import PredictionService, PredictOptions
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.predictions import Prediction
@@ -105,6 +106,7 @@ async def answer_prediction(
 ) -> Response:
     """Return the response to a request to predict, whose body has not been read; see `predict`."""
     models, predictions = core.service(ModelService), core.service(PredictionService)
+    core.pool.check_room(Demand(model_id))
     format = prediction_format(request.headers.get("accept", ""))
     encoding = request.headers.get("accept-encoding", "")
     if format.holds_tensors_only:

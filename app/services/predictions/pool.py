@@ -154,7 +154,7 @@ class InferencePool:
             ClientLeftError: If the client left.
         """
         demand = demand or Demand()
-        self._check_room(demand)
+        self.check_room(demand)
         loop = asyncio.get_running_loop()
         call = _Call(function, demand, seconds or self._limits.seconds, loop, loop.create_future(), time.perf_counter())
         self._waiting_bytes += demand.bytes
@@ -227,7 +227,12 @@ class InferencePool:
             call.result.set_exception(error)
             self._drop(call)
 
-    def _check_room(self, demand: Demand) -> None:
+    def check_room(self, demand: Demand) -> None:
+        """Refuse a call for which there is no room; also of use before its body is read.
+
+        Raises:
+            FaceterError: See `run`.
+        """
         waiting, key = len(self._queue), demand.key
         free = len(self._running) < self._limits.workers and not waiting
         if free:
