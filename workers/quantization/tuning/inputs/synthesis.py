@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -49,6 +50,10 @@ class SynthesisSettings:
     disagreement_weight: float = 1.0
     carry_over: float = 0.5
     max_bytes: int = 2**29
+
+
+ADVERSARIAL: Final = "adversarial inputs"
+"""How the path of inputs begins that raise the disagreement with the quantized network, and resemble no data."""
 
 
 class InputSynthesis:
@@ -101,7 +106,7 @@ class InputSynthesis:
         if self._statistics:
             return "inputs distilled from BatchNorm statistics"
         other = "inputs made for random classes" if self._classes else "procedural images"
-        return f"{'adversarial inputs' if self._adversarial else other}, the model holding no BatchNorm statistics"
+        return f"{ADVERSARIAL if self._adversarial else other}, the model holding no BatchNorm statistics"
 
     @property
     def is_full(self) -> bool:
