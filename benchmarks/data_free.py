@@ -40,9 +40,9 @@ from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs
 from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize
+from faceter.host import processor_count, processor_name
 from workers.figures.contact_sheet import image_sheet
 from workers.figures.pixels import to_pixels
-from workers.host import processor_count, processor_name
 from workers.quantization.datasets import JobDatasets
 from workers.quantization.pipeline import quantize
 

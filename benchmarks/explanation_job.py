@@ -22,9 +22,9 @@ from benchmarks.explained import LATE, MIDDLE, ProbedModel, explained, fastestde
 from faceter.contracts.settings import Settings
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.host import processor_count
 from faceter.vision.preprocess import preprocess
 from workers.explanation.parallel import map_in_order
-from workers.host import processor_count
 
 
 def forward(subject: ProbedModel, threads: int, at_once: int) -> None:

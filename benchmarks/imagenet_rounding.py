@@ -23,7 +23,7 @@ from faceter.datasets.images import ImagesDataset
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
 from faceter.graphs.layouts import PLAIN, UNSIGNED
-from workers.host import processor_count
+from faceter.host import processor_count
 from workers.quantization.export import export
 from workers.quantization.methods import methods
 from workers.quantization.prepare import PreparedNetwork, prepare

@@ -30,10 +30,10 @@ from faceter.datasets.tokenized import TokenSource
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs
+from faceter.host import processor_count
 from faceter.text.embeddings import embed
 from faceter.text.inputs import find_token_inputs, token_mask
 from faceter.text.tokenizer import Tokenizer
-from workers.host import processor_count
 from workers.quantization.datasets import JobDatasets
 from workers.quantization.pipeline import quantize
 

@@ -26,7 +26,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from workers.host import compute_device, processor_name
+from faceter.host import processor_name
+from workers.host import compute_device
 from workers.quantization.tuning.schedules import set_learning_rate
 from workers.translation.acceleration import Accelerator
 from workers.translation.batches import BatchLoader

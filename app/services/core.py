@@ -50,12 +50,11 @@ class Core:
         engine = engine or OnnxRuntimeEngine()
         library = Library(settings)
         queue = JobQueue(library.redis, settings)
-        saturates = sums_saturate(engine)
         sessions = SessionCache(
             engine,
             limit_bytes=settings.session_cache_bytes,
             threads=settings.inference_threads,
-            saturates=saturates,
+            saturates=sums_saturate(engine),
         )
         monitoring = Monitoring(sessions.statistics, queue.statistics)
         pool = InferencePool(
@@ -77,7 +76,7 @@ class Core:
             sessions=sessions,
             pool=pool,
             monitoring=monitoring,
-            model_server=ModelServer(library, sessions, pool, monitoring, settings, saturates=saturates),
+            model_server=ModelServer(library, sessions, pool, monitoring, settings),
             model_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
             dataset_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
         )

@@ -9,6 +9,8 @@ from urllib.parse import quote
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from faceter.host import processor_count
+
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
 _BYTES_PER_VALUE = 4
@@ -151,8 +153,7 @@ class Settings(BaseSettings):
     @property
     def concurrent_predictions(self) -> int:
         """Number of concurrent predictions in one API process: `inference_workers`, or the cores it has."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.inference_workers or max(1, cores // (self.api_processes * self.inference_threads))
+        return self.inference_workers or max(1, processor_count() // (self.api_processes * self.inference_threads))
 
     @property
     def max_tensor_values(self) -> int:

@@ -1,12 +1,9 @@
 """Choosing what serves a model: engines measured beside the reference, and runs of several samples."""
 
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -22,11 +19,12 @@ from faceter.contracts.serving import (
     ServingSettings,
 )
 from faceter.engines import openvino
-from faceter.engines.agreement import agreement, difference, is_within
+from faceter.engines.agreement import EXACT_DIFFERENCE, agreement, difference, is_within
 from faceter.engines.base import Array, Engine, LoadedModel
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.openvino import OpenVinoEngine, OpenVinoModel
 from faceter.engines.timing import interleaved
+from faceter.host import processor_count, processor_name
 
 Inputs = dict[str, Array]
 Load = Callable[[EngineName, ServingPrecision], LoadedModel]
@@ -69,8 +67,7 @@ def host_name() -> str:
     versions = [f"onnxruntime {version('onnxruntime')}"]
     if openvino.is_available():
         versions.append(f"openvino {version('openvino')}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{_processor()}, {cores} cores, {', '.join(versions)}"
+    return f"{processor_name()}, {processor_count()} cores, {', '.join(versions)}"
 
 
 def choose(
@@ -208,7 +205,7 @@ def _is_batched(model: LoadedModel, batch: Inputs, size: int) -> bool:
     if any(not isinstance(values, np.ndarray) or values.ndim == 0 for values in together.values()):
         return False
     joined = {name: np.concatenate([outputs[name] for outputs in apart]) for name in together}
-    return difference(joined, together) <= 1e-4
+    return difference(joined, together) <= EXACT_DIFFERENCE
 
 
 def _batch_size(batches: Sequence[BatchMeasurement], settings: ServingSettings) -> tuple[int, str]:
@@ -222,11 +219,3 @@ def _batch_size(batches: Sequence[BatchMeasurement], settings: ServingSettings) 
     if best.samples == 1 or share > _BATCH_GAIN:
         return 1, "Batches would not be faster."
     return best.samples, f"A sample in a batch of {best.samples} takes {share:.2f} of its time alone."
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

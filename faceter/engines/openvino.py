@@ -6,7 +6,6 @@ can serve by it is a question of measuring; see `faceter.engines.agreement`.
 """
 
 import importlib.util
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +35,7 @@ from faceter.graphs.open_axes import clear_unknown_sizes, open_axes
 from faceter.graphs.output_activation import probability_outputs
 from faceter.graphs.packing import unpack_weights
 from faceter.graphs.view import subgraphs
+from faceter.host import processor_count
 
 DTYPES: Final = ("bool", "float16", "float32", "int16", "int32", "int64", "int8", "uint16", "uint8")
 """Element types of inputs and outputs. Others would be computed in fewer bits than they have, or are no numbers."""
@@ -87,7 +87,7 @@ class OpenVinoEngine:
         _refuse_unsupported(model, inputs, outputs)
         package()
         file = model.SerializeToString()
-        runs = self.concurrent_runs or max(1, min(_MOST_CONCURRENT_RUNS, _cores() // threads))
+        runs = self.concurrent_runs or max(1, min(_MOST_CONCURRENT_RUNS, processor_count() // threads))
         options = _options(self.precision, threads)
         try:
             general = CompiledGraph(core().read_model(file), None, options, runs)
@@ -174,10 +174,6 @@ class OpenVinoModel:
         if self._own is not None:
             self._own.close()
         self._general = self._own = None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _options(precision: ServingPrecision, threads: int) -> dict[str, Any]:

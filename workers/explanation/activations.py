@@ -21,9 +21,10 @@ from faceter.graphs.operators import unsupported
 from faceter.graphs.packing import unpack_weights
 from faceter.graphs.subgraph import extract_subgraph
 from faceter.graphs.working import load_working_graph
+from faceter.host import processor_count
 from workers.explanation.parallel import map_in_order
 from workers.explanation.probe.dataset import Array, InputPlacement, ProbeBatch, ProbeDataset, SampleConcepts
-from workers.host import compute_device, processor_count
+from workers.host import compute_device
 from workers.model_input import inference_batch_size, pad_batch
 from workers.onnx_module import OnnxModule
 

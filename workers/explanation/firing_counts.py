@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from faceter.host import processor_count
 from workers.explanation.activation_thresholds import sample_blocks
 from workers.explanation.activations import Maps
 from workers.explanation.parallel import map_in_order
@@ -20,7 +21,7 @@ from workers.explanation.probe.dataset import Integers, ProbeDataset
 from workers.explanation.recorded_activations import LayerActivations, RecordedActivations
 from workers.explanation.search.patterns import Bits
 from workers.explanation.upsampling import Upsampler
-from workers.host import processor_count, torch_threads
+from workers.host import torch_threads
 from workers.jobs.scratch import ScratchFiles
 
 _BLOCK_PIXELS = 2**19

@@ -8,7 +8,8 @@ from typing import Any
 
 import faceter
 from faceter.contracts.base import Provenance
-from workers.host import compute_device, describe_device, processor_count, processor_name
+from faceter.host import processor_count, processor_name
+from workers.host import compute_device, describe_device
 
 _VERSIONS = ("torch", "onnx", "onnxruntime", "numpy")
 

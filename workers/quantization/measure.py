@@ -8,7 +8,7 @@ from faceter.contracts.quantizations import Agreement, Latency, LayoutChoice, Qu
 from faceter.contracts.settings import Settings
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
-from workers.host import processor_count
+from faceter.host import processor_count
 from workers.jobs.stages import Stage
 from workers.quantization import layouts
 from workers.quantization.agreement import measure_agreement

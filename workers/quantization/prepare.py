@@ -27,8 +27,8 @@ from faceter.graphs.quantization_sites import QuantizationSites, find_quantizati
 from faceter.graphs.quantized_operators import check_not_quantized
 from faceter.graphs.weight_rows import weights_as_rows
 from faceter.graphs.working import working_graph
+from faceter.host import processor_count
 from faceter.text.inputs import job_shapes
-from workers.host import processor_count
 from workers.model_input import Batch, as_model_input
 from workers.quantization.calibration_inputs import calibration_batches, noise_in_memory, observed_batch, tuning_inputs
 from workers.quantization.datasets import JobDatasets

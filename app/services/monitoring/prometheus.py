@@ -40,7 +40,7 @@ class Monitoring:
 
     def __init__(self, sessions: Callable[[], SessionStatistics], queue: Callable[[], QueueStatistics]) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._requests = self._counter("faceter_requests", "Requests handled.", "method", "route", "status")
+        self._requests = self.counter("faceter_requests", "Requests handled.", "method", "route", "status")
         self._seconds = self._histogram(
             "faceter_request_duration_seconds",
             "Time from the first byte of a request to the last byte of its response.",
@@ -113,9 +113,6 @@ class Monitoring:
 
     def counter(self, name: str, text: str, *labels: str) -> Counter:
         """Return a counter."""
-        return self._counter(name, text, *labels)
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self._registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:

@@ -1,7 +1,6 @@
 """What serves each model: the engine and batch size that were measured to be fastest, until then the reference."""
 
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from faceter.contracts.settings import Settings
 from faceter.engines.base import Array, Interrupt, LoadedModel, WrappedModel
 from faceter.engines.choice import REFERENCE, choose, engine_of, host_name
 from faceter.engines.probes import probe_inputs
-from faceter.engines.serving import host_layout
+from faceter.host import processor_count
 from faceter.store.connection import store_errors
 from faceter.store.library import Library
 
@@ -49,7 +48,6 @@ class ModelServer:
         pool: Is told how many runs of a model may be at the same time.
         monitoring: Records the size of batches.
         settings: Threads of a run, and whether to measure.
-        saturates: Whether this host's kernels saturate; see `sums_saturate`.
     """
 
     def __init__(
@@ -59,15 +57,12 @@ class ModelServer:
         pool: InferencePool,
         monitoring: Monitoring,
         settings: Settings,
-        *,
-        saturates: bool,
     ) -> None:
         self._library = library
         self._sessions = sessions
         self._pool = pool
         self._monitoring = monitoring
         self._settings = settings
-        self._saturates = saturates
         self._reports: dict[tuple[str, ServingSettings], tuple[ServingReport | None, float]] = {}
         self._measuring: dict[str, Future[ServingReport | None]] = {}
         self._kept: dict[str, str] = {}
@@ -187,7 +182,7 @@ class ModelServer:
         return BatchingModel(
             loaded,
             size,
-            runs=settings.instances or max(1, (os.cpu_count() or 1) // self._settings.inference_threads),
+            runs=settings.instances or max(1, processor_count() // self._settings.inference_threads),
             delay_seconds=settings.batch_delay_ms / 1000,
             observe=self._monitoring.observe_batch,
         )
@@ -195,7 +190,7 @@ class ModelServer:
     def _load(self, model: Model, engine: EngineName, precision: ServingPrecision) -> LoadedModel:
         content, threads = self._read(model), self._settings.inference_threads
         if engine == REFERENCE:
-            layout = host_layout(model.quantization, content, saturates=self._saturates)
+            layout = self._sessions.layout(content, model.quantization)
             return engine_of(engine, precision).load(content, threads=threads, layout=layout)
         return engine_of(engine, precision).load(content, threads=threads)
 

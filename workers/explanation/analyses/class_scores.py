@@ -13,11 +13,11 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Model
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.padding import without_padding
+from faceter.host import processor_count
 from faceter.vision.classification import probabilities
 from faceter.vision.detection import decode, for_evaluation
 from faceter.vision.metadata import class_output
 from faceter.vision.preprocess import as_dtype, preprocess
-from workers.host import processor_count
 from workers.model_input import Batch, inference_batch_size, pad_batch, require_image_input
 
 Floats = NDArray[np.float64]

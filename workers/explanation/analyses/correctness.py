@@ -22,13 +22,13 @@ from faceter.engines.padding import without_padding
 from faceter.graphs.packing import unpack_weights
 from faceter.graphs.subgraph import extract_subgraph
 from faceter.graphs.working import load_working_graph
+from faceter.host import processor_count
 from faceter.vision.boxes import Detections, IntArray, iou_matrix
 from faceter.vision.detection import decode_to_image_pixels
 from faceter.vision.metadata import class_output
 from faceter.vision.preprocess import Placement, as_dtype
 from workers.explanation.probe.images import input_placement
 from workers.explanation.upsampling import Upsampler
-from workers.host import processor_count
 from workers.model_input import Batch, inference_batch_size, pad_batch, require_image_input
 
 Bits = NDArray[np.bool_]

@@ -11,9 +11,9 @@ from faceter.contracts.models import Model, TensorSpec
 from faceter.datasets.pairs_file import TextPair
 from faceter.datasets.text_pairs import TextPairsDataset
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.host import processor_count
 from faceter.vision.classification import probabilities as as_probabilities
 from faceter.vision.metadata import class_output
-from workers.host import processor_count
 from workers.model_input import inference_batch_size, pad_batch
 
 _BATCH = 256

@@ -14,7 +14,7 @@ from faceter.engines.saturation import sums_saturate
 from faceter.graphs.layouts import PLAIN, UNSIGNED
 from faceter.graphs.qdq import write_qdq
 from faceter.graphs.quantization_plan import QuantizationPlan
-from workers.host import processor_count
+from faceter.host import processor_count
 from workers.quantization.agreement import measure_agreement
 from workers.quantization.comparison_inputs import (
     ComparisonBatch,

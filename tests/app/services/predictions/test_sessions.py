@@ -272,7 +272,7 @@ def test_predictions_are_made_in_the_layout_of_the_report(
     )
     settings = Settings(_env_file=None, data_dir=tmp_path, measure_serving=False)
     core, sessions = Core.of(settings), cache_of(engine)
-    server = ModelServer(core.library, sessions, core.pool, core.monitoring, settings, saturates=False)
+    server = ModelServer(core.library, sessions, core.pool, core.monitoring, settings)
     core = replace(core, sessions=sessions, model_server=server)
     monkeypatch.setattr(core.library.blobs, "read", lambda sha256: bytes(40))
     predictor = PredictionService(core)
