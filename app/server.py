@@ -1,10 +1,12 @@
 """Serving the API over HTTP, in one process or several behind one port."""
 
 import os
+import pickle
 import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
@@ -63,6 +65,30 @@ class DrainingProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
+class _Process(Process):
+    """A process whose health is asked for without waiting for the answer.
+
+    Who waits for one process does not see that another has died, nor a signal.
+    """
+
+    _asked_at: float | None = None
+
+    def is_alive(self, timeout: float = _START_SECONDS) -> bool:
+        """Return False if the process has ended, or has left a question unanswered for longer than ``timeout``."""
+        if not self.process.is_alive():
+            return False
+        try:
+            while self.parent_conn.poll():
+                self.parent_conn.recv()
+                self._asked_at = None
+            if self._asked_at is None:
+                self.parent_conn.send(b"ping")
+                self._asked_at = time.monotonic()
+        except (OSError, EOFError, pickle.UnpicklingError):
+            return False
+        return time.monotonic() - self._asked_at < timeout
+
+
 class _Processes(Multiprocess):
     """Processes with a listening socket each, among which the kernel spreads the connections.
 
@@ -82,10 +108,11 @@ class _Processes(Multiprocess):
         """Replace each process by one that is ready to serve, before it is told to stop."""
         for index, old in enumerate(self.processes):
             new = self._started(index)
-            if not new.wait_until_ready(_START_SECONDS, self.should_exit):
+            if not self._becomes_ready(new):
                 new.kill()
                 new.join()
-                _log.error("a new process did not start; the others go on as they are", pid=new.pid)
+                if not self._told_to_stop():
+                    _log.error("a new process did not start; the others go on as they are", pid=new.pid)
                 return
             self.processes[index] = new
             old.terminate()
@@ -111,8 +138,20 @@ class _Processes(Multiprocess):
     def handle_ttou(self) -> None:
         """Ignore the signal: the number of processes is that of the settings."""
 
-    def _started(self, index: int) -> Process:
-        process = Process(self.config, [self._listeners[index]])
+    def _becomes_ready(self, process: _Process) -> bool:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and not self._told_to_stop():
+            if process.wait_until_ready(1.0):
+                return True
+            if not process.process.is_alive():
+                return False
+        return False
+
+    def _told_to_stop(self) -> bool:
+        return self.should_exit.is_set() or not {signal.SIGINT, signal.SIGTERM}.isdisjoint(self.signal_queue)
+
+    def _started(self, index: int) -> _Process:
+        process = _Process(self.config, [self._listeners[index]])
         process.start()
         return process
 

@@ -120,12 +120,25 @@ def test_a_rolling_restart_loses_no_request_and_a_new_model_is_seen_by_all(up: U
     assert min(answered) > 5
 
 
-def test_a_process_that_dies_is_replaced(up: Up) -> None:
+@pytest.mark.parametrize("hung", [False, True], ids=["at once", "after it hung"])
+def test_a_process_that_dies_is_replaced(up: Up, *, hung: bool) -> None:
     victim, other = servers(up)
+    if hung:
+        os.kill(victim, signal.SIGSTOP)
+        time.sleep(1.5)
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(servers(up)) == 2 and victim not in servers(up), lambda: up.output)
     assert other in servers(up)
     assert httpx.get(f"{up.url}/healthz", timeout=10).status_code == 200
+
+
+def test_a_restart_under_way_does_not_delay_the_end(up: Up) -> None:
+    os.kill(up.pid("API"), signal.SIGHUP)
+    wait_until(lambda: "restarting processes" in up.output, lambda: up.output)
+    started = time.monotonic()
+    assert up.end(signal.SIGTERM) == 0
+    assert time.monotonic() - started < 20
+    assert "Traceback" not in up.output
 
 
 def test_no_process_outlives_the_one_that_started_it(up: Up) -> None:
