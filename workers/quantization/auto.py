@@ -1,8 +1,8 @@
 """Faceter's own method: synthesized inputs, then distillation with learned step sizes along a bit-width schedule.
 
 Synthesis adapts to the network. With BatchNorm statistics the inputs are fitted to them; classifiers without get inputs
-for random classes; other networks get procedural images, or, if inputs are no images, adversarial inputs. A network
-without a float input is not tuned but rounded by ACIQ.
+for random classes; other networks get procedural images, or noise if inputs are no images. A network without a float
+input is not tuned but rounded by ACIQ.
 
 References:
     Cai et al., "ZeroQ", CVPR 2020, arXiv 2001.00281 (inputs from BatchNorm statistics).
@@ -84,8 +84,7 @@ class _AutoTrainer(TuningTrainer):
         super().__init__(session)
         space = input_space_of(session)
         self._settings = settings
-        adversary = session.student(start, learned_steps=False)
-        self._synthesis = InputSynthesis(session, space, adversary.requires_grad_(False), settings.synthesis)
+        self._synthesis = InputSynthesis(session, space, settings.synthesis)
         self._distillation = Distillation(session, start, settings.distillation)
         self._inputs = inputs
         self._tuning_start: float | None = None

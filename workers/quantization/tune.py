@@ -17,7 +17,6 @@ from workers.quantization.optimized import OptimizedNetwork
 from workers.quantization.prepare import PreparedNetwork
 from workers.quantization.tuning.fit import fit
 from workers.quantization.tuning.fused_kernels import compiled_kernels
-from workers.quantization.tuning.inputs.synthesis import ADVERSARIAL
 from workers.quantization.tuning.method import TunedMethod
 from workers.quantization.tuning.session import TuningSession
 from workers.quantization.tuning_accuracy import AccuracyFactory
@@ -54,8 +53,6 @@ def tune(
         trainer = method.trainer(session, start.plan)
         tuned = fit(trainer, start.plan, budget, callbacks, accuracy(session))
     source: Literal["calibration", "synthetic"] = "calibration" if tuned.synthetic is None else "synthetic"
-    # On adversarial inputs outputs may be next to nothing, and their relative error any number.
-    held_out = None if tuned.tuning.path.startswith(ADVERSARIAL) else tuned.held_out
     return OptimizedNetwork(
         plan=tuned.plan,
         warnings=[*start.warnings, *_warnings(tuned.tuning)],
@@ -63,7 +60,7 @@ def tune(
         curves=tuple(tuned.curves),
         synthetic=None if tuned.synthetic is None else as_array(tuned.synthetic),
         labels=None if tuned.synthetic is None else teacher_classes(session, tuned.synthetic),
-        held_out=None if held_out is None else HeldOutInputs(as_array(held_out), source),
+        held_out=None if tuned.held_out is None else HeldOutInputs(as_array(tuned.held_out), source),
     )
 
 

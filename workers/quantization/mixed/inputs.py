@@ -13,7 +13,6 @@ from faceter.graphs.quantization_plan import QuantizationPlan
 from workers.quantization.auto import Automatic
 from workers.quantization.comparison_inputs import HeldOutInputs
 from workers.quantization.ft import FineTuning
-from workers.quantization.mixed.bit_allocation import with_weight_bits
 from workers.quantization.mixed.sensitivity import MAX_SAMPLES
 from workers.quantization.mixed.settings import AllocationSettings
 from workers.quantization.observation import as_array
@@ -59,7 +58,7 @@ def search_inputs(
     confident, and nearly any quantized network agrees.
 
     Args:
-        base: Plan of the adversary, for networks without BatchNorm.
+        base: Plan of the rounded network.
         runs: The budget; generated inputs are part of its checkpoint.
         hold_out: Whether to hold out inputs: every fourth of those tuned on, else every second.
     """
@@ -90,11 +89,10 @@ def _generate(
     method: TunedMethod, session: TuningSession, base: QuantizationPlan, runs: RunSequence, settings: AllocationSettings
 ) -> tuple[str, Tensor]:
     assert session.space is not None
-    low_bits = with_weight_bits(base, dict.fromkeys(base.weights, settings.adversary_bits))
     automatic = method if isinstance(method, Automatic) else Automatic()
-    adversary = session.student(low_bits, learned_steps=False)
-    trainer = SynthesisTrainer(session, session.space, adversary, automatic.synthesis)
+    student = session.student(base, learned_steps=False)
+    trainer = SynthesisTrainer(session, session.space, student, automatic.synthesis)
     if "inputs" not in runs.saved:
-        runs.run(trainer, low_bits, settings.synthesis if isinstance(method, Automatic) else settings.inputs)
+        runs.run(trainer, base, settings.synthesis if isinstance(method, Automatic) else settings.inputs)
         runs.saved["inputs"] = trainer.synthetic()
     return trainer.path, session.to_device(runs.saved["inputs"])

@@ -18,7 +18,6 @@ class AllocationSettings:
         rounding_factor: For the first tuning a point is chosen that loses this many times the allowed drop by
             rounding.
         resolution: Relative difference in bytes below which no further candidate is tuned.
-        adversary_bits: Bits of the quantized network that inputs are generated against without BatchNorm statistics.
     """
 
     synthesis: float = 0.25
@@ -28,4 +27,3 @@ class AllocationSettings:
     tunings: tuple[float, ...] = (0.5, 0.5, 1.0)
     rounding_factor: float = 5.0
     resolution: float = 0.03
-    adversary_bits: int = 4

@@ -1,4 +1,4 @@
-"""Input synthesis: batches of inputs optimized by gradient descent against the float network alone.
+"""Input synthesis: batches of inputs optimized by gradient descent on the float network.
 
 References:
     Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", CVPR 2020, arXiv 2001.00281 (BatchNorm statistics).
@@ -8,7 +8,6 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
@@ -22,8 +21,6 @@ from workers.quantization.tuning.inputs.session_inputs import batch_size_for, cl
 from workers.quantization.tuning.inputs.space import InputSpace
 from workers.quantization.tuning.schedules import cosine_decay, set_learning_rate
 from workers.quantization.tuning.session import TuningSession
-from workers.quantization.tuning.student.losses import output_divergence
-from workers.quantization.tuning.student.network import QuantizedNetwork
 
 _TINY = 1e-8
 _CONSTANT_BELOW = 0.01
@@ -38,7 +35,6 @@ class SynthesisSettings:
         iterations: Adam steps per batch.
         learning_rate: Adam's learning rate, in standard deviations of the input.
         class_weight: Weight of the class loss, for classifiers.
-        disagreement_weight: Weight of the divergence between P and Q, maximized where no other loss applies.
         carry_over: Weight of the previous batch's inputs in the initialization of the next.
         max_bytes: Memory limit of the finished inputs; beyond it the oldest batch is dropped.
     """
@@ -47,13 +43,8 @@ class SynthesisSettings:
     iterations: int = 30
     learning_rate: float = 0.1
     class_weight: float = 0.03
-    disagreement_weight: float = 1.0
     carry_over: float = 0.5
     max_bytes: int = 2**29
-
-
-ADVERSARIAL: Final = "adversarial inputs"
-"""How the path of inputs begins that raise the disagreement with the quantized network, and resemble no data."""
 
 
 class InputSynthesis:
@@ -64,24 +55,18 @@ class InputSynthesis:
     - For classifiers: KL divergence from random soft labels, 1 − λ for one class and λ ≤ ½ for another. Inputs of high
       confidence say little about the decision boundaries, and real inputs are not of such confidence.
     - Inputs of integers, such as token ids, are random and used unchanged.
-    - With neither, procedural images are used unchanged; inputs that are no images maximize the divergence of the
-      rounded network Q from P. Adversarial images teach less than the procedural ones they start from.
+    - With neither, procedural images, or noise if inputs are no images, are used unchanged. Adversarial inputs, on
+      which the rounded network disagrees, teach less than those they start from.
 
     Attributes:
         finished: The optimized batches, oldest first, each [N, …].
-
-    Args:
-        adversary: Q, for the adversarial case.
     """
 
-    def __init__(
-        self, session: TuningSession, space: InputSpace, adversary: QuantizedNetwork, settings: SynthesisSettings
-    ) -> None:
+    def __init__(self, session: TuningSession, space: InputSpace, settings: SynthesisSettings) -> None:
         self.session = session
         self.space = space
         self.settings = settings
         self.finished: list[Tensor] = []
-        self._adversary = adversary
         self._random = session.random("synthesis")
         self._statistics = {
             name: (
@@ -92,8 +77,7 @@ class InputSynthesis:
             for name, item in session.prepared.statistics.items()
         }
         self._classes = class_count(session)
-        self._adversarial = space.continuous and not (self._statistics or self._classes or space.images)
-        self._optimizes = space.continuous and bool(self._statistics or self._classes or self._adversarial)
+        self._optimizes = space.continuous and bool(self._statistics or self._classes)
         self._scale = 1.0 if space.low is None or space.high is None else float((space.high - space.low).mean()) / 4
         self._iteration = 0
         self._begin_batch()
@@ -105,8 +89,9 @@ class InputSynthesis:
             return "random inputs, since integers cannot be optimized by gradient"
         if self._statistics:
             return "inputs distilled from BatchNorm statistics"
-        other = "inputs made for random classes" if self._classes else "procedural images"
-        return f"{ADVERSARIAL if self._adversarial else other}, the model holding no BatchNorm statistics"
+        unfitted = "procedural images" if self.space.images else "noise"
+        source = "inputs made for random classes" if self._classes else unfitted
+        return f"{source}, the model holding no BatchNorm statistics"
 
     @property
     def is_full(self) -> bool:
@@ -149,7 +134,6 @@ class InputSynthesis:
         return {
             "statistics": 1.0,
             "classes": self.settings.class_weight,
-            "disagreement": -self.settings.disagreement_weight,
         }
 
     def _losses(self, x: Tensor) -> dict[str, Tensor]:
@@ -158,8 +142,6 @@ class InputSynthesis:
         losses = {}
         if self._statistics:
             losses["statistics"] = self._batch_norm_distance(teacher)
-        if self._adversarial:
-            losses["disagreement"] = output_divergence(heads, teacher, self.session.run(self._adversary, x))
         if self._classes:
             scores = teacher[str(heads.logits)].float()
             targets = self._targets(self._classes)
@@ -193,7 +175,7 @@ class InputSynthesis:
         count = len(self.finished[-1]) if self.finished else batch_size_for(self.session, self.settings.batch)
         seed = int(torch.randint(0, 2**31, (), generator=self._random))
         x = initial_inputs(self.space, count, seed).to(self.session.device)
-        if self.finished and self.space.continuous:
+        if self.finished and (self._optimizes or self.space.images):
             others = torch.randperm(count, generator=self._random).to(x.device)
             previous = self.session.augment(self.finished[-1][others], self._random, mixup=0.0)
             x = (1 - self.settings.carry_over) * x + self.settings.carry_over * previous

@@ -17,15 +17,15 @@ class SynthesisTrainer(TuningTrainer):
     """Runs :class:`InputSynthesis` in the training loop; the quantized network is not trained.
 
     Args:
-        adversary: The quantized network for adversarial synthesis.
+        student: The quantized network.
     """
 
     def __init__(
-        self, session: TuningSession, space: InputSpace, adversary: QuantizedNetwork, settings: SynthesisSettings
+        self, session: TuningSession, space: InputSpace, student: QuantizedNetwork, settings: SynthesisSettings
     ) -> None:
         super().__init__(session)
-        self.student = adversary.requires_grad_(False)
-        self._synthesis = InputSynthesis(session, space, adversary, settings)
+        self.student = student.requires_grad_(False)
+        self._synthesis = InputSynthesis(session, space, settings)
         self.path = self._synthesis.path
 
     @property

@@ -17,7 +17,6 @@ from tests.workers.quantization.tuning.light_methods import (
 )
 from workers.jobs.checkpoints import dump, load
 from workers.quantization.prepare import PreparedNetwork
-from workers.quantization.rq import RawQuantization
 from workers.quantization.tuning.inputs.synthesis import InputSynthesis, SynthesisSettings, initial_inputs
 from workers.quantization.tuning.session import TuningSession
 
@@ -36,8 +35,7 @@ def begun(prepared: PreparedNetwork, seed: int = 0, **settings: object) -> Input
     request = request_for(weight_bits=3, activation_bits=3, seed=seed)
     session = TuningSession(prepared, request, CPU)
     assert session.space is not None
-    adversary = session.student(RawQuantization()(prepared, request).plan, learned_steps=False).requires_grad_(False)
-    return InputSynthesis(session, session.space, adversary, SynthesisSettings(**settings))  # type: ignore[arg-type]
+    return InputSynthesis(session, session.space, SynthesisSettings(**settings))  # type: ignore[arg-type]
 
 
 def steps(synthesis: InputSynthesis, count: int) -> list[dict[str, float]]:
@@ -114,13 +112,15 @@ def test_without_statistics_and_classes_procedural_images_are_unchanged() -> Non
     assert synthesis.path == "procedural images, the model holding no BatchNorm statistics"
 
 
-def test_inputs_that_are_no_images_are_adversarial() -> None:
-    folded_signals = prepared_for(without_batch_norm(signal_network()), ModelMetadata())
-    synthesis = begun(folded_signals, batch=64, iterations=40)
-    losses = steps(synthesis, 40)
-    assert losses[0].keys() == {"disagreement"}
-    assert losses[-1]["disagreement"] > 1.5 * losses[0]["disagreement"]
-    assert synthesis.path == "adversarial inputs, the model holding no BatchNorm statistics"
+def test_without_statistics_and_classes_inputs_that_are_no_images_are_noise() -> None:
+    synthesis = begun(prepared_for(without_batch_norm(signal_network()), ModelMetadata()), batch=64)
+    assert steps(synthesis, 3) == [{}, {}, {}]
+    first, second, _ = synthesis.finished
+    assert not torch.equal(first, second)
+    for batch in synthesis.finished:
+        assert float(batch.mean()) == pytest.approx(0, abs=0.05)
+        assert float(batch.std()) == pytest.approx(1, abs=0.05)
+    assert synthesis.path == "noise, the model holding no BatchNorm statistics"
 
 
 def test_beyond_the_memory_limit_the_oldest_batch_is_dropped(normalized: PreparedNetwork) -> None:
