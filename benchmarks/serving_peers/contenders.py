@@ -234,7 +234,7 @@ class FaceterContender(Served):
         path = self.folder / "serving.json"
         report = json.loads(path.read_text()) if path.exists() else None
         if not report:
-            return f"{self.name}: ONNX Runtime; the engines of translators are not measured."
+            return f"{self.name}: ONNX Runtime; the engines were not measured."
         return f"{self.name}: {report['engine']}, batches of up to {report['max_batch_size']}. {report['reason']}"
 
     def start_service(self, workers: int = 0) -> None:
@@ -251,11 +251,11 @@ class FaceterContender(Served):
         (self.folder / "serving.json").unlink(missing_ok=True)
         with httpx.Client(base_url=self.url, timeout=300) as client:
             self.model_id = upload(client, model, case.metadata)
+            loaded = client.post(f"/v1/models/{self.model_id}/load").raise_for_status().json()
+            (self.folder / "serving.json").write_text(json.dumps(loaded.get("serving")))
             if case.kind == "image":
                 made = client.post("/v1/translators", json={"a2b_id": self.model_id}).raise_for_status().json()
                 return form(f"/v1/translators/{made['id']}/translate", case.source())
-            loaded = client.post(f"/v1/models/{self.model_id}/load").raise_for_status().json()
-            (self.folder / "serving.json").write_text(json.dumps(loaded.get("serving")))
             name = client.get(f"/v1/models/{self.model_id}").json()["inputs"][0]["name"]
         path = f"/v1/models/{self.model_id}/predict"
         if case.tensor:

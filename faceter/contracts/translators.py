@@ -10,6 +10,7 @@ from faceter.contracts.errors import Problem
 from faceter.contracts.evaluations import FeatureSource
 from faceter.contracts.job_progress import JobStatus, Progress
 from faceter.contracts.references import ResourceReference
+from faceter.contracts.serving import ServingPrecision
 from faceter.contracts.translation_methods import Direction, GeneratorKind, TranslationMethod
 from faceter.contracts.translator_records import DirectionEvaluation, TrainingRecord
 
@@ -86,6 +87,9 @@ class TranslatorTraining(Contract):
     """Learning rate of Adam: constant for the first half of training, then linear decay to 0."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Random seed."""
+    serving_precision: ServingPrecision = ServingPrecision.EXACT
+    """Which engines may serve the trained generators: `fast` allows bfloat16, several times as fast on processors with
+    AMX, with differences of a few pixel values."""
     resume_from_id: str | None = Field(default=None, examples=["trl_4x8k2m9q0v7r3t6w1y5z"])
     """Id of a translator that was trained here, to resume training from: generators, discriminators and optimizers. The
     architecture is then that of this translator."""

@@ -256,7 +256,7 @@ class _TranslatorRun:
             created_at=utc_now(),
             sha256=blob.sha256,
             bytes=blob.bytes,
-            metadata=generator_metadata(self.request.image_size),
+            metadata=generator_metadata(self.request.image_size, self.request.serving_precision),
             inputs=input_specs(graph),
             outputs=output_specs(graph),
             opset=opset_of(graph),

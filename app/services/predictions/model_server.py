@@ -21,7 +21,7 @@ from faceter.contracts.models import Model
 from faceter.contracts.serving import EngineName, ServingPrecision, ServingReport, ServingSettings
 from faceter.contracts.settings import Settings
 from faceter.engines.base import Array, Interrupt, LoadedModel, WrappedModel
-from faceter.engines.choice import REFERENCE, choose, engine_of, host_name
+from faceter.engines.choice import REFERENCE, Candidate, choose, engine_of, host_name
 from faceter.engines.probes import probe_inputs
 from faceter.host import processor_count
 from faceter.store.connection import store_errors
@@ -82,15 +82,27 @@ class ModelServer:
             FaceterError: The errors of reading and loading.
         """
         settings = _settings_of(model)
+        candidate = self.chosen(model, engine)
         report = self.report(model)
-        if report is None and engine is None:
-            self._measure_later(model)
-        name = engine or (report.engine if report else REFERENCE)
-        precision = settings.precision if engine else (report.precision if report else ServingPrecision.EXACT)
         size = 1 if engine else settings.max_batch_size or (report.max_batch_size if report else 1)
         self._pool.set_instances(model.id, None if settings.instances is None else settings.instances * size)
-        with self._loaded(model, name, precision, size) as loaded:
-            yield loaded if engine or name == REFERENCE else _ReferenceOnFailure(loaded, self, model)
+        with self._loaded(model, candidate, size) as loaded:
+            yield loaded if engine or candidate.engine == REFERENCE else _ReferenceOnFailure(loaded, self, model)
+
+    def chosen(self, model: Model, engine: EngineName | None = None) -> Candidate:
+        """Return the engine that serves a model; the reference while it is measured, which this begins.
+
+        Args:
+            model: Its record.
+            engine: Engine to take, whatever was measured.
+        """
+        if engine is not None:
+            return Candidate(engine, _settings_of(model).precision)
+        report = self.report(model)
+        if report is None:
+            self._measure_later(model)
+            return Candidate(REFERENCE, ServingPrecision.EXACT)
+        return Candidate(report.engine, report.precision)
 
     def report(self, model: Model) -> ServingReport | None:
         """Return what was measured of a model on this host; None if nothing was yet. Rarely reads Redis."""
@@ -161,9 +173,8 @@ class ModelServer:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     @contextmanager
-    def _loaded(
-        self, model: Model, engine: EngineName, precision: ServingPrecision, size: int
-    ) -> Iterator[LoadedModel]:
+    def _loaded(self, model: Model, candidate: Candidate, size: int) -> Iterator[LoadedModel]:
+        engine, precision = candidate.engine, candidate.precision
         if engine == REFERENCE and size == 1:
             with self._sessions.use(model.sha256, lambda: self._read(model), model.quantization) as loaded:
                 yield loaded
@@ -211,7 +222,7 @@ class ModelServer:
             report = self._measured(model)
             if report is not None:
                 size = _settings_of(model).max_batch_size or report.max_batch_size
-                with self._loaded(model, report.engine, report.precision, size):
+                with self._loaded(model, Candidate(report.engine, report.precision), size):
                     self._reports[model.sha256, _settings_of(model)] = (report, time.monotonic())
             return report
         except FaceterError as error:

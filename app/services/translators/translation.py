@@ -19,10 +19,11 @@ from app.services.translators.service import TranslatorService
 from app.services.translators.training import not_ready
 from faceter.contracts.base import Contract, message_if_invalid
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.models import ModelMetadata
+from faceter.contracts.serving import EngineName
 from faceter.contracts.translation_methods import Direction
 from faceter.contracts.translators import Translator, TranslatorInTraining
 from faceter.engines.base import Interrupt
+from faceter.engines.choice import REFERENCE, engine_of
 from faceter.graphs.layouts import PLAIN
 from faceter.translation.archive import generator_member
 from faceter.translation.generator import LoadedGenerator, load_generator
@@ -32,6 +33,12 @@ from faceter.vision.decoded_image import decode_with_alpha
 from faceter.vision.encoded_image import DEFAULT_QUALITY, ImageFormat, encode_image
 
 _ZIP: Final = "application/zip"
+_ENGINE_FAILURES: Final = (
+    ProblemKind.INFERENCE_FAILED,
+    ProblemKind.MODEL_NOT_RUNNABLE,
+    ProblemKind.METHOD_NOT_APPLICABLE,
+)
+"""Errors of an engine that the reference may not have."""
 
 
 class TranslateOptions(Contract):
@@ -52,6 +59,9 @@ class TranslateOptions(Contract):
     server's memory limit."""
     quality: int = Field(default=DEFAULT_QUALITY, ge=1, le=100)
     """Quality of JPEG and WebP."""
+    engine: EngineName | None = Field(default=None, examples=["onnxruntime"])
+    """Engine to run with. By default the one that was measured to serve the generator best, see its model's
+    `serving`; for a translator in training the reference, ONNX Runtime."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,8 @@ class GeneratorSource:
     """Its key in the session cache."""
     load: Callable[[Interrupt], LoadedGenerator] = field(compare=False)
     """Loads it."""
+    engine: EngineName = REFERENCE
+    """Engine that it is loaded by."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,11 @@ class GeneratorSelection:
     """Source and target domain."""
     generators: tuple[GeneratorSource, ...]
     """The generator, and for a cycle the one of the opposite direction."""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether all run by the reference engine."""
+        return all(source.engine == REFERENCE for source in self.generators)
 
 
 @dataclass(frozen=True)
@@ -152,11 +169,15 @@ class TranslationService(Service):
             )
         _check_tile(options)
         seconds = dict.fromkeys(("read", "translate", "write"), 0.0)
-        with ExitStack() as stack:
-            selection, generators = self._generators(selection, options, interrupt, stack)
-            translated = [
-                self._translate_image(image, generators, options, format_, interrupt, seconds) for image in images
-            ]
+        try:
+            selection, translated = self._translate_images(selection, images, options, format_, interrupt, seconds)
+        except FaceterError as error:
+            is_final = selection.is_reference or options.engine is not None or interrupt.triggered
+            if is_final or error.kind not in _ENGINE_FAILURES:
+                raise
+            options = options.model_copy(update={"engine": REFERENCE})
+            selection = self.select(selection.translator_id, options)
+            selection, translated = self._translate_images(selection, images, options, format_, interrupt, seconds)
         single = len(translated) == 1
         return TranslatedFile(
             content=translated[0].content if single else _to_zip(translated),
@@ -167,6 +188,21 @@ class TranslationService(Service):
             seconds=seconds,
             warnings=_warnings(translated),
         )
+
+    def _translate_images(
+        self,
+        selection: GeneratorSelection,
+        images: Sequence[UploadedImage],
+        options: TranslateOptions,
+        format_: ImageFormat,
+        interrupt: Interrupt,
+        seconds: dict[str, float],
+    ) -> "tuple[GeneratorSelection, list[_EncodedTranslation]]":
+        with ExitStack() as stack:
+            selection, generators = self._generators(selection, options, interrupt, stack)
+            return selection, [
+                self._translate_image(image, generators, options, format_, interrupt, seconds) for image in images
+            ]
 
     def _generators(
         self, selection: GeneratorSelection, options: TranslateOptions, interrupt: Interrupt, stack: ExitStack
@@ -226,13 +262,13 @@ class TranslationService(Service):
         self, translator: Translator | TranslatorInTraining, direction: Direction, options: TranslateOptions
     ) -> GeneratorSource:
         if isinstance(translator, Translator):
-            return self._model_source(translator, direction)
+            return self._model_source(translator, direction, options.engine)
         sha256 = self._translators.checkpoint_of(translator.id) if options.checkpoint else None
         if sha256 is None:
             raise not_ready(translator)
         return self._checkpoint_source(translator, direction, sha256)
 
-    def _model_source(self, translator: Translator, direction: Direction) -> GeneratorSource:
+    def _model_source(self, translator: Translator, direction: Direction, engine: EngineName | None) -> GeneratorSource:
         id = translator.model_ids[direction]
         model = self.library.models.find(id)
         if model is None:
@@ -249,13 +285,25 @@ class TranslationService(Service):
 
         sizes = translator.generator_sizes.get(direction)
         open_fixed = sizes is None or sizes.opened
+        candidate = self.core.model_server.chosen(model, engine)
 
         def load(interrupt: Interrupt) -> LoadedGenerator:
             content = self.library.blobs.read(model.sha256)
-            layout = self.core.sessions.layout(content, model.quantization)
-            return self._load(content, model.metadata, interrupt, layout, open_fixed=open_fixed)
+            is_reference = candidate.engine == REFERENCE
+            layout = self.core.sessions.layout(content, model.quantization) if is_reference else PLAIN
+            return load_generator(
+                content,
+                model.metadata,
+                engine=self.core.engine if is_reference else engine_of(candidate.engine, candidate.precision),
+                threads=self._threads,
+                layout=layout,
+                interrupt=interrupt,
+                open_fixed=open_fixed,
+            )
 
-        return GeneratorSource(id, (model.sha256, "generator", id, "opened" if open_fixed else "as given"), load)
+        form = "opened" if open_fixed else "as given"
+        key = (model.sha256, "generator", id, form, candidate.engine, candidate.precision.value)
+        return GeneratorSource(id, key, load, candidate.engine)
 
     def _checkpoint_source(
         self, translator: TranslatorInTraining, direction: Direction, sha256: str
@@ -263,28 +311,12 @@ class TranslationService(Service):
         def load(interrupt: Interrupt) -> LoadedGenerator:
             with self._translators.checkpoint_archive(sha256) as archive:
                 content = archive.read(generator_member(direction))
-            return self._load(content, generator_metadata(translator.settings.image_size), interrupt)
+            metadata = generator_metadata(translator.settings.image_size)
+            return load_generator(
+                content, metadata, engine=self.core.engine, threads=self._threads, interrupt=interrupt
+            )
 
         return GeneratorSource(f"{translator.id} at its last checkpoint", (sha256, "generator", direction.value), load)
-
-    def _load(
-        self,
-        content: bytes,
-        metadata: ModelMetadata,
-        interrupt: Interrupt,
-        layout: str = PLAIN,
-        *,
-        open_fixed: bool = True,
-    ) -> LoadedGenerator:
-        return load_generator(
-            content,
-            metadata,
-            engine=self.core.engine,
-            threads=self._threads,
-            layout=layout,
-            interrupt=interrupt,
-            open_fixed=open_fixed,
-        )
 
     def _loaded(self, source: GeneratorSource, interrupt: Interrupt) -> AbstractContextManager[LoadedGenerator]:
         """Return a context manager with a loaded generator."""

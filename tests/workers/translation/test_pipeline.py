@@ -182,9 +182,19 @@ def test_the_archive_samples_and_curves(bench: Bench) -> None:
 def test_pix2pix_has_one_direction(bench: Bench) -> None:
     dataset = bench.dataset(paired=True)
     found = bench.trained(
-        dataset, method="pix2pix", generator="unet", residual_blocks=None, image_size=32, direction="b2a", seed=3
+        dataset,
+        method="pix2pix",
+        generator="unet",
+        residual_blocks=None,
+        image_size=32,
+        direction="b2a",
+        seed=3,
+        serving_precision="fast",
     )
     assert list(found.model_ids) == list(found.evaluation) == [B2A]
+    serving = bench.library.models.get(found.model_ids[B2A]).metadata.serving
+    assert serving is not None
+    assert serving.precision == "fast"
     is_what_was_trained(bench, found, 64, 32)
     agrees(found.evaluation[B2A], bench.content(found, B2A), None, 255 - resized(images_of()[0], 32))
     assert not found.evaluation[B2A].held_out

@@ -11,17 +11,22 @@ import numpy as np
 import pytest
 
 from faceter.contracts.errors import ProblemKind
-from faceter.contracts.serving import ServingReport
+from faceter.contracts.serving import ServingPrecision, ServingReport
 from faceter.contracts.settings import Settings
 from faceter.engines import openvino
+from faceter.engines.agreement import FAST_DIFFERENCE
 from tests.app.conftest import StartServer
 from tests.app.http.test_problems import problem
-from tests.app.uploads import METADATA, add_model, post_model
+from tests.app.translator_fixtures import GENERATOR_METADATA, pixels
+from tests.app.uploads import METADATA, add_model, image, post_model
 from tests.engines import graphs
+from tests.translation import generators
 from tests.workers.processes import eventually
 
 needs_openvino = pytest.mark.skipif(not openvino.is_available(), reason="OpenVINO is not installed")
 IMAGE = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+FAST_VALUES = 127.5 * FAST_DIFFERENCE
+"""Largest difference of a pixel that `fast` allows."""
 BODY = {"inputs": {"image": IMAGE.tolist()}}
 
 
@@ -116,6 +121,36 @@ def test_an_engine_that_cannot_load_a_model_is_a_clear_error_if_it_was_asked_for
     answer = api.post(f"/v1/models/{id}/predict", json={"inputs": {"times": 1}}, params={"engine": "openvino"})
     problem(answer, ProblemKind.MODEL_NOT_RUNNABLE)
     assert api.post(f"/v1/models/{id}/predict", json={"inputs": {"times": 1}}).status_code == 200
+
+
+@needs_openvino
+@pytest.mark.parametrize("tile", [None, 32])
+def test_a_translator_is_served_by_the_engines_of_its_generators(measuring: httpx.Client, tile: int | None) -> None:
+    metadata = {**GENERATOR_METADATA, "serving": {"precision": "fast"}}
+    id = add_model(measuring, generators.resnet(), metadata=metadata)["id"]
+    address = f"/v1/translators/{measuring.post('/v1/translators', json={'a2b_id': id}).json()['id']}/translate"
+
+    def translated(**query: str) -> np.ndarray[Any, Any]:
+        options = query if tile is None else {**query, "tile": str(tile)}
+        answer = measuring.post(address, params=options, files={"file": ("p.png", image(1, (72, 64)))})
+        assert answer.status_code == 200, answer.text
+        return pixels(answer.content).astype(float)
+
+    reference = translated(engine="onnxruntime")
+    assert reference.std() > 10
+    assert np.abs(translated(engine="openvino") - reference).max() <= FAST_VALUES
+    np.testing.assert_array_equal(translated(), reference)
+    eventually(lambda: served(measuring, id))
+    assert np.abs(translated() - reference).max() <= FAST_VALUES
+    report = served(measuring, id)
+    assert report is not None
+    candidates = {(item.engine, item.precision): item for item in report.engines}
+    fast = candidates["openvino", ServingPrecision.FAST]
+    assert fast.excluded is None
+    assert fast.difference is not None
+    assert fast.difference <= FAST_DIFFERENCE
+    answer = measuring.post(address, params={"engine": "tensorrt"}, files={"file": ("p.png", image())})
+    assert problem(answer, ProblemKind.INVALID_REQUEST).errors[0].field == "engine"
 
 
 def test_requests_at_once_run_as_batches_where_the_metadata_say_so(api: httpx.Client) -> None:
