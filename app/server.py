@@ -1,5 +1,6 @@
 """Serving the API over HTTP, in one process or several behind one port."""
 
+import multiprocessing
 import os
 import pickle
 import signal
@@ -68,7 +69,7 @@ class DrainingProtocol(HttpToolsProtocol):
 class _Process(Process):
     """A process whose health is asked for without waiting for the answer.
 
-    Who waits for one process does not see that another has died, nor a signal.
+    Waiting for one process would hide the death of another, and delay signals.
     """
 
     _asked_at: float | None = None
@@ -221,8 +222,9 @@ def listening_socket(family: socket.AddressFamily, host: str, port: int) -> sock
 
 def end_with_parent() -> None:
     """End this process when the one that started it ends, if it is one of several."""
-    if os.environ.get(SHARED_FOLDER) and sys.platform.startswith("linux"):
-        die_with_parent(signal.SIGTERM)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        die_with_parent(signal.SIGTERM, parent.pid)
 
 
 _OPTIONS: Final[dict[str, Any]] = {

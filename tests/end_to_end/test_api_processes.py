@@ -141,9 +141,21 @@ def test_a_restart_under_way_does_not_delay_the_end(up: Up) -> None:
     assert "Traceback" not in up.output
 
 
-def test_no_process_outlives_the_one_that_started_it(up: Up) -> None:
-    children = servers(up)
-    os.kill(up.pid("API"), signal.SIGKILL)
+def children_of(pid: int) -> set[int]:
+    """Return the processes that a process has started, also those that have announced nothing yet."""
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+@pytest.mark.parametrize("restarting", [False, True])
+def test_no_process_outlives_the_one_that_started_it(up: Up, *, restarting: bool) -> None:
+    api = up.pid("API")
+    children = children_of(api)
+    assert children > set(servers(up))
+    if restarting:
+        os.kill(api, signal.SIGHUP)
+        wait_until(lambda: len(children_of(api)) > len(children), lambda: up.output)
+        children = children_of(api)
+    os.kill(api, signal.SIGKILL)
     wait_until(lambda: not any(alive(pid) for pid in children), lambda: up.output)
     wait_until(lambda: len(servers(up)) == 2, lambda: up.output)
     assert httpx.get(f"{up.url}/healthz", timeout=10).status_code == 200

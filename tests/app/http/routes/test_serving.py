@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -191,28 +190,3 @@ def test_batches_of_a_model_with_a_fixed_batch_are_refused(api: httpx.Client) ->
     answer = post_model(api, graphs.endless(), metadata={"serving": {"max_batch_size": 4}})
     assert problem(answer, ProblemKind.METADATA_MISMATCH).errors[0].field == "metadata.serving.max_batch_size"
     assert json.loads(answer.text)["detail"].endswith("or leave out `serving.max_batch_size`.")
-
-
-def test_answers_are_right_while_models_come_and_go(measuring: httpx.Client) -> None:
-    """Requests of several models in many threads, while others are uploaded, loaded, unloaded and deleted."""
-    contents = [graphs.classifier(seed=seed) for seed in range(3)]
-    ids = [add_model(measuring, content)["id"] for content in contents]
-    expected = [logits(measuring, id, engine="onnxruntime") for id in ids]
-
-    def ask(number: int) -> float:
-        return float(np.abs(logits(measuring, ids[number % 3]) - expected[number % 3]).max())
-
-    def change(number: int) -> int:
-        id = add_model(measuring, graphs.classifier(seed=10 + number))["id"]
-        actions: list[Callable[[], httpx.Response]] = [
-            lambda: measuring.post(f"/v1/models/{id}/load"),
-            lambda: measuring.post(f"/v1/models/{ids[number % 3]}/unload"),
-            lambda: measuring.delete(f"/v1/models/{id}"),
-        ]
-        return max(action().status_code for action in actions)
-
-    with ThreadPoolExecutor(10) as pool:
-        changes = [pool.submit(change, number) for number in range(6)]
-        differences = list(pool.map(ask, range(1000)))
-        assert max(item.result() for item in changes) <= 204
-    assert max(differences) <= 1e-4 * max(1.0, *(float(np.abs(values).max()) for values in expected))
