@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from app.http.dependencies import AppCore
 from app.http.problems import documented
@@ -24,12 +24,6 @@ class Health(Contract):
 
     status: Literal["ok"] = Field(default="ok", examples=["ok"])
     """Always `ok`: the process responds."""
-
-
-@router.get("/", include_in_schema=False)
-async def root() -> Response:
-    """Redirect to the documentation."""
-    return RedirectResponse("/docs")
 
 
 @router.get("/healthz", response_model=Health, summary="Check that the process is alive")

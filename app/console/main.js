@@ -1,0 +1,86 @@
+/** The shell: navigation, and the page of the address. */
+
+import { html, keyed, nothing } from "./vendor/lit.js";
+import { Element } from "./element.js";
+import { place } from "./router.js";
+import "./pages/models.js";
+import "./pages/model.js";
+import "./pages/quantize.js";
+import "./pages/quantization.js";
+import "./pages/jobs.js";
+import "./pages/job.js";
+import "./pages/system.js";
+
+/** @type {Record<string, string>} */
+const SECTIONS = { models: "Models", jobs: "Jobs", system: "System" };
+
+class Console extends Element {
+  constructor() {
+    super();
+    this.place = place();
+    this.path = "";
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.replaceChildren();
+    window.addEventListener("hashchange", () => this.move(), { signal: this.leaving.signal });
+    this.move();
+  }
+
+  move() {
+    if (location.hash === "" || location.hash === "#/") history.replaceState(null, "", "#/models");
+    if (!location.hash.startsWith("#/")) return;
+    this.place = place();
+    const path = this.place.parts.join("/");
+    const moved = this.path !== "" && this.path !== path;
+    this.path = path;
+    document.title = `${SECTIONS[this.section] ?? "Not found"} · Faceter`;
+    this.requestUpdate();
+    if (moved) {
+      window.scrollTo(0, 0);
+      this.updateComplete.then(() => this.querySelector("main")?.focus({ preventScroll: true }));
+    }
+  }
+
+  get section() {
+    const first = this.place.parts[0];
+    return first === "quantizations" ? "models" : first;
+  }
+
+  render() {
+    return html`
+      <a class="skip" href="#content" @click=${this.skip}>Skip to content</a>
+      <header class="bar"><div>
+        <a class="brand" href="#/models"><img src="/console/icon.svg" alt="" width="24" height="24">Faceter</a>
+        <nav aria-label="Main">${Object.entries(SECTIONS).map(
+          ([name, title]) =>
+            html`<a href="#/${name}" aria-current=${this.section === name ? "page" : nothing}>${title}</a>`,
+        )}</nav>
+        <a class="docs" href="/docs">API</a>
+      </div></header>
+      <main id="content" tabindex="-1">${keyed(this.path, this.page())}</main>`;
+  }
+
+  /** @param {Event} event */
+  skip(event) {
+    event.preventDefault();
+    this.querySelector("main")?.focus();
+  }
+
+  page() {
+    const [section, id, part] = this.place.parts;
+    if (section === "models" && id === undefined) return html`<models-page></models-page>`;
+    if (section === "models" && part === undefined) return html`<model-page .key=${id}></model-page>`;
+    if (section === "models" && part === "quantize") return html`<quantize-page .key=${id}></quantize-page>`;
+    if (section === "quantizations" && id !== undefined)
+      return html`<quantization-page .key=${id}></quantization-page>`;
+    if (section === "jobs" && id === undefined) return html`<jobs-page></jobs-page>`;
+    if (section === "jobs") return html`<job-page .key=${id}></job-page>`;
+    if (section === "system") return html`<system-page></system-page>`;
+    return html`<h1>There is no such page</h1>
+      <p>Nothing is at <code>${location.hash}</code>. Go to <a href="#/models">the models</a>.</p>`;
+  }
+}
+
+customElements.define("faceter-console", Console);
