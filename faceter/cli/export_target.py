@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faceter.cli.export_errors import ExportError
+from faceter.export.errors import ExportError
 
 if TYPE_CHECKING:
     import torch

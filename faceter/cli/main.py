@@ -245,7 +245,8 @@ def export_torch(
     folder or the environment. Weight files are read as weights only. The result is compared with torch, at two values
     of each open size, before it is written.
     """
-    from faceter.cli.export_torch import ExportError, export_command
+    from faceter.cli.export_torch import export_command
+    from faceter.export.errors import ExportError
 
     try:
         summary = export_command(

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from faceter.cli.export_errors import ExportError
-from faceter.cli.export_inputs import ExportInput, parse_inputs, parse_sizes
+from faceter.cli.export_inputs import parse_inputs, parse_sizes
+from faceter.export.errors import ExportError
+from faceter.export.inputs import ExportInput
 
 
 def test_a_single_shape_of_numbers_has_an_open_batch() -> None:

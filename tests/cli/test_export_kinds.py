@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from faceter.cli.export_errors import ExportError
-from faceter.cli.export_inputs import ExportInput
-from faceter.cli.export_torch import export_module
+from faceter.export.errors import ExportError
+from faceter.export.inputs import ExportInput
+from faceter.export.module import export_module
 from tests.cli.torch_modules import (
     Checked,
     CountedInPython,

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from faceter.cli.export_errors import ExportError
 from faceter.cli.export_target import load, parse_arguments
+from faceter.export.errors import ExportError
 
 
 @pytest.fixture

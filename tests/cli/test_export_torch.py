@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from faceter.cli.export_torch import ExportError, export, export_command
+from faceter.cli.export_torch import export_command
+from faceter.export.errors import ExportError
+from faceter.export.module import export
 
 
 class Residual(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from faceter.cli.export_errors import ExportError
 from faceter.cli.export_weights import load_weights
+from faceter.export.errors import ExportError
 
 
 def network() -> nn.Module:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faceter.cli.export_errors import ExportError
-from faceter.cli.export_trials import ModuleCall
+from faceter.export.errors import ExportError
+from faceter.export.trials import ModuleCall
 
 if TYPE_CHECKING:
     import onnx

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faceter.cli.export_errors import ExportError
-from faceter.cli.export_trials import ModuleCall, TrialSizes
+from faceter.export.errors import ExportError
+from faceter.export.trials import ModuleCall, TrialSizes
 
 if TYPE_CHECKING:
     import onnx

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from faceter.cli.export_errors import ExportError
-from faceter.cli.export_inputs import BATCH, ExportInput
+from faceter.export.errors import ExportError
+from faceter.export.inputs import BATCH, ExportInput
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,1 @@
+"""The client for asyncio. `faceter.client.synchronous` is generated from this room by `scripts/generate-client`."""

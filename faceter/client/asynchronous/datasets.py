@@ -1,0 +1,61 @@
+"""Datasets: upload files and folders."""
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+from typing import ClassVar, Unpack
+
+from faceter.client.asynchronous.records import AsyncRecordCollection, AsyncRemoteRecord
+from faceter.client.asynchronous.runtime import in_thread
+from faceter.client.calls import ApiCall
+from faceter.client.fields import DatasetFilters
+from faceter.client.files import FileLike, FilePart, zipped
+from faceter.client.html import dataset_html
+from faceter.contracts.datasets import Dataset, DatasetKind, DatasetSummary
+from faceter.contracts.references import ResourceName
+
+
+class AsyncRemoteDataset(Dataset, AsyncRemoteRecord):
+    """A dataset of the service."""
+
+    collection: ClassVar[ResourceName] = ResourceName.DATASETS
+
+    def _repr_html_(self) -> str:
+        return dataset_html(self)
+
+
+class AsyncDatasets(AsyncRecordCollection[AsyncRemoteDataset]):
+    """The datasets of the service."""
+
+    record_type = AsyncRemoteDataset
+
+    async def upload(
+        self, file: FileLike, *, kind: DatasetKind | str, name: str | None = None, paired: bool | None = None
+    ) -> AsyncRemoteDataset:
+        """Upload a dataset.
+
+        Args:
+            file: A path, the content, or an open file. A folder is zipped on the way, without hidden files.
+            kind: Kind of samples; it determines the format, see `faceter.contracts.datasets.DatasetKind`.
+            name: Name of the dataset; by default that of the file, without its ending.
+            paired: For kind `domains`: whether the images are pairs.
+
+        Raises:
+            InvalidRequest: If it is no usable dataset of that kind.
+        """
+        form = {"kind": DatasetKind(kind).value}
+        if name is not None:
+            form["name"] = name
+        if paired is not None:
+            form["paired"] = str(paired).lower()
+        with ExitStack() as stack:
+            if isinstance(file, (str, PathLike)) and Path(file).is_dir():
+                file = await in_thread(stack.enter_context, zipped(Path(file)))
+            part = FilePart.of("file", file, "dataset")
+            call = ApiCall("POST", self._path, form=form, files=(part,), creates=True)
+            return await self._client.made(AsyncRemoteDataset, call)
+
+    def list(self, *, page_size: int = 100, **filters: Unpack[DatasetFilters]) -> AsyncIterator[DatasetSummary]:
+        """Iterate over the datasets, newest first; pages are read as they are needed."""
+        return self._client.pages.items(DatasetSummary, self._path, filters, page_size)

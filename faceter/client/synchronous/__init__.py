@@ -1,0 +1,1 @@
+"""The client without asyncio, generated from `faceter.client.asynchronous` by `scripts/generate-client`."""

@@ -1,0 +1,1 @@
+"""Export of torch modules to ONNX, on the machine that has them."""
