@@ -51,6 +51,16 @@ class Resampler(StrEnum):
     """As torchvision on tensors (`torch.nn.functional.interpolate`); antialiased by default, values rounded."""
 
 
+class Decoder(StrEnum):
+    """How an image file becomes pixels."""
+
+    FULL = "full"
+    """Decode every image at its full size."""
+    SCALED = "scaled"
+    """Decode a JPEG at the smallest of 1, 1/2, 1/4 and 1/8 of its size that resizing does not enlarge; other formats
+    at their full size."""
+
+
 class PreprocessingPreset(StrEnum):
     """A published preprocessing by name; fields given beside it take precedence."""
 
@@ -159,6 +169,11 @@ class Preprocessing(Contract):
     """Standard deviation, divisor after subtracting the mean; one value, or one per channel in `channel_order`."""
     pad_value: int = Field(default=114, ge=0, le=255)
     """Pixel value of the margin if `resize` is `pad`."""
+    decoder: Decoder = Decoder.FULL
+    """How image files are decoded: at their full size, or, with `scaled`, a JPEG at the smallest of 1, 1/2, 1/4 and 1/8
+    of its size that resizing does not enlarge. That takes less time and memory, and changes pixel values a little,
+    alike in predictions, datasets and explanations. Boxes stay in pixels of the whole image. `translate` always decodes
+    at full size."""
 
     @property
     def channels(self) -> int:

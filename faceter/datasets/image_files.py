@@ -13,13 +13,11 @@ from faceter.datasets.archive import SafeArchive
 from faceter.datasets.archive_dataset import ArchiveDataset
 from faceter.datasets.samples import Batch, DatasetContents, ProgressFunction
 from faceter.vision.boxes import IntArray
-from faceter.vision.images import open_rgb_image, opened_file
-from faceter.vision.preprocess import preprocess
+from faceter.vision.decoder import InputImage, open_input_image
+from faceter.vision.images import TURNED, open_rgb_image, opened_file
 
 _BYTES_PER_PIXEL = 8
 _SMALLEST_IMAGE_LIMIT = 1 << 20
-_TURNED = (5, 6, 7, 8)
-"""EXIF orientations of images that lie on their side."""
 
 
 class ImageFilesDataset(ArchiveDataset):
@@ -42,12 +40,18 @@ class ImageFilesDataset(ArchiveDataset):
         return len(self.names)
 
     def image(self, index: int) -> Image.Image:
-        """Return an image, RGB and upright.
+        """Return an image at its full size, RGB and upright.
 
         Raises:
             FaceterError: ``INVALID_IMAGE``, ``IMAGE_TOO_LARGE`` or ``INVALID_ARCHIVE``, naming the file.
         """
         return read_image(self.archive, self.names[index], self.max_pixels)
+
+    def input_image(self, index: int, preprocessing: Preprocessing) -> InputImage:
+        """Return an image decoded for the input of a model with this preprocessing; see `image` for errors."""
+        name = self.names[index]
+        content = self.archive.read(name, max_bytes=_most_bytes(self.max_pixels))
+        return open_input_image(content, preprocessing, max_pixels=self.max_pixels, name=name)
 
     def verify(self, progress: ProgressFunction | None = None) -> DatasetContents:
         """Decode every image once, in order, and return the summary; see `DatasetReader.verify`."""
@@ -105,7 +109,7 @@ class ImageFilesDataset(ArchiveDataset):
             inputs = np.empty((len(part), *preprocessing.shape), np.float32)
             placements = []
             for row, index in enumerate(part):
-                inputs[row], placement = preprocess(self.image(int(index)), preprocessing)
+                inputs[row], placement = self.input_image(int(index), preprocessing).preprocessed()
                 placements.append(placement)
             yield Batch(inputs, part, None if labels is None else labels[part], placements)
 
@@ -131,7 +135,7 @@ def image_size(archive: SafeArchive, name: str, max_pixels: int) -> tuple[int, i
 def _upright_size(content: bytes, name: str, max_pixels: int) -> tuple[int, int]:
     with opened_file(content, max_pixels=max_pixels, name=name) as image:
         width, height = image.size
-        is_turned = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+        is_turned = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation) in TURNED
     return (height, width) if is_turned else (width, height)
 
 

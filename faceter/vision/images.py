@@ -26,6 +26,7 @@ Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 _ORIENTATION = 0x0112
+_UPRIGHT = 1
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,6 +36,8 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+TURNED = (5, 6, 7, 8)
+"""EXIF orientations of images that lie on their side."""
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes of 16-bit grey."""
 
@@ -58,8 +61,18 @@ def open_rgb_image(source: BinaryIO | bytes, *, max_pixels: int, name: str) -> I
         FaceterError: ``INVALID_IMAGE`` if it is empty, broken, truncated or of another format; ``IMAGE_TOO_LARGE``.
     """
     with opened_file(source, max_pixels=max_pixels, name=name) as image:
-        image.load()
-        return _to_rgb(apply_orientation(image), name)
+        return upright_rgb(image, name)
+
+
+def upright_rgb(image: ImageFile.ImageFile, name: str) -> Image.Image:
+    """Decode an opened file as 8-bit RGB with the EXIF orientation applied; see `open_rgb_image`.
+
+    Args:
+        image: As `opened_file` yields it.
+        name: Name of the image in errors.
+    """
+    image.load()
+    return _to_rgb(apply_orientation(image), name)
 
 
 @contextmanager
@@ -117,12 +130,17 @@ def _unreadable(stream: BinaryIO, name: str) -> FaceterError:
 
 def apply_orientation(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; an image whose EXIF block cannot be parsed is returned unchanged."""
+    transpose = _TRANSPOSE.get(orientation_of(image))
+    return image if transpose is None else image.transpose(transpose)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 if there is none, or if the EXIF block cannot be parsed."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # the pixels are sound, and the block may be broken in any way
-        return image
-    transpose = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
-    return image if transpose is None else image.transpose(transpose)
+        return _UPRIGHT
+    return orientation if isinstance(orientation, int) and orientation in _TRANSPOSE else _UPRIGHT
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

@@ -35,7 +35,7 @@ class ClassScores:
     """
 
     def __init__(self, content: bytes, model: Model) -> None:
-        self._preprocessing, self._input = require_image_input(model.metadata, model.inputs, "kind")
+        self.preprocessing, self._input = require_image_input(model.metadata, model.inputs, "kind")
         self._dtype = model.inputs[0].dtype
         self._detection, self._labels = model.metadata.detection, model.metadata.labels
         if self._detection is None and not model.metadata.task.classifies:
@@ -45,7 +45,7 @@ class ClassScores:
                 field="kind",
             )
         self._output = class_output(model.metadata, model.outputs).name
-        self._size, self._fixed = inference_batch_size(model.inputs, math.prod(self._preprocessing.shape))
+        self._size, self._fixed = inference_batch_size(model.inputs, math.prod(self.preprocessing.shape))
         self._loaded = OnnxRuntimeEngine().load(content, threads=processor_count())
 
     @property
@@ -54,11 +54,15 @@ class ClassScores:
         return None if self._detection is None else self._detection.score_threshold
 
     def __call__(self, images: Sequence[Image.Image]) -> Floats:
-        """Return the score of each class in each image, float64 [N, C]."""
+        """Return the score of each class in each image, float64 [N, C].
+
+        Args:
+            images: As decoded for ``preprocessing``, or changed since.
+        """
         scores: list[Floats] = []
         for start in range(0, len(images), self._size):
             some = images[start : start + self._size]
-            values = np.stack([preprocess(image, self._preprocessing)[0] for image in some])
+            values = np.stack([preprocess(image, self.preprocessing)[0] for image in some])
             inputs: Batch = {self._input: as_dtype(values, self._dtype)}
             outputs = self._loaded.run(pad_batch(inputs, self._size) if self._fixed else inputs)
             if self._fixed:
@@ -70,7 +74,7 @@ class ClassScores:
         if self._detection is None:
             are_probabilities = self._output in self._loaded.probability_outputs
             return probabilities(outputs[self._output], are_probabilities=are_probabilities)
-        height, width = self._preprocessing.size
+        height, width = self.preprocessing.size
         every = decode(outputs, for_evaluation(self._detection), (height, width))
         classes = (
             len(self._labels) if self._labels else 1 + max((int(b.classes.max(initial=0)) for b in every), default=0)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from faceter.contracts.analyses import CopyPasteRequest, CopyPasteResult, Edit
 from faceter.contracts.units import Unit
@@ -54,7 +55,7 @@ def copy_paste_images(
     """
     rng = np.random.default_rng(request.seed)
     target, threshold = list(labels).index(request.label), scores.threshold
-    before = np.concatenate([scores([data.image(i) for i in batch]) for batch in _batches(len(data))])
+    before = np.concatenate([scores([_decoded(data, i, scores) for i in batch]) for batch in _batches(len(data))])
     regions = find_regions(data)
     weights = unit_weights(units, request.label, fires.astype(np.float64), before[:, target])
     required = required_concepts(units, weights, request.units, list(regions))
@@ -132,8 +133,15 @@ def _edited_scores(data: ConceptsDataset, edits: Sequence[tuple[int, ConceptRegi
     blocks = []
     for batch in _batches(len(edits)):
         some = [edits[place] for place in batch]
-        blocks.append(scores([region.pasted(data.image(index), data.image(region.index)) for index, region in some]))
+        blocks.append(
+            scores([region.pasted(_decoded(data, index, scores), data.image(region.index)) for index, region in some])
+        )
     return np.concatenate(blocks) if blocks else scores([])
+
+
+def _decoded(data: ConceptsDataset, index: int, scores: ClassScores) -> Image.Image:
+    """Return an image as the model's decoder gives it, so that pasting changes nothing outside of the region."""
+    return data.input_image(index, scores.preprocessing).pixels
 
 
 def _predicted(scores: Floats, target: int, threshold: float | None) -> NDArray[np.bool_]:

@@ -14,7 +14,8 @@ from faceter.contracts.models import Model
 from faceter.contracts.preprocessing import Preprocessing
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.explanations.derived import DERIVED_CONCEPTS
-from faceter.vision.preprocess import Placement, as_dtype, preprocess
+from faceter.vision.decoder import InputImage
+from faceter.vision.preprocess import Placement, as_dtype
 from workers.explanation.probe.colors import color_numbers
 from workers.explanation.probe.dataset import (
     DEFAULT_RESOLUTION,
@@ -71,21 +72,25 @@ class ImageProbeDataset:
         return len(self._data)
 
     def read(self, indices: Sequence[int]) -> ProbeBatch:
-        """Read some images and their labels; each image is decoded once."""
+        """Read some images and their labels.
+
+        Each image is decoded once; a second time, at its full size, if colours are asked for and the model's decoder
+        reduced it, since concepts are those of the dataset, whatever the model.
+        """
         inputs, concepts, placements = [], [], []
         for index in indices:
-            image = self._data.image(index)
-            values, placement = preprocess(image, self._preprocessing)
+            image = self._data.input_image(index, self._preprocessing)
+            values, placement = image.preprocessed()
             inputs.append(values)
             concepts.append(self._concepts(index, image))
             placements.append(input_placement(placement, self._preprocessing))
         return ProbeBatch({self._input: as_dtype(np.stack(inputs), self._dtype)}, concepts, placements)
 
-    def _concepts(self, index: int, image: Image.Image) -> SampleConcepts:
+    def _concepts(self, index: int, image: InputImage) -> SampleConcepts:
         maps = self._data.label_maps(index)
         labels = [self._at_grid(maps[place]) for place in self._order]
         for kind in self._derived:
-            labels.extend(_position(self.grid) if kind is DerivedConcept.POSITION else [self._colors(image)])
+            labels.extend(_position(self.grid) if kind is DerivedConcept.POSITION else [self._colors(index, image)])
         pixels = self.grid[0] * self.grid[1]
         stacked = np.stack(labels) if labels else np.zeros((0, pixels), np.int64)
         # a concept of pixels may label the whole image too: then it holds at all of them
@@ -99,9 +104,10 @@ class ImageProbeDataset:
         )
         return np.asarray(label[rows[:, None], columns].reshape(-1), np.int64)
 
-    def _colors(self, image: Image.Image) -> Integers:
+    def _colors(self, index: int, image: InputImage) -> Integers:
         height, width = self.grid
-        small = image.resize((width, height), Image.Resampling.BOX)
+        whole = image.pixels if image.reduction == 1 else self._data.image(index)
+        small = whole.resize((width, height), Image.Resampling.BOX)
         return color_numbers(np.asarray(small, np.uint8)).reshape(-1)
 
 

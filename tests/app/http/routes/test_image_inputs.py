@@ -64,6 +64,7 @@ def test_a_preset_is_stored_resolved(api: httpx.Client) -> None:
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "pad_value": 114,
+        "decoder": "full",
     }
 
 
@@ -83,6 +84,13 @@ def test_a_preset_is_stored_resolved(api: httpx.Client) -> None:
             ProblemKind.INVALID_METADATA,
             "metadata.preprocessing",
             "OpenCV does not antialias",
+        ),
+        (
+            image_network(),
+            {"decoder": "fast"},
+            ProblemKind.INVALID_METADATA,
+            "metadata.preprocessing.decoder",
+            "'full' or 'scaled'",
         ),
         (
             image_network(channels_last=True),
@@ -106,7 +114,7 @@ def test_a_preset_is_stored_resolved(api: httpx.Client) -> None:
             "need scale 1",
         ),
     ],
-    ids=["preset", "antialias", "channels first", "channels last", "whole numbers"],
+    ids=["preset", "antialias", "decoder", "channels first", "channels last", "whole numbers"],
 )
 def test_what_does_not_fit_is_refused(
     api: httpx.Client, content: bytes, preprocessing: Fields, kind: ProblemKind, field: str, words: str

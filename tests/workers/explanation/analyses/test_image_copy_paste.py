@@ -1,5 +1,7 @@
 """Regions of concepts pasted into other images."""
 
+import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from PIL import Image
 
 from faceter.contracts.analyses import CopyPasteRequest
 from faceter.contracts.explanations import Operator
+from faceter.contracts.preprocessing import Decoder
 from faceter.contracts.settings import Settings
 from faceter.contracts.units import Unit
 from faceter.datasets.concepts import ConceptsDataset
@@ -42,6 +45,7 @@ class Redness:
     """A detector of red pixels: the class is predicted if a tenth of the image is red."""
 
     threshold = 0.1
+    preprocessing = scenes.PREPROCESSING
 
     def __call__(self, images: Sequence[Image.Image]) -> NDArray[np.float64]:
         red = [
@@ -127,3 +131,47 @@ def test_nothing_to_paste_is_explained(streets: ConceptsDataset, units: list[Uni
     assert result.proposed.tries == 0
     assert warning is not None
     assert words in warning
+
+
+class Scored(Redness):
+    """Keeps the images that it scores."""
+
+    preprocessing = scenes.PREPROCESSING.model_copy(update={"decoder": Decoder.SCALED})
+
+    def __init__(self) -> None:
+        self.images: list[NDArray[np.int64]] = []
+
+    def __call__(self, images: Sequence[Image.Image]) -> NDArray[np.float64]:
+        self.images.extend(np.asarray(image, np.int64) for image in images)
+        return super().__call__(images)
+
+
+def enlarged(content: bytes, factor: int) -> bytes:
+    """Return a dataset of scenes with larger images, as JPEG, and larger labels."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(buffer, "w") as target:
+        for name in source.namelist():
+            if not name.endswith(".png"):
+                target.writestr(name, source.read(name))
+                continue
+            with Image.open(io.BytesIO(source.read(name))) as image:
+                large = image.resize((factor * image.width, factor * image.height), Image.Resampling.NEAREST)
+            is_label, file = name.startswith("labels/"), io.BytesIO()
+            large.save(file, "PNG" if is_label else "JPEG")
+            target.writestr(name if is_label else name.replace(".png", ".jpg"), file.getvalue())
+    return buffer.getvalue()
+
+
+def test_pasting_changes_only_the_region_of_a_reduced_image(tmp_path: Path) -> None:
+    (tmp_path / "large.zip").write_bytes(enlarged(scenes.scenes(6), 8))
+    scores, units = Scored(), [unit(0, Formula(0), 1.0, -1.0)]
+    request = CopyPasteRequest(label="0", tries=10, seed=1)
+    with ConceptsDataset.open(tmp_path / "large.zip", Settings(_env_file=None)) as data:
+        assert isinstance(data, ConceptsDataset)
+        assert data.image(0).width == 8 * scenes.SIDE
+        result, *_ = copy_paste_images(units, data, np.ones((1, 6), np.bool_), ["0", "1"], scores, request)  # type: ignore[arg-type]
+    assert result.proposed.tries
+    assert {image.shape for image in scores.images} == {(scenes.SIDE, scenes.SIDE, 3)}
+    originals, with_car = scores.images[:6], scores.images[6 : 6 + result.proposed.tries]
+    changed = [min((image != original).any(axis=2).mean() for original in originals) for image in with_car]
+    assert 0 < max(changed) <= (25 / scenes.SIDE) ** 2, "a car has 24 × 24 pixels at most"
