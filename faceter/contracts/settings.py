@@ -171,6 +171,11 @@ class Settings(BaseSettings):
         return self.data_dir / "scratch"
 
     @property
+    def weights_dir(self) -> Path:
+        """Folder of the weights that API processes share."""
+        return self.scratch_dir.absolute() / "weights"
+
+    @property
     def valkey_dir(self) -> Path:
         """Folder of the embedded Valkey server."""
         return self.data_dir.absolute() / "valkey"

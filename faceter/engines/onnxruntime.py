@@ -1,9 +1,10 @@
 """ONNX Runtime on the CPU: the reference engine."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
 from faceter.engines.base import Array, Interrupt
+from faceter.engines.shared_weights import SHARED_FROM, SharedFile, SharedWeights
 from faceter.engines.text_locales import lacks_locale, with_available_locale
 from faceter.graphs.float_types import has_bfloat16_signature, in_float32, other_float_types
 from faceter.graphs.layouts import PLAIN, apply_layout
@@ -58,7 +60,13 @@ _FAILURES: Final = (
 
 @dataclass(frozen=True)
 class OnnxRuntimeEngine:
-    """Loads graphs with ONNX Runtime for the CPU; all instances are equal."""
+    """Loads graphs with ONNX Runtime for the CPU; all instances are equal.
+
+    Args:
+        weights: Where processes share the weights of large models; they are not shared without it.
+    """
+
+    weights: SharedWeights | None = field(default=None, compare=False)
 
     def load(self, content: bytes, *, threads: int, layout: str = PLAIN) -> "OnnxRuntimeModel":
         """Return the graph of an ONNX file, ready to run; see `faceter.engines.base.Engine.load`.
@@ -70,14 +78,16 @@ class OnnxRuntimeEngine:
         model = apply_layout(plain, layout)
         probabilities = probability_outputs(plain)
         native = not has_bfloat16_signature(model)
+        key = _key(content, layout) if self.weights is not None and len(content) >= SHARED_FROM else None
         try:
             if native:
                 try:
-                    return _loaded(model, threads, probabilities)
+                    return self._loaded(model, key, threads, probabilities)
                 except states.NotImplemented:
                     if not other_float_types(model):
                         raise
-            return _loaded(in_float32(model, keep_signature=native), threads, probabilities, substitutes_float32=True)
+            float32, key = in_float32(model, keep_signature=native), key and f"{key}-float32"
+            return self._loaded(float32, key, threads, probabilities, substitutes_float32=True)
         except _FAILURES as error:
             if lacks_locale(error) and (changed := with_available_locale(plain)) != plain:
                 return self.load(changed.SerializeToString(), threads=threads, layout=layout)
@@ -85,14 +95,30 @@ class OnnxRuntimeEngine:
                 ProblemKind.MODEL_NOT_RUNNABLE, f"ONNX Runtime cannot load the model: {_message(error)}"
             ) from error
 
+    def _loaded(
+        self,
+        model: onnx.ModelProto,
+        key: str | None,
+        threads: int,
+        probabilities: frozenset[str],
+        *,
+        substitutes_float32: bool = False,
+    ) -> "OnnxRuntimeModel":
+        """Return a session of a model; its weights are shared if it has a key."""
+        file = None if key is None or self.weights is None else self.weights.open(key, model)
+        memory = 2 * model.ByteSize() + _SESSION_OVERHEAD
+        try:
+            source = model.SerializeToString() if file is None else str(file.path)
+            session = onnxruntime.InferenceSession(source, _session_options(threads), ["CPUExecutionProvider"])
+            return OnnxRuntimeModel(session, memory, probabilities, file, substitutes_float32=substitutes_float32)
+        except BaseException:
+            if file is not None:
+                file.close()
+            raise
 
-def _loaded(
-    model: onnx.ModelProto, threads: int, probabilities: frozenset[str], *, substitutes_float32: bool = False
-) -> "OnnxRuntimeModel":
-    content = model.SerializeToString()
-    session = onnxruntime.InferenceSession(content, _session_options(threads), ["CPUExecutionProvider"])
-    memory = 2 * len(content) + _SESSION_OVERHEAD
-    return OnnxRuntimeModel(session, memory, probabilities, substitutes_float32=substitutes_float32)
+
+def _key(content: bytes, layout: str) -> str:
+    return f"{hashlib.sha256(content).hexdigest()[:32]}-{layout}-{onnxruntime.__version__}"
 
 
 class OnnxRuntimeModel:
@@ -101,6 +127,7 @@ class OnnxRuntimeModel:
     Args:
         memory: Estimated bytes: the weights, once as in the file and once prepacked for the kernels.
         probability_outputs: Names of the outputs that are probabilities.
+        file: File of its weights, closed with it.
         substitutes_float32: Whether it computes in float32 in place of a type that ONNX Runtime has no kernels for.
     """
 
@@ -109,6 +136,7 @@ class OnnxRuntimeModel:
         session: onnxruntime.InferenceSession,
         memory: int,
         probability_outputs: frozenset[str] = frozenset(),
+        file: SharedFile | None = None,
         *,
         substitutes_float32: bool = False,
     ) -> None:
@@ -118,6 +146,7 @@ class OnnxRuntimeModel:
         self.inputs = [_spec(argument, "input") for argument in session.get_inputs()]
         self.outputs = [_spec(argument, "output") for argument in session.get_outputs()]
         self.bytes = memory
+        self._file = file
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
@@ -148,6 +177,9 @@ class OnnxRuntimeModel:
     def close(self) -> None:
         """Free the memory."""
         self._session = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _fed(inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -33,6 +33,7 @@ _FRESH_SECONDS: Final = 60.0
 _LOCK_SECONDS: Final = 300
 _REPORT_SECONDS: Final = 90 * 24 * 3600
 _KEPT: Final = "faceter:kept-models"
+_DEFAULTS: Final = ServingSettings()
 
 _log = structlog.get_logger("app.predictions.model_server")
 
@@ -202,7 +203,7 @@ class ModelServer:
         content, threads = self._read(model), self._settings.inference_threads
         if engine == REFERENCE:
             layout = self._sessions.layout(content, model.quantization)
-            return engine_of(engine, precision).load(content, threads=threads, layout=layout)
+            return self._sessions.engine.load(content, threads=threads, layout=layout)
         return engine_of(engine, precision).load(content, threads=threads)
 
     def _read(self, model: Model) -> bytes:
@@ -300,7 +301,7 @@ class _ReferenceOnFailure(WrappedModel):
 
 
 def _settings_of(model: Model) -> ServingSettings:
-    return model.metadata.serving or ServingSettings()
+    return model.metadata.serving or _DEFAULTS
 
 
 def _text(value: object) -> str:

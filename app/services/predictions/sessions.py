@@ -65,7 +65,7 @@ class SessionCache:
     """
 
     def __init__(self, engine: Engine, *, limit_bytes: int, threads: int, saturates: bool) -> None:
-        self._engine = engine
+        self.engine = engine
         self._limit_bytes = limit_bytes
         self._threads = threads
         self._saturates = saturates
@@ -91,7 +91,7 @@ class SessionCache:
 
         def load() -> LoadedModel:
             content = read()
-            return self._engine.load(content, threads=self._threads, layout=self.layout(content, report))
+            return self.engine.load(content, threads=self._threads, layout=self.layout(content, report))
 
         with self.cached((sha256, served_layout(report)), load) as loaded:
             yield loaded
