@@ -53,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         swagger_ui_parameters={"displayRequestDuration": True, "defaultModelsExpandDepth": 0, "tryItOutEnabled": True},
+        telemetry={"tracing": False},
     )
     app.state.core = core
     problems.install(app)
@@ -62,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(DirectPredict, core=core)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, limits=limits_of(settings), otherwise=settings.max_json_bytes)
-    app.add_middleware(RequestLog, observer=core.monitoring)
+    app.add_middleware(RequestLog, observer=core.monitoring, tracer=core.tracer)
     return app
 
 

@@ -31,13 +31,13 @@ from PIL import Image
 
 from benchmarks.fastestdet import DECODING
 from benchmarks.post_training import classifier, print_table, record_of, trained
-from faceter.cli.export_torch import export
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import ModelMetadata, Task
 from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs
+from faceter.export.module import export
 from faceter.graphs.batch_norm_folding import fold_batch_norms
 from faceter.graphs.canonical import canonicalize
 from faceter.host import processor_count, processor_name

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.post_training import print_table, report_on
-from faceter.cli.export_torch import export
 from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.models import ModelMetadata, Task
 from faceter.contracts.quantizations import Granularity, QuantizationMethod
 from faceter.datasets.signals import signals_file
+from faceter.export.module import export
 
 RATE = 100
 LENGTH = 512

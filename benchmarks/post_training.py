@@ -22,7 +22,6 @@ from benchmarks.depthwise_network import (
     with_relu,
 )
 from benchmarks.fastestdet import DECODING as FASTESTDET
-from faceter.cli.export_torch import export
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.models import ModelMetadata, Task
@@ -30,6 +29,7 @@ from faceter.contracts.preprocessing import ChannelOrder, Preprocessing
 from faceter.contracts.quantizations import Granularity, QuantizationMethod, QuantizationReport, QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.datasets.kinds import open_inputs
+from faceter.export.module import export
 from workers.quantization.datasets import JobDatasets
 from workers.quantization.pipeline import quantize
 

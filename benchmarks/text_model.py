@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from benchmarks.post_training import print_table
 from examples.bert import BertEncoder
-from faceter.cli.export_inputs import ExportInput
-from faceter.cli.export_torch import export_module
 from faceter.contracts.models import ModelMetadata, Task, TensorSpec
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
@@ -28,6 +26,8 @@ from faceter.contracts.text import Pooling, TextProcessing
 from faceter.datasets.texts import TextsDataset
 from faceter.datasets.tokenized import TokenSource
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.export.inputs import ExportInput
+from faceter.export.module import export_module
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs
 from faceter.host import processor_count

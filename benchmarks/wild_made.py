@@ -16,8 +16,8 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
-from faceter.cli.export_inputs import ExportInput
-from faceter.cli.export_torch import export_module
+from faceter.export.inputs import ExportInput
+from faceter.export.module import export_module
 from tests.ultralytics_export import ultralytics_yolov8
 
 _WIDTH = 8

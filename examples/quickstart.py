@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from examples import digits
-from faceter.cli.export_torch import export
+from faceter.export.module import export
 from faceter.processes import parent_death
 
 DATA_DIR = Path(os.environ.get("FACETER_DATA_DIR") or "faceter-data") / "quickstart"

@@ -1,11 +1,13 @@
 """What every test may ask for."""
 
+import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -18,6 +20,9 @@ from app.services.jobs.queue import JobQueue
 from faceter.contracts.settings import Settings
 from faceter.store.connection import connect
 from faceter.store.library import Library
+
+if TYPE_CHECKING:
+    from tests.tracing.collector import Collector
 
 # How long an example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile(
@@ -130,3 +135,18 @@ def queue(redis: Redis, settings: Settings) -> JobQueue:
 def reaping(redis: Redis, settings: Settings) -> JobQueue:
     """A queue that does not wait for the server to have been up for a while, as the tests' own has not."""
     return JobQueue(redis, settings.model_copy(update={"worker_lost_seconds": 0}))
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator["Collector"]:
+    """A collector of spans, to which this process and those it starts export; skipped without the extra `otel`."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
+    from tests.tracing.collector import Collector
+
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    collector = Collector()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+    yield collector
+    collector.close()

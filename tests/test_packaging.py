@@ -1,6 +1,5 @@
 """The house: scripts, container and project files say what is there. No container is built here."""
 
-import ast
 import itertools
 import os
 import re
@@ -9,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,25 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from faceter.contracts.settings import Settings
+from tests.import_closure import distributions, modules_of, reached
 
 _ROOT = Path(__file__).resolve().parents[1]
 _BIN = Path(sys.executable).parent
 _PROJECT: dict[str, Any] = tomllib.loads((_ROOT / "pyproject.toml").read_text())
+_NAME: str = _PROJECT["project"]["name"]
+_EXTRAS: dict[str, list[str]] = _PROJECT["project"]["optional-dependencies"]
 _COMPOSE: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text())
 _SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
 _PAGES = [
     *("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "CHANGELOG.md"),
     *sorted(str(path.relative_to(_ROOT)) for path in (_ROOT / "docs").rglob("*.md")),
 ]
+_EXPORT_COMMAND = ["faceter.cli.export_torch", "faceter.cli.export_target", "faceter.cli.export_weights"]
+_OPTIONAL = {
+    *("botocore", "grpcio"),
+    *("opentelemetry-api", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"),
+}
+"""Asked for where it is installed; its absence is seen to."""
 _SETTINGS = {f"FACETER_{name.upper()}" for name in Settings.model_fields}
 
 
@@ -55,24 +62,11 @@ def _schema_fault(compose: Path) -> str:
 
 
 def _names(requirements: list[str]) -> set[str]:
-    return {canonicalize_name(Requirement(text).name) for text in requirements}
-
-
-def _imported(*rooms: str) -> set[str]:
-    """Return the distributions whose modules the rooms' files import; for one not installed, its module's name."""
-    trees = [ast.parse(path.read_text()) for room in rooms for path in (_ROOT / room).rglob("*.py")]
-    modules: set[str] = set()
-    for node in itertools.chain.from_iterable(map(ast.walk, trees)):
-        if isinstance(node, ast.Import):
-            modules |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
-            modules.add(node.module)
-    ours = {"app", "benchmarks", "examples", "faceter", "tests", "workers"}
-    tops = {"google.protobuf" if name.startswith("google.protobuf") else name.partition(".")[0] for name in modules}
-    providers = {**packages_distributions(), "google.protobuf": ["protobuf"]}
-    return {
-        canonicalize_name(providers.get(top, [top])[0]) for top in tops - ours if top not in sys.stdlib_module_names
-    }
+    """Return the distributions of requirements, those of our own extras instead of ours."""
+    found = [Requirement(text) for text in requirements]
+    ours = [_EXTRAS[extra] for requirement in found if requirement.name == _NAME for extra in requirement.extras]
+    names = {canonicalize_name(requirement.name) for requirement in found if requirement.name != _NAME}
+    return names.union(*map(_names, ours))
 
 
 class TestCompose:
@@ -143,9 +137,9 @@ class TestDockerfile:
 
     def test_every_extra_it_installs_exists(self) -> None:
         text = (_ROOT / "Dockerfile").read_text()
-        extras = re.findall(r'"\.\[(\w+)\]"', text)
+        extras = re.findall(r'"\.\[([\w,]+)\]"', text)
         assert extras
-        assert set(extras) <= set(_PROJECT["project"]["optional-dependencies"])
+        assert set(",".join(extras).split(",")) <= set(_PROJECT["project"]["optional-dependencies"])
 
 
 class TestScripts:
@@ -153,7 +147,15 @@ class TestScripts:
         assert (_ROOT / ".ci" / "run").read_text().rstrip().endswith("exec bash scripts/test")
 
     @pytest.mark.parametrize(
-        "name", [".ci/run", "scripts/generate-grpc", "scripts/quickstart", "scripts/setup", "scripts/test"]
+        "name",
+        [
+            ".ci/run",
+            "scripts/generate-client",
+            "scripts/generate-grpc",
+            "scripts/quickstart",
+            "scripts/setup",
+            "scripts/test",
+        ],
     )
     def test_it_is_sound_bash_and_can_be_run(self, name: str) -> None:
         path = _ROOT / name
@@ -206,6 +208,9 @@ class TestProject:
         extras = itertools.chain.from_iterable(project["optional-dependencies"].values())
         for text in [*project["dependencies"], *extras]:
             requirement = Requirement(text)
+            if requirement.name == _NAME:
+                assert requirement.extras <= set(_EXTRAS)
+                continue
             assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
 
     def test_licence_and_changelog_are_there(self) -> None:
@@ -248,15 +253,54 @@ class TestProject:
             assert text.startswith(f"# {number} ")
             assert re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE) == ["Decided", "Why", "Weighed", "Follows"], page
 
-    def test_every_package_that_is_imported_is_a_dependency_of_its_own(self) -> None:
-        project = _PROJECT["project"]
-        extras = {name: _names(texts) for name, texts in project["optional-dependencies"].items()}
-        needed = _names(project["dependencies"])
-        # Asked for where it is installed; its absence is seen to.
-        assert _imported("app", "faceter", "workers") - {"botocore", "grpcio"} <= needed
-        assert _imported("examples") <= needed | extras["examples"]
-        assert _imported("tests") <= needed | extras["dev"]
-        assert _imported("benchmarks") <= needed | extras["dev"] | extras["benchmarks"]
-        assert extras["examples"] | extras["s3"] | extras["grpc"] | extras["opencv"] <= extras["dev"] | needed
-        # Found by name: a form parser by Starlette, a parser of HTTP by uvicorn.
-        assert needed - _imported("app", "faceter", "workers") == {"python-multipart", "httptools"}
+    def test_every_package_that_tests_and_tools_import_is_a_dependency_of_its_own(self) -> None:
+        base = _names(_PROJECT["project"]["dependencies"])
+        for room in ("examples", "benchmarks"):
+            needed = base | _names(_EXTRAS[room]) | (_names(_EXTRAS["dev"]) if room == "benchmarks" else set())
+            assert distributions(modules_of(room)) <= needed
+        assert distributions(modules_of("tests")) <= base | _names(_EXTRAS["dev"])
+        for extra in ("examples", "s3", "grpc", "opencv", "otel"):
+            assert _names(_EXTRAS[extra]) <= _names(_EXTRAS["dev"]) | base
+
+
+class TestExtras:
+    """Each extra is what its part of the product imports, and no more."""
+
+    def test_the_client_needs_httpx_and_pydantic_alone(self) -> None:
+        needed = distributions(reached(modules_of("faceter/client"), not_into=["faceter.export"]))
+        assert _names(_PROJECT["project"]["dependencies"]) == {"httpx", "pydantic"}
+        assert _EXTRAS["client"] == []
+        # Used where it is installed, for arrays, images, a bar, and modules of torch.
+        assert needed - {"httpx", "pydantic"} == {
+            "numpy",
+            "pillow",
+            "tqdm",
+            *_names(_EXTRAS["export"]) - {"safetensors"},
+        }
+
+    def test_the_server_needs_no_torch(self) -> None:
+        elsewhere = ["workers", "faceter.export", "faceter.client", *_EXPORT_COMMAND]
+        needed = distributions(reached(modules_of("app") | {"faceter.cli.main"}, not_into=elsewhere))
+        # Found by name: a form parser by Starlette, a parser of HTTP by uvicorn, the font that comes with matplotlib.
+        by_name = {"python-multipart", "httptools", "matplotlib"}
+        assert needed - _OPTIONAL - {"pydantic"} == _names(_EXTRAS["server"]) - by_name
+        assert by_name < _names(_EXTRAS["server"])
+
+    def test_the_worker_needs_nothing_of_http(self) -> None:
+        elsewhere = [
+            *("app", "faceter.export", "faceter.client", "faceter.processes.supervisor"),
+            *("faceter.processes.embedded_store", *_EXPORT_COMMAND),
+        ]
+        needed = distributions(reached(modules_of("workers") | {"faceter.cli.main"}, not_into=elsewhere))
+        assert needed - _OPTIONAL - {"pydantic"} == _names(_EXTRAS["worker"])
+        assert not needed & {"fastapi", "starlette", "uvicorn", "httpx"}
+
+    def test_the_export_needs_what_the_users_machine_has_beside_torch(self) -> None:
+        command = {"faceter.cli.export_target", "faceter.cli.export_weights"}
+        needed = distributions(reached(modules_of("faceter/export") | command, not_into=["faceter.client"]))
+        assert needed == _names(_EXTRAS["export"])
+
+    def test_no_part_of_the_product_is_in_no_extra(self) -> None:
+        everything = distributions(modules_of("app", "faceter", "workers"))
+        installed = set().union(*(_names(_EXTRAS[name]) for name in ("server", "worker", "export")))
+        assert everything - _OPTIONAL - {"httpx", "pydantic", "tqdm"} <= installed

@@ -1,5 +1,6 @@
 """The worker: takes jobs off the queue and runs each in a child process."""
 
+import contextvars
 import importlib
 import logging
 import os
@@ -31,8 +32,10 @@ from faceter.store import blob_references, job_reaper, job_steps
 from faceter.store.connection import UNREACHABLE, connect, retry_forever
 from faceter.store.job_records import active_ids, rq_queue
 from faceter.store.library import Library
+from faceter.tracing.configuration import open_tracer
 from workers.jobs import context as job_context
 from workers.jobs import failures
+from workers.jobs.attempt_span import attempt_span, end_attempt
 from workers.jobs.error_reports import error_report
 from workers.jobs.scratch import drop_job_folders
 
@@ -47,6 +50,7 @@ _SWEEP_SECONDS: Final = 3600.0
 _STOP_GRACE_SECONDS: Final = 10.0
 _TIMEOUT_GRACE_SECONDS: Final = 30.0
 _OOM_SCORE: Final = "500"
+_LEASE_LOST: Final = "lease-lost"
 
 
 def run_worker(settings: Settings) -> None:
@@ -86,6 +90,7 @@ class JobWorker(Worker):
         self._reaped_at = -float(settings.worker_lost_seconds)
         self._swept_at = time.monotonic()
         self._kills_before = 0
+        self._tracer = open_tracer(one_by_one=True)
 
     @property
     def dequeue_timeout(self) -> int:
@@ -136,13 +141,16 @@ class JobWorker(Worker):
             return
         self.executions[execution.id] = execution
         self._kills_before = failures.memory_kills()
-        _log.info("job %s started", job.id)
-        self.fork_work_horse(job, queue)
-        try:
-            self.monitor_work_horse(job, queue, execution)
-        finally:
-            self._horse_pid = 0
-            self.executions.clear()
+        with attempt_span(self._tracer, job) as self._span:
+            _log.info("job %s started", job.id)
+            self.fork_work_horse(job, queue)
+            try:
+                error = self.monitor_work_horse(job, queue, execution)
+            finally:
+                self._horse_pid = 0
+                self.executions.clear()
+            if error is not None:
+                end_attempt(self._span, job, error)
 
     def fork_work_horse(self, job: RQJob, queue: Queue) -> None:
         """Fork the child, in a process group of its own."""
@@ -154,8 +162,12 @@ class JobWorker(Worker):
             os.setpgid(child, child)
         self._horse_pid = child
 
-    def monitor_work_horse(self, job: RQJob, queue: Queue, execution: Execution) -> None:
-        """Renew the lease while the child runs, and record the job's end if the child cannot."""
+    def monitor_work_horse(self, job: RQJob, queue: Queue, execution: Execution) -> str | None:
+        """Renew the lease while the child runs, and record the job's end if the child cannot.
+
+        Returns:
+            A word for why the attempt ended; None if the child has seen to its end.
+        """
         started = time.monotonic()
         deadline = started + self.settings.job_timeout_seconds + _TIMEOUT_GRACE_SECONDS
         renewed = started
@@ -166,11 +178,11 @@ class JobWorker(Worker):
                 self.kill_horse()
                 if self._record_end(lambda: job_steps.return_to_queue(self.connection, execution)):
                     _log.warning("job %s handed back to the queue, since this worker stops", job.id)
-                return
+                return "worker-stopped"
             if now > deadline:
                 self.kill_horse()
                 self._record_end(lambda: self._fail(execution, failures.timed_out(self.settings)))
-                return
+                return ProblemKind.JOB_TIMEOUT.value.slug
             if now - renewed >= _RENEW_SECONDS:
                 renewed = now
                 if not self._renew(execution):
@@ -180,13 +192,15 @@ class JobWorker(Worker):
                         continue
                     _log.warning("job %s stopped: it was canceled or given to another worker", job.id)
                     self.kill_horse()
-                    return
+                    return _LEASE_LOST
             time.sleep(_WATCH_SECONDS)
         self._record_state(WorkerStatus.IDLE)
-        if status != 0:
-            error = failures.error_of_death(status, failures.memory_kills() > self._kills_before)
-            if self._record_end(lambda: job_steps.requeue_or_fail(self.connection, self.settings, execution, error)):
-                _log.error("job %s: %s It is started again if it has attempts left.", job.id, error)
+        if status == 0:
+            return None
+        error = failures.error_of_death(status, failures.memory_kills() > self._kills_before)
+        if self._record_end(lambda: job_steps.requeue_or_fail(self.connection, self.settings, execution, error)):
+            _log.error("job %s: %s It is started again if it has attempts left.", job.id, error)
+        return error.kind.value.slug
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Kill the child and its process group, and wait for it."""
@@ -203,7 +217,7 @@ class JobWorker(Worker):
     def _renew(self, execution: Execution) -> bool:
         try:
             self.heartbeat()
-            self._maintain()
+            contextvars.Context().run(self._maintain)  # its log lines are not of this job
             return job_steps.renew(self.connection, execution, self.settings.worker_lost_seconds)
         except UNREACHABLE as error:
             _log.warning("Redis cannot be reached; the job goes on meanwhile: %s", error)
@@ -289,7 +303,7 @@ class JobWorker(Worker):
 
     def _run_child(self, job: RQJob, parent: int) -> NoReturn:
         """Run the job, in the child; never returns."""
-        code = 1
+        code, error = 1, None
         try:
             os.setpgid(0, 0)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -299,21 +313,25 @@ class JobWorker(Worker):
             random.seed()
             self._is_horse = True
             retry_forever(self.connection)
-            self._perform(job, next(iter(self.executions.values())))
+            error = self._perform(job, next(iter(self.executions.values())))
             code = 0
         except job_steps.LeaseLostError:
-            code = 0
-        except UNREACHABLE as error:
-            _log.error("the end of job %s cannot be recorded, so this attempt ends: %s", job.id, error)
+            code, error = 0, _LEASE_LOST
+        except UNREACHABLE as away:
+            _log.error("the end of job %s cannot be recorded, so this attempt ends: %s", job.id, away)
         except BaseException:
             _log.exception("job %s: its process failed", job.id)
         finally:
+            with suppress(Exception):  # nothing may keep the child from its exit
+                if code == 0:  # otherwise the parent does it
+                    end_attempt(self._span, job, error)
             logging.shutdown()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
 
-    def _perform(self, job: RQJob, execution: Execution) -> None:
+    def _perform(self, job: RQJob, execution: Execution) -> str | None:
+        """Run the job and record its end; return the kind of problem that ended it."""
         with Library(self.settings) as library:
             retry_forever(library.redis)
             context = job_context.JobContext(self.settings, library, self.connection, execution)
@@ -338,9 +356,11 @@ class JobWorker(Worker):
                 report = error_report(exception, job.id, job.args[0], context.step) if internal else None
                 job_steps.fail(self.connection, execution, error.problem(), trace, report)
                 _discard_files(context)
+                return error.kind.value.slug
             else:
                 _log.info("job %s succeeded", job.id)
                 _discard_files(context)
+                return None
 
 
 def _discard_files(context: job_context.JobContext) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from app.grpc import open_inference_pb2 as pb
 from app.services.inference_protocol.contracts import VERSION, ModelDescription, TensorDescription
 from app.services.inference_protocol.datatypes import NUMPY_DTYPES, encode_text
+from app.services.inference_protocol.deadlines import TIMEOUT, seconds_of_timeout
 from app.services.inference_protocol.tensors import InputTensor, OutputTensor, RequestedOutput
 from faceter.contracts.errors import FaceterError, ProblemKind
 
@@ -80,6 +81,19 @@ def _classes(parameters: Mapping[str, pb.InferParameter]) -> int:
     if classes < 0:
         raise _invalid("The parameter classification must be a number of classes, as int64_param.")
     return int(classes)
+
+
+def timeout(request: pb.ModelInferRequest) -> float | None:
+    """Return the seconds after which the answer is of no use, by the parameter `timeout`; None without it.
+
+    Raises:
+        FaceterError: `INVALID_REQUEST`.
+    """
+    if TIMEOUT not in request.parameters:
+        return None
+    choice = request.parameters[TIMEOUT]
+    kind = choice.WhichOneof("parameter_choice")
+    return seconds_of_timeout(getattr(choice, kind) if kind else "")
 
 
 def infer_response(request: pb.ModelInferRequest, outputs: Sequence[OutputTensor]) -> pb.ModelInferResponse:

@@ -64,7 +64,8 @@ translates images between two domains.
   is stable and links to a page, `detail` says how to fix the error, `errors` lists the invalid fields.
   [All kinds](/problems). Errors of `/v2` have the form of that protocol, `{"error": …}`.
 - With an `Idempotency-Key`, a POST that creates a resource can be repeated safely.
-- Times are RFC 3339 in UTC. Every response has an `X-Request-ID`, which is also in the logs.
+- Times are RFC 3339 in UTC. Every response has an `X-Request-ID` and a `traceparent`, which are also in the
+  logs.
 - `503` responses have a `Retry-After` header.
 """
 

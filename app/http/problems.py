@@ -37,7 +37,9 @@ _MOST_ECHOED: Final = 200
 
 _WITH_RETRY_AFTER: Final = (
     ProblemKind.IDEMPOTENCY_IN_PROGRESS,
+    ProblemKind.TOO_MANY_REQUESTS,
     ProblemKind.OVERLOADED,
+    ProblemKind.DEADLINE_EXCEEDED,
     ProblemKind.STORE_UNAVAILABLE,
 )
 

@@ -15,7 +15,10 @@ from faceter.contracts.settings import Settings
 from faceter.engines.base import Engine
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
+from faceter.engines.shared_weights import SharedWeights
 from faceter.store.library import Library
+from faceter.tracing.configuration import open_tracer
+from faceter.tracing.spans import Tracer
 
 S = TypeVar("S", bound="Service")
 T = TypeVar("T")
@@ -25,7 +28,7 @@ _CONCURRENT_CHECKS = 2
 
 @dataclass(frozen=True)
 class Core:
-    """Store, queue, engine and limits of a running API."""
+    """Store, queue, engine, limits and tracer of a running API."""
 
     settings: Settings
     library: Library
@@ -34,6 +37,7 @@ class Core:
     sessions: SessionCache
     pool: InferencePool
     monitoring: Monitoring
+    tracer: Tracer
     model_server: ModelServer
     model_limiter: CapacityLimiter
     dataset_limiter: CapacityLimiter
@@ -47,7 +51,7 @@ class Core:
             settings: Locations and limits.
             engine: The inference engine; ONNX Runtime by default.
         """
-        engine = engine or OnnxRuntimeEngine()
+        engine = engine or OnnxRuntimeEngine(SharedWeights(settings.weights_dir))
         library = Library(settings)
         queue = JobQueue(library.redis, settings)
         sessions = SessionCache(
@@ -76,6 +80,7 @@ class Core:
             sessions=sessions,
             pool=pool,
             monitoring=monitoring,
+            tracer=open_tracer(),
             model_server=ModelServer(library, sessions, pool, monitoring, settings),
             model_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
             dataset_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
@@ -98,11 +103,12 @@ class Core:
         return await to_thread.run_sync(function, limiter=self.dataset_limiter)
 
     def close(self) -> None:
-        """Stop predictions, close sessions and connections."""
+        """Stop predictions, close sessions and connections, export the last spans."""
         self.pool.close()
         self.model_server.close()
         self.sessions.close()
         self.library.close()
+        self.tracer.close()
 
 
 class Service:

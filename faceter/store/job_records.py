@@ -19,6 +19,7 @@ from faceter.contracts.errors import FaceterError, Problem, ProblemKind
 from faceter.contracts.jobs import Job, JobResult, JobSpecification, JobStatus, Progress
 from faceter.contracts.references import ResourceName
 from faceter.store.newest_first import NewestFirst
+from faceter.tracing.trace_context import PARENT_HEADER, STATE_HEADER, TraceContext
 
 QUEUE_NAME: Final = "faceter"
 """The one RQ queue; its workers take every kind of job."""
@@ -44,6 +45,8 @@ ERROR_REPORT: Final = "error_report"
 _SPECIFICATION: TypeAdapter[JobSpecification] = TypeAdapter(JobSpecification)
 
 _MOST_ECHOED: Final = 200
+_LONGEST_STATE: Final = 512
+"""Characters of `tracestate` that must be continued; a longer one is left out."""
 
 _STATUSES: Final = {
     RQStatus.STARTED: JobStatus.RUNNING,
@@ -72,6 +75,20 @@ def index(redis: Redis) -> NewestFirst:
 def specification_of(job: RQJob) -> JobSpecification:
     """Return the job's specification."""
     return _SPECIFICATION.validate_python(job.args[0])
+
+
+def trace_meta(trace: TraceContext | None) -> dict[str, str]:
+    """Return the span that caused a job as values of the job's RQ `meta`, by the names of W3C Trace Context."""
+    if trace is None:
+        return {}
+    state = {STATE_HEADER: trace.state} if 0 < len(trace.state) <= _LONGEST_STATE else {}
+    return {PARENT_HEADER: trace.parent_header, **state}
+
+
+def trace_of(job: RQJob) -> TraceContext | None:
+    """Return the span that caused a job; None for one that no request submitted."""
+    parent, state = job.meta.get(PARENT_HEADER), job.meta.get(STATE_HEADER)
+    return TraceContext.of_headers([parent] if parent else [], [state] if state else [])
 
 
 def fetch(redis: Redis, job_id: str) -> RQJob:

@@ -39,10 +39,19 @@ from faceter.store.job_records import (
     job_key,
     rq_queue,
     to_job,
+    trace_meta,
 )
+from faceter.tracing.trace_context import TraceContext
 
 
-def enqueue(redis: Redis, settings: Settings, specification: JobSpecification, job_id: str, function: str) -> Job:
+def enqueue(
+    redis: Redis,
+    settings: Settings,
+    specification: JobSpecification,
+    job_id: str,
+    function: str,
+    trace: TraceContext | None = None,
+) -> Job:
     """Queue a new job.
 
     Args:
@@ -51,6 +60,7 @@ def enqueue(redis: Redis, settings: Settings, specification: JobSpecification, j
         specification: Kind and request of the job.
         job_id: Id of the new job.
         function: Dotted name of the function that runs it, called with the specification as JSON values.
+        trace: The span that caused the job; the parent of its attempts.
     """
     queue = rq_queue(redis)
     job = queue.create_job(
@@ -61,6 +71,7 @@ def enqueue(redis: Redis, settings: Settings, specification: JobSpecification, j
         timeout=settings.job_timeout_seconds,
         result_ttl=settings.job_retention_seconds,
         failure_ttl=settings.job_retention_seconds,
+        meta=trace_meta(trace),
     )
     with redis.pipeline() as pipeline:
         queue.enqueue_job(job, pipeline=pipeline)

@@ -40,6 +40,11 @@ def _tour(page: str) -> str:
     return "".join(block for block in _blocks(page) if not any(words in block for words in _RUN_ELSEWHERE))
 
 
+def _python(page: str) -> str:
+    """Return the Python blocks of a page as one program."""
+    return "".join(re.findall(r"```python\n(.*?)```", (_ROOT / page).read_text(), re.DOTALL))
+
+
 def _bash(text: str, **environment: str) -> subprocess.CompletedProcess[str]:
     # The README speaks of .venv; the environment these tests run in may be another one.
     text = text.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
@@ -102,6 +107,33 @@ def test_the_tutorial_and_the_guides(url: str) -> None:
         assert slate < 70
         assert paper > 150
     assert (digits / "small.onnx").stat().st_size < (digits / "model.onnx").stat().st_size
+
+
+def test_the_python_of_the_readme_and_of_the_guide(url: str) -> None:
+    guide = "docs/guides/python-client.md"
+    made = _bash(_tour(guide))
+    assert made.returncode == 0, made.stderr
+    outputs = []
+    for page in ("README.md", guide):
+        command = [sys.executable, "-W", "error", "-c", _python(page)]
+        done = subprocess.run(
+            command,
+            cwd=_ROOT,
+            env=os.environ | {"FACETER_URL": url, "PYTHONPATH": str(_ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        outputs.append(done.stdout.splitlines())
+    three, lines = outputs
+    assert "packed=" in three[-1]
+    assert lines[0] == f"Client('{url}')"
+    for said in ("two", "['one', 'two']", "(2, 10) float32", "{'one': 1, 'two': 1}", "(32, 32)", "DigitNetwork 4"):
+        assert said in lines
+        assert said in (_ROOT / guide).read_text()
+    assert lines[-1] == "['two', 'two', 'two']"
 
 
 def test_quickstart_goes_from_nothing_to_a_table(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import torch
 from torch.nn import functional
 
 from examples.bert import BertClassifier, BertConfig
-from faceter.cli.export_inputs import ExportInput
-from faceter.cli.export_torch import export_module
 from faceter.contracts.base import StoredFile
 from faceter.contracts.models import Model, ModelMetadata, Task
 from faceter.contracts.text import Pooling, TextProcessing
+from faceter.export.inputs import ExportInput
+from faceter.export.module import export_module
 from tests.text.graphs import NAMES
 from tests.text.tokenizer_files import vocabulary, word_piece
 

@@ -12,7 +12,12 @@ from faceter.contracts.errors import Problem, ProblemKind
 _ROOT: Final = "/v2"
 _UNPROCESSABLE: Final = 422
 _BAD_REQUEST: Final = 400
-_WITH_RETRY_AFTER: Final = (ProblemKind.OVERLOADED, ProblemKind.STORE_UNAVAILABLE)
+_WITH_RETRY_AFTER: Final = (
+    ProblemKind.TOO_MANY_REQUESTS,
+    ProblemKind.OVERLOADED,
+    ProblemKind.DEADLINE_EXCEEDED,
+    ProblemKind.STORE_UNAVAILABLE,
+)
 
 
 def is_of_protocol(path: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+import msgspec
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +13,7 @@ from app.http.inference_protocol.compression import compressed, decompressed
 from app.http.problems import field_problems, invalid_request
 from app.http.responses import JSON
 from app.services.inference_protocol.contracts import VERSION, InferInput, InferRequest
+from app.services.inference_protocol.deadlines import TIMEOUT, seconds_of_timeout
 from app.services.inference_protocol.tensors import InputTensor, OutputTensor, RequestedOutput
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.json_text import NotJsonError, read_json
@@ -22,6 +24,9 @@ HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 BINARY: Final = "application/octet-stream"
 
 _ALIGNMENT: Final = 8
+_MOST_DIGITS: Final = 18
+_QUICK_BYTES: Final = 1024 * 1024
+"""JSON whose parameters are found within a few milliseconds."""
 _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any)
 
 
@@ -58,6 +63,55 @@ class InferMessage:
     binary: dict[str, bool]
     """Whether an output is asked for in binary form, by name."""
 
+    @property
+    def timeout(self) -> float | None:
+        """Seconds after which the answer is of no use, by the parameter `timeout`; None without it.
+
+        Raises:
+            FaceterError: `INVALID_REQUEST`.
+        """
+        return seconds_of_timeout(self.header.parameters.get(TIMEOUT))
+
+
+class _Parameters(msgspec.Struct):
+    """The parameters of a request; all else is skipped, which takes a fraction of parsing it."""
+
+    parameters: dict[str, Any] = {}
+
+
+_PARAMETERS: Final = msgspec.json.Decoder(_Parameters)
+
+
+def early_timeout(body: InferBody) -> float | None:
+    """Return `InferMessage.timeout` of a body that is not parsed yet; parsing takes a turn in the queue.
+
+    Returns:
+        Seconds; None if there is none, or if finding it takes long: in JSON that is large or compressed.
+
+    Raises:
+        FaceterError: `INVALID_REQUEST`.
+    """
+    size = sum(map(len, body.chunks))
+    length = size if body.header_length is None else _stated_length(body.header_length)
+    if length is None or length > _QUICK_BYTES or body.encoding:
+        return None
+    try:
+        parameters = _PARAMETERS.decode(_beginning(body.chunks, length)).parameters
+    except msgspec.DecodeError:  # `parse_infer` says why
+        return None
+    return seconds_of_timeout(parameters.get(TIMEOUT))
+
+
+def _beginning(chunks: Sequence[bytes], length: int) -> bytes:
+    """Return the first bytes of a body, without joining the rest."""
+    parts, missing = [], length
+    for chunk in chunks:
+        if missing <= 0:
+            break
+        parts.append(chunk[:missing])
+        missing -= len(chunk)
+    return b"".join(parts)
+
 
 def parse_infer(body: InferBody, max_bytes: int) -> InferMessage:
     """Return the request of a body. The bytes of its tensors are not copied, and begin aligned.
@@ -83,13 +137,19 @@ def parse_infer(body: InferBody, max_bytes: int) -> InferMessage:
 def _header_length(said: str | None, size: int) -> int:
     if said is None:
         return size
-    if not (said.isascii() and said.isdecimal()) or not 0 < int(said) <= size:
+    length = _stated_length(said)
+    if length is None or not 0 < length <= size:
         raise FaceterError(
             ProblemKind.MALFORMED_BODY,
             f"The header {HEADER_LENGTH} is {said[:100]!r}; it must be the size of the JSON in the body, which has "
             f"{size} bytes.",
         )
-    return int(said)
+    return length
+
+
+def _stated_length(said: str) -> int | None:
+    """Return the number that the header states; None if it states none."""
+    return int(said) if said.isascii() and said.isdecimal() and len(said) <= _MOST_DIGITS else None
 
 
 def _header(text: bytes) -> InferRequest:

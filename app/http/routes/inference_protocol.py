@@ -1,5 +1,6 @@
 """`/v2`: the Open Inference Protocol, which clients of other model servers speak."""
 
+import asyncio
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Path, Request
@@ -8,10 +9,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app.http.dependencies import AppCore, InferenceProtocol
-from app.http.inference import run_inference
+from app.http.inference import RequestPriority, RequestTimeout, run_inference
 from app.http.inference_protocol.bodies import INFER_BODY, INFER_RESPONSES, optional_body
 from app.http.inference_protocol.errors import documented_failures
-from app.http.inference_protocol.messages import InferBody, infer_response, parse_infer
+from app.http.inference_protocol.messages import InferBody, early_timeout, infer_response, parse_infer
 from app.http.parameters import ANYWHERE, ModelId
 from app.http.problems import field_problems, invalid_request
 from app.http.responses import JSON, json_response
@@ -28,6 +29,7 @@ from app.services.inference_protocol.contracts import (
     ServerLiveness,
     ServerReadiness,
 )
+from app.services.inference_protocol.deadlines import earliest
 from app.services.inference_protocol.service import InferenceProtocolService
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.json_text import NotJsonError, read_json
@@ -130,17 +132,25 @@ async def _model_readiness(protocol: InferenceProtocolService, model_id: str, ve
 @router.post(
     "/v2/models/{model_id}/infer", summary="Run a model on tensors", responses=INFER_RESPONSES, openapi_extra=INFER_BODY
 )
-async def infer(model_id: ModelId, request: Request, core: AppCore, protocol: InferenceProtocol) -> Response:
+async def infer(
+    model_id: ModelId,
+    request: Request,
+    core: AppCore,
+    protocol: InferenceProtocol,
+    timeout: RequestTimeout = None,
+    priority: RequestPriority = None,
+) -> Response:
     r"""Run a model on the tensors of its graph: nothing is preprocessed or decoded.
 
     Requests may be compressed (`Content-Encoding: gzip` or `deflate`), and responses are by `Accept-Encoding`. Inputs
-    and outputs in binary form are faster, and the only form of BF16.
+    and outputs in binary form are faster, and the only form of BF16. A request ends with 504 at its deadline: that of
+    `X-Request-Timeout`, or of the parameter `timeout` in microseconds, whichever is earlier.
 
         curl -H 'Content-Type: application/json' \
              -d '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [0.5, 1]}]}' \
              http://localhost:8000/v2/models/mdl_…/infer
     """
-    return await _infer(model_id, VERSION, request, core, protocol)
+    return await _infer(model_id, VERSION, request, core, protocol, timeout=timeout, priority=priority)
 
 
 @router.post(
@@ -150,24 +160,41 @@ async def infer(model_id: ModelId, request: Request, core: AppCore, protocol: In
     openapi_extra=INFER_BODY,
 )
 async def infer_version(
-    model_id: ModelId, version: Version, request: Request, core: AppCore, protocol: InferenceProtocol
+    model_id: ModelId,
+    version: Version,
+    request: Request,
+    core: AppCore,
+    protocol: InferenceProtocol,
+    timeout: RequestTimeout = None,
+    priority: RequestPriority = None,
 ) -> Response:
     """Run a model on the tensors of its graph, as without the version."""
-    return await _infer(model_id, version, request, core, protocol)
+    return await _infer(model_id, version, request, core, protocol, timeout=timeout, priority=priority)
 
 
 async def _infer(
-    model_id: str, version: str, request: Request, core: Core, protocol: InferenceProtocolService
+    model_id: str,
+    version: str,
+    request: Request,
+    core: Core,
+    protocol: InferenceProtocolService,
+    *,
+    timeout: float | None,
+    priority: str | None,
 ) -> Response:
     body = await InferBody.read(request)
+    loop, early = asyncio.get_running_loop(), early_timeout(body)
 
     def run(interrupt: Interrupt) -> Response:
         message = parse_infer(body, core.settings.max_predict_bytes)
+        if early is None and message.timeout is not None:
+            loop.call_soon_threadsafe(core.pool.limit, interrupt, message.timeout)
         outputs = protocol.infer(model_id, version, message.inputs, message.outputs, interrupt)
         return infer_response(model_id, message, outputs, body.accept_encoding)
 
     size = sum(len(chunk) for chunk in body.chunks)
-    return await run_inference(request, core, run, key=model_id, bytes=size, priority=request.headers.get("priority"))
+    deadline = earliest([timeout, early])
+    return await run_inference(request, core, run, key=model_id, bytes=size, timeout=deadline, priority=priority)
 
 
 @router.post(

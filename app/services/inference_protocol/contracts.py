@@ -138,8 +138,8 @@ class InferRequest(ProtocolMessage):
     id: str | None = Field(default=None, examples=["42"])
     """Returned in the response."""
     parameters: Parameters = Field(default_factory=dict, examples=[{"binary_data_output": False}])
-    """`binary_data_output`: whether to return outputs in binary form that do not say it themselves. Others have no
-    effect."""
+    """`binary_data_output`: whether to return outputs in binary form that do not say it themselves. `timeout`:
+    microseconds after which the answer is of no use; 0 is no deadline. Others have no effect."""
     inputs: list[InferInput]
     """All inputs of the model."""
     outputs: list[InferRequestedOutput] = Field(default_factory=list)

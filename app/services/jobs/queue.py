@@ -20,6 +20,7 @@ from faceter.store.connection import connect_async, store_errors
 from faceter.store.job_events import JobEvent, check_last_event_id, follow
 from faceter.store.job_reaper import reap
 from faceter.store.job_statistics import Durations, durations
+from faceter.tracing.spans import current_span
 
 __all__ = ["JobEvent", "JobQueue", "QueueStatistics"]
 
@@ -60,7 +61,7 @@ class JobQueue:
 
     @store_errors()
     def enqueue(self, specification: JobSpecification) -> Job:
-        """Queue a new job.
+        """Queue a new job, as a part of the current request's trace.
 
         Raises:
             FaceterError: `OVERLOADED`, with `retry_after`, if `max_queued_jobs` jobs are waiting.
@@ -73,7 +74,9 @@ class JobQueue:
                 retry_after=_OVERLOADED_RETRY_SECONDS,
             )
         function = f"{self._tasks}.{specification.kind}"
-        return job_steps.enqueue(self._redis, self._settings, specification, new_id("job"), function)
+        span = current_span()
+        trace = None if span is None else span.context
+        return job_steps.enqueue(self._redis, self._settings, specification, new_id("job"), function, trace)
 
     @store_errors()
     def get(self, id: str) -> Job:

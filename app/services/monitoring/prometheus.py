@@ -20,7 +20,7 @@ from faceter.contracts.errors import FaceterError
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder in which the processes of one API keep their metrics."""
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _REFRESH_SECONDS: Final = 1.0
 """How often the state of sessions and pool is passed on to the other processes of the API."""
@@ -69,7 +69,7 @@ class Monitoring:
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Record a request; see `app.http.middleware.request_log.Observer`."""
-        method = method if method in _METHODS else "other"
+        method = method if method in METHODS else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
         if time.monotonic() - self._refreshed_at > _REFRESH_SECONDS:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import math
 import threading
 import time
@@ -14,11 +15,14 @@ from typing import Any, Final, TypeVar
 from app.services.predictions.fair_queue import FairQueue
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.engines.base import Interrupt
+from faceter.tracing.spans import Span, current_span
 
 T = TypeVar("T")
 
 URGENCY: Final = 3
 """Default urgency of a request, as in RFC 9218."""
+DEADLINE_TOLERANCE_SECONDS: Final = 0.1
+"""How much earlier than at its deadline by our clock a client of gRPC may leave at it by its own."""
 _LONGEST_RETRY_SECONDS: Final = 30
 _SMOOTHING: Final = 0.1
 _WATCH_SECONDS: Final = 0.05
@@ -87,10 +91,15 @@ class _Call:
     loop: asyncio.AbstractEventLoop
     result: asyncio.Future[Any]
     queued_at: float
+    context: contextvars.Context
+    span: Span | None
+    queued_ns: int = field(default_factory=time.time_ns)
     began_at: float = 0.0
     interrupt: Interrupt = field(default_factory=Interrupt)
     started: bool = False
+    dropped: bool = False
     timer: asyncio.TimerHandle | None = None
+    watches: list[asyncio.TimerHandle] = field(default_factory=list)
     watch: asyncio.Task[None] | None = None
 
 
@@ -156,12 +165,33 @@ class InferencePool:
         demand = demand or Demand()
         self.check_room(demand)
         loop = asyncio.get_running_loop()
-        call = _Call(function, demand, seconds or self._limits.seconds, loop, loop.create_future(), time.perf_counter())
+        call = _Call(
+            function,
+            demand,
+            seconds or self._limits.seconds,
+            loop,
+            loop.create_future(),
+            time.perf_counter(),
+            contextvars.copy_context(),
+            current_span(),
+        )
         self._waiting_bytes += demand.bytes
         self._queue.add(demand.key, demand.urgency, call)
         self._start_waiting()
         outcome: T = await self._finished(call)
         return outcome
+
+    def limit(self, interrupt: Interrupt, seconds: float) -> None:
+        """Give a running call a deadline that became known only when it ran; on the event loop.
+
+        Args:
+            interrupt: What its function was called with.
+            seconds: Seconds after it was queued.
+        """
+        for call in self._running:
+            if call.interrupt is interrupt:
+                left = max(0.0, call.queued_at + seconds - time.perf_counter())
+                call.watches.append(call.loop.call_later(left, self._expire, call, seconds))
 
     def close(self) -> None:
         """Interrupt running calls, cancel waiting ones, and wait until all have ended; from any thread."""
@@ -179,7 +209,7 @@ class InferencePool:
         """Run calls in a thread until the pool is closed."""
         while (call := self._calls.get()) is not None:
             try:
-                outcome, error = call.function(call.interrupt), None
+                outcome, error = call.context.run(call.function, call.interrupt), None
             except BaseException as caught:  # raised again where the result is awaited
                 outcome, error = None, caught
             with contextlib.suppress(RuntimeError):  # the loop was closed
@@ -187,16 +217,20 @@ class InferencePool:
 
     async def _finished(self, call: _Call) -> Any:
         """Wait for the result of a call, for its deadline or until its client leaves."""
-        timers = [call.loop.call_later(_WATCH_SECONDS, self._watch, call)] if call.demand.left else []
-        if call.demand.deadline is not None:
-            timers.append(call.loop.call_later(call.demand.deadline, self._expire, call))
+        deadline = call.demand.deadline
+        if call.demand.left:
+            call.watches.append(call.loop.call_later(_WATCH_SECONDS, self._watch, call))
+        if deadline is not None:
+            call.watches.append(call.loop.call_later(deadline, self._expire, call, deadline))
         try:
             return await call.result
         except asyncio.CancelledError:
-            self._drop(call)
+            if not self._closed:  # who waits was canceled, as gRPC does at the deadline or when its client leaves
+                waited = time.perf_counter() - call.queued_at + DEADLINE_TOLERANCE_SECONDS
+                self._drop(call, "deadline" if deadline is not None and waited >= deadline else "client_left")
             raise
         finally:
-            for timer in timers:
+            for timer in call.watches:
                 timer.cancel()
             if call.watch is not None:
                 call.watch.cancel()
@@ -211,11 +245,11 @@ class InferencePool:
 
         call.watch = call.loop.create_task(watch())
 
-    def _expire(self, call: _Call) -> None:
-        """Drop a call at its deadline."""
+    def _expire(self, call: _Call, seconds: float) -> None:
+        """Drop a call at its deadline, seconds after it was queued."""
         error = FaceterError(
             ProblemKind.DEADLINE_EXCEEDED,
-            f"The request was not finished within the {call.demand.deadline:g} seconds it allowed: it was "
+            f"The request was not finished within the {seconds:g} seconds it allowed: it was "
             f"{'running' if call.started else 'waiting'}. Allow more, or send it when the server is less busy.",
             retry_after=self._retry_after(),
         )
@@ -223,9 +257,8 @@ class InferencePool:
 
     def _refuse(self, call: _Call, reason: str, error: Exception) -> None:
         if not call.result.done():
-            self._refused[reason] += 1
             call.result.set_exception(error)
-            self._drop(call)
+            self._drop(call, reason)
 
     def check_room(self, demand: Demand) -> None:
         """Refuse a call for which there is no room; also of use before its body is read.
@@ -272,6 +305,7 @@ class InferencePool:
     def _start(self, call: _Call) -> None:
         call.began_at = time.perf_counter()
         self._observe_wait(call.began_at - call.queued_at)
+        _record_wait(call)
         call.started = True
         self._running.add(call)
         self._running_by_key[call.demand.key] += 1
@@ -294,9 +328,20 @@ class InferencePool:
         else:
             call.result.set_result(outcome)
 
-    def _drop(self, call: _Call) -> None:
-        """Interrupt a call, or take it out of the queue."""
+    def _drop(self, call: _Call, reason: str) -> None:
+        """Interrupt a call, or take it out of the queue; see `PoolStatistics.refused` for the reasons."""
+        if call.dropped:
+            return
+        call.dropped = True
+        self._refused[reason] += 1
         call.interrupt.trigger()
         call.result.cancel()
         if not call.started and self._queue.remove(call.demand.key, call.demand.urgency, call):
             self._waiting_bytes -= call.demand.bytes
+            _record_wait(call, reason)
+
+
+def _record_wait(call: _Call, error: str | None = None) -> None:
+    """Export the time that a call has waited, as a part of its request's span."""
+    if call.span is not None and call.span.recording:
+        call.span.record("wait in queue", call.queued_ns, attributes={"faceter.model.id": call.demand.key}, error=error)

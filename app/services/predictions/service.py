@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from PIL import Image
 from pydantic import Field, Json
 
 from app.services.core import Service
@@ -18,6 +17,7 @@ from app.services.predictions.further_inputs import further_inputs
 from app.services.predictions.input_checks import check_tensors
 from app.services.predictions.json_inputs import inputs_of, parse_body, to_arrays
 from app.services.predictions.json_outputs import joined
+from app.services.predictions.recorded_runs import with_recorded_runs
 from app.services.predictions.texts import predict_texts, texts_of, validate_form
 from faceter.contracts.base import Contract
 from faceter.contracts.detection import DetectionDecoding
@@ -32,9 +32,9 @@ from faceter.engines.input_shapes import at_input_shapes
 from faceter.engines.padding import without_padding
 from faceter.text.tokenizer import TOKENIZER, Tokenizer
 from faceter.vision.classification import softmax_top
-from faceter.vision.images import open_rgb_image
+from faceter.vision.decoder import InputImage, open_input_image
 from faceter.vision.metadata import class_output, image_input
-from faceter.vision.preprocess import Placement, as_dtype, preprocess
+from faceter.vision.preprocess import Placement, as_dtype
 from faceter.vision.text_recognition import greedy_texts
 
 _IMAGES_PER_RUN: Final = 32
@@ -110,8 +110,7 @@ class PredictionService(Service):
             for group in _groups(images, fixed or _IMAGES_PER_RUN):
                 batch = np.empty((fixed or len(group), *preprocessing.shape), np.float32)
                 for row, upload in enumerate(group):
-                    image = self._open(upload)
-                    batch[row], placement = preprocess(image, preprocessing)
+                    batch[row], placement = self._open(upload, preprocessing).preprocessed()
                     placements.append(placement)
                 batch[len(group) :] = batch[0]
                 others = further_inputs(model, spec, len(batch), (preprocessing.size[0], preprocessing.size[1]))
@@ -182,7 +181,7 @@ class PredictionService(Service):
         self.core.sessions.drop(model.sha256)
 
     def _loaded(self, model: Model, engine: EngineName | None = None) -> AbstractContextManager[LoadedModel]:
-        return self.core.model_server.serving(model, engine)
+        return with_recorded_runs(self.core.model_server.serving(model, engine), model.id)
 
     def _tokenizer(self, model: Model) -> AbstractContextManager[Tokenizer]:
         sha256 = model.files[TOKENIZER].sha256
@@ -192,9 +191,9 @@ class PredictionService(Service):
 
         return self.core.sessions.cached((model.sha256, TOKENIZER, sha256), load)
 
-    def _open(self, image: UploadedImage) -> Image.Image:
+    def _open(self, image: UploadedImage, preprocessing: Preprocessing) -> InputImage:
         try:
-            return open_rgb_image(image.content, max_pixels=self.settings.max_pixels, name=image.name)
+            return open_input_image(image.content, preprocessing, max_pixels=self.settings.max_pixels, name=image.name)
         except FaceterError as error:
             raise (error.at(image.field) if image.field else error) from error
 

@@ -13,12 +13,12 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-from faceter.cli.export_torch import export
 from faceter.contracts.models import ModelMetadata
 from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
+from faceter.export.module import export
 from faceter.graphs.layouts import PLAIN, UNSIGNED
 from faceter.graphs.qdq import write_qdq
 from faceter.graphs.quantization_plan import QuantizationPlan

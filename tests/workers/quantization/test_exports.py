@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
-from faceter.cli.export_torch import export
 from faceter.contracts.quantizations import QuantizationMethod
+from faceter.export.module import export
 from faceter.graphs.check import load_model
 from faceter.graphs.qdq import write_qdq
 from faceter.graphs.quantization_plan import QuantizationPlan

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from faceter.cli.export_torch import export
 from faceter.contracts.models import TensorSpec
+from faceter.export.module import export
 from faceter.graphs.view import GraphView
 from tests.graphs.builders import GraphBuilder, run
 from workers.quantization.input_scale import input_distribution

@@ -9,8 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from faceter.cli.export_inputs import ExportInput
-from faceter.cli.export_torch import export_module
 from faceter.contracts.errors import FaceterError
 from faceter.contracts.models import ModelMetadata
 from faceter.contracts.preprocessing import Preprocessing
@@ -18,6 +16,8 @@ from faceter.contracts.quantizations import QuantizationReport, QuantizationRequ
 from faceter.contracts.settings import Settings
 from faceter.datasets.tensors import TensorsDataset, tensors_file
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.export.inputs import ExportInput
+from faceter.export.module import export_module
 from workers.quantization.datasets import JobDatasets
 from workers.quantization.pipeline import QuantizedModel, quantize
 

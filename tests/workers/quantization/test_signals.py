@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from faceter.cli.export_torch import export
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
 from faceter.contracts.errors import FaceterError, ProblemKind
@@ -20,6 +19,7 @@ from faceter.contracts.models import ModelMetadata, Task, TensorSpec
 from faceter.contracts.preprocessing import Preprocessing
 from faceter.contracts.settings import Settings
 from faceter.datasets.signals import SignalsDataset, signals_file
+from faceter.export.module import export
 from faceter.graphs.check import load_model
 from faceter.graphs.describe import input_specs
 from tests.workers.architectures import ConvNet1d, export_of

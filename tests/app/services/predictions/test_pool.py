@@ -2,6 +2,7 @@ import asyncio
 import threading
 
 import pytest
+import structlog
 
 from app.services.predictions.pool import ClientLeftError, Demand, InferencePool, PoolLimits
 from faceter.contracts.errors import FaceterError, ProblemKind
@@ -223,6 +224,73 @@ def test_work_of_a_client_that_left_is_dropped(running: bool) -> None:
         return stopped.is_set(), pool.statistics().refused["client_left"]
 
     assert asyncio.run(leave()) == (running, 1)
+
+
+def test_a_deadline_that_becomes_known_late_counts_from_when_the_call_was_queued() -> None:
+    async def late() -> tuple[float, str]:
+        pool, loop = pool_of(waiting=5), asyncio.get_running_loop()
+
+        def work(interrupt: Interrupt) -> bool:
+            stopped = threading.Event()
+            loop.call_soon_threadsafe(pool.limit, interrupt, 0.2)
+            with interrupt.stopping(stopped.set):
+                return stopped.wait(10)
+
+        first = asyncio.create_task(pool.run(lambda _: threading.Event().wait(0.15)))
+        await asyncio.sleep(0)
+        began = loop.time()
+        with pytest.raises(FaceterError) as caught:
+            await pool.run(work)
+        taken = loop.time() - began
+        await first
+        await pool.run(lambda _: 1)
+        assert pool.statistics().refused == {"deadline": 1}
+        pool.close()
+        return taken, caught.value.detail
+
+    taken, detail = asyncio.run(late())
+    assert taken >= 0.19
+    assert "within the 0.2 seconds it allowed: it was running" in detail
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize(("deadline", "reason"), [(None, "client_left"), (60, "client_left"), (0.1, "deadline")])
+def test_work_of_a_canceled_task_is_dropped_and_counted(running: bool, deadline: float | None, reason: str) -> None:
+    async def cancel() -> dict[str, int]:
+        pool, stopped = pool_of(waiting=5), threading.Event()
+
+        def work(interrupt: Interrupt) -> bool:
+            with interrupt.stopping(stopped.set):
+                return stopped.wait(10)
+
+        first = None if running else asyncio.create_task(pool.run(lambda _: threading.Event().wait(0.2)))
+        await asyncio.sleep(0)
+        call = asyncio.create_task(pool.run(work, demand=Demand("a", deadline=deadline)))
+        await asyncio.sleep(0.05)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        if first is not None:
+            await first
+        await pool.run(lambda _: 1)
+        assert stopped.is_set() == running
+        counted = pool.statistics().refused
+        pool.close()
+        return dict(counted)
+
+    assert asyncio.run(cancel()) == {reason: 1}
+
+
+def test_a_call_has_the_log_values_of_its_request() -> None:
+    async def run() -> dict[str, object]:
+        pool = pool_of()
+        with structlog.contextvars.bound_contextvars(request_id="mine"):
+            values = await pool.run(lambda _: structlog.contextvars.get_contextvars())
+        assert await pool.run(lambda _: structlog.contextvars.get_contextvars()) == {}
+        pool.close()
+        return values
+
+    assert asyncio.run(run()) == {"request_id": "mine"}
 
 
 def test_closing_cancels_what_waits() -> None:
