@@ -11,7 +11,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY faceter ./faceter
 COPY app ./app
 COPY workers ./workers
-RUN /opt/faceter/bin/pip install -c constraints.txt ".[server,worker,export,otel,s3]"
+RUN /opt/faceter/bin/pip install -c constraints.txt ".[server,worker,export,cli,otel,s3]"
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home faceter && install -d -o faceter -g faceter /data

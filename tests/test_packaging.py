@@ -279,7 +279,7 @@ class TestExtras:
         }
 
     def test_the_server_needs_no_torch(self) -> None:
-        elsewhere = ["workers", "faceter.export", "faceter.client", *_EXPORT_COMMAND]
+        elsewhere = ["workers", "faceter.export", "faceter.client", "faceter.cli.work", *_EXPORT_COMMAND]
         needed = distributions(reached(modules_of("app") | {"faceter.cli.main"}, not_into=elsewhere))
         # Found by name: a form parser by Starlette, a parser of HTTP by uvicorn, the font that comes with matplotlib.
         by_name = {"python-multipart", "httptools", "matplotlib"}
@@ -288,7 +288,7 @@ class TestExtras:
 
     def test_the_worker_needs_nothing_of_http(self) -> None:
         elsewhere = [
-            *("app", "faceter.export", "faceter.client", "faceter.processes.supervisor"),
+            *("app", "faceter.export", "faceter.client", "faceter.cli.work", "faceter.processes.supervisor"),
             *("faceter.processes.embedded_store", *_EXPORT_COMMAND),
         ]
         needed = distributions(reached(modules_of("workers") | {"faceter.cli.main"}, not_into=elsewhere))
@@ -300,7 +300,13 @@ class TestExtras:
         needed = distributions(reached(modules_of("faceter/export") | command, not_into=["faceter.client"]))
         assert needed == _names(_EXTRAS["export"])
 
+    def test_the_commands_that_work_by_a_service_need_a_table(self) -> None:
+        needed = distributions(
+            reached({"faceter.cli.work"}, not_into=["faceter.client", "faceter.cli.embedded_service"])
+        )
+        assert needed - {"httpx", "pydantic"} == _names(_EXTRAS["cli"])
+
     def test_no_part_of_the_product_is_in_no_extra(self) -> None:
         everything = distributions(modules_of("app", "faceter", "workers"))
-        installed = set().union(*(_names(_EXTRAS[name]) for name in ("server", "worker", "export")))
+        installed = set().union(*(_names(_EXTRAS[name]) for name in ("server", "worker", "export", "cli")))
         assert everything - _OPTIONAL - {"httpx", "pydantic", "tqdm"} <= installed

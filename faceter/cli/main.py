@@ -1,4 +1,4 @@
-"""The ``faceter`` command: starts the service or one of its processes, and exports models from torch."""
+"""The ``faceter`` command: does work by a service, starts the service or its processes, exports models from torch."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
+from faceter.cli import work
 from faceter.contracts.settings import Settings
 
 application = typer.Typer(
@@ -19,8 +20,9 @@ application = typer.Typer(
     help="Quantizes, explains and evaluates neural networks, over REST.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    rich_markup_mode="markdown",
 )
+work.register(application)
 
 Host = Annotated[str | None, typer.Option(help="Address the API listens on.", show_default="FACETER_HOST or 127.0.0.1")]
 Port = Annotated[
