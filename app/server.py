@@ -228,7 +228,7 @@ def end_with_parent() -> None:
 
 
 _OPTIONS: Final[dict[str, Any]] = {
-    "loop": "asyncio",
+    "loop": "uvloop",
     "lifespan": "on",
     "log_config": None,
     "access_log": False,

@@ -282,7 +282,7 @@ class TestExtras:
         elsewhere = ["workers", "faceter.export", "faceter.client", "faceter.cli.work", *_EXPORT_COMMAND]
         needed = distributions(reached(modules_of("app") | {"faceter.cli.main"}, not_into=elsewhere))
         # Found by name: a form parser by Starlette, a parser of HTTP by uvicorn, the font that comes with matplotlib.
-        by_name = {"python-multipart", "httptools", "matplotlib"}
+        by_name = {"python-multipart", "httptools", "matplotlib", "uvloop"}
         assert needed - _OPTIONAL - {"pydantic"} == _names(_EXTRAS["server"]) - by_name
         assert by_name < _names(_EXTRAS["server"])
 

@@ -49,7 +49,7 @@ class ServingCase:
     def metadata(self) -> dict[str, Any]:
         """Metadata for the upload to Faceter."""
         if self.kind == "image":
-            return {}
+            return {"task": "image_translation", "preprocessing": self.preprocessing}
         task = "object_detection" if self.kind == "boxes" else "image_classification"
         detection = {"detection": {"preset": "fastestdet"}} if self.kind == "boxes" else {}
         return {"task": task, "preprocessing": self.preprocessing, **detection}

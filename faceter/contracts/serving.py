@@ -7,8 +7,8 @@ from pydantic import Field
 
 from faceter.contracts.base import Contract, Timestamp
 
-EngineName = Literal["onnxruntime", "openvino"]
-"""Inference engines; ONNX Runtime is the reference."""
+EngineName = Literal["onnxruntime", "onnxruntime-cuda", "openvino"]
+"""Inference engines; ONNX Runtime on the CPU is the reference."""
 
 
 class ServingPrecision(StrEnum):

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Final
 
 import numpy as np
+import onnxruntime
 
 from faceter.contracts.base import utc_now
 from faceter.contracts.errors import FaceterError
@@ -21,14 +22,12 @@ from faceter.contracts.serving import (
 from faceter.engines import openvino
 from faceter.engines.agreement import EXACT_DIFFERENCE, agreement, difference, is_within
 from faceter.engines.base import Array, Engine, LoadedModel
-from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from faceter.engines.onnxruntime import OnnxRuntimeEngine, has_cuda
 from faceter.engines.openvino import OpenVinoEngine, OpenVinoModel
 from faceter.engines.timing import interleaved
 from faceter.host import processor_count, processor_name
 
 Inputs = dict[str, Array]
-Load = Callable[[EngineName, ServingPrecision], LoadedModel]
-
 REFERENCE: Final[EngineName] = "onnxruntime"
 _AGREEMENT_SAMPLES: Final = 16
 _TIMING_SECONDS: Final = 0.3
@@ -49,29 +48,36 @@ class Candidate:
 
 def candidates(settings: ServingSettings) -> list[Candidate]:
     """Return the engines to measure, the reference first."""
-    found = [Candidate(REFERENCE, ServingPrecision.EXACT)]
-    if openvino.is_available():
-        found.append(Candidate("openvino", ServingPrecision.EXACT))
-        if settings.precision is ServingPrecision.FAST:
-            found.append(Candidate("openvino", ServingPrecision.FAST))
-    return found
+    others: list[tuple[EngineName, bool]] = [("onnxruntime-cuda", has_cuda()), ("openvino", openvino.is_available())]
+    precisions = list(dict.fromkeys((ServingPrecision.EXACT, settings.precision)))
+    return [
+        Candidate(REFERENCE, ServingPrecision.EXACT),
+        *(Candidate(name, precision) for name, is_there in others if is_there for precision in precisions),
+    ]
 
 
-def engine_of(name: EngineName, precision: ServingPrecision) -> Engine:
-    """Return an engine by name."""
-    return OnnxRuntimeEngine() if name == REFERENCE else OpenVinoEngine(precision)
+def engine_of(candidate: Candidate) -> Engine:
+    """Return the engine of a candidate."""
+    if candidate.engine == "openvino":
+        return OpenVinoEngine(candidate.precision)
+    return OnnxRuntimeEngine(cuda=None if candidate.engine == REFERENCE else candidate.precision)
 
 
 def host_name() -> str:
     """Return a description of this host: processor, cores and versions of the engines."""
-    versions = [f"onnxruntime {version('onnxruntime')}"]
+    versions = [f"onnxruntime {onnxruntime.__version__}{' with CUDA' if has_cuda() else ''}"]
     if openvino.is_available():
         versions.append(f"openvino {version('openvino')}")
     return f"{processor_name()}, {processor_count()} cores, {', '.join(versions)}"
 
 
 def choose(
-    load: Load, inputs: Callable[[int], Inputs | None], settings: ServingSettings, *, threads: int, samples: int
+    load: Callable[[Candidate], LoadedModel],
+    inputs: Callable[[int], Inputs | None],
+    settings: ServingSettings,
+    *,
+    threads: int,
+    samples: int,
 ) -> ServingReport:
     """Measure the engines that may serve a model, and runs of several samples, and return what serves it.
 
@@ -94,15 +100,12 @@ def choose(
         loaded: dict[Candidate, LoadedModel] = {}
         measured: dict[Candidate, EngineMeasurement] = {}
         for candidate in candidates(settings):
-            whole = single is not None and any(values.dtype.kind in "iu" for values in single.values())
-            if candidate.engine != REFERENCE and (
-                single is None or (whole and settings.precision is ServingPrecision.EXACT)
-            ):
+            if candidate.engine != REFERENCE and not _may_differ(single, settings.precision):
                 why = "It is measured only on models whose inputs are known, and are no whole numbers if `exact`."
                 measured[candidate] = _measurement(candidate, excluded=why)
                 continue
             try:
-                loaded[candidate] = load(candidate.engine, candidate.precision)
+                loaded[candidate] = load(candidate)
                 stack.callback(loaded[candidate].close)
                 measured[candidate] = _compared(candidate, loaded, many or single, settings)
             except FaceterError as error:

@@ -1,10 +1,12 @@
-"""ONNX Runtime on the CPU: the reference engine."""
+"""ONNX Runtime on the CPU, which is the reference engine, and on an NVIDIA GPU."""
 
 import hashlib
+import io
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final, cast
 
 import numpy as np
@@ -14,6 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
+from faceter.contracts.serving import ServingPrecision
 from faceter.engines.base import Array, Interrupt
 from faceter.engines.shared_weights import SHARED_FROM, SharedFile, SharedWeights
 from faceter.engines.text_locales import lacks_locale, with_available_locale
@@ -41,6 +44,12 @@ DTYPES: Final = {
 }
 """Supported element types: ONNX Runtime's names and numpy's."""
 
+_CPU: Final = "CPUExecutionProvider"
+_CUDA: Final = "CUDAExecutionProvider"
+_NO_GPU: Final = (
+    "ONNX Runtime cannot use a GPU here. It needs the package onnxruntime-gpu in place of onnxruntime, an NVIDIA GPU, "
+    "CUDA and cuDNN."
+)
 _FATAL: Final = 4
 _SESSION_OVERHEAD: Final = 256 * 1024
 _FAILURES: Final = (
@@ -58,15 +67,23 @@ _FAILURES: Final = (
 )
 
 
+def has_cuda() -> bool:
+    """Whether the installed ONNX Runtime has kernels for CUDA; a GPU may be missing all the same."""
+    return _CUDA in onnxruntime.get_available_providers()
+
+
 @dataclass(frozen=True)
 class OnnxRuntimeEngine:
-    """Loads graphs with ONNX Runtime for the CPU; all instances are equal.
+    """Loads graphs with ONNX Runtime.
 
     Args:
         weights: Where processes share the weights of large models; they are not shared without it.
+        cuda: Precision to run with on the GPU: `EXACT` multiplies float32 in full, `FAST` in TF32. None runs on the
+            CPU.
     """
 
     weights: SharedWeights | None = field(default=None, compare=False)
+    cuda: ServingPrecision | None = None
 
     def load(self, content: bytes, *, threads: int, layout: str = PLAIN) -> "OnnxRuntimeModel":
         """Return the graph of an ONNX file, ready to run; see `faceter.engines.base.Engine.load`.
@@ -109,7 +126,9 @@ class OnnxRuntimeEngine:
         memory = 2 * model.ByteSize() + _SESSION_OVERHEAD
         try:
             source = model.SerializeToString() if file is None else str(file.path)
-            session = onnxruntime.InferenceSession(source, _session_options(threads), ["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(source, _session_options(threads), _providers(self.cuda))
+            if self.cuda is not None and _CUDA not in session.get_providers():
+                raise FaceterError(ProblemKind.MODEL_NOT_RUNNABLE, _NO_GPU)
             return OnnxRuntimeModel(session, memory, probabilities, file, substitutes_float32=substitutes_float32)
         except BaseException:
             if file is not None:
@@ -199,6 +218,28 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options
+
+
+@cache
+def _load_cuda() -> None:
+    """Load CUDA and cuDNN from their Python packages, where they are installed so; else the system's are found."""
+    with redirect_stdout(io.StringIO()):
+        onnxruntime.preload_dlls()
+
+
+def _providers(cuda: ServingPrecision | None) -> list[str | tuple[str, dict[str, str]]]:
+    """Return the execution providers, the first for all operators that it has."""
+    if cuda is None:
+        return [_CPU]
+    if not has_cuda():
+        raise FaceterError(ProblemKind.MODEL_NOT_RUNNABLE, _NO_GPU)
+    _load_cuda()
+    options = {
+        "use_tf32": str(int(cuda is ServingPrecision.FAST)),
+        "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
+    return [(_CUDA, options), _CPU]
 
 
 def _spec(argument: onnxruntime.NodeArg, role: str) -> TensorSpec:

@@ -20,9 +20,10 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import Model
 from faceter.contracts.serving import EngineName, ServingPrecision, ServingReport, ServingSettings
 from faceter.contracts.settings import Settings
-from faceter.engines.base import Array, Interrupt, LoadedModel, WrappedModel
+from faceter.engines.base import Array, Engine, Interrupt, LoadedModel, WrappedModel
 from faceter.engines.choice import REFERENCE, Candidate, choose, engine_of, host_name
 from faceter.engines.probes import probe_inputs
+from faceter.graphs.layouts import PLAIN
 from faceter.host import processor_count
 from faceter.store.connection import store_errors
 from faceter.store.library import Library
@@ -105,6 +106,12 @@ class ModelServer:
             return Candidate(REFERENCE, ServingPrecision.EXACT)
         return Candidate(report.engine, report.precision)
 
+    def engine(self, candidate: Candidate, model: Model, content: bytes) -> tuple[Engine, str]:
+        """Return the engine of a candidate, and the layout in which it runs a model's file best."""
+        if candidate.engine == REFERENCE:
+            return self._sessions.engine, self._sessions.layout(content, model.quantization)
+        return engine_of(candidate), PLAIN
+
     def report(self, model: Model) -> ServingReport | None:
         """Return what was measured of a model on this host; None if nothing was yet. Rarely reads Redis."""
         key = (model.sha256, _settings_of(model))
@@ -184,7 +191,7 @@ class ModelServer:
         key = (model.sha256, engine, precision.value, str(size), str(settings.batch_delay_ms), str(settings.instances))
 
         def load() -> LoadedModel:
-            single = self._load(model, engine, precision)
+            single = self._load(model, candidate)
             return single if size == 1 else self._batching(single, size, settings)
 
         with self._sessions.cached(key, load) as loaded:
@@ -199,12 +206,10 @@ class ModelServer:
             observe=self._monitoring.observe_batch,
         )
 
-    def _load(self, model: Model, engine: EngineName, precision: ServingPrecision) -> LoadedModel:
-        content, threads = self._read(model), self._settings.inference_threads
-        if engine == REFERENCE:
-            layout = self._sessions.layout(content, model.quantization)
-            return self._sessions.engine.load(content, threads=threads, layout=layout)
-        return engine_of(engine, precision).load(content, threads=threads)
+    def _load(self, model: Model, candidate: Candidate) -> LoadedModel:
+        content = self._read(model)
+        engine, layout = self.engine(candidate, model, content)
+        return engine.load(content, threads=self._settings.inference_threads, layout=layout)
 
     def _read(self, model: Model) -> bytes:
         return self._library.blobs.read(model.sha256)
@@ -246,7 +251,7 @@ class ModelServer:
                     report = self._stored(model)
                     if report is None:
                         report = choose(
-                            lambda engine, precision: self._load(model, engine, precision),
+                            lambda candidate: self._load(model, candidate),
                             lambda samples: probe_inputs(model, samples),
                             _settings_of(model),
                             threads=self._settings.inference_threads,

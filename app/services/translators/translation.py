@@ -23,8 +23,7 @@ from faceter.contracts.serving import EngineName
 from faceter.contracts.translation_methods import Direction
 from faceter.contracts.translators import Translator, TranslatorInTraining
 from faceter.engines.base import Interrupt
-from faceter.engines.choice import REFERENCE, engine_of
-from faceter.graphs.layouts import PLAIN
+from faceter.engines.choice import REFERENCE
 from faceter.translation.archive import generator_member
 from faceter.translation.generator import LoadedGenerator, load_generator
 from faceter.translation.metadata import generator_metadata
@@ -110,7 +109,7 @@ class TranslatedFile:
     tiles: int
     """Total number of tiles."""
     seconds: Mapping[str, float]
-    """Seconds seconds on reading, translating and writing."""
+    """Seconds spent on reading, translating and writing, by these names."""
     warnings: str
     """Warnings about the images; empty if there are none."""
 
@@ -268,7 +267,7 @@ class TranslationService(Service):
             raise not_ready(translator)
         return self._checkpoint_source(translator, direction, sha256)
 
-    def _model_source(self, translator: Translator, direction: Direction, engine: EngineName | None) -> GeneratorSource:
+    def _model_source(self, translator: Translator, direction: Direction, name: EngineName | None) -> GeneratorSource:
         id = translator.model_ids[direction]
         model = self.library.models.find(id)
         if model is None:
@@ -285,16 +284,15 @@ class TranslationService(Service):
 
         sizes = translator.generator_sizes.get(direction)
         open_fixed = sizes is None or sizes.opened
-        candidate = self.core.model_server.chosen(model, engine)
+        candidate = self.core.model_server.chosen(model, name)
 
         def load(interrupt: Interrupt) -> LoadedGenerator:
             content = self.library.blobs.read(model.sha256)
-            is_reference = candidate.engine == REFERENCE
-            layout = self.core.sessions.layout(content, model.quantization) if is_reference else PLAIN
+            engine, layout = self.core.model_server.engine(candidate, model, content)
             return load_generator(
                 content,
                 model.metadata,
-                engine=self.core.engine if is_reference else engine_of(candidate.engine, candidate.precision),
+                engine=engine,
                 threads=self._threads,
                 layout=layout,
                 interrupt=interrupt,
