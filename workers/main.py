@@ -37,6 +37,7 @@ from workers.jobs import context as job_context
 from workers.jobs import failures
 from workers.jobs.attempt_span import attempt_span, end_attempt
 from workers.jobs.error_reports import error_report
+from workers.jobs.job_log import JobLogHandler, attempt_log
 from workers.jobs.scratch import drop_job_folders
 
 _log = logging.getLogger("faceter.worker")
@@ -106,6 +107,7 @@ class JobWorker(Worker):
         """Take jobs one after another until a signal stops it."""
         signal.signal(signal.SIGINT, self.request_stop)
         signal.signal(signal.SIGTERM, self.request_stop)
+        logging.getLogger().addHandler(JobLogHandler(self.connection, self.settings.job_retention_seconds))
         self._retry_until_reachable(self.heartbeat)
         _log.info("worker %s takes jobs", self.name)
         while not self._stop_requested:
@@ -141,8 +143,9 @@ class JobWorker(Worker):
             return
         self.executions[execution.id] = execution
         self._kills_before = failures.memory_kills()
-        with attempt_span(self._tracer, job) as self._span:
-            _log.info("job %s started", job.id)
+        attempt = int(job.meta.get("attempts", 1))
+        with attempt_span(self._tracer, job) as self._span, attempt_log(job.id, attempt):
+            _log.info("job %s started, attempt %d", job.id, attempt)
             self.fork_work_horse(job, queue)
             try:
                 error = self.monitor_work_horse(job, queue, execution)

@@ -84,7 +84,7 @@ def unit_with_links(unit: Unit, explanation: Explanation) -> Unit:
 def job_with_links(job: Job) -> Job:
     """Return a job with its links and actions, and with its address as `instance` of its error."""
     here = address(ResourceName.JOBS, job.id)
-    links = {"self": here, "events": f"{here}/events", **_links_to_inputs(job.specification)}
+    links = {"self": here, "events": f"{here}/events", "log": f"{here}/log", **_links_to_inputs(job.specification)}
     if job.specification.result is ResourceName.TRANSLATORS:
         translator = address(TRANSLATORS.name, TRANSLATORS.record_id_for_job(job.id))
         links |= {"translator": translator, **{view: f"{translator}/{view}" for view in _TRAINING_VIEWS}}

@@ -75,6 +75,8 @@ def test_a_job_succeeds_and_its_result_is_published(queue: JobQueue, start: Star
     assert done.result.resource is ResourceName.MODELS
     assert library.blobs.read(library.models.get(done.result.id).sha256) == b"the model of " + job.id.encode()
     assert done.attempts == 1
+    said = ["started, attempt 1", "working", "succeeded"]
+    assert eventually(lambda: [words for words in said if words in queue.log(done.id, 100).model_dump_json()] == said)
     assert done.provenance == Provenance(seed=7)
     assert done.progress is not None
     assert (done.progress.step, done.progress.fraction, done.progress.eta_seconds) == ("done", 1.0, 0.0)
@@ -103,6 +105,10 @@ def test_a_job_fails_with_a_problem_document(
     assert "secret" not in failed.error.detail
     assert failed.attempts == (2 if does == "kills-itself" else 1)
     assert library.models.count() == 0
+    log = queue.log(failed.id, 100)
+    assert [line.attempt for line in log.items if "started, attempt" in line.message] == list(range(1, failed.attempts + 1))
+    assert log.items[-1].level == ("info" if kind.status < 500 else "error")
+    assert "secret" not in log.model_dump_json()
     if does == "raises":
         assert "a secret of the house" in worker.log_text()
         report = queue.error_report(failed.id)

@@ -87,6 +87,8 @@ class JobContext:
         now = self._clock()
         if step == self._step and now - self._reported_at < _MIN_REPORT_SECONDS:
             return
+        if step != self._step:
+            _log.info("job %s: %s", self.job_id, step)
         self._step, self._reported_at = step, now
         progress = Progress(
             step=step,

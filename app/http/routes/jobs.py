@@ -19,9 +19,11 @@ from app.services.jobs.queue import JobEvent
 from faceter.contracts.base import Page
 from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import ProblemKind
+from faceter.contracts.job_logs import JobLog
 from faceter.contracts.jobs import Job, JobFilter, JobSummary
 from faceter.contracts.references import ResourceName
 from faceter.store.job_events import check_last_event_id
+from faceter.store.job_logs import MAX_LINES
 
 router = APIRouter(tags=["jobs"])
 
@@ -79,6 +81,26 @@ def get_error_report(job_id: JobId, jobs: Jobs) -> Response:
     response = json_response(jobs.error_report(job_id))
     response.headers["Content-Disposition"] = f'attachment; filename="{job_id}-error-report.json"'
     return response
+
+
+@router.get(
+    "/v1/jobs/{job_id}/log",
+    response_model=JobLog,
+    summary="Get the log of a job",
+    responses=documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE),
+)
+def get_job_log(
+    job_id: JobId,
+    jobs: Jobs,
+    last: Annotated[
+        int, Query(ge=1, le=MAX_LINES, description="Most lines to return, the last ones.", examples=[100])
+    ] = 100,
+) -> Response:
+    """Get the last lines that the worker logged about a job, oldest first: attempts, steps, warnings and errors.
+
+    The last thousand lines are kept, for as long as the job. Lines below the service's log level are not kept.
+    """
+    return json_response(jobs.log(job_id, last))
 
 
 @router.post(

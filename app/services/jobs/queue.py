@@ -13,9 +13,10 @@ from rq.utils import str_to_date
 from faceter.contracts.base import Page, new_id, utc_now
 from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.job_logs import JobLog
 from faceter.contracts.jobs import Job, JobSpecification
 from faceter.contracts.settings import Settings
-from faceter.store import job_cancellation, job_records, job_steps
+from faceter.store import job_cancellation, job_logs, job_records, job_steps
 from faceter.store.connection import connect_async, store_errors
 from faceter.store.job_events import JobEvent, check_last_event_id, follow
 from faceter.store.job_reaper import reap
@@ -95,6 +96,16 @@ class JobQueue:
             FaceterError: `NOT_FOUND` if there is no such job, or it has no report.
         """
         return job_records.error_report(self._redis, id)
+
+    @store_errors()
+    def log(self, id: str, last: int) -> JobLog:
+        """Return the last log lines of a job.
+
+        Raises:
+            FaceterError: `NOT_FOUND`.
+        """
+        self.get(id)
+        return job_logs.read(self._redis, id, last)
 
     @store_errors()
     def page(self, limit: int, cursor: str | None, where: Callable[[Job], bool]) -> Page[Job]:

@@ -5,6 +5,7 @@ from app.services.jobs.submission import resubmit
 from faceter.contracts.base import Page
 from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.job_logs import JobLog
 from faceter.contracts.jobs import Job, JobFilter, JobSummary
 
 
@@ -26,6 +27,14 @@ class JobService(Service):
             FaceterError: `NOT_FOUND` if there is no such job, or it has no report.
         """
         return self.queue.error_report(id)
+
+    def log(self, id: str, last: int) -> JobLog:
+        """Return the last log lines of a job.
+
+        Raises:
+            FaceterError: `NOT_FOUND`.
+        """
+        return self.queue.log(id, last)
 
     def page(self, limit: int, cursor: str | None, filter: JobFilter) -> Page[JobSummary]:
         """Return one page of the jobs that a filter matches, newest first.

@@ -16,6 +16,7 @@ from faceter.client.html import job_html
 from faceter.client.progress import display, duration
 from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import Problem
+from faceter.contracts.job_logs import JobLog, JobLogLine
 from faceter.contracts.job_progress import Progress
 from faceter.contracts.jobs import Job, JobKind, JobStatus, JobSummary
 
@@ -153,6 +154,11 @@ class AsyncRemoteJob(Generic[R]):
         """
         call = ApiCall("POST", f"{self._path}/rerun", creates=True)
         return type(self)(self._client, await self._client.transport.fetch(Job, call))
+
+    async def log(self, last: int = 100) -> list[JobLogLine]:
+        """Return the last lines that the worker logged about the job, oldest first."""
+        log = await self._client.transport.fetch(JobLog, ApiCall("GET", f"{self._path}/log", query={"last": last}))
+        return log.items
 
     async def error_report(self) -> ErrorReport:
         """Return the report of the internal error that ended the job, for an issue.

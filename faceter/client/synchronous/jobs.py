@@ -17,6 +17,7 @@ from faceter.client.progress import display, duration
 from faceter.client.synchronous.runtime import sleep
 from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import Problem
+from faceter.contracts.job_logs import JobLog, JobLogLine
 from faceter.contracts.job_progress import Progress
 from faceter.contracts.jobs import Job, JobKind, JobStatus, JobSummary
 
@@ -153,6 +154,11 @@ class RemoteJob(Generic[R]):
         """
         call = ApiCall("POST", f"{self._path}/rerun", creates=True)
         return type(self)(self._client, self._client.transport.fetch(Job, call))
+
+    def log(self, last: int = 100) -> list[JobLogLine]:
+        """Return the last lines that the worker logged about the job, oldest first."""
+        log = self._client.transport.fetch(JobLog, ApiCall("GET", f"{self._path}/log", query={"last": last}))
+        return log.items
 
     def error_report(self) -> ErrorReport:
         """Return the report of the internal error that ended the job, for an issue.

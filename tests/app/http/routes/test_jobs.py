@@ -11,10 +11,11 @@ from app.services import maintenance
 from faceter.contracts import references
 from faceter.contracts.base import utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
+from faceter.contracts.job_logs import JobLogLine
 from faceter.contracts.jobs import JobResult, Progress, Training
 from faceter.contracts.references import ResourceName
 from faceter.contracts.settings import Settings
-from faceter.store import job_steps
+from faceter.store import job_logs, job_steps
 from faceter.store.library import Library
 from tests.app.http.test_problems import problem
 from tests.app.uploads import add_model
@@ -207,3 +208,14 @@ def test_unknown_jobs_are_neither_canceled_nor_rerun(api: httpx.Client) -> None:
 def test_an_invalid_event_id(api: httpx.Client, job: dict[str, Any]) -> None:
     response = api.get(job["links"]["events"], headers={"Last-Event-ID": "yesterday"})
     problem(response, ProblemKind.INVALID_REQUEST)
+
+
+def test_the_log_has_the_last_lines(api: httpx.Client, redis: Redis, job: dict[str, Any]) -> None:
+    assert api.get(job["links"]["log"]).json() == {"items": [], "complete": True}
+    for message in ("started", "tuning"):
+        line = JobLogLine(at=utc_now(), level="info", attempt=1, message=message)
+        job_logs.append(redis, job["id"], line, 60)
+    log = api.get(f"/v1/jobs/{job['id']}/log?last=1").json()
+    assert ([line["message"] for line in log["items"]], log["complete"]) == (["tuning"], False)
+    assert problem(api.get(f"/v1/jobs/{job['id']}/log?last=0"), ProblemKind.INVALID_REQUEST)
+    assert problem(api.get("/v1/jobs/job_00000000000000000000/log"), ProblemKind.NOT_FOUND)
