@@ -101,19 +101,11 @@ class MetadataSource(StrEnum):
     """From shapes and operators of the graph, which leave no doubt."""
 
 
-class Model(StoredRecord):
-    """A stored model."""
+class ModelDescription(Contract):
+    """What a model file is: what was understood of it, and what was found by running it."""
 
-    id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
-    """Opaque id."""
     name: str = Field(examples=["resnet20"])
     """Name."""
-    created_at: Timestamp
-    """Time of creation."""
-    sha256: Sha256
-    """SHA-256 of the ONNX file; equal files are stored once."""
-    bytes: int = Field(examples=[1104293])
-    """Size of the ONNX file in bytes."""
     metadata: ModelMetadata
     """Metadata as they are understood: those given on upload, and what the file and its graph say beyond doubt."""
     metadata_sources: dict[str, MetadataSource] = Field(
@@ -132,16 +124,29 @@ class Model(StoredRecord):
     """Version of the standard operator set."""
     parameters: int = Field(examples=[272474])
     """Number of trainable parameters."""
+    warnings: list[str] = Field(
+        default_factory=list, examples=[["The weight 'conv1.weight' holds 3 values that are not finite."]]
+    )
+    """What was corrected in the uploaded file, and what is wrong with it but does not keep it from being served."""
+
+
+class Model(ModelDescription, StoredRecord):
+    """A stored model."""
+
+    id: str = Field(examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
+    """Opaque id."""
+    created_at: Timestamp
+    """Time of creation."""
+    sha256: Sha256
+    """SHA-256 of the ONNX file; equal files are stored once."""
+    bytes: int = Field(examples=[1104293])
+    """Size of the ONNX file in bytes."""
     derived_from_id: str | None = Field(default=None, examples=["mdl_4x8k2m9q0v7r3t6w1y5z"])
     """Id of the model from which it was made."""
     quantization: QuantizationReport | None = None
     """For a quantized model: report of the quantization."""
     provenance: Provenance | None = None
     """For a model made by a job: everything needed to reproduce it."""
-    warnings: list[str] = Field(
-        default_factory=list, examples=[["The weight 'conv1.weight' holds 3 values that are not finite."]]
-    )
-    """What was corrected in the uploaded file, and what is wrong with it but does not keep it from being served."""
     files: dict[str, StoredFile] = Field(default_factory=dict)
     """Further files by name, such as `curves.png`; download one from `…/files/{name}`."""
     serving: ServingReport | None = None

@@ -20,6 +20,7 @@ def _upload(page: Page, url: str, file: Path) -> str:
     """Choose a model file on the page of models; return the id of the model made of it."""
     page.goto(f"{url}/#/models")
     page.get_by_label("Drop an ONNX file here").set_input_files(file)
+    page.get_by_role("button", name="Keep the model").click()
     page.wait_for_url("**/#/models/mdl_*")
     return page.url.rpartition("/")[2].partition("?")[0]
 
@@ -58,12 +59,14 @@ def test_an_empty_service_says_what_to_do_first(browser: Browser, url: str) -> N
         expect(page).to_have_title("Jobs · Faceter")
 
 
-def test_a_model_is_uploaded_corrected_tried_quantized_and_downloaded(
+def test_a_model_is_checked_corrected_kept_tried_quantized_and_downloaded(
     browser: Browser, url: str, digits: Path, tmp_path: Path
 ) -> None:
     with watched_page(browser, url) as page:
-        uploaded = _upload(page, url, digits / "model.onnx")
-        expect(page.get_by_text("Check below what was understood")).to_be_visible()
+        page.goto(f"{url}/#/models")
+        before = httpx.get(f"{url}/v1/models").json()["items"]
+        page.get_by_label("Drop an ONNX file here").set_input_files(digits / "model.onnx")
+        expect(page.get_by_role("heading", name="model: what was understood of it")).to_be_visible()
         expect(page.get_by_text("Without preprocessing, the model takes tensors only")).to_be_visible()
 
         page.get_by_role("button", name="Correct it").click()
@@ -75,15 +78,16 @@ def test_a_model_is_uploaded_corrected_tried_quantized_and_downloaded(
         page.get_by_label("Scale").fill("1/255")
         page.get_by_label("Mean").fill("0.305")
         page.get_by_label("Standard deviation").fill("0.376")
-        page.get_by_role("button", name="Keep these values").click()
-        page.wait_for_url(lambda address: "/models/mdl_" in address and uploaded not in address)
+        page.get_by_role("button", name="Check these values").click()
         expect(page.get_by_text("said on upload").first).to_be_visible()
+        assert httpx.get(f"{url}/v1/models").json()["items"] == before
+        page.get_by_role("button", name="Keep the model").click()
+        page.wait_for_url("**/#/models/mdl_*")
         model = page.url.rpartition("/")[2]
         kept = httpx.get(f"{url}/v1/models/{model}").json()["metadata"]
         meant = json.loads(_metadata(digits))
         assert {name: kept[name] for name in ("task", "labels")} == {name: meant[name] for name in ("task", "labels")}
         assert {name: kept["preprocessing"][name] for name in meant["preprocessing"]} == meant["preprocessing"]
-        assert httpx.get(f"{url}/v1/models/{uploaded}").status_code == 404
 
         page.get_by_label("Drop an image here").set_input_files(digits / "digit.png")
         expect(page.get_by_role("img", name="Image, classified as two")).to_be_visible()
@@ -115,6 +119,41 @@ def test_a_model_is_uploaded_corrected_tried_quantized_and_downloaded(
             page.get_by_role("link", name="Download").click()
         download.value.save_as(tmp_path / "small.onnx")
         assert (tmp_path / "small.onnx").read_bytes() == httpx.get(f"{url}/v1/models/{small}/content").content
+
+
+def test_a_checked_model_is_discarded(browser: Browser, url: str, digits: Path) -> None:
+    with watched_page(browser, url) as page:
+        page.goto(f"{url}/#/models")
+        before = httpx.get(f"{url}/v1/models").json()["items"]
+        page.get_by_label("Drop an ONNX file here").set_input_files(digits / "model.onnx")
+        expect(page.get_by_role("button", name="Keep the model")).to_be_focused()
+        page.get_by_role("button", name="Discard").click()
+        expect(page.get_by_label("Drop an ONNX file here")).to_be_focused()
+        assert httpx.get(f"{url}/v1/models").json()["items"] == before
+
+
+def test_values_that_do_not_fit_are_refused_and_stay_in_the_form(browser: Browser, url: str, digits: Path) -> None:
+    with watched_page(browser, url, expected="status of 422") as page:
+        page.goto(f"{url}/#/models")
+        page.get_by_label("Drop an ONNX file here").set_input_files(digits / "model.onnx")
+        page.get_by_role("button", name="Correct it").click()
+        page.get_by_label("Task").select_option("image_classification")
+        page.get_by_label("Labels, one a line").fill("zero\none")
+        page.get_by_role("button", name="Check these values").click()
+        expect(page.get_by_role("alert")).to_contain_text("labels")
+        expect(page.get_by_label("Labels, one a line")).to_have_value("zero\none")
+
+
+def test_a_stored_model_is_corrected(browser: Browser, url: str, model: str) -> None:
+    with watched_page(browser, url) as page:
+        page.goto(f"{url}/#/models/{model}")
+        page.get_by_role("button", name="Correct it").click()
+        page.get_by_label("Labels, one a line").fill("\n".join(reversed(_LABELS)))
+        page.get_by_role("button", name="Keep these values").click()
+        page.wait_for_url(lambda address: "/models/mdl_" in address and model not in address)
+        corrected = httpx.get(f"{url}/v1/models/{page.url.rpartition('/')[2]}").json()
+        assert corrected["metadata"]["labels"] == list(reversed(_LABELS))
+        assert httpx.get(f"{url}/v1/models/{model}").status_code == 404
 
 
 def test_a_bad_file_is_refused_with_its_detail(browser: Browser, url: str, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import { html, nothing } from "../vendor/lit.js";
 import { ApiError } from "../api.js";
 import { words } from "../format.js";
 
-/** @typedef {import("../types").Model} Model */
+/** @typedef {import("../types").ModelDescription} ModelDescription */
 /** @typedef {import("../types").Metadata} Metadata */
 
 const TASKS = [
@@ -24,7 +24,7 @@ const ORDERS = ["rgb", "bgr", "gray"];
 const INTERPOLATIONS = ["nearest", "bilinear", "bicubic", "lanczos", "area"];
 const IN_FIELDS = ["task", "labels", "preprocessing", "output"];
 
-/** @param {Model} model */
+/** @param {ModelDescription} model */
 export function metadataFields(model) {
   const { metadata } = model;
   const values = metadata.preprocessing;
@@ -60,7 +60,7 @@ export function metadataFields(model) {
 /**
  * Return the metadata to send. What the form does not show of the preprocessing is sent as it is.
  * @param {FormData} form
- * @param {Model} model
+ * @param {ModelDescription} model
  * @returns {Partial<Metadata>}
  */
 export function readMetadata(form, model) {
@@ -139,7 +139,7 @@ function parsed(text, field) {
   });
 }
 
-/** @param {Model} model */
+/** @param {ModelDescription} model */
 function imageSize(model) {
   const spec = model.inputs.find((input) => input.shape.length === 4);
   const [height, width] = spec?.shape[3] === 3 ? spec.shape.slice(1, 3) : (spec?.shape.slice(2) ?? []);

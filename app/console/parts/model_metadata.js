@@ -1,16 +1,14 @@
-/** What was understood of a model, where each part came from, and a form to correct it. */
+/** What was understood of a stored model, and a form to correct it. */
 
 import { html, nothing } from "../vendor/lit.js";
 import { ApiError, file, remove, upload } from "../api.js";
 import { Element } from "../element.js";
-import { words } from "../format.js";
 import { go } from "../router.js";
+import { metadataFacts } from "./metadata_facts.js";
 import { metadataFields, readMetadata } from "./metadata_fields.js";
 
 /** @typedef {import("../types").Model} Model */
 /** @typedef {import("../types").Metadata} Metadata */
-
-const SOURCES = { said: "said on upload", file: "from the file", inferred: "from the graph" };
 
 class ModelMetadata extends Element {
   static properties = { model: { attribute: false } };
@@ -28,47 +26,8 @@ class ModelMetadata extends Element {
   }
 
   facts() {
-    const { metadata } = this.model;
-    const preprocessing = metadata.preprocessing;
-    const rest = Object.entries(metadata).filter(
-      ([name, value]) => value !== null && !["task", "labels", "preprocessing"].includes(name),
-    );
-    return html`
-      <dl class="facts">
-        <dt>Task</dt><dd>${words(metadata.task)} ${this.source("task")}</dd>
-        <dt>Labels</dt><dd>${metadata.labels ? labels(metadata.labels) : "none"} ${this.source("labels")}</dd>
-        <dt>Preprocessing</dt><dd>${
-          preprocessing
-            ? html`${preprocessing.size.join(" × ")} pixels, ${preprocessing.resize}, ${preprocessing.channel_order},
-              scale ${preprocessing.scale.toPrecision(4)}, mean ${preprocessing.mean.join(", ")},
-              std ${preprocessing.std.join(", ")}`
-            : "none"
-        } ${this.source("preprocessing")}</dd>
-        ${this.parts().map(
-          ([name, from]) => html`<dt>${words(name)}</dt><dd><span class="tag">${SOURCES[from]}</span></dd>`,
-        )}
-        ${rest.map(
-          ([name, value]) => html`<dt>${words(name)}</dt>
-            <dd><code>${typeof value === "string" ? value : JSON.stringify(value)}</code> ${this.source(name)}</dd>`,
-        )}
-      </dl>
-      ${
-        metadata.preprocessing === null && this.model.inputs.some((spec) => spec.shape.length === 4)
-          ? html`<p class="soft">Without preprocessing, the model takes tensors only. Give it to
-              try the model on images.</p>`
-          : nothing
-      }
+    return html`${metadataFacts(this.model)}
       ${this.model.derived_from_id ? nothing : html`<button @click=${this.edit}>Correct it</button>`}`;
-  }
-
-  /** @param {string} name */
-  source(name) {
-    const from = this.model.metadata_sources[name];
-    return from === undefined ? nothing : html`<span class="tag">${SOURCES[from]}</span>`;
-  }
-
-  parts() {
-    return Object.entries(this.model.metadata_sources).filter(([name]) => name.includes("."));
   }
 
   edit() {
@@ -131,13 +90,6 @@ class ModelMetadata extends Element {
     }
     return upload("/v1/models", body, () => {});
   }
-}
-
-/** @param {string[]} names */
-function labels(names) {
-  const first = names.slice(0, 12).join(", ");
-  if (names.length <= 12) return first;
-  return html`${first} … <details><summary>All ${names.length}</summary>${names.join(", ")}</details>`;
 }
 
 customElements.define("model-metadata", ModelMetadata);

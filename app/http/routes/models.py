@@ -1,7 +1,13 @@
 """`/v1/models`: upload, list, inspect, download, delete."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from app.http.bodies import MODEL_UPLOAD
@@ -14,14 +20,26 @@ from app.http.parameters import ANYWHERE, CREATING, LOCATION, UPLOADING, ModelId
 from app.http.problems import documented
 from app.http.record_routes import RecordTexts, add_record_routes
 from app.http.responses import json_response
+from app.services.core import Core
 from app.services.models.service import ModelService
 from app.services.models.text_upload import FIELD as TOKENIZER_PART
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.graphs import Graph
-from faceter.contracts.models import Model
+from faceter.contracts.models import Model, ModelDescription, ModelMetadata
 from faceter.contracts.references import ResourceName
 
 router = APIRouter(tags=["models"])
+
+_REFUSALS: Final = (
+    ProblemKind.INVALID_MODEL,
+    ProblemKind.EXTERNAL_DATA,
+    ProblemKind.CUSTOM_OPERATORS,
+    ProblemKind.UNSUPPORTED_OPSET,
+    ProblemKind.MODEL_NOT_RUNNABLE,
+    ProblemKind.INVALID_METADATA,
+    ProblemKind.METADATA_MISMATCH,
+    ProblemKind.INVALID_TOKENIZER,
+)
 
 
 @router.post(
@@ -35,14 +53,7 @@ router = APIRouter(tags=["models"])
         **documented(
             *UPLOADING,
             *CREATING,
-            ProblemKind.INVALID_MODEL,
-            ProblemKind.EXTERNAL_DATA,
-            ProblemKind.CUSTOM_OPERATORS,
-            ProblemKind.UNSUPPORTED_OPSET,
-            ProblemKind.MODEL_NOT_RUNNABLE,
-            ProblemKind.INVALID_METADATA,
-            ProblemKind.METADATA_MISMATCH,
-            ProblemKind.INVALID_TOKENIZER,
+            *_REFUSALS,
             *ANYWHERE,
         ),
     },
@@ -64,23 +75,58 @@ async def add_model(request: Request, core: AppCore, models: Models, once: Once)
     by their names unless `text` in the metadata names them. The model is run on a text, on the largest id of the
     tokenizer and at its maximum length. What was found is in the metadata of the answer.
     """
+    async with _upload(request, core) as upload:
+
+        async def work() -> Response:
+            model = await core.with_model(lambda: models.add(*upload.arguments))
+            return json_response(with_links(model), 201, {"Location": address(ResourceName.MODELS, model.id)})
+
+        sent = {
+            "name": upload.name,
+            "metadata": upload.metadata.model_dump_json(),
+            "file": await sha256_of(upload.file),
+        }
+        if upload.tokenizer is not None:
+            sent[TOKENIZER_PART] = await sha256_of(upload.tokenizer)
+        return await once(sent, work)
+
+
+@router.post(
+    "/v1/models/check",
+    response_model=ModelDescription,
+    summary="Check a model without storing it",
+    responses=documented(*UPLOADING, *_REFUSALS, *ANYWHERE),
+    openapi_extra=MODEL_UPLOAD,
+)
+async def check_model(request: Request, core: AppCore, models: Models) -> Response:
+    """Check an ONNX file and its metadata as an upload does, and return what was understood. Nothing is stored.
+
+    curl -F file=@resnet20.onnx http://localhost:8000/v1/models/check
+    """
+    async with _upload(request, core) as upload:
+        return json_response(await core.with_model(lambda: models.check(*upload.arguments)))
+
+
+@dataclass(frozen=True)
+class _ModelUpload:
+    file: UploadFile
+    name: str
+    metadata: ModelMetadata
+    tokenizer: UploadFile | None
+
+    @property
+    def arguments(self) -> tuple[BinaryIO, str, ModelMetadata, BinaryIO | None]:
+        """Arguments of `ModelService.add` and `ModelService.check`."""
+        return self.file.file, self.name, self.metadata, None if self.tokenizer is None else self.tokenizer.file
+
+
+@asynccontextmanager
+async def _upload(request: Request, core: Core) -> AsyncIterator[_ModelUpload]:
     parts = ("file", TOKENIZER_PART)
     async with read_form(request, core.settings, files=parts, fields=("name", "metadata"), max_files=2) as form:
         file = form.file("file")
-        name = name_of(form, file)
-        metadata = parse_metadata(form.fields.get("metadata"))
         tokenizer = form.file(TOKENIZER_PART) if TOKENIZER_PART in form.files else None
-
-        async def work() -> Response:
-            model = await core.with_model(
-                lambda: models.add(file.file, name, metadata, None if tokenizer is None else tokenizer.file)
-            )
-            return json_response(with_links(model), 201, {"Location": address(ResourceName.MODELS, model.id)})
-
-        sent = {"name": name, "metadata": metadata.model_dump_json(), "file": await sha256_of(file)}
-        if tokenizer is not None:
-            sent[TOKENIZER_PART] = await sha256_of(tokenizer)
-        return await once(sent, work)
+        yield _ModelUpload(file, name_of(form, file), parse_metadata(form.fields.get("metadata")), tokenizer)
 
 
 add_record_routes(

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import BinaryIO, Final
@@ -19,7 +19,7 @@ from app.services.records import RecordService
 from faceter.contracts.base import StoredFile, utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.graphs import Graph
-from faceter.contracts.models import Model, ModelMetadata
+from faceter.contracts.models import Model, ModelDescription, ModelMetadata
 from faceter.graphs.check import check_model
 from faceter.graphs.describe import describe, input_specs, output_specs, parameter_count
 from faceter.graphs.shapes import infer_shapes
@@ -33,6 +33,13 @@ from faceter.vision.metadata import check_metadata
 
 _MOST_RECENT: Final = 256
 _RECENT_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class _CheckedUpload:
+    content: bytes
+    text: TextModelUpload | None
+    description: ModelDescription
 
 
 class ModelService(RecordService[Model]):
@@ -50,13 +57,44 @@ class ModelService(RecordService[Model]):
 
         Args:
             file: The ONNX file.
+            name: Name of the model.
             metadata: Metadata from the upload.
             tokenizer: The file `tokenizer.json` of a text model.
 
         Raises:
-            FaceterError: For an invalid file (see `load_model`), `INVALID_TOKENIZER`, `MODEL_NOT_RUNNABLE`,
-                `METADATA_MISMATCH`, `STORAGE_FULL`.
+            FaceterError: As `check`; `STORAGE_FULL`.
         """
+        upload = self._checked(file, name, metadata, tokenizer)
+        with ExitStack() as held:
+            blob = self._store(upload.content, held)
+            files = {} if upload.text is None else {TOKENIZER: self._store_tokenizer(upload.text.content, held)}
+            model = self.library.add(
+                Model(
+                    id=self.resource.new_id(),
+                    created_at=utc_now(),
+                    sha256=blob.sha256,
+                    bytes=blob.bytes,
+                    files=files,
+                    **dict(upload.description),
+                )
+            )
+            held.pop_all()
+        return model
+
+    def check(
+        self, file: BinaryIO, name: str, metadata: ModelMetadata, tokenizer: BinaryIO | None = None
+    ) -> ModelDescription:
+        """Validate an upload as `add` does, and store nothing.
+
+        Raises:
+            FaceterError: For an invalid file (see `load_model`), `INVALID_TOKENIZER`, `MODEL_NOT_RUNNABLE`,
+                `METADATA_MISMATCH`.
+        """
+        return self._checked(file, name, metadata, tokenizer).description
+
+    def _checked(
+        self, file: BinaryIO, name: str, metadata: ModelMetadata, tokenizer: BinaryIO | None
+    ) -> "_CheckedUpload":
         content = file.read(self.settings.max_model_bytes + 1)
         file_check = check_model(content, max_bytes=self.settings.max_model_bytes)
         checked = file_check.model
@@ -80,34 +118,20 @@ class ModelService(RecordService[Model]):
             shapes = trial.shapes(shaped)
             _check_batches(metadata, batched=shapes.batched)
             substitutes_float32 = trial.loaded.substitutes_float32
-        with ExitStack() as held:
-            blob = self._store(content, held)
-            files = {} if text is None else {TOKENIZER: self._store_tokenizer(text.content, held)}
-            model = self.library.add(
-                Model(
-                    id=self.resource.new_id(),
-                    name=name,
-                    created_at=utc_now(),
-                    sha256=blob.sha256,
-                    bytes=blob.bytes,
-                    metadata=metadata,
-                    metadata_sources=completed.sources
-                    | ({} if text is None else text.sources(said, metadata))
-                    | {f"input_shapes.{name}": "inferred" for name in shapes.inferred},
-                    inputs=inputs,
-                    outputs=outputs,
-                    input_shapes=shapes.chosen,
-                    opset=opset_of(checked),
-                    parameters=parameter_count(checked),
-                    warnings=[
-                        *upload_warnings(file_check, substitutes_float32=substitutes_float32),
-                        *completed.warnings,
-                    ],
-                    files=files,
-                )
-            )
-            held.pop_all()
-        return model
+        description = ModelDescription(
+            name=name,
+            metadata=metadata,
+            metadata_sources=completed.sources
+            | ({} if text is None else text.sources(said, metadata))
+            | {f"input_shapes.{name}": "inferred" for name in shapes.inferred},
+            inputs=inputs,
+            outputs=outputs,
+            input_shapes=shapes.chosen,
+            opset=opset_of(checked),
+            parameters=parameter_count(checked),
+            warnings=[*upload_warnings(file_check, substitutes_float32=substitutes_float32), *completed.warnings],
+        )
+        return _CheckedUpload(content, text, description)
 
     def reading_recent(self, id: str) -> AbstractContextManager[Model]:
         """Get a model as `reading` does, from the records of the last second if it is among them.

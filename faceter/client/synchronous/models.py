@@ -24,7 +24,7 @@ from faceter.contracts.evaluations import FeatureSource
 from faceter.contracts.explanations import ExplanationSummary
 from faceter.contracts.graphs import Graph
 from faceter.contracts.jobs import Job
-from faceter.contracts.models import Model, ModelMetadata, ModelSummary
+from faceter.contracts.models import Model, ModelDescription, ModelMetadata, ModelSummary
 from faceter.contracts.predictions import Prediction
 from faceter.contracts.references import ResourceName
 from faceter.contracts.units import FoundUnit
@@ -155,14 +155,22 @@ class Models(RecordCollection[RemoteModel]):
         Raises:
             InvalidRequest: If it is no usable model, or the metadata do not fit it.
         """
-        files = [FilePart.of("file", file, "model.onnx")]
-        if tokenizer is not None:
-            files.append(FilePart.of("tokenizer", tokenizer, "tokenizer.json"))
-        form = {} if name is None else {"name": name}
-        if metadata is not None:
-            form["metadata"] = json.dumps(fields_of({"metadata": metadata})["metadata"])
-        call = ApiCall("POST", self._path, form=form, files=tuple(files), creates=True)
+        files, form = _upload_parts(file, name, metadata, tokenizer)
+        call = ApiCall("POST", self._path, form=form, files=files, creates=True)
         return self._client.made(RemoteModel, call)
+
+    def check(
+        self,
+        file: FileLike,
+        *,
+        name: str | None = None,
+        metadata: ModelMetadata | Mapping[str, Any] | None = None,
+        tokenizer: FileLike | None = None,
+    ) -> ModelDescription:
+        """Return what would be understood of an ONNX file, without storing it; takes and raises what `upload` does."""
+        files, form = _upload_parts(file, name, metadata, tokenizer)
+        call = ApiCall("POST", f"{self._path}/check", form=form, files=files)
+        return self._client.transport.fetch(ModelDescription, call)
 
     def upload_torch(
         self,
@@ -196,3 +204,19 @@ class Models(RecordCollection[RemoteModel]):
     def list(self, *, page_size: int = 100, **filters: Unpack[ModelFilters]) -> Iterator[ModelSummary]:
         """Iterate over the models, newest first; pages are read as they are needed."""
         return self._client.pages.items(ModelSummary, self._path, filters, page_size)
+
+
+def _upload_parts(
+    file: FileLike,
+    name: str | None,
+    metadata: ModelMetadata | Mapping[str, Any] | None,
+    tokenizer: FileLike | None,
+) -> tuple[tuple[FilePart, ...], dict[str, str]]:
+    """Return the files and the fields of the form that uploads a model."""
+    files = [FilePart.of("file", file, "model.onnx")]
+    if tokenizer is not None:
+        files.append(FilePart.of("tokenizer", tokenizer, "tokenizer.json"))
+    form = {} if name is None else {"name": name}
+    if metadata is not None:
+        form["metadata"] = json.dumps(fields_of({"metadata": metadata})["metadata"])
+    return tuple(files), form

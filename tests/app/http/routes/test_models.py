@@ -41,6 +41,18 @@ def test_upload(api: httpx.Client) -> None:
         assert api.get(model.links[link]).status_code == 200
 
 
+def test_a_check_tells_what_an_upload_would_and_stores_nothing(api: httpx.Client, unchanged: Watch) -> None:
+    content = graphs.classifier()
+    data = {"name": "tiny", "metadata": json.dumps(METADATA)}
+    with unchanged():
+        checked = api.post("/v1/models/check", files={"file": ("m.onnx", content)}, data=data)
+        assert checked.status_code == 200
+        refused = api.post("/v1/models/check", files={"file": ("m.onnx", b"no model")})
+        assert problem(refused, ProblemKind.INVALID_MODEL)
+    stored = post_model(api, content).json()
+    assert checked.json() == {name: stored[name] for name in checked.json()}
+
+
 def tuned(library: Library) -> Model:
     """Store a model as a tuning job does."""
     weights, curves = library.store_blob(graphs.classifier()), library.store_blob(CURVES)
