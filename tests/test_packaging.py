@@ -274,6 +274,7 @@ class TestExtras:
         assert needed - {"httpx", "pydantic"} == {
             "numpy",
             "pillow",
+            "rich",
             "tqdm",
             *_names(_EXTRAS["export"]) - {"safetensors"},
         }

@@ -16,7 +16,7 @@ from faceter.processes.parent_death import wrapped_command
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
-_READY = re.compile(r"Ready after .*?(http://\S+?)/docs")
+_READY = re.compile(r"Console (http://\S+)")
 
 
 class EmbeddedServiceError(RuntimeError):

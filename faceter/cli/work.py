@@ -1,9 +1,10 @@
 """Commands that quantize, run, explain, grade and translate, by the client of a service."""
 
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
@@ -11,13 +12,17 @@ import typer
 from pydantic import BaseModel
 
 from faceter.contracts.datasets import DatasetKind
+from faceter.contracts.evaluations import MetricValue
+from faceter.contracts.metrics import Metric
 from faceter.contracts.quantizations import QuantizationMethod, QuantizationReport
 from faceter.contracts.translation_methods import Direction
 from faceter.contracts.units import UnitSummary
 
 if TYPE_CHECKING:
     from faceter.client.synchronous.client import Client
+    from faceter.client.synchronous.datasets import RemoteDataset
     from faceter.client.synchronous.jobs import RemoteJob
+    from faceter.client.synchronous.models import RemoteModel
 
 FAILED: Final = 1
 """Exit status of work that failed; wrong arguments and files give 2."""
@@ -71,7 +76,7 @@ def quantize(
     """
     target = output or model.with_name(f"{model.stem}-w{bits}a{activation_bits}.onnx")
     with _client(url, key, data_dir) as client:
-        uploaded = client.models.upload(model, metadata=_json_of(metadata))
+        uploaded = _uploaded(client, model, metadata=_json_of(metadata))
         fields: dict[str, Any] = {"method": method, "weight_bits": bits, "activation_bits": activation_bits}
         if minutes is not None:
             fields["max_minutes"] = minutes
@@ -79,7 +84,7 @@ def quantize(
             fields["target"] = {"max_drop": max_drop}
         for field, data in (("evaluation_dataset_id", evaluate), ("calibration_dataset_id", calibrate)):
             if data is not None:
-                fields[field] = client.datasets.upload(data, kind=DatasetKind.IMAGES)
+                fields[field] = _dataset(client, data, DatasetKind.IMAGES)
         small = _result(uploaded.quantize(**fields))
         small.download(target)
         report = small.quantization
@@ -108,7 +113,7 @@ def predict(
     with _client(url, key, data_dir) as client:
         path = Path(model)
         found = (
-            client.models.upload(path, metadata=_json_of(metadata), tokenizer=tokenizer)
+            _uploaded(client, path, metadata=_json_of(metadata), tokenizer=tokenizer)
             if path.exists()
             else client.models.get(model)
         )
@@ -135,10 +140,10 @@ def explain(
     Example: faceter explain model.onnx concepts.zip --layer layer4.1.relu
     """
     with _client(url, key, data_dir) as client:
-        uploaded = client.models.upload(model, metadata=_json_of(metadata))
+        uploaded = _uploaded(client, model, metadata=_json_of(metadata))
         given = {"max_length": max_length, "quantile": quantile}
         fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        explanation = _result(uploaded.explain(client.datasets.upload(concepts, kind=kind), layer=layer, **fields))
+        explanation = _result(uploaded.explain(_dataset(client, concepts, kind), layer=layer, **fields))
         units = sorted(explanation.units(), key=lambda unit: -unit.score)
         _show(as_json, {"explanation": explanation.id, "units": [_json(unit) for unit in units]}, lambda: _units(units))
 
@@ -147,7 +152,10 @@ def grade(
     reference: Annotated[Path, typer.Argument(exists=True, help="Real samples: a zip or a folder.")],
     generated: Annotated[Path, typer.Argument(exists=True, help="Generated samples: a zip or a folder.")],
     model: Annotated[Path, typer.Option(exists=True, help="ONNX file of the feature extractor.")],
-    tensor: Annotated[str, typer.Option(help="Name of its tensor with the features.")],
+    tensor: Annotated[
+        str | None,
+        typer.Option(help="Name of its tensor with the features.", show_default="input of the last connected layer"),
+    ] = None,
     metadata: Metadata = None,
     url: Url = None,
     key: Key = None,
@@ -159,16 +167,15 @@ def grade(
     Example: faceter grade real/ generated/ --model inception.onnx --tensor avgpool
     """
     with _client(url, key, data_dir) as client:
-        extractor = client.models.upload(model, metadata=_json_of(metadata))
-        sets = [client.datasets.upload(folder, kind=DatasetKind.IMAGES) for folder in (reference, generated)]
+        extractor = _uploaded(client, model, metadata=_json_of(metadata))
+        tensor = tensor or extractor.graph().feature_tensor
+        if tensor is None:
+            raise ValueError(f"{model} has no fully connected layer: name the tensor with the features, --tensor NAME.")
+        sets = [_dataset(client, folder, DatasetKind.IMAGES) for folder in (reference, generated)]
         evaluation = _result(client.evaluations.grade(sets[0], sets[1], features=extractor.features(tensor)))
         values = {name.value: value.model_dump(mode="json") for name, value in evaluation.metrics.items()}
-        rows = [[name, f"{value['value']:.4g}"] for name, value in values.items()]
-        _show(
-            as_json,
-            {"evaluation": evaluation.id, "metrics": values},
-            lambda: _table(["metric", "value"], rows, right=1),
-        )
+        document = {"evaluation": evaluation.id, "tensor": tensor, "metrics": values}
+        _show(as_json, document, lambda: _metrics(evaluation.metrics))
 
 
 def translate(
@@ -190,7 +197,7 @@ def translate(
     with _client(url, key, data_dir) as client:
         path = Path(translator)
         found = (
-            client.translators.create(a2b=client.models.upload(path))
+            client.translators.create(a2b=_uploaded(client, path))
             if path.exists()
             else client.translators.get(translator)
         )
@@ -242,10 +249,13 @@ def _client(url: str | None, key: str | None, data_dir: Path) -> "Iterator[Clien
     """Yield a client; errors end the command with a message and an exit status."""
     # Workers and the API are started by the same command and do without the client.
     from faceter.cli.embedded_service import EmbeddedServiceError, client_for
+    from faceter.client.configuration import URL_VARIABLE
     from faceter.client.errors import FaceterApiError
 
     try:
-        with client_for(url, key, data_dir) as client:
+        with ExitStack() as stack:
+            with _status("Connecting" if url or os.environ.get(URL_VARIABLE) else "Starting a service"):
+                client = stack.enter_context(client_for(url, key, data_dir))
             yield client
     except (FaceterApiError, EmbeddedServiceError) as error:
         _fail(str(error), FAILED)
@@ -253,6 +263,26 @@ def _client(url: str | None, key: str | None, data_dir: Path) -> "Iterator[Clien
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("Stopped.", _INTERRUPTED)
+
+
+@contextmanager
+def _status(text: str) -> Iterator[None]:
+    """Show in a terminal what the command waits for."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status(text) if console.is_terminal else nullcontext():
+        yield
+
+
+def _uploaded(client: "Client", path: Path, **options: Any) -> "RemoteModel":
+    with _status(f"Uploading and checking {path.name}"):
+        return client.models.upload(path, **options)
+
+
+def _dataset(client: "Client", path: Path, kind: DatasetKind) -> "RemoteDataset":
+    with _status(f"Uploading and checking {path.name}"):
+        return client.datasets.upload(path, kind=kind)
 
 
 def _result(job: "RemoteJob[Any]") -> Any:
@@ -316,6 +346,20 @@ def _report(report: QuantizationReport) -> None:
 def _units(units: list[UnitSummary]) -> None:
     rows = [[str(unit.unit), f"{unit.score:.3f}", unit.formula or unit.reason or ""] for unit in units]
     _table(["unit", "score", "formula"], rows)
+
+
+def _metrics(metrics: Mapping[Metric, MetricValue]) -> None:
+    rows = [
+        [
+            name.value,
+            f"{result.value:.4g}",
+            "" if result.interval is None else f"{result.interval[0]:.4g} to {result.interval[1]:.4g}",
+            "" if result.expected is None else f"{result.expected:.4g}",
+            result.meaning,
+        ]
+        for name, result in metrics.items()
+    ]
+    _table(["metric", "value", "95 % interval", "expected", "meaning"], rows)
 
 
 def _predicted(inputs: list[str], prediction: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
-"""Progress of a job: tqdm's bar if installed, else a line; in terminals and notebooks only."""
+"""Progress of a job, in terminals and notebooks only: a bar of rich or tqdm if one is installed, else a line."""
 
 import sys
+from importlib.util import find_spec
 from typing import Any, Final, Protocol
 
 from faceter.contracts.job_progress import Progress
@@ -67,6 +68,34 @@ class BarDisplay:
         self._bar.close()
 
 
+class RichDisplay:
+    """A bar of rich with the step, the time it took and the time left."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[state]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task(title, total=_SCALE, state="")
+        self._progress.start()
+
+    def show(self, progress: Progress) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=_SCALE * progress.fraction, state=described(progress))
+
+    def close(self, ending: str) -> None:
+        """Write the ending and leave the bar as it is."""
+        self._progress.update(self._task, state=ending)
+        self._progress.stop()
+
+
 def display(title: str, wanted: bool | None) -> ProgressDisplay:
     """Return a display.
 
@@ -76,6 +105,8 @@ def display(title: str, wanted: bool | None) -> ProgressDisplay:
     """
     if not (_is_interactive() if wanted is None else wanted):
         return NoDisplay()
+    if not _is_notebook() and find_spec("rich") is not None:
+        return RichDisplay(title)
     try:
         from tqdm.auto import tqdm
     except ImportError:
@@ -105,4 +136,8 @@ def duration(seconds: float) -> str:
 
 
 def _is_interactive() -> bool:
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    return sys.stderr.isatty() or _is_notebook()
+
+
+def _is_notebook() -> bool:
+    return "ipykernel" in sys.modules

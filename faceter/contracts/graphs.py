@@ -47,6 +47,9 @@ class Graph(Contract):
     """Total number of trainable parameters."""
     macs: int | None = Field(examples=[40813184])
     """Multiply-accumulate operations for one input; null if a size is unknown."""
+    feature_tensor: str | None = Field(default=None, examples=["avgpool"])
+    """Tensor that usually serves as features, for evaluations and explanations: the input of the last fully connected
+    layer; null if there is no such layer."""
     producer: str | None = Field(default=None, examples=["pytorch 2.11.0"])
     """Exporter of the file, with its version, if the file says so."""
     properties: dict[str, str] = Field(default_factory=dict, examples=[{"author": "Ultralytics", "task": "detect"}])

@@ -1,6 +1,7 @@
 """Summary of a model: layers, tensors, operators, parameters and multiply-accumulates."""
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from math import prod
 
 import numpy as np
@@ -17,6 +18,7 @@ from faceter.graphs.shapes import FLOAT_TYPES, dtype_name, infer_shapes, value_i
 from faceter.graphs.value_types import type_name
 from faceter.graphs.view import GraphView, attribute, inputs_used, is_standard, opset_of, unique_names
 
+_FULLY_CONNECTED = frozenset({"Gemm", "MatMul", "MatMulInteger", "QLinearMatMul"})
 _WITHOUT_PARAMETERS = frozenset(
     {"Clip", "ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Slice", "Tile", "TopK", "Upsample"}
 )
@@ -96,12 +98,19 @@ def describe(model: onnx.ModelProto) -> Graph:
         tensors=tensors,
         parameters=sum(layer.parameters for layer in layers),
         macs=None if None in macs else sum(count for count in macs if count is not None),
+        feature_tensor=_feature_tensor(layers, {tensor.name for tensor in tensors}),
         producer=" ".join(filter(None, (_text(model.producer_name), _text(model.producer_version)))) or None,
         properties=shown.values,
         properties_cut=shown.cut,
         properties_left_out=shown.left_out,
         unsupported_operators=sorted({operator for operator, _ in unsupported(model)}),
     )
+
+
+def _feature_tensor(layers: Sequence[Layer], tensors: Collection[str]) -> str | None:
+    connected = (layer for layer in reversed(layers) if layer.operator in _FULLY_CONNECTED)
+    last = next(connected, None)
+    return None if last is None else next((name for name in last.inputs if name in tensors), None)
 
 
 def _text(value: str) -> str:

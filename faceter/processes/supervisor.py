@@ -65,7 +65,8 @@ class Supervisor:
         while not self._stop_signals:
             if not ready and responds(probe):
                 ready = True
-                _print(f"Ready after {time.monotonic() - started:.1f} s: {url}/docs   Ctrl-C stops everything.")
+                _print(f"Ready after {time.monotonic() - started:.1f} s.")
+                _print(f"Console {url}   API {url}/docs   Ctrl-C stops everything.")
             for process in self._processes:
                 self._restart_if_ended(process)
                 if not ready and process.failures >= _MAX_STARTUP_FAILURES:

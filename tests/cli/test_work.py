@@ -108,7 +108,16 @@ def test_units_are_explained_and_images_graded(run: Run, worker: WorkerProcess) 
     options = ["--model", "model.onnx", "--tensor", "f", "--metadata", "metadata.json"]
     metrics = printed(run("grade", "images.zip", "images.zip", *options, "--json"))["metrics"]
     assert metrics["coverage"]["value"] == 1
+    options.remove("--tensor")
+    options.remove("f")
+    answer = printed(run("grade", "images.zip", "images.zip", *options, "--json"))
+    assert answer["tensor"] == "f", "the features are found in the graph"
+    assert {name: value["value"] for name, value in answer["metrics"].items()} == {
+        name: value["value"] for name, value in metrics.items()
+    }
     assert "coverage" in run("grade", "images.zip", "images.zip", *options).stdout
+    refused = run("grade", "images.zip", "images.zip", "--model", "halver.onnx")
+    assert (refused.returncode, "--tensor NAME" in refused.stderr) == (2, True)
 
 
 def test_an_image_is_translated(run: Run, files: Path) -> None:

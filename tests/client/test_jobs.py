@@ -10,8 +10,18 @@ import pytest
 from PIL import Image
 
 from faceter import Client
+from faceter.client import progress as progress_module
 from faceter.client.errors import Conflict, JobFailed, JobNotEnded, NotFound
-from faceter.client.progress import BarDisplay, LineDisplay, NoDisplay, described, display, duration
+from faceter.client.progress import (
+    BarDisplay,
+    LineDisplay,
+    NoDisplay,
+    ProgressDisplay,
+    RichDisplay,
+    described,
+    display,
+    duration,
+)
 from faceter.contracts.base import utc_now
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.job_progress import Progress, Training
@@ -203,19 +213,24 @@ def test_progress_is_a_bar_or_a_line(capsys: pytest.CaptureFixture[str], monkeyp
     progress = Progress(step="tuning", fraction=0.4, eta_seconds=75, training=training, updated_at=utc_now())
     assert described(progress) == "tuning, step 1,200, agreement 0.975, 1 min 15 s left"
     assert [duration(seconds) for seconds in (3.4, 75, 7260)] == ["3 s", "1 min 15 s", "2 h 1 min"]
-    bar = display("Job", True)
-    assert isinstance(bar, BarDisplay)
-    bar.show(progress)
-    bar.close("succeeded")
-    shown = capsys.readouterr().err
-    assert "Job:  40%" in shown
-    assert "succeeded" in shown
+
+    def shown(kind: type[ProgressDisplay]) -> str:
+        bar = display("Job", True)
+        assert isinstance(bar, kind)
+        bar.show(progress)
+        bar.close("succeeded")
+        return capsys.readouterr().err
+
+    monkeypatch.setenv("COLUMNS", "120")
+    in_terminal = shown(RichDisplay)
+    assert "40%" in in_terminal
+    assert "succeeded" in in_terminal
+    monkeypatch.setattr(progress_module, "find_spec", lambda _: None)
+    with_tqdm = shown(BarDisplay)
+    assert "Job:  40%" in with_tqdm
+    assert "succeeded" in with_tqdm
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    line = display("Job", True)
-    assert isinstance(line, LineDisplay)
-    line.show(progress)
-    line.close("succeeded")
-    shown = capsys.readouterr().err
-    assert shown.startswith("\rJob:  40%  tuning, step 1,200")
-    assert shown.endswith("\n")
-    assert all(len(part) <= 80 for part in shown.splitlines())
+    line = shown(LineDisplay)
+    assert line.startswith("\rJob:  40%  tuning, step 1,200")
+    assert line.endswith("\n")
+    assert all(len(part) <= 80 for part in line.splitlines())

@@ -54,7 +54,7 @@ class Up:
 
     @property
     def url(self) -> str:
-        return self.hears(r"(http://127\.0\.0\.1:\d+)/docs")[1]
+        return self.hears(r"Console (http://127\.0\.0\.1:\d+)")[1]
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal, wait for the end and return the exit status."""

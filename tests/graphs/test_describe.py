@@ -9,6 +9,7 @@ from faceter.graphs.describe import describe, input_specs, output_specs, paramet
 from faceter.graphs.packing import pack_weights
 from faceter.graphs.qdq import write_qdq
 from faceter.graphs.quantized_operators import is_quantized
+from tests.engines import graphs
 from tests.graphs.builders import GraphBuilder, residual_net
 from tests.graphs.min_max import min_max_plan
 
@@ -123,3 +124,12 @@ def test_a_model_of_token_ids(shared_data: Path) -> None:
     model = onnx.load(shared_data / "nli" / "snli_mlp.onnx")
     assert [(spec.name, spec.dtype) for spec in input_specs(model)] == [("premise", "int64"), ("hypothesis", "int64")]
     assert describe(model).macs is not None
+
+
+def test_the_features_are_what_the_last_fully_connected_layer_takes(shared_data: Path) -> None:
+    classifier = onnx.load_model_from_string(graphs.classifier())
+    assert describe(classifier).feature_tensor == "f"
+    resnet = onnx.load(shared_data / "cifar10" / "resnet20.onnx")
+    tensor = describe(resnet).feature_tensor
+    assert [spec.shape for spec in describe(resnet).tensors if spec.name == tensor] == [["batch", 64]]
+    assert describe(onnx.load(shared_data / "detection" / "fastestdet.onnx")).feature_tensor is None
