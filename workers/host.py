@@ -1,5 +1,6 @@
 """The host of a job: processors, GPU, C++ compiler, and the number of torch threads."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,27 @@ def compute_device() -> torch.device:
 def describe_device(device: torch.device) -> str:
     """Return a device's name for provenance, such as ``cpu`` or ``cuda: NVIDIA H100``."""
     return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
+
+
+def device_of_jobs() -> str:
+    """Return the description of the device that jobs of this process will have; empty if that fails.
+
+    A child finds it out: CUDA must not start before a fork.
+    """
+    if torch.version.cuda is None:
+        return "cpu"
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, describe_device(compute_device()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
 
 
 def compiler() -> str | None:

@@ -10,10 +10,10 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from rq import Queue, Worker
 from rq.exceptions import DequeueTimeout
@@ -66,7 +66,7 @@ def run_worker(settings: Settings) -> None:
     # Imported once here, so that children do not import it again; none of it may run before the fork.
     importlib.import_module("torch")
     importlib.import_module("workers.tasks")
-    JobWorker(settings).run()
+    JobWorker(settings, importlib.import_module("workers.jobs.provenance").worker_description()).run()
 
 
 class JobWorker(Worker):
@@ -75,9 +75,13 @@ class JobWorker(Worker):
     The parent process holds the lease and renews it every second; the child runs the job and records its end. When the
     lease is lost (the job was canceled, or the worker was considered dead) the parent kills the child; when the parent
     dies the child is killed with it; when the child dies the job returns to the queue, or fails after its last attempt.
+
+    Args:
+        settings: Limits and locations.
+        description: What `GET /v1/system` says of it: `worker_description`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, description: Mapping[str, str] | None = None) -> None:
         self.settings = settings
         super().__init__(
             [rq_queue(connect(settings))],
@@ -92,6 +96,7 @@ class JobWorker(Worker):
         self._swept_at = time.monotonic()
         self._kills_before = 0
         self._tracer = open_tracer(one_by_one=True)
+        self._description = dict(description or {})
 
     @property
     def dequeue_timeout(self) -> int:
@@ -152,6 +157,7 @@ class JobWorker(Worker):
             finally:
                 self._horse_pid = 0
                 self.executions.clear()
+                self._record_state(WorkerStatus.IDLE)
             if error is not None:
                 end_attempt(self._span, job, error)
 
@@ -174,7 +180,7 @@ class JobWorker(Worker):
         started = time.monotonic()
         deadline = started + self.settings.job_timeout_seconds + _TIMEOUT_GRACE_SECONDS
         renewed = started
-        self._record_state(WorkerStatus.BUSY)
+        self._record_state(WorkerStatus.BUSY, job.id)
         while (status := self._horse_status()) is None:
             now = time.monotonic()
             if self._stop_requested:
@@ -197,7 +203,6 @@ class JobWorker(Worker):
                     self.kill_horse()
                     return _LEASE_LOST
             time.sleep(_WATCH_SECONDS)
-        self._record_state(WorkerStatus.IDLE)
         if status == 0:
             return None
         error = failures.error_of_death(status, failures.memory_kills() > self._kills_before)
@@ -237,6 +242,10 @@ class JobWorker(Worker):
         with suppress(job_steps.LeaseLostError):
             job_steps.fail(self.connection, execution, error.problem())
 
+    def serialize(self) -> dict[str, Any]:
+        """Return what is stored of this worker."""
+        return {**super().serialize(), **self._description}
+
     def heartbeat(self, timeout: int | None = None, pipeline: object = None) -> None:
         """Record that this worker is alive; it counts as dead after `worker_lost_seconds` without a heartbeat."""
         if not self.connection.hexists(self.key, "birth"):
@@ -270,9 +279,13 @@ class JobWorker(Worker):
         if swept:
             _log.info("%d files without references deleted", swept)
 
-    def _record_state(self, state: WorkerStatus) -> None:
+    def _record_state(self, state: WorkerStatus, job_id: str | None = None) -> None:
         with suppress(*UNREACHABLE):
             self.set_state(state)
+            if job_id is None:
+                self.connection.hdel(self.key, "job_id")
+            else:
+                self.connection.hset(self.key, "job_id", job_id)
 
     def _retry_until_reachable(self, act: Callable[[], object]) -> None:
         while not self._stop_requested:

@@ -46,10 +46,11 @@ export async function remove(path) {
 /**
  * Return a file as the body of the answer.
  * @param {string} path
+ * @param {FormData | null} [form] Posted, if it is given
  * @returns {Promise<Blob>}
  */
-export async function file(path) {
-  return (await answer(path, {})).blob();
+export async function file(path, form = null) {
+  return (await answer(path, form === null ? {} : { method: "POST", body: form })).blob();
 }
 
 /**

@@ -10,6 +10,13 @@ export function number(value) {
   return Number.isInteger(value) ? WHOLE.format(value) : DECIMALS.format(value);
 }
 
+/** @param {number | null | undefined} value Of which three decimals tell enough, such as an IoU */
+export function decimals(value) {
+  if (value === null || value === undefined) return "–";
+  const text = value.toFixed(3);
+  return Number(text) === 0 ? "0.000" : text.replace("-", "−");
+}
+
 /** @param {number} count */
 export function bytes(count) {
   if (count < 1000) return `${WHOLE.format(Math.round(count))} B`;

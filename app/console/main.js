@@ -7,12 +7,38 @@ import "./pages/models.js";
 import "./pages/model.js";
 import "./pages/quantize.js";
 import "./pages/quantization.js";
+import "./pages/datasets.js";
+import "./pages/dataset.js";
+import "./pages/evaluations.js";
+import "./pages/evaluation.js";
+import "./pages/grade.js";
+import "./pages/compare_evaluations.js";
+import "./pages/translators.js";
+import "./pages/train_translator.js";
+import "./pages/translator.js";
+import "./pages/explanations.js";
+import "./pages/explain.js";
+import "./pages/explanation.js";
+import "./pages/unit.js";
+import "./pages/analyse.js";
+import "./pages/analysis.js";
 import "./pages/jobs.js";
 import "./pages/job.js";
 import "./pages/system.js";
 
 /** @type {Record<string, string>} */
-const SECTIONS = { models: "Models", jobs: "Jobs", system: "System" };
+const SECTIONS = {
+  models: "Models",
+  datasets: "Datasets",
+  explanations: "Explanations",
+  evaluations: "Evaluations",
+  translators: "Translators",
+  jobs: "Jobs",
+  system: "System",
+};
+
+/** Sections of pages that are in no menu. @type {Record<string, string>} */
+const OWNERS = { quantizations: "models", analyses: "explanations" };
 
 class Console extends Element {
   constructor() {
@@ -45,7 +71,7 @@ class Console extends Element {
 
   get section() {
     const first = this.place.parts[0];
-    return first === "quantizations" ? "models" : first;
+    return OWNERS[first] ?? first;
   }
 
   render() {
@@ -69,12 +95,27 @@ class Console extends Element {
   }
 
   page() {
-    const [section, id, part] = this.place.parts;
+    const [section, id, part, more] = this.place.parts;
     if (section === "models" && id === undefined) return html`<models-page></models-page>`;
     if (section === "models" && part === undefined) return html`<model-page .key=${id}></model-page>`;
     if (section === "models" && part === "quantize") return html`<quantize-page .key=${id}></quantize-page>`;
+    if (section === "models" && part === "explain") return html`<explain-page .key=${id}></explain-page>`;
     if (section === "quantizations" && id !== undefined)
       return html`<quantization-page .key=${id}></quantization-page>`;
+    if (section === "datasets" && id === undefined) return html`<datasets-page></datasets-page>`;
+    if (section === "datasets") return html`<dataset-page .key=${id}></dataset-page>`;
+    if (section === "evaluations" && id === undefined) return html`<evaluations-page></evaluations-page>`;
+    if (section === "evaluations" && id === "new") return html`<grade-page></grade-page>`;
+    if (section === "evaluations" && id === "compare") return html`<compare-evaluations></compare-evaluations>`;
+    if (section === "evaluations") return html`<evaluation-page .key=${id}></evaluation-page>`;
+    if (section === "translators" && id === undefined) return html`<translators-page></translators-page>`;
+    if (section === "translators" && id === "new") return html`<train-translator-page></train-translator-page>`;
+    if (section === "translators") return html`<translator-page .key=${id}></translator-page>`;
+    if (section === "explanations" && id === undefined) return html`<explanations-page></explanations-page>`;
+    if (section === "explanations" && part === "units") return html`<unit-page .key=${id} .number=${more}></unit-page>`;
+    if (section === "explanations" && part === "analyse") return html`<analyse-page .key=${id}></analyse-page>`;
+    if (section === "explanations" && part === undefined) return html`<explanation-page .key=${id}></explanation-page>`;
+    if (section === "analyses" && id !== undefined) return html`<analysis-page .key=${id}></analysis-page>`;
     if (section === "jobs" && id === undefined) return html`<jobs-page></jobs-page>`;
     if (section === "jobs") return html`<job-page .key=${id}></job-page>`;
     if (section === "system") return html`<system-page></system-page>`;

@@ -85,30 +85,46 @@ export interface QuantizationReport {
   quality: { metric: string; before: number; after: number; samples: number }[];
   size: { before: number; packed: number; served: number; weights_before: number; weights_packed: number };
   latency: { batch: number; before_ms: number; after_ms: number; threads: number; runs: number }[];
-  tuning: { steps: number; seconds: number; kept_step: number; path: string; ended_by: string } | null;
+  tuning: {
+    steps: number;
+    seconds: number;
+    kept_step: number;
+    path: string;
+    ended_by: string;
+    synthetic_dataset_id: string | null;
+  } | null;
   trade_off: {
     met: boolean;
     measure: string;
     original: number;
     chosen: number;
-    points: { weight_bytes: number; measured: number | null; predicted: number | null }[];
+    points: TradeOffPoint[];
   } | null;
 }
-export interface Model {
-  id: string;
+export interface TradeOffPoint {
+  weight_bytes: number;
+  measured: number | null;
+  predicted: number | null;
+  tuned: boolean;
+  bits: Record<string, number>;
+}
+export interface ModelDescription {
   name: string;
-  created_at: string;
-  bytes: number;
-  sha256: string;
   metadata: Metadata;
   metadata_sources: Record<string, "said" | "file" | "inferred">;
   inputs: TensorSpec[];
   outputs: TensorSpec[];
   opset: number;
   parameters: number;
+  warnings: string[];
+}
+export interface Model extends ModelDescription {
+  id: string;
+  created_at: string;
+  bytes: number;
+  sha256: string;
   derived_from_id: string | null;
   quantization: QuantizationReport | null;
-  warnings: string[];
   files: Record<string, StoredFile>;
 }
 export interface Layer {
@@ -117,12 +133,14 @@ export interface Layer {
   parameters: number;
   macs: number | null;
   batch_norm: boolean;
+  inputs: string[];
   outputs: string[];
 }
 export interface Graph {
   opset: number;
   operators: Record<string, number>;
   layers: Layer[];
+  tensors: (Omit<TensorSpec, "shape"> & { shape: (number | string | null)[] | null; produced_by: string | null })[];
   parameters: number;
   macs: number | null;
   producer: string | null;
@@ -163,8 +181,12 @@ export interface DatasetSummary {
   id: string;
   name: string;
   kind: string;
+  created_at: string;
+  bytes: number;
   samples: number;
   class_count: number;
+  paired: boolean;
+  derived_from_id: string | null;
 }
 export interface Detection {
   label: string;
@@ -172,6 +194,11 @@ export interface Detection {
   score: number;
   box: number[];
   keypoints?: number[][] | null;
+  mask?: InstanceMask | null;
+}
+export interface InstanceMask {
+  size: [number, number];
+  counts: string;
 }
 export interface Prediction {
   milliseconds: number;
@@ -184,4 +211,70 @@ export interface Readiness {
   ready: boolean;
   workers: { ready: boolean; detail: string };
   [component: string]: { ready: boolean; detail: string } | boolean;
+}
+export interface TranslatorSummary {
+  id: string;
+  name: string;
+  created_at: string;
+  method: "cyclegan" | "pix2pix" | null;
+  model_ids: Record<string, string>;
+}
+export interface LossPoint {
+  step: number;
+  losses: Record<string, number>;
+}
+export interface DirectionEvaluation {
+  images: number;
+  held_out: boolean;
+  metrics: Record<string, number>;
+  untranslated: Record<string, number>;
+  brightness: { source: number; translated: number; target: number };
+  reconstruction_error: number | null;
+  pixel_error: number | null;
+  mean_image_error: number | null;
+}
+export interface Translator {
+  id: string;
+  name: string;
+  created_at: string;
+  status: "ready" | "queued" | "running" | "failed" | "canceled";
+  settings: { method: "cyclegan" | "pix2pix"; dataset_id: string; direction: string; [field: string]: unknown } | null;
+  job_id: string | null;
+  bytes?: number;
+  model_ids?: Record<string, string>;
+  training?: {
+    steps: number;
+    epochs: number;
+    seconds: number;
+    steps_per_second: number;
+    ended_by: string;
+    precision: string;
+  } | null;
+  evaluation?: Record<string, DirectionEvaluation>;
+  warnings?: string[];
+  progress?: Progress | null;
+  checkpoint?: boolean;
+  error?: Problem | null;
+}
+export interface WorkerState {
+  name: string;
+  host: string;
+  process: number;
+  device: string | null;
+  processor: string | null;
+  versions: Record<string, string>;
+  job_id: string | null;
+  started_at: string;
+  seen_at: string;
+}
+export interface SystemState {
+  api: { host: string; processor: string; versions: Record<string, string> };
+  workers: WorkerState[];
+  queue: { waiting: number; running: number; oldest_waiting_seconds: number; limit: number };
+  storage: {
+    records: Record<string, number>;
+    redis_bytes: number;
+    free_bytes: number | null;
+    total_bytes: number | null;
+  };
 }

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from app.grpc import open_inference_pb2 as pb
-from app.services.inference_protocol.contracts import VERSION, ModelDescription, TensorDescription
+from app.services.inference_protocol.contracts import VERSION, ModelMetadataResponse, TensorDescription
 from app.services.inference_protocol.datatypes import NUMPY_DTYPES, encode_text
 from app.services.inference_protocol.deadlines import TIMEOUT, seconds_of_timeout
 from app.services.inference_protocol.tensors import InputTensor, OutputTensor, RequestedOutput
@@ -116,7 +116,7 @@ def infer_response(request: pb.ModelInferRequest, outputs: Sequence[OutputTensor
     return response
 
 
-def model_metadata(description: ModelDescription) -> pb.ModelMetadataResponse:
+def model_metadata(description: ModelMetadataResponse) -> pb.ModelMetadataResponse:
     """Return what a model takes and returns."""
     return pb.ModelMetadataResponse(
         name=description.name,

@@ -38,6 +38,7 @@ FileName = Annotated[
     str,
     Path(description="Name of the file, a key of `files` of the record.", examples=["curves.png"]),
 ]
+DatasetId = Annotated[str, Path(description="Id of the dataset.", examples=["dts_4x8k2m9q0v7r3t6w1y5z"])]
 EvaluationId = Annotated[str, Path(description="Id of the evaluation.", examples=["evl_4x8k2m9q0v7r3t6w1y5z"])]
 ExplanationId = Annotated[str, Path(description="Id of the explanation.", examples=["exp_4x8k2m9q0v7r3t6w1y5z"])]
 TranslatorId = Annotated[str, Path(description="Id of the translator.", examples=["trl_4x8k2m9q0v7r3t6w1y5z"])]

@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from app.services.datasets.open_datasets import OpenDatasets
 from app.services.jobs.queue import JobQueue
 from app.services.monitoring.prometheus import Monitoring
 from app.services.predictions.model_server import ModelServer
@@ -39,6 +40,7 @@ class Core:
     monitoring: Monitoring
     tracer: Tracer
     model_server: ModelServer
+    open_datasets: OpenDatasets
     model_limiter: CapacityLimiter
     dataset_limiter: CapacityLimiter
     _services: dict[type["Service"], Any] = field(default_factory=dict)
@@ -82,6 +84,7 @@ class Core:
             monitoring=monitoring,
             tracer=open_tracer(),
             model_server=ModelServer(library, sessions, pool, monitoring, settings),
+            open_datasets=OpenDatasets(settings),
             model_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
             dataset_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
         )
@@ -107,6 +110,7 @@ class Core:
         self.pool.close()
         self.model_server.close()
         self.sessions.close()
+        self.open_datasets.close()
         self.library.close()
         self.tracer.close()
 

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 """Exit status of work that failed; wrong arguments and files give 2."""
 _INTERRUPTED: Final = 130
+_INPUTS: Final = {
+    "evaluation": "evaluation inputs",
+    "calibration": "calibration inputs",
+    "synthetic": "synthetic inputs",
+    "noise": "inputs of noise",
+}
 
 Url = Annotated[
     str | None, typer.Option(help="Address of a running service.", show_default="FACETER_URL, or a service of its own")
@@ -39,6 +45,8 @@ Metadata = Annotated[
 ]
 File = Annotated[Path, typer.Argument(exists=True, help="An ONNX file.")]
 _DATA: Final = Path("faceter-data")
+_MINUTES: Final = 1.0
+"""Default budget of tuning: a first result while one waits."""
 
 
 def quantize(
@@ -51,7 +59,10 @@ def quantize(
     method: Annotated[QuantizationMethod, typer.Option(help="How; `rq` and `dfq` take seconds, `auto` tunes.")] = (
         QuantizationMethod.AUTO
     ),
-    minutes: Annotated[float | None, typer.Option(help="Budget of the tuning.", show_default="of the method")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Budget of the tuning; more is better.", show_default="1, if it tunes"),
+    ] = None,
     max_drop: Annotated[
         float | None, typer.Option(help="Most points of accuracy to lose, in place of bits for every layer.")
     ] = None,
@@ -78,8 +89,8 @@ def quantize(
     with _client(url, key, data_dir) as client:
         uploaded = _uploaded(client, model, metadata=_json_of(metadata))
         fields: dict[str, Any] = {"method": method, "weight_bits": bits, "activation_bits": activation_bits}
-        if minutes is not None:
-            fields["max_minutes"] = minutes
+        if minutes is not None or method.tuned:
+            fields["max_minutes"] = _MINUTES if minutes is None else minutes
         if max_drop is not None:
             fields["target"] = {"max_drop": max_drop}
         for field, data in (("evaluation_dataset_id", evaluate), ("calibration_dataset_id", calibrate)):
@@ -337,7 +348,11 @@ def _report(report: QuantizationReport) -> None:
         for item in report.latency
     ]
     rows += [[item.metric, f"{item.before:.2%}", f"{item.after:.2%}"] for item in report.quality]
-    rows.append([f"relative error on {report.agreement.source}", "", f"{report.agreement.relative_error:.2%}"])
+    agreement = report.agreement
+    on = f"{agreement.samples:,} {_INPUTS[agreement.source]}"
+    known = {"same class": agreement.top1, "boxes, F1": agreement.boxes, "cosine": agreement.cosine}
+    rows += [[f"{name} on {on}", "", f"{value:.2%}"] for name, value in known.items() if value is not None]
+    rows.append([f"relative error on {on}", "", f"{agreement.relative_error:.2%}"])
     _table(["", "original", "quantized"], rows, right=1)
     for warning in report.warnings:
         typer.echo(f"- {warning}", err=True)

@@ -184,6 +184,7 @@ class UnitFilters(TypedDict, total=False):
 
     layer: str
     concept: str
+    formula: str
     min_score: float
     sort: str
 
@@ -193,4 +194,5 @@ class UnitSearchFilters(TypedDict, total=False):
 
     layer: str
     concept: str
+    formula: str
     min_score: float

@@ -1,6 +1,7 @@
 """Progress of a job, in terminals and notebooks only: a bar of rich or tqdm if one is installed, else a line."""
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, Protocol
 
@@ -107,11 +108,13 @@ def display(title: str, wanted: bool | None) -> ProgressDisplay:
         return NoDisplay()
     if not _is_notebook() and find_spec("rich") is not None:
         return RichDisplay(title)
+    # Widgets need ipywidgets; without it tqdm.auto warns in every notebook.
+    name = "tqdm.auto" if find_spec("ipywidgets") is not None else "tqdm"
     try:
-        from tqdm.auto import tqdm
+        bar = import_module(name).tqdm
     except ImportError:
         return LineDisplay(title)
-    return BarDisplay(title, tqdm)
+    return BarDisplay(title, bar)
 
 
 def described(progress: Progress) -> str:

@@ -187,6 +187,8 @@ class Edit(Contract):
     """Formula that proposes the edit."""
     unit: int = Field(examples=[17])
     """Index of the unit with this formula."""
+    layer: str | None = Field(default=None, examples=["relu_12"])
+    """Layer of the unit; null in analyses of earlier versions."""
     before: list[str] = Field(examples=[["a dog runs .", "a dog sleeps ."]])
     """Premise and hypothesis before the edit; for images, the name of the image."""
     after: list[str] = Field(examples=[["a dog runs .", "nobody sleeps ."]])
@@ -199,6 +201,12 @@ class Edit(Contract):
     """Probability of the target class before the edit; for a detector, score of its best box of that class."""
     probability_after: float = Field(examples=[0.97])
     """The same after the edit."""
+    donor: str | None = Field(default=None, examples=["images/0001TP_006690.jpg"])
+    """For images: name of the image that the pasted region is of."""
+    images: list[str] = Field(
+        default_factory=list, examples=[["example-0-original.png", "example-0-donor.png", "example-0-result.png"]]
+    )
+    """For images: names in `files` of the original, of the donor with its region outlined, and of the result."""
 
 
 class SuccessRate(Contract):

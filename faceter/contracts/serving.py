@@ -7,7 +7,7 @@ from pydantic import Field
 
 from faceter.contracts.base import Contract, Timestamp
 
-EngineName = Literal["onnxruntime", "onnxruntime-cuda", "openvino"]
+EngineName = Literal["onnxruntime", "onnxruntime_cuda", "openvino"]
 """Inference engines; ONNX Runtime on the CPU is the reference."""
 
 

@@ -48,7 +48,7 @@ class Candidate:
 
 def candidates(settings: ServingSettings) -> list[Candidate]:
     """Return the engines to measure, the reference first."""
-    others: list[tuple[EngineName, bool]] = [("onnxruntime-cuda", has_cuda()), ("openvino", openvino.is_available())]
+    others: list[tuple[EngineName, bool]] = [("onnxruntime_cuda", has_cuda()), ("openvino", openvino.is_available())]
     precisions = list(dict.fromkeys((ServingPrecision.EXACT, settings.precision)))
     return [
         Candidate(REFERENCE, ServingPrecision.EXACT),

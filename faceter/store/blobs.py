@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,6 +27,16 @@ _STALE_SECONDS: Final = 24 * 3600
 _S3_OPTIONS: Final[dict[str, Any]] = {
     "config_kwargs": {"connect_timeout": 3, "read_timeout": 30, "retries": {"max_attempts": 1}}
 }
+
+
+@dataclass(frozen=True)
+class DiskSpace:
+    """Space on a file system, bytes."""
+
+    total: int
+    """Its size."""
+    free: int
+    """What is free."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +262,14 @@ class BlobStore:
                         path.unlink()
                         stale += 1
         return stale
+
+    def space(self) -> DiskSpace | None:
+        """Return the size and the free space of the file system of the blobs, bytes; None for a remote store."""
+        if not self._local:
+            return None
+        root = Path(self._root)
+        used = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists()))
+        return DiskSpace(used.total, used.free)
 
     def _local_path(self, sha256: str) -> Path:
         return self._fetched / self._relative(sha256)

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from faceter import Client
 from faceter.client.errors import InvalidRequest
@@ -71,3 +72,9 @@ def test_a_received_file_is_saved_and_shown(tmp_path: Path) -> None:
     shown = file._repr_html_()
     assert shown.startswith('<img alt="a&quot;b.png" src="data:image/png;base64,iVBOR')
     assert "<" not in ReceivedFile(b"x", "text/csv", "<b>")._repr_html_()
+
+
+def test_a_sample_is_returned_as_an_image(client: Client) -> None:
+    made = client.datasets.upload(images(), kind="images")
+    sample = made.sample_image(1, max_side=4)
+    assert Image.open(io.BytesIO(sample.content)).size == (4, 3)

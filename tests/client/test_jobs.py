@@ -123,6 +123,9 @@ def test_explaining_and_analysing(client: Client, worker: WorkerProcess) -> None
     assert [unit.unit for unit in explanation.units(page_size=1)] == [0, 1, 2, 3]
     assert explanation.unit(2).unit == 2
     assert explanation.unit_image(2).content.startswith(b"\x89PNG")
+    best = next(iter(explanation.units(sort="-score")))
+    assert explanation.unit_image(best.unit, sample=0).content != explanation.unit_image(best.unit).content
+    assert best.unit in [unit.unit for unit in model.units(formula=best.formula)]
     assert "mean IoU" in explanation._repr_html_()
     assert [item.id for item in client.explanations.list(model_id=model)] == [explanation.id]
     assert [item.id for item in model.explanations()] == [explanation.id]
@@ -229,7 +232,7 @@ def test_progress_is_a_bar_or_a_line(capsys: pytest.CaptureFixture[str], monkeyp
     with_tqdm = shown(BarDisplay)
     assert "Job:  40%" in with_tqdm
     assert "succeeded" in with_tqdm
-    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
     line = shown(LineDisplay)
     assert line.startswith("\rJob:  40%  tuning, step 1,200")
     assert line.endswith("\n")

@@ -23,13 +23,13 @@ document.addEventListener('securitypolicyviolation', (event) =>
 
 
 @contextmanager
-def started_browser() -> Iterator[Browser]:
-    """Start the browser of this machine; skip where there is none."""
+def started_browser(*flags: str) -> Iterator[Browser]:
+    """Start the browser of this machine, with further flags; skip where there is none."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip(f"no browser on PATH (looked for {', '.join(PROGRAMS)})")
     # Chromium's sandbox refuses to run as root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    arguments = [*flags, "--no-sandbox"] if os.geteuid() == 0 else list(flags)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
         yield browser

@@ -136,6 +136,18 @@ def test_the_python_of_the_readme_and_of_the_guide(url: str) -> None:
     assert lines[-1] == "['two', 'two', 'two']"
 
 
+def test_the_command_of_the_readme(tmp_path: Path) -> None:
+    (command,) = re.findall(r"^\$ (.*faceter quantize .*)$", (_ROOT / "README.md").read_text(), re.MULTILINE)
+    made = _bash(_tour("docs/guides/python-client.md"))
+    assert made.returncode == 0, made.stderr
+    small = tmp_path / "small.onnx"
+    options = f"--minutes 0.1 --data-dir {tmp_path / 'data'}"
+    done = _bash(f"{command.replace('small.onnx', str(small))} {options}")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"relative error on \d+ synthetic inputs", done.stdout)
+    assert small.stat().st_size < (_ROOT / "faceter-data" / "digits" / "model.onnx").stat().st_size / 4
+
+
 def test_quickstart_goes_from_nothing_to_a_table(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -180,22 +180,22 @@ def test_every_installed_engine_is_a_candidate(monkeypatch: pytest.MonkeyPatch) 
     exact, fast = ServingPrecision.EXACT, ServingPrecision.FAST
     assert candidates(ServingSettings(precision=fast)) == [
         Candidate(REFERENCE, exact),
-        Candidate("onnxruntime-cuda", exact),
-        Candidate("onnxruntime-cuda", fast),
+        Candidate("onnxruntime_cuda", exact),
+        Candidate("onnxruntime_cuda", fast),
         Candidate("openvino", exact),
         Candidate("openvino", fast),
     ]
-    assert Candidate("onnxruntime-cuda", fast) not in candidates(ServingSettings())
+    assert Candidate("onnxruntime_cuda", fast) not in candidates(ServingSettings())
 
 
 @pytest.mark.skipif(has_cuda(), reason="ONNX Runtime has CUDA here")
 def test_a_gpu_that_cannot_be_used_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "has_cuda", lambda: True)
     report = chosen(graphs.classifier(), images)
-    cuda = next(item for item in report.engines if item.engine == "onnxruntime-cuda")
+    cuda = next(item for item in report.engines if item.engine == "onnxruntime_cuda")
     assert cuda.milliseconds is None
     assert "cannot use a GPU here" in str(cuda.excluded)
-    assert report.engine != "onnxruntime-cuda"
+    assert report.engine != "onnxruntime_cuda"
 
 
 @pytest.mark.skipif(not has_cuda(), reason="ONNX Runtime has no CUDA here")
@@ -206,7 +206,7 @@ def test_a_gpu_gives_the_answers_of_the_reference(shared_data: Path) -> None:
         return {"image": np.random.default_rng(0).normal(size=(samples, 3, 32, 32)).astype(np.float32)}
 
     report = chosen(content, inputs, ServingSettings(precision=ServingPrecision.FAST))
-    cuda = [item for item in report.engines if item.engine == "onnxruntime-cuda"]
+    cuda = [item for item in report.engines if item.engine == "onnxruntime_cuda"]
     assert len(cuda) == 2
     assert cuda[0].excluded is None
     assert cuda[0].difference is not None

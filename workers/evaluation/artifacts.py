@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from faceter.contracts.base import StoredFile
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.evaluations import EvaluationRequest, Shown
-from faceter.datasets.ranked_samples import RankedSamples
+from faceter.datasets.ranked_samples import RankedSamples, RankedSet
+from faceter.vision.boxes import IntArray
 from workers.evaluation.contact_sheets import contact_sheet
 from workers.evaluation.feature_sets import FeatureSet
 from workers.evaluation.metrics import EvaluationMetrics
@@ -153,10 +154,24 @@ def _map(request: EvaluationRequest, sets: EvaluatedSets, title: str) -> tuple[b
     data = {
         "projection": "principal components of the reference",
         "explained": list(projection.explained),
-        "reference": {"index": sets.reference.indices[real].tolist(), "place": _rounded(places[0])},
-        "generated": {"index": sets.generated.indices[fake].tolist(), "place": _rounded(places[1])},
+        "reference": _map_points(sets.samples.reference, sets.samples.generated, real, places[0]),
+        "generated": _map_points(sets.samples.generated, sets.samples.reference, fake, places[1]),
     }
     return pca_map_png(*places, projection.explained, outside, uncovered, title), data
+
+
+def _map_points(ranked: RankedSet, other: RankedSet, rows: IntArray, places: Floats) -> dict[str, Any]:
+    """Return the points of one set by column; ``index`` and ``nearest_index`` are positions in the datasets."""
+    points = {
+        "index": ranked.indices[rows].tolist(),
+        "place": _rounded(places),
+        "balls": ranked.balls[rows].tolist(),
+        "nearest_index": other.indices[ranked.nearest[rows]].tolist(),
+        "distance": _rounded(ranked.distance[rows]),
+    }
+    if ranked.labels is not None:
+        points["label"] = ranked.labels[rows].tolist()
+    return points
 
 
 def _rounded(values: Floats) -> list[Any]:

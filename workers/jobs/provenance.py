@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
+import platform
 from collections.abc import Mapping
 from typing import Any
 
 import faceter
 from faceter.contracts.base import Provenance
 from faceter.host import processor_count, processor_name
-from workers.host import compute_device, describe_device
+from workers.host import compute_device, describe_device, device_of_jobs
 
 _VERSIONS = ("torch", "onnx", "onnxruntime", "numpy")
 
@@ -33,5 +35,18 @@ def provenance_of(settings: Mapping[str, Any], inputs: Mapping[str, str], seed: 
         seed=seed,
         versions=versions(),
         device=describe_device(compute_device()),
-        host=f"{processor_name()}, {processor_count()} cores",
+        host=_processor(),
     )
+
+
+def worker_description() -> dict[str, str]:
+    """Return device, processor and versions (JSON) of this process as a worker, to be shown to operators."""
+    return {
+        "device": device_of_jobs(),
+        "processor": _processor(),
+        "versions": json.dumps({"python": platform.python_version(), **versions()}),
+    }
+
+
+def _processor() -> str:
+    return f"{processor_name()}, {processor_count()} cores"

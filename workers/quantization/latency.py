@@ -17,6 +17,8 @@ from workers.quantization.noise import noise_batches
 _BATCHES = (32, 8)
 _LONGEST_CALL_MS = 1000.0
 """A larger batch than 1 is timed only if a call is likely to take no longer than this."""
+_NOISE = 1.05
+"""A ratio of times that equal models can have."""
 
 
 def noise_batch(
@@ -60,8 +62,8 @@ def measure_latency(
 def latency_warnings(latency: Sequence[Latency]) -> list[str]:
     """Name the batch sizes at which the quantized model is slower."""
     return [
-        f"On this host the quantized model is slower than the original at batch {item.batch}: {item.after_ms:.2f} ms a "
-        f"call against {item.before_ms:.2f} ms. Its layers may be too small to make up for quantizing between them."
+        f"On this host the quantized model is slower than the original at batch {item.batch}: {item.after_ms:.3g} ms a "
+        f"call against {item.before_ms:.3g} ms. Its layers may be too small to make up for quantizing between them."
         for item in latency
-        if item.after_ms > item.before_ms
+        if item.after_ms > _NOISE * item.before_ms
     ]

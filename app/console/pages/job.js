@@ -3,12 +3,23 @@
 import { html, nothing } from "../vendor/lit.js";
 import { get, post } from "../api.js";
 import { Element, curl, problemBox, statusTag } from "../element.js";
-import { duration, percent, time } from "../format.js";
+import { time } from "../format.js";
+import { followJob } from "../job_events.js";
 import { go } from "../router.js";
+import { jobProgress } from "../parts/job_progress.js";
 import "../parts/chart.js";
 
 /** @typedef {import("../types").Job} Job */
 /** @typedef {import("../types").Training} Training */
+
+/** The sections of the results, by kind of job. @type {Record<string, string>} */
+const SECTIONS = {
+  quantization: "quantizations",
+  evaluation: "evaluations",
+  translation: "translators",
+  explanation: "explanations",
+  analysis: "analyses",
+};
 
 class JobPage extends Element {
   constructor() {
@@ -18,8 +29,6 @@ class JobPage extends Element {
     this.job = null;
     /** @type {Training[]} All points of the tuning, so far. */
     this.points = [];
-    /** @type {EventSource | null} */
-    this.events = null;
     this.lost = false;
   }
 
@@ -31,38 +40,21 @@ class JobPage extends Element {
     });
   }
 
-  disconnectedCallback() {
-    super.disconnectedCallback();
-    this.events?.close();
-  }
-
-  /** Past events come first, so that nothing is lost on reload. */
   follow() {
-    const events = new EventSource(`/v1/jobs/${this.key}/events`);
-    this.events = events;
-    const take = (/** @type {MessageEvent<string>} */ event) => {
-      this.job = JSON.parse(event.data);
-      this.requestUpdate();
-    };
-    events.addEventListener("status", take);
-    events.addEventListener("progress", (event) => {
-      if (this.job === null) return;
-      const progress = JSON.parse(event.data);
-      if (this.job.ended_at === null) this.job = { ...this.job, progress };
-      if (progress.training) this.points.push(progress.training);
-      this.requestUpdate();
-    });
-    events.addEventListener("end", (event) => {
-      take(event);
-      events.close();
-    });
-    events.addEventListener("error", () => {
-      this.lost = events.readyState !== EventSource.OPEN;
-      this.requestUpdate();
-    });
-    events.addEventListener("open", () => {
-      this.lost = false;
-      this.requestUpdate();
+    followJob(this.key, this.leaving.signal, {
+      job: (job) => {
+        this.job = job;
+        this.requestUpdate();
+      },
+      progress: (progress) => {
+        if (this.job?.ended_at === null) this.job = { ...this.job, progress };
+        if (progress.training) this.points.push(progress.training);
+        this.requestUpdate();
+      },
+      connection: (lost) => {
+        this.lost = lost;
+        this.requestUpdate();
+      },
     });
   }
 
@@ -80,14 +72,16 @@ class JobPage extends Element {
           ? html`<div class="notice" role="status"><p>The connection was lost. The browser connects again.</p></div>`
           : nothing
       }
-      ${ended ? nothing : html`<section class="panel"><h2>Progress</h2>${this.progress(job)}</section>`}
+      ${ended ? nothing : html`<section class="panel"><h2>Progress</h2>${jobProgress(job.progress)}</section>`}
       ${this.points.length ? this.curves() : nothing}
       <section class="panel"><h2>Job</h2>${this.facts(job)}</section>`;
   }
 
   /** @param {Job} job */
   controls(job) {
+    const translator = job.links.translator?.split("/").pop();
     return html`
+      ${translator ? html`<a class="button primary" href="#/translators/${translator}">See it train</a>` : nothing}
       ${
         job.kind === "quantization" || job.kind === "translation"
           ? html`<button ?disabled=${job.ending || job.status !== "running"} @click=${() => this.act("finish")}>
@@ -100,7 +94,7 @@ class JobPage extends Element {
   /** @param {Job} job */
   afterwards(job) {
     const result = job.result;
-    const section = job.kind === "quantization" ? "quantizations" : null;
+    const section = SECTIONS[job.kind] ?? null;
     return html`
       ${
         result !== null && section !== null
@@ -124,27 +118,6 @@ class JobPage extends Element {
     });
   }
 
-  /** @param {Job} job */
-  progress(job) {
-    const { progress } = job;
-    if (progress === null) return html`<p>The job waits for a worker.</p>`;
-    const training = progress.training;
-    return html`
-      <div class="between"><span aria-live="polite">${progress.step}</span>
-        <span>${percent(progress.fraction)}</span></div>
-      <progress aria-label="Progress" max="1" value=${progress.fraction}></progress>
-      <dl class="facts"><dt>Remaining</dt><dd>${duration(progress.eta_seconds)}</dd>
-        ${
-          training
-            ? html`<dt>Phase</dt><dd>${training.phase}, step ${training.step}${
-                training.steps_per_second ? `, ${training.steps_per_second.toFixed(2)} steps/s` : ""
-              }</dd>
-              <dt>Agreement</dt><dd>${percent(training.agreement)}</dd>
-              ${training.accuracy === null ? nothing : html`<dt>Accuracy</dt><dd>${percent(training.accuracy)}</dd>`}`
-            : nothing
-        }</dl>`;
-  }
-
   curves() {
     const points = this.points;
     const x = points.map(({ step }) => step);
@@ -157,12 +130,12 @@ class JobPage extends Element {
     const hasAgreement = points.some((point) => point.agreement !== null);
     return html`<div class="columns">
       <section class="panel"><h2>Losses</h2>
-        <line-chart .x=${x} .lines=${losses} .log=${true} .axis=${"step"}
+        <line-chart .x=${x} .lines=${losses} .log=${true} .axis=${"step"} .left=${"loss"}
           .label=${`Losses by step: ${names.join(", ")}`}></line-chart></section>
       ${
         hasAgreement
           ? html`<section class="panel"><h2>Agreement with the original</h2>
-            <line-chart .x=${x} .lines=${agreement} .axis=${"step"}
+            <line-chart .x=${x} .lines=${agreement} .axis=${"step"} .left=${"agreement"}
               .label=${"Agreement with the original by step"}></line-chart></section>`
           : nothing
       }</div>`;

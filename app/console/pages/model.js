@@ -5,6 +5,7 @@ import { get, remove } from "../api.js";
 import { Element, curlPost } from "../element.js";
 import { bytes, number, shape, time } from "../format.js";
 import { go, place } from "../router.js";
+import "../parts/model_explanations.js";
 import "../parts/model_graph.js";
 import "../parts/model_metadata.js";
 import "../parts/try_model.js";
@@ -36,7 +37,6 @@ class ModelPage extends Element {
   render() {
     const model = this.model;
     if (model === null) return html`<p class="crumb"><a href="#/models">Models</a></p>${this.problem()}`;
-    const isNew = place().query.has("new");
     return html`
       <div class="head">
         <div><p class="crumb"><a href="#/models">Models</a></p><h1>${model.name}</h1></div>
@@ -46,18 +46,12 @@ class ModelPage extends Element {
               ? html`<a class="button primary" href="#/quantizations/${model.id}">Report</a>`
               : html`<a class="button primary" href="#/models/${model.id}/quantize">Quantize</a>`
           }
+          <a class="button" href="#/models/${model.id}/explain">Explain</a>
           <a class="button" href="/v1/models/${model.id}/content" download>Download</a>
           <button class="danger" @click=${this.ask}>Delete</button>
         </div>
       </div>
       ${this.problem()} ${this.asked ? this.question(model) : nothing}
-      ${
-        isNew
-          ? html`<div class="notice" role="status"><p>The file is stored. Check below what was understood of it before
-              you
-            use it, and correct what is wrong.</p></div>`
-          : nothing
-      }
       ${
         place().query.has("kept")
           ? html`<div class="notice" role="status"><p>The model with the earlier values is kept.
@@ -76,7 +70,8 @@ class ModelPage extends Element {
         <section class="panel"><h2>File</h2>${facts(model)}</section>
         <section class="panel"><h2>Graph</h2><model-graph .key=${model.id}></model-graph></section>
       </div>
-      ${model.quantization ? nothing : this.quantized(model)}`;
+      ${model.quantization ? nothing : this.quantized(model)}
+      <section class="panel"><h2>Explanations</h2><model-explanations .key=${model.id}></model-explanations></section>`;
   }
 
   /** @param {Model} model */

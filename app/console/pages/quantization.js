@@ -5,6 +5,7 @@ import { ApiError, get } from "../api.js";
 import { Element } from "../element.js";
 import { bytes, duration, number, percent, ratio } from "../format.js";
 import "../parts/bits_by_layer.js";
+import "../parts/synthetic_inputs.js";
 import "../parts/trade_off.js";
 import "../parts/tuning_curves.js";
 import "../parts/try_model.js";
@@ -60,7 +61,7 @@ class QuantizationPage extends Element {
       ${
         report.trade_off
           ? html`<section class="panel"><h2>Trade-off</h2>
-            <trade-off .tradeOff=${report.trade_off}></trade-off></section>`
+            <trade-off .tradeOff=${report.trade_off} .original=${original?.id ?? null}></trade-off></section>`
           : nothing
       }
       <section class="panel"><h2>Try both on one input</h2>
@@ -72,7 +73,12 @@ class QuantizationPage extends Element {
       ${
         "curves.json" in model.files
           ? html`<section class="panel"><h2>Tuning</h2>${tuning(report)}
-            <tuning-curves .key=${model.id}></tuning-curves></section>`
+            <tuning-curves .key=${model.id}></tuning-curves>
+            ${
+              report.tuning?.synthetic_dataset_id
+                ? html`<synthetic-inputs .key=${report.tuning.synthetic_dataset_id}></synthetic-inputs>`
+                : nothing
+            }</section>`
           : nothing
       }`;
   }

@@ -2,10 +2,11 @@
 
 import { html, nothing } from "../vendor/lit.js";
 import { get, post } from "../api.js";
+import { forget, keep, kept } from "../draft.js";
 import { Element, curl, curlPost } from "../element.js";
 import { bytes } from "../format.js";
 import { METHODS, obstacle } from "../methods.js";
-import { go } from "../router.js";
+import { go, place } from "../router.js";
 
 /** @typedef {import("../types").Model} Model */
 /** @typedef {import("../types").Graph} Graph */
@@ -38,11 +39,16 @@ class QuantizePage extends Element {
 
   connectedCallback() {
     super.connectedCallback();
+    Object.assign(this, kept(this.draft, {}));
+    const most = place().query.get("max_bytes");
+    if (most !== null) Object.assign(this, { goal: "bytes", kilobytes: String(Number(most) / 1000) });
     this.attempt(async () => {
       const address = `/v1/models/${this.key}`;
       this.model = await get(address, this.leaving.signal);
       this.graph = await get(`${address}/graph`, this.leaving.signal);
       this.datasets = (await get("/v1/datasets?limit=100", this.leaving.signal)).items;
+      if (!this.datasets.some(({ id }) => id === this.calibration)) this.calibration = "";
+      if (!this.datasets.some(({ id }) => id === this.evaluation)) this.evaluation = "";
     });
   }
 
@@ -177,7 +183,12 @@ class QuantizePage extends Element {
     const values = Object.fromEntries(new FormData(form));
     for (const name of ["weightBits", "activationBits"]) if (name in values) values[name] = Number(values[name]);
     Object.assign(this, values);
+    keep(this.draft, { ...kept(this.draft, {}), ...values });
     this.requestUpdate();
+  }
+
+  get draft() {
+    return `quantize/${this.key}`;
   }
 
   get chosen() {
@@ -211,6 +222,7 @@ class QuantizePage extends Element {
     this.attempt(async () => {
       try {
         const job = await post(`/v1/models/${this.key}/quantizations`, this.request);
+        forget(this.draft);
         go(`/jobs/${/** @type {{id: string}} */ (job).id}`);
       } finally {
         this.sending = false;

@@ -33,6 +33,7 @@ class BitsByLayer extends Element {
       ${
         tensors.length
           ? html`<line-chart .x=${tensors.map((_, index) => index + 1)} .lines=${lines} .axis=${"number of the layer"}
+            .left=${"signal-to-noise, dB"}
             .label=${"Signal-to-noise and bits by layer; the table has the values"}></line-chart>`
           : html`<p>None is quantized.</p>`
       }

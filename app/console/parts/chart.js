@@ -1,10 +1,18 @@
-/** A chart of uPlot in the colours of the page. */
+/** A chart of uPlot in the colours of the page; a click gives the nearest index on x by the event `point`. */
 
 import uPlot from "../vendor/uplot.js";
 import { Element } from "../element.js";
 import { html } from "../vendor/lit.js";
 
-/** @typedef {{label: string, values: (number | null)[], points?: boolean, axis?: "right"}} Line */
+/**
+ * @typedef {object} Line
+ * @property {string} label
+ * @property {(number | null)[]} values
+ * @property {boolean} [points] Whether its points are drawn, too
+ * @property {boolean} [dots] Whether its points are not joined
+ * @property {number} [size] Of its points, pixels
+ * @property {"right"} [axis]
+ */
 
 const COLOURS = ["--accent", "--second", "--good", "--bad", "--soft"];
 const DASHES = [[], [6, 4], [2, 3], [10, 4, 2, 4], [4, 2]];
@@ -15,6 +23,7 @@ class LineChart extends Element {
     lines: { attribute: false },
     label: { attribute: false },
     axis: { attribute: false },
+    left: { attribute: false },
     log: { attribute: false },
   };
 
@@ -28,6 +37,8 @@ class LineChart extends Element {
     this.label = "";
     /** What the horizontal axis counts. */
     this.axis = "";
+    /** What the left axis measures; without a title if empty. */
+    this.left = "";
     /** Whether the left axis is logarithmic. */
     this.log = false;
     /** @type {uPlot | null} */
@@ -64,7 +75,11 @@ class LineChart extends Element {
     const box = /** @type {HTMLElement | null} */ (this.querySelector(".chart"));
     if (box === null) return;
     this.plot?.destroy();
-    this.plot = new uPlot(this.options(box.clientWidth), this.data(), box);
+    const plot = new uPlot(this.options(box.clientWidth), this.data(), box);
+    plot.over.addEventListener("click", () =>
+      this.dispatchEvent(new CustomEvent("point", { detail: plot.cursor.idx })),
+    );
+    this.plot = plot;
   }
 
   resize() {
@@ -94,10 +109,19 @@ class LineChart extends Element {
     /** @type {uPlot.Axis[]} */
     const axes = [
       { ...axis, label: this.axis, labelSize: 20 },
-      { ...axis, size: 60 },
+      { ...axis, size: 60, ...(this.left ? { label: this.left, labelSize: 20 } : {}) },
     ];
-    if (this.lines.some((line) => line.axis === "right")) {
-      axes.push({ ...axis, side: 1, scale: "right", grid: { show: false }, size: 40 });
+    const right = this.lines.find((line) => line.axis === "right");
+    if (right !== undefined) {
+      axes.push({
+        ...axis,
+        side: 1,
+        scale: "right",
+        grid: { show: false },
+        size: 40,
+        label: right.label,
+        labelSize: 20,
+      });
     }
     return {
       width,
@@ -113,7 +137,11 @@ class LineChart extends Element {
           stroke: colour(COLOURS[index % COLOURS.length]),
           width: 2,
           dash: DASHES[index % DASHES.length],
-          points: { show: line.points ?? false },
+          points: {
+            show: line.dots || (line.points ?? false),
+            ...(line.size ? { size: line.size, fill: colour(COLOURS[index % COLOURS.length]) } : {}),
+          },
+          ...(line.dots ? { paths: () => null } : {}),
           spanGaps: true,
           value: (/** @type {unknown} */ _, /** @type {number | null} */ value) =>
             value === null ? "–" : value.toPrecision(4),

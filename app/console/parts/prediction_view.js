@@ -28,7 +28,7 @@ class PredictionView extends Element {
     const summary = predictions?.[0]
       ? `Image, classified as ${predictions[0].label}`
       : detections?.[0]
-        ? `Image with ${detections[0].length} detected boxes`
+        ? `Image with ${detections[0].length} detected boxes${hasMasks(detections[0]) ? " and masks" : ""}`
         : "Image";
     return html`
       ${this.image === null ? nothing : html`<canvas class="shown" role="img" aria-label=${summary}></canvas>`}
@@ -49,6 +49,11 @@ function classes(top) {
         <td><progress class="share" aria-label="Score of ${label}" max="1" value=${score}></progress></td>
         <td class="number">${score.toFixed(4)}</td></tr>`,
     )}</tbody></table>`;
+}
+
+/** @param {import("../types").Detection[]} detections */
+function hasMasks(detections) {
+  return detections.some(({ mask }) => mask);
 }
 
 /** @param {import("../types").Detection[]} detections */

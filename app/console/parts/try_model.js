@@ -3,6 +3,7 @@
 import { html, nothing } from "../vendor/lit.js";
 import { ApiError, post } from "../api.js";
 import { Element, curl } from "../element.js";
+import "./image_input.js";
 import "./prediction_view.js";
 
 /** @typedef {import("../types").Model} Model */
@@ -20,7 +21,6 @@ class TryModel extends Element {
     /** @type {Prediction[]} */
     this.predictions = [];
     this.running = false;
-    this.over = false;
   }
 
   render() {
@@ -36,14 +36,7 @@ class TryModel extends Element {
   }
 
   imageInput() {
-    return html`<div class="drop ${this.over ? "over" : ""}" @dragover=${this.drag}
-        @dragleave=${() => {
-          this.over = false;
-          this.requestUpdate();
-        }} @drop=${this.drop}>
-        <p><label for="try-image">Drop an image here, or choose one</label></p>
-        <input id="try-image" type="file" accept="image/*" @change=${this.choose}>
-      </div>
+    return html`<image-input .name=${"try-image"} @image=${this.sendImage}></image-input>
       ${
         this.predictions.length || this.failure
           ? nothing
@@ -73,29 +66,8 @@ class TryModel extends Element {
       <button class="primary">Run</button></form>`;
   }
 
-  /** @param {DragEvent} event */
-  drag(event) {
-    event.preventDefault();
-    this.over = true;
-    this.requestUpdate();
-  }
-
-  /** @param {DragEvent} event */
-  drop(event) {
-    event.preventDefault();
-    this.over = false;
-    const file = event.dataTransfer?.files[0];
-    if (file !== undefined) this.sendImage(file);
-  }
-
-  /** @param {Event} event */
-  choose(event) {
-    const file = /** @type {HTMLInputElement} */ (event.target).files?.[0];
-    if (file !== undefined) this.sendImage(file);
-  }
-
-  /** @param {File} file */
-  sendImage(file) {
+  /** @param {CustomEvent<File>} event */
+  sendImage({ detail: file }) {
     this.run(async (model) => {
       const form = new FormData();
       form.set("file", file);

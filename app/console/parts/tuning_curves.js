@@ -33,11 +33,12 @@ class TuningCurves extends Element {
     }));
     const agreement = { label: "agreement", values: points.map((point) => point.agreement), points: true };
     return html`<div class="columns">
-      <div><h3>Losses</h3><line-chart .x=${x} .lines=${losses} .log=${true} .axis=${"step"}
+      <div><h3>Losses</h3><line-chart .x=${x} .lines=${losses} .log=${true} .axis=${"step"} .left=${"loss"}
         .label=${`Losses by step: ${names.join(", ")}`}></line-chart></div>
       ${
         agreement.values.some((value) => value !== null)
           ? html`<div><h3>Agreement on held-out inputs</h3><line-chart .x=${x} .lines=${[agreement]} .axis=${"step"}
+            .left=${"agreement"}
             .label=${"Agreement with the original by step"}></line-chart></div>`
           : nothing
       }</div>`;

@@ -1,6 +1,8 @@
 """`/v1/datasets`: upload, list, download, delete."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from app.http.bodies import DATASET_UPLOAD
@@ -9,16 +11,19 @@ from app.http.dependencies import AppCore, Datasets
 from app.http.forms import name_of, read_form, sha256_of
 from app.http.idempotency import Once
 from app.http.links import address, with_links
-from app.http.parameters import ANYWHERE, CREATING, LOCATION, UPLOADING
+from app.http.parameters import ANYWHERE, CREATING, LOCATION, UPLOADING, DatasetId
 from app.http.problems import documented
 from app.http.record_routes import RecordTexts, add_record_routes
 from app.http.responses import json_response
+from app.http.stored_files import generated_response
 from app.services.datasets.service import DatasetService
 from faceter.contracts.datasets import Dataset
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.references import ResourceName
 
 router = APIRouter(tags=["datasets"])
+
+_PNG: Final = "image/png"
 
 
 @router.post(
@@ -120,3 +125,47 @@ add_record_routes(
         "`contact-sheet.png`.",
     ),
 )
+
+
+@router.get(
+    "/v1/datasets/{dataset_id}/samples/{index}/image",
+    summary="Get an image of a sample",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The sample as an image.",
+            "content": {_PNG: {"schema": {"type": "string", "contentMediaType": _PNG, "format": "binary"}}},
+            "headers": {"ETag": {"description": "Identifies the content of the image.", "schema": {"type": "string"}}},
+        },
+        304: {"description": "Not modified: `If-None-Match` has the current ETag; there is no body."},
+        **documented(
+            ProblemKind.NOT_FOUND,
+            ProblemKind.NOT_ACCEPTABLE,
+            ProblemKind.INVALID_REQUEST,
+            *ANYWHERE,
+            ProblemKind.BLOB_MISSING,
+        ),
+    },
+)
+def get_dataset_sample_image(
+    dataset_id: DatasetId,
+    index: Annotated[int, Path(ge=0, description="Position of the sample in the dataset, from 0.", examples=[42])],
+    request: Request,
+    datasets: Datasets,
+    max_side: Annotated[
+        int,
+        Query(ge=1, le=4096, description="Pixels of the longer side; larger images are reduced to it.", examples=[256]),
+    ] = 1024,
+) -> Response:
+    """Get a sample of a dataset of images as a PNG, upright; of `domains`, the images of A come first.
+
+    curl -o sample.png http://localhost:8000/v1/datasets/dts_4x8k2m9q0v7r3t6w1y5z/samples/42/image
+    """
+    dataset = datasets.get(dataset_id)
+    return generated_response(
+        request,
+        lambda: datasets.sample_image(dataset_id, index, max_side),
+        tag=f"{dataset.sha256}-{index}-{max_side}",
+        filename=f"{dataset.name}-{index}.png",
+        media_type=_PNG,
+    )

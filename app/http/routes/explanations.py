@@ -73,6 +73,14 @@ LayerName = Annotated[
     str | None,
     Query(description="Name of the layer; required if the explanation has several layers.", examples=["relu_12"]),
 ]
+SampleNumber = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        description="Position in `examples` of the unit: this sample alone is drawn, without text.",
+        examples=[0],
+    ),
+]
 
 
 class UnitsQuery(UnitOrder, Paging):
@@ -233,6 +241,7 @@ def get_unit_image(
     request: Request,
     explanations: Explanations,
     layer: LayerName = None,
+    sample: SampleNumber = None,
 ) -> Response:
     """Get an image of the samples with the highest activations: where the unit fires and where its formula is true.
 
@@ -242,7 +251,7 @@ def get_unit_image(
 
         curl -o unit.png http://localhost:8000/v1/explanations/exp_4x8k2m9q0v7r3t6w1y5z/units/17/image
     """
-    drawing = explanations.unit_image(explanation_id, unit, layer)
+    drawing = explanations.unit_image(explanation_id, unit, layer, sample)
     return generated_response(request, drawing.draw, tag=drawing.tag, filename=drawing.name, media_type=_PNG)
 
 

@@ -19,7 +19,7 @@ from app.http.responses import JSON, json_response
 from app.services.core import Core
 from app.services.inference_protocol.contracts import (
     VERSION,
-    ModelDescription,
+    ModelMetadataResponse,
     ModelReadiness,
     ProtocolMessage,
     RepositoryCommand,
@@ -84,7 +84,7 @@ async def get_readiness(protocol: InferenceProtocol) -> Response:
 
 
 @router.get(
-    "/v2/models/{model_id}", response_model=ModelDescription, summary="Describe inputs and outputs", responses=_MODEL
+    "/v2/models/{model_id}", response_model=ModelMetadataResponse, summary="Describe inputs and outputs", responses=_MODEL
 )
 async def get_description(model_id: ModelId, protocol: InferenceProtocol) -> Response:
     """Get names, datatypes and shapes of the tensors of a model; −1 is a size that may differ."""
@@ -93,7 +93,7 @@ async def get_description(model_id: ModelId, protocol: InferenceProtocol) -> Res
 
 @router.get(
     "/v2/models/{model_id}/versions/{version}",
-    response_model=ModelDescription,
+    response_model=ModelMetadataResponse,
     summary="Describe inputs and outputs of a version",
     responses=_MODEL,
 )

@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`: health, readiness and monitoring."""
+"""`/healthz`, `/readyz`, `/v1/system`, `/metrics`: health, readiness and monitoring."""
 
 from typing import Literal
 
@@ -8,11 +8,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app.http.dependencies import AppCore
+from app.http.parameters import ANYWHERE
 from app.http.problems import documented
 from app.http.responses import json_response
 from app.services.monitoring.readiness import Readiness
+from app.services.monitoring.system import system_state
 from faceter.contracts.base import Contract
 from faceter.contracts.errors import ProblemKind
+from faceter.contracts.system import SystemState
 
 router = APIRouter(tags=["operations"])
 
@@ -51,6 +54,17 @@ async def readyz(core: AppCore) -> Response:
     """
     state = await run_in_threadpool(Readiness.of, core.library, core.queue)
     return json_response(state, 200 if state.ready else 503, {} if state.ready else {"Retry-After": "5"})
+
+
+@router.get(
+    "/v1/system",
+    response_model=SystemState,
+    summary="Get the state of the service",
+    responses=documented(*ANYWHERE),
+)
+def get_system(core: AppCore) -> Response:
+    """Get versions, live workers with their devices, the queue, and what is stored."""
+    return json_response(system_state(core.library, core.queue, core.settings))
 
 
 @router.get(

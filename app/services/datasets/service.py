@@ -2,6 +2,7 @@
 
 from typing import BinaryIO
 
+from app.services.datasets.sample_images import check_sample, reduced_png, sample_of
 from app.services.records import RecordService
 from faceter.contracts.base import utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
@@ -48,6 +49,19 @@ class DatasetService(RecordService[Dataset]):
         except BaseException:
             self.library.discard_blob(blob.sha256)
             raise
+
+    def sample_image(self, id: str, index: int, max_side: int) -> bytes:
+        """Return a sample as a PNG file; see `reduced_png`.
+
+        Raises:
+            FaceterError: `NOT_FOUND`, `NOT_ACCEPTABLE`; see `check_sample`.
+        """
+        with self.reading(id) as dataset:
+            check_sample(dataset, index)
+            path = self.library.blobs.path(dataset.sha256)
+            with self.core.open_datasets.reading(path, dataset) as opened:
+                image = sample_of(opened, index)
+        return reduced_png(image, max_side)
 
     def _check(self, sha256: str, kind: DatasetKind, *, paired: bool) -> DatasetContents:
         try:

@@ -11,6 +11,7 @@ from typing import Final
 from pydantic import NonNegativeInt, TypeAdapter
 
 from app.services.core import Core
+from app.services.errors import invalid
 from app.services.explanations.unit_images import draw_unit
 from app.services.explanations.units import UnitFilter, UnitOrder, UnitReader, find_unit, to_found_unit, unit_page
 from app.services.explanations.validation import validate_explanation
@@ -108,11 +109,17 @@ class ExplanationService(RecordService[Explanation], JobSubmitter[ExplanationJob
         """
         return self._find_unit(id, number, layer)[1]
 
-    def unit_image(self, id: str, number: int, layer: str | None) -> Drawing:
+    def unit_image(self, id: str, number: int, layer: str | None, sample: int | None = None) -> Drawing:
         """Return the image of a unit: where it fires and where its formula holds, in its top-activating samples.
 
+        Args:
+            id: The explanation.
+            number: Index of the unit in its layer.
+            layer: The layer; optional if the explanation has only one.
+            sample: Position in the unit's `examples`: this one alone is drawn, without text; by default all are.
+
         Raises:
-            FaceterError: `NOT_FOUND`, also if the dataset was deleted; `INVALID_REQUEST` on field `layer`;
+            FaceterError: `NOT_FOUND`, also if the dataset was deleted; `INVALID_REQUEST` on field `layer` or `sample`;
                 `NOT_ACCEPTABLE` for text.
         """
         explanation, unit, row = self._find_unit(id, number, layer)
@@ -121,6 +128,9 @@ class ExplanationService(RecordService[Explanation], JobSubmitter[ExplanationJob
                 ProblemKind.NOT_ACCEPTABLE,
                 f"{id} explains text, for which no images are drawn. The unit's `examples` are the sentences.",
             )
+        if sample is not None and sample >= len(unit.examples):
+            count = len(unit.examples)
+            raise invalid(f"Unit {number} has {count} `examples`; count them from 0.", "sample")
         masks = file_of(explanation, MASKS)
         dataset = self._dataset_of(explanation, explanation.settings.dataset_id)
         dependencies = (
@@ -129,12 +139,13 @@ class ExplanationService(RecordService[Explanation], JobSubmitter[ExplanationJob
             dataset.sha256,
             unit.layer,
             str(unit.unit),
+            str(sample),
             version("faceter"),
         )
         return Drawing(
             tag=hashlib.sha256("\n".join(dependencies).encode()).hexdigest(),
             name=f"{explanation.name}-{unit.layer}-{unit.unit}.png",
-            draw=lambda: self._draw(explanation, unit, row),
+            draw=lambda: self._draw(explanation, unit, row, sample),
         )
 
     def units_of_model(self, model_id: str, query: UnitFilter, limit: int, cursor: str | None) -> Page[FoundUnit]:
@@ -174,7 +185,7 @@ class ExplanationService(RecordService[Explanation], JobSubmitter[ExplanationJob
             )
         return dataset
 
-    def _draw(self, explanation: Explanation, unit: Unit, row: int) -> bytes:
+    def _draw(self, explanation: Explanation, unit: Unit, row: int, sample: int | None) -> bytes:
         with self.reading(explanation.id):
             path = self.library.blobs.path(explanation.files[MASKS].sha256)
             masks = read_unit_masks(path, explanation.settings.layers.index(unit.layer), row)
@@ -182,7 +193,7 @@ class ExplanationService(RecordService[Explanation], JobSubmitter[ExplanationJob
             path = self.library.blobs.path(dataset.sha256)
             with open_dataset(path, dataset.kind, self.settings) as opened:
                 assert isinstance(opened, ConceptsDataset | SignalsDataset)
-                return draw_unit(unit, masks, opened)
+                return draw_unit(unit, masks, opened, sample)
 
     def _units_from(
         self, model_id: str, query: UnitFilter, digest: str, position: _Position | None

@@ -7,24 +7,32 @@ from typing import Final
 from faceter.contracts.units import Unit, UnitExample
 from faceter.datasets.concepts import ConceptsDataset
 from faceter.datasets.signals import SignalsDataset
-from faceter.explanations.drawing.images import ImageSample, draw_unit_on_images
-from faceter.explanations.drawing.signals import SignalSample, draw_unit_on_signals
+from faceter.explanations.drawing.images import ImageSample, draw_unit_on_image, draw_unit_on_images
+from faceter.explanations.drawing.signals import SignalSample, draw_unit_on_signal, draw_unit_on_signals
 from faceter.explanations.masks import UnitMasks
 
 _LARGEST: Final = 512
 """Pixels of the longer side of an image."""
 
 
-def draw_unit(unit: Unit, masks: UnitMasks, opened: ConceptsDataset | SignalsDataset) -> bytes:
+def draw_unit(
+    unit: Unit, masks: UnitMasks, opened: ConceptsDataset | SignalsDataset, sample: int | None = None
+) -> bytes:
     """Return a PNG of a unit.
 
     Args:
         unit: The unit.
         masks: Unit masks and formula masks of its top-activating samples.
         opened: The probe dataset.
+        sample: Which of the unit's examples is drawn, alone and without text; by default all samples, with captions.
     """
     title = unit.formula or "no formula"
     places = [place for place, index in enumerate(masks.strongest.tolist()) if index >= 0]
+    if sample is not None:
+        place = masks.strongest.tolist().index(unit.examples[sample].index)
+        if isinstance(opened, SignalsDataset):
+            return draw_unit_on_signal(next(_signals(unit, masks, [place], opened)))
+        return draw_unit_on_image(next(_images(unit, masks, [place], opened)))
     if isinstance(opened, SignalsDataset):
         signals = list(_signals(unit, masks, places, opened))
         return draw_unit_on_signals(title, subtitle_of(unit), signals, title)

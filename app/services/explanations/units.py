@@ -44,6 +44,8 @@ class UnitFilter(Contract):
     """Only units of this layer."""
     concept: str | None = Field(default=None, min_length=1, max_length=1000, examples=["car"])
     """Only units whose formula names this concept, in upper or lower case."""
+    formula: str | None = Field(default=None, min_length=1, max_length=1000, examples=["AND NOT dusk"])
+    """Only units whose formula contains this text; case is ignored."""
     min_score: float | None = Field(default=None, ge=0, le=1, examples=[0.1])
     """Only units whose formula has at least this IoU."""
 
@@ -52,6 +54,7 @@ class UnitFilter(Contract):
         return (
             (self.layer is None or unit.layer == self.layer)
             and (self.min_score is None or unit.score >= self.min_score)
+            and (self.formula is None or folded(self.formula) in folded(unit.formula or ""))
             and (self.concept is None or folded(self.concept) in _concepts(unit))
         )
 

@@ -42,7 +42,7 @@ class TensorDescription(ProtocolMessage):
     """Size of each axis; −1 if it differs from request to request."""
 
 
-class ModelDescription(ProtocolMessage):
+class ModelMetadataResponse(ProtocolMessage):
     """What a model takes and returns. Values that are no tensors are left out."""
 
     name: str = Field(examples=["mdl_…"])

@@ -8,7 +8,7 @@ from typing import Final
 from app.services.core import Service
 from app.services.inference_protocol.contracts import (
     VERSION,
-    ModelDescription,
+    ModelMetadataResponse,
     Parameters,
     RepositoryEntry,
     ServerDescription,
@@ -68,14 +68,14 @@ class InferenceProtocolService(Service):
         _check_version(model, version)
         return model
 
-    def description(self, id: str, version: str) -> ModelDescription:
+    def description(self, id: str, version: str) -> ModelMetadataResponse:
         """Return what a model takes and returns.
 
         Raises:
             FaceterError: `NOT_FOUND`.
         """
         model = self.model(id, version)
-        return ModelDescription(
+        return ModelMetadataResponse(
             name=model.id,
             versions=[VERSION],
             platform=PLATFORM,

@@ -1,6 +1,7 @@
 """The job queue of the API; the only file of ``app`` that depends on RQ."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.job_logs import JobLog
 from faceter.contracts.jobs import Job, JobSpecification
 from faceter.contracts.settings import Settings
+from faceter.contracts.system import WorkerState
 from faceter.store import job_cancellation, job_logs, job_records, job_steps
 from faceter.store.connection import connect_async, store_errors
 from faceter.store.job_events import JobEvent, check_last_event_id, follow
@@ -181,6 +183,17 @@ class JobQueue:
             ended=durations(self._redis),
         )
 
+    @store_errors()
+    def workers(self) -> list[WorkerState]:
+        """Return the live workers, in order of their names."""
+        keys = sorted(worker_registration.get_keys(queue=job_records.rq_queue(self._redis)))
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.hgetall(key)
+            stored = pipeline.execute()
+        # A worker that died has left its name, and no hash or one without its birth.
+        return [_worker(key, fields) for key, fields in zip(keys, stored, strict=True) if b"birth" in fields]
+
     async def events(
         self, id: str, last_event_id: str | None = None, heartbeat: float | None = None
     ) -> AsyncIterator[JobEvent]:
@@ -210,6 +223,22 @@ class JobQueue:
 
     def _queued(self) -> int:
         return int(self._redis.llen(job_records.rq_queue(self._redis).key))
+
+
+def _worker(key: bytes | str, fields: dict[bytes, bytes]) -> WorkerState:
+    name = key.decode() if isinstance(key, bytes) else key
+    texts = {field.decode(): value.decode() for field, value in fields.items()}
+    return WorkerState(
+        name=name.removeprefix("rq:worker:"),
+        host=texts["hostname"],
+        process=int(texts["pid"]),
+        device=texts.get("device") or None,
+        processor=texts.get("processor"),
+        versions=json.loads(texts.get("versions", "{}")),
+        job_id=texts.get("job_id"),
+        started_at=_utc(str_to_date(texts["birth"])),
+        seen_at=_utc(str_to_date(texts["last_heartbeat"])),
+    )
 
 
 def _utc(moment: datetime) -> datetime:

@@ -10,7 +10,7 @@ from faceter.client.asynchronous.records import AsyncRecordCollection, AsyncRemo
 from faceter.client.asynchronous.runtime import in_thread
 from faceter.client.calls import ApiCall
 from faceter.client.fields import DatasetFilters
-from faceter.client.files import FileLike, FilePart, zipped
+from faceter.client.files import FileLike, FilePart, ReceivedFile, zipped
 from faceter.client.html import dataset_html
 from faceter.contracts.datasets import Dataset, DatasetKind, DatasetSummary
 from faceter.contracts.references import ResourceName
@@ -23,6 +23,16 @@ class AsyncRemoteDataset(Dataset, AsyncRemoteRecord):
 
     def _repr_html_(self) -> str:
         return dataset_html(self)
+
+    async def sample_image(self, index: int, *, max_side: int | None = None) -> ReceivedFile:
+        """Return a sample of a dataset of images as a PNG; it shows itself in a notebook.
+
+        Args:
+            index: Position of the sample; of kind `domains`, the images of A come first.
+            max_side: Pixels of the longer side, to which larger images are reduced; by default 1,024.
+        """
+        path = f"{self.path}/samples/{index}/image"
+        return await self.client.receive(path, f"{self.id}-{index}.png", {"max_side": max_side})
 
 
 class AsyncDatasets(AsyncRecordCollection[AsyncRemoteDataset]):

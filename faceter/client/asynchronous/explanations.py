@@ -44,10 +44,16 @@ class AsyncRemoteExplanation(Explanation, AsyncRemoteRecord):
             Unit, ApiCall("GET", f"{self.path}/units/{number}", query={"layer": layer})
         )
 
-    async def unit_image(self, number: int, *, layer: str | None = None) -> ReceivedFile:
-        """Return an image of the samples at which a unit is most active; it shows itself in a notebook."""
+    async def unit_image(self, number: int, *, layer: str | None = None, sample: int | None = None) -> ReceivedFile:
+        """Return an image of the samples at which a unit is most active; it shows itself in a notebook.
+
+        Args:
+            number: Index of the unit.
+            layer: The layer, if several were explained.
+            sample: Position in `examples` of the unit: this one alone is drawn, without text.
+        """
         path = f"{self.path}/units/{number}/image"
-        return await self.client.receive(path, f"{self.id}-{number}.png", {"layer": layer})
+        return await self.client.receive(path, f"{self.id}-{number}.png", {"layer": layer, "sample": sample})
 
     async def analyse(self, kind: KindOfAnalysis, **fields: Any) -> "AsyncRemoteJob[AsyncRemoteAnalysis]":
         """Queue a job that analyses the formulas.

@@ -9,7 +9,7 @@ from typing import ClassVar, Unpack
 
 from faceter.client.calls import ApiCall
 from faceter.client.fields import DatasetFilters
-from faceter.client.files import FileLike, FilePart, zipped
+from faceter.client.files import FileLike, FilePart, ReceivedFile, zipped
 from faceter.client.html import dataset_html
 from faceter.client.synchronous.records import RecordCollection, RemoteRecord
 from faceter.client.synchronous.runtime import in_thread
@@ -24,6 +24,16 @@ class RemoteDataset(Dataset, RemoteRecord):
 
     def _repr_html_(self) -> str:
         return dataset_html(self)
+
+    def sample_image(self, index: int, *, max_side: int | None = None) -> ReceivedFile:
+        """Return a sample of a dataset of images as a PNG; it shows itself in a notebook.
+
+        Args:
+            index: Position of the sample; of kind `domains`, the images of A come first.
+            max_side: Pixels of the longer side, to which larger images are reduced; by default 1,024.
+        """
+        path = f"{self.path}/samples/{index}/image"
+        return self.client.receive(path, f"{self.id}-{index}.png", {"max_side": max_side})
 
 
 class Datasets(RecordCollection[RemoteDataset]):

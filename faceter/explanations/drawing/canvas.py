@@ -92,9 +92,14 @@ class Canvas:
 
     def png(self) -> bytes:
         """Return the image as a PNG file."""
-        buffer = io.BytesIO()
-        self.image.save(buffer, "PNG", optimize=False)
-        return buffer.getvalue()
+        return png_file(self.image)
+
+
+def png_file(image: Image.Image) -> bytes:
+    """Encode an image as a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=False)
+    return buffer.getvalue()
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width: float, max_lines: int) -> list[str]:

@@ -24,6 +24,7 @@ from faceter.explanations.drawing.canvas import (
     UNIT_LABEL,
     Canvas,
     Fonts,
+    png_file,
     wrap,
 )
 
@@ -98,12 +99,34 @@ def draw_unit_on_images(title: str, subtitle: str, samples: Sequence[ImageSample
     return canvas.png()
 
 
+def draw_unit_on_image(sample: ImageSample) -> bytes:
+    """Draw one image twice, as `draw_unit_on_images` does, without any text.
+
+    Returns:
+        A PNG file: the firing mask on the left, the mask of the formula on the right.
+
+    Raises:
+        ValueError: A mask is not [h, w], or empty.
+    """
+    left, right = _panels(sample)
+    both = Image.new("RGBA", (left.width + _PANEL_GAP + right.width, left.height))
+    both.paste(left)
+    both.paste(right, (left.width + _PANEL_GAP, 0))
+    return png_file(both)
+
+
+def region_panel(image: Image.Image, mask: NDArray[np.bool_]) -> Image.Image:
+    """Return an image in the size of a panel, dark and gray outside of a mask [h, w] with its outline."""
+    panel = _masked(resized_to_panel(image), mask, UNIT_COLOUR)
+    return panel.crop((OUTLINE, OUTLINE, panel.width - OUTLINE, panel.height - OUTLINE))
+
+
 def _panels(sample: ImageSample) -> tuple[Image.Image, Image.Image]:
-    image = _resized(sample.image)
+    image = resized_to_panel(sample.image)
     return _masked(image, sample.firing_mask, UNIT_COLOUR), _masked(image, sample.formula_mask, FORMULA_COLOUR)
 
 
-def _resized(image: Image.Image) -> Image.Image:
+def resized_to_panel(image: Image.Image) -> Image.Image:
     """Return an image in the size of a panel; very narrow ones are widened."""
     scale = min(_MAX_SIDE / image.width, _MAX_SIDE / image.height)
     scale = math.floor(scale) if scale >= 1 else scale

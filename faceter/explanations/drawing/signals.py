@@ -22,6 +22,7 @@ from faceter.explanations.drawing.canvas import (
     UNIT_LABEL,
     Canvas,
     Fonts,
+    png_file,
     wrap,
 )
 from faceter.explanations.drawing.signal_lines import MAX_CHANNELS, marked_columns, signal_panel, value_ranges
@@ -103,6 +104,26 @@ def draw_unit_on_signals(title: str, subtitle: str, samples: Sequence[SignalSamp
         _draw_row(canvas, upper, sample, panel, ranges)
         upper += CAPTION_HEIGHT + panel.height + below_panel
     return canvas.png()
+
+
+def draw_unit_on_signal(sample: SignalSample) -> bytes:
+    """Draw one signal over its strip, as `draw_unit_on_signals` does, without any text, on its own scale.
+
+    Returns:
+        A PNG file.
+
+    Raises:
+        ValueError: The signal is not [channels, length], a mask not [length], or either is empty.
+    """
+    if sample.signal.ndim != 2 or not sample.signal.size:
+        raise ValueError(f"A signal must be [channels, length], not {list(sample.signal.shape)}.")
+    ranges = value_ranges([sample.signal])
+    shaded = marked_columns(sample.firing_mask, _PLOT_WIDTH)
+    panel = signal_panel(sample.signal, shaded, UNIT_SHADE, ranges, _SINGLE_CHANNEL_HEIGHT)
+    image = Image.new("RGB", (_PLOT_WIDTH, panel.height + _STRIP_GAP + _STRIP_HEIGHT), "white")
+    image.paste(panel)
+    image.paste(_strip(sample.formula_mask), (0, panel.height + _STRIP_GAP))
+    return png_file(image)
 
 
 def _draw_row(

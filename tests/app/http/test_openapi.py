@@ -26,6 +26,7 @@ from tests.app.http.openapi_document import fields, operations
 def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None:
     assert {name for name, _ in operations(document)} == {
         "POST /v1/models",
+        "POST /v1/models/check",
         "GET /v1/models",
         "GET /v1/jobs/{job_id}/error-report.json",
         "GET /v1/models/{model_id}",
@@ -44,6 +45,7 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "DELETE /v1/datasets/{dataset_id}",
         "GET /v1/datasets/{dataset_id}/content",
         "GET /v1/datasets/{dataset_id}/files/{name}",
+        "GET /v1/datasets/{dataset_id}/samples/{index}/image",
         "POST /v1/evaluations",
         "GET /v1/evaluations",
         "GET /v1/evaluations/{evaluation_id}",
@@ -87,6 +89,7 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "POST /v1/jobs/{job_id}/finish",
         "POST /v1/jobs/{job_id}/rerun",
         "GET /v1/jobs/{job_id}/events",
+        "GET /v1/jobs/{job_id}/log",
         "GET /v2",
         "GET /v2/health/live",
         "GET /v2/health/ready",
@@ -101,6 +104,7 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "POST /v2/repository/models/{model_id}/unload",
         "GET /healthz",
         "GET /readyz",
+        "GET /v1/system",
         "GET /metrics",
         "GET /problems",
         "GET /problems/{slug}",
@@ -314,7 +318,7 @@ def test_finishing_a_job_is_described(document: dict[str, Any]) -> None:
 def test_creating_posts_take_an_idempotency_key(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         keys = [parameter["name"] for parameter in operation.get("parameters", [])]
-        acts = name.endswith(("/predict", "/translate", "/cancel", "/finish", "/load", "/unload"))
+        acts = name.endswith(("/predict", "/translate", "/cancel", "/finish", "/load", "/unload", "/check"))
         creates = name.startswith("POST /v1") and not acts
         assert ("Idempotency-Key" in keys) is creates, name
 

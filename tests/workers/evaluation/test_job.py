@@ -146,6 +146,17 @@ def test_images_through_a_model(
     plots = json.loads(library.blobs.read(found.files["plots.json"].sha256))
     assert set(plots) == {"k-sweep", "distances", "map", "bootstrap"}
     assert len(plots["distances"]["generated_to_nearest_real"]) == 180
+    arrays = RankedSamples.read(library.blobs.path(found.sha256))
+    for role, ranked, other in (
+        ("reference", arrays.reference, arrays.generated),
+        ("generated", arrays.generated, arrays.reference),
+    ):
+        points = plots["map"][role]
+        assert points["index"] == ranked.indices.tolist()
+        assert points["balls"] == ranked.balls.tolist()
+        assert points["nearest_index"] == other.indices[ranked.nearest].tolist()
+        assert points["distance"] == pytest.approx(ranked.distance.tolist(), rel=1e-5)
+        assert points["label"] == (ranked.labels.tolist() if ranked.labels is not None else None)
     provenance = found.provenance
     assert provenance is not None
     assert provenance.inputs == {

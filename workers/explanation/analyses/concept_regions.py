@@ -44,6 +44,13 @@ class ConceptRegion:
         changed.paste(patch, (round(left * across), round(top * down)), mask)
         return changed
 
+    def over(self, source: Image.Image) -> NDArray[np.bool_]:
+        """Return the region as a mask of the whole image that it is of, bool [height, width]."""
+        left, top, right, bottom = self.box
+        mask = np.zeros((source.height, source.width), np.bool_)
+        mask[top:bottom, left:right] = self.mask
+        return mask
+
 
 def find_regions(data: ConceptsDataset) -> dict[str, list[ConceptRegion]]:
     """Return for each concept its largest connected region in each image, without very small ones."""

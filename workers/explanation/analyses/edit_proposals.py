@@ -72,7 +72,7 @@ def proposed_edits(units: Sequence[Unit], label: str, count: int) -> list[PairEd
             ]
             for together in [tuple(edits)] if make_true else [(edit,) for edit in edits]:
                 if together:
-                    proposals.setdefault(together, PairEdit(together, unit.formula or "", unit.unit))
+                    proposals.setdefault(together, PairEdit(together, unit.formula or "", unit.unit, unit.layer))
     return list(proposals.values())
 
 

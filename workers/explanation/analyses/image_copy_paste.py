@@ -15,6 +15,8 @@ from PIL import Image
 from faceter.contracts.analyses import CopyPasteRequest, CopyPasteResult, Edit
 from faceter.contracts.units import Unit
 from faceter.datasets.concepts import ConceptsDataset
+from faceter.explanations.drawing.canvas import png_file
+from faceter.explanations.drawing.images import region_panel, resized_to_panel
 from workers.explanation.analyses.class_scores import ClassScores
 from workers.explanation.analyses.concept_regions import ConceptRegion, find_regions
 from workers.explanation.analyses.edit_proposals import required_concepts, unit_weights
@@ -28,6 +30,7 @@ Try = tuple[int, ConceptRegion, ConceptRegion]
 EXAMPLES = "examples.png"
 """Name of the sheet of successful examples."""
 
+_PARTS = ("original", "donor", "result")
 _MAX_EXAMPLES = 12
 _BATCH = 16
 
@@ -39,7 +42,7 @@ def copy_paste_images(
     labels: Sequence[str],
     scores: ClassScores,
     request: CopyPasteRequest,
-) -> tuple[CopyPasteResult, bytes, str | None]:
+) -> tuple[CopyPasteResult, dict[str, bytes], str | None]:
     """Paste regions of required concepts into images without a class, and random regions as a control.
 
     Args:
@@ -51,7 +54,7 @@ def copy_paste_images(
         request: The class, and the number of tries.
 
     Returns:
-        The result, a sheet of examples (PNG), and a warning if there was nothing to paste.
+        The result, a sheet of the examples and their images (PNG) by name, and a warning if there was nothing to paste.
     """
     rng = np.random.default_rng(request.seed)
     target, threshold = list(labels).index(request.label), scores.threshold
@@ -78,7 +81,7 @@ def copy_paste_images(
     )
     if not tries:
         warning = _no_tries_warning(request.label, list(required), len(without))
-        return result, pairs_sheet([], [], title=f"{request.label}: nothing to paste"), warning
+        return result, {EXAMPLES: pairs_sheet([], [], title=f"{request.label}: nothing to paste")}, warning
     gains = edited[:, target] - original[:, target]
     order = [row for row in np.argsort(-gains, kind="stable").tolist() if successes[row]][:_MAX_EXAMPLES]
     examples = [
@@ -87,17 +90,35 @@ def copy_paste_images(
             change=f"paste {tries[row][1].concept} of {data.names[tries[row][1].index]}",
             formula=required[tries[row][1].concept].formula or "",
             unit=required[tries[row][1].concept].unit,
+            layer=required[tries[row][1].concept].layer,
             before=[data.names[tries[row][0]]],
             after=[data.names[tries[row][0]]],
             predicted_before=_prediction(original[row], labels, target, threshold),
             predicted_after=_prediction(edited[row], labels, target, threshold),
             probability_before=float(original[row, target]),
             probability_after=float(edited[row, target]),
+            donor=data.names[tries[row][1].index],
+            images=[_image_name(number, part) for part in _PARTS],
         )
-        for row in order
+        for number, row in enumerate(order)
     ]
-    sheet = _sheet(data, [tries[row] for row in order], examples, request)
-    return result.model_copy(update={"examples": examples}), sheet, None
+    files = {EXAMPLES: _sheet(data, [tries[row] for row in order], examples, request)}
+    for number, row in enumerate(order):
+        index, region, _ = tries[row]
+        for part, image in zip(_PARTS, _panels(data, index, region), strict=True):
+            files[_image_name(number, part)] = png_file(image)
+    return result.model_copy(update={"examples": examples}), files, None
+
+
+def _image_name(number: int, part: str) -> str:
+    return f"example-{number}-{part}.png"
+
+
+def _panels(data: ConceptsDataset, index: int, region: ConceptRegion) -> tuple[Image.Image, ...]:
+    """Return the original, the donor with its region outlined, and the result, in the size of a panel."""
+    original, donor = data.image(index), data.image(region.index)
+    result = region.pasted(original, donor)
+    return resized_to_panel(original), region_panel(donor, region.over(donor)), resized_to_panel(result)
 
 
 def _no_tries_warning(label: str, required: Sequence[str], without: int) -> str:

@@ -40,7 +40,7 @@ from workers.explanation.analyses.class_scores import ClassScores
 from workers.explanation.analyses.correctness import UnitCorrectness, box_correctness, image_correctness
 from workers.explanation.analyses.drift import firing_iou, model_drift
 from workers.explanation.analyses.explained_model import ExplainedModel, explain_model
-from workers.explanation.analyses.image_copy_paste import EXAMPLES, copy_paste_images
+from workers.explanation.analyses.image_copy_paste import copy_paste_images
 from workers.explanation.analyses.inputs import AnalysisInputs
 from workers.explanation.analyses.interpretability import Metric, interpretability, plot_interpretability
 from workers.explanation.analyses.pair_classifier import PairClassifier
@@ -192,9 +192,7 @@ def _copy_paste(inputs: AnalysisInputs, request: CopyPasteRequest) -> tuple[Copy
         elif isinstance(data, ConceptsDataset):
             stages.enter("changing images")
             scores = ClassScores(content, inputs.model)
-            result, plots[EXAMPLES], warning = copy_paste_images(
-                inputs.units, data, inputs.fires(), labels, scores, request
-            )
+            result, plots, warning = copy_paste_images(inputs.units, data, inputs.fires(), labels, scores, request)
             if warning is not None:
                 inputs.warnings.append(warning)
         else:

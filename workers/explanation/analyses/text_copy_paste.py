@@ -101,6 +101,7 @@ def _examples(
             change=tries[row][1].text,
             formula=tries[row][1].formula,
             unit=tries[row][1].unit,
+            layer=tries[row][1].layer,
             before=_texts(pairs[tries[row][0]]),
             after=_texts(tries[row][1].applied_to(pairs[tries[row][0]])),
             predicted_before=labels[int(before[row].argmax())],

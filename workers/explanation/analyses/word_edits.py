@@ -57,6 +57,8 @@ class PairEdit:
     """The formula that proposes it."""
     unit: int = -1
     """The unit of the formula."""
+    layer: str | None = None
+    """The layer of the unit."""
 
     @property
     def text(self) -> str:

@@ -25,6 +25,7 @@ def test_browsers_get_the_console_with_a_strict_policy(shared_api: httpx.Client)
     assert "unsafe" not in policy
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["Permissions-Policy"].startswith("camera=(self),")
 
 
 def test_every_file_of_the_page_is_served_and_not_sent_twice(shared_api: httpx.Client) -> None:

@@ -1,9 +1,11 @@
+import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from faceter.contracts.base import StoredFile, new_id, utc_now
 from faceter.contracts.datasets import Dataset, DatasetKind
@@ -304,3 +306,37 @@ def test_a_translator_in_use_is_not_deleted(api: httpx.Client) -> None:
     assert api.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "canceled"
     for address in (f"/v1/datasets/{dataset['id']}", f"/v1/models/{model['id']}"):
         assert api.delete(address).status_code == 204
+
+
+@pytest.mark.parametrize("max_side", [4, None])
+def test_a_sample_is_shown_as_an_image(api: httpx.Client, max_side: int | None) -> None:
+    dataset = add_dataset(api, images())
+    path = f"/v1/datasets/{dataset['id']}/samples/1/image"
+    response = api.get(path, params={} if max_side is None else {"max_side": max_side})
+    assert response.headers["content-type"] == "image/png"
+    shown = Image.open(io.BytesIO(response.content))
+    if max_side is None:
+        assert np.array_equal(np.asarray(shown), np.asarray(Image.open(io.BytesIO(image(1)))))
+    else:
+        assert shown.size == (4, 3)
+    again = api.get(path, params=response.url.params, headers={"If-None-Match": response.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize(("content", "kind"), [(domains(), "domains"), (concepts(), "concepts")])
+def test_every_kind_with_images_shows_them_all(api: httpx.Client, content: bytes, kind: str) -> None:
+    dataset = add_dataset(api, content, kind)
+    address = f"/v1/datasets/{dataset['id']}/samples"
+    shown = {api.get(f"{address}/{index}/image").content for index in range(dataset["samples"])}
+    assert len(shown) == dataset["samples"]
+
+
+def test_a_sample_that_is_no_image_or_not_there_is_said(api: httpx.Client) -> None:
+    signals = add_dataset(api, npz(signals=np.zeros((2, 1, 4), np.float32)), "signals")
+    document = problem(api.get(f"/v1/datasets/{signals['id']}/samples/0/image"), ProblemKind.NOT_ACCEPTABLE)
+    assert "of kind signals, whose samples are no images" in document.detail
+    path = f"/v1/datasets/{add_dataset(api, images())['id']}/samples"
+    document = problem(api.get(f"{path}/2/image"), ProblemKind.NOT_FOUND)
+    assert "has 2 samples, 0 to 1: there is no sample 2" in document.detail
+    problem(api.get(f"{path}/-1/image"), ProblemKind.INVALID_REQUEST)
+    problem(api.get(f"{path}/0/image?max_side=0"), ProblemKind.INVALID_REQUEST)

@@ -159,6 +159,8 @@ def test_units_are_listed_by_layer_and_unit(api: httpx.Client, library: Library)
         ("concept=CAR&min_score=0.21", []),
         ("concept=road", [0]),
         ("concept=ar", []),
+        ("formula=AR", [0, 3]),
+        ("formula=ar+or", [0]),
         ("min_score=0.2", [0, 1, 3]),
         ("min_score=0.5", [1]),
         ("layer=relu", [0, 1, 2, 3]),

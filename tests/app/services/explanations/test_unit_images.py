@@ -67,6 +67,32 @@ def image_of(made: Explanation, library: Library, settings: Settings, one: Unit,
     return draw_unit_on_images(one.formula or "no formula", subtitle, samples)
 
 
+def first_with_example(masks: LayerMasks) -> int:
+    """Return the first unit whose strongest samples have the one of its examples, sample 1."""
+    return next(row for row, strongest in enumerate(masks.strongest.tolist()) if UNITS[row].examples and 1 in strongest)
+
+
+def test_one_sample_of_a_unit_is_drawn_alone(api: httpx.Client, library: Library) -> None:
+    masks = random_masks(4, 5, 5, (7, 5))
+    made = drawn_from(api, library, scenes.scenes(5), "concepts", single_layer_masks(masks))
+    address = f"/v1/explanations/{made.id}/units/{UNITS[first_with_example(masks)].unit}/image"
+    alone, all_samples = api.get(f"{address}?sample=0"), api.get(address)
+    assert alone.headers["etag"] != all_samples.headers["etag"]
+    with Image.open(io.BytesIO(alone.content)) as image:
+        assert image.height < image.width < 2 * 244 + 5
+    refused = problem(api.get(f"{address}?sample=1"), ProblemKind.INVALID_REQUEST)
+    assert "has 1 `examples`" in refused.detail
+
+
+def test_one_signal_of_a_unit_is_drawn_alone(api: httpx.Client, library: Library) -> None:
+    masks = random_masks(4, 6, 6, (64,))
+    made = drawn_from(api, library, scenes.beats(6), "signals", single_layer_masks(masks), about="signals")
+    unit = UNITS[first_with_example(masks)].unit
+    alone = api.get(f"/v1/explanations/{made.id}/units/{unit}/image?sample=0")
+    with Image.open(io.BytesIO(alone.content)) as image:
+        assert (image.width, image.height) == (870, 104)
+
+
 def test_a_unit_of_signals_drawn(api: httpx.Client, library: Library, settings: Settings) -> None:
     masks = random_masks(4, 6, 4, (64,))
     made = drawn_from(api, library, scenes.beats(6), "signals", single_layer_masks(masks), about="signals")

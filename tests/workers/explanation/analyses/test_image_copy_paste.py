@@ -16,9 +16,11 @@ from faceter.contracts.preprocessing import Decoder
 from faceter.contracts.settings import Settings
 from faceter.contracts.units import Unit
 from faceter.datasets.concepts import ConceptsDataset
+from faceter.explanations.drawing.canvas import UNIT_COLOUR
 from faceter.explanations.formulas import Concept, Formula
 from tests.workers.explanation import scenes
 from tests.workers.explanation.unit_examples import explained_unit
+from tests.workers.figures.images import opened, where
 from workers.explanation.analyses.concept_regions import ConceptRegion, find_regions
 from workers.explanation.analyses.edit_proposals import required_concepts, unit_weights
 from workers.explanation.analyses.image_copy_paste import copy_paste_images
@@ -103,7 +105,7 @@ def test_pasting_required_concepts_changes_predictions_to_the_class(streets: Con
     fires = np.ones((2, 12), np.bool_)
     request = CopyPasteRequest(label="0", tries=30, seed=1)
     with streets:
-        result, image, warning = copy_paste_images(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
+        result, files, warning = copy_paste_images(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
         again, *_ = copy_paste_images(units, streets, fires, ["0", "1"], Redness(), request)  # type: ignore[arg-type]
     assert warning is None
     assert result.changes == ["paste car"]
@@ -111,8 +113,15 @@ def test_pasting_required_concepts_changes_predictions_to_the_class(streets: Con
     assert result.proposed.rate > 0.5
     assert result.control.rate < result.proposed.interval[0]
     assert all(edit.change.startswith("paste car of images/") for edit in result.examples)
-    assert image.startswith(b"\x89PNG")
     assert again == result
+    assert set(files) == {"examples.png", *(name for edit in result.examples for name in edit.images)}
+    edit = result.examples[0]
+    original, donor, changed = (opened(files[name]) for name in edit.images)
+    assert edit.change == f"paste car of {edit.donor}"
+    assert edit.donor not in edit.before
+    assert original.shape == donor.shape == changed.shape
+    assert 0 < (original != changed).any(axis=2).mean() < 1
+    assert len(where(donor, UNIT_COLOUR))
 
 
 @pytest.mark.parametrize(
