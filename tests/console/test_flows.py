@@ -201,6 +201,16 @@ def test_tuning_is_shown_live_and_stopped_with_what_it_has(browser: Browser, url
         expect(page.get_by_role("img", name="Losses by step")).to_be_visible()
 
 
+def test_the_log_of_a_job_is_shown(browser: Browser, url: str, model: str) -> None:
+    job, _ = _quantized(url, model)
+    with watched_page(browser, url) as page:
+        page.goto(f"{url}/#/jobs/{job}")
+        log = page.get_by_role("log", name="Log")
+        expect(log).to_contain_text(f"job {job} started, attempt 1")
+        expect(log).to_contain_text(f"job {job} succeeded")
+        expect(page.get_by_text(f"curl {url}/v1/jobs/{job}/log?last=200")).to_be_visible()
+
+
 def test_a_job_is_cancelled(browser: Browser, url: str, model: str) -> None:
     body = {"max_minutes": 10}
     job = httpx.post(f"{url}/v1/models/{model}/quantizations", json=body).json()["id"]

@@ -8,6 +8,7 @@ import { followJob } from "../job_events.js";
 import { go } from "../router.js";
 import { jobProgress } from "../parts/job_progress.js";
 import "../parts/chart.js";
+import "../parts/job_log.js";
 
 /** @typedef {import("../types").Job} Job */
 /** @typedef {import("../types").Training} Training */
@@ -74,7 +75,8 @@ class JobPage extends Element {
       }
       ${ended ? nothing : html`<section class="panel"><h2>Progress</h2>${jobProgress(job.progress)}</section>`}
       ${this.points.length ? this.curves() : nothing}
-      <section class="panel"><h2>Job</h2>${this.facts(job)}</section>`;
+      <section class="panel"><h2>Job</h2>${this.facts(job)}</section>
+      <section class="panel"><h2>Log</h2><job-log .key=${job.id} .ended=${ended}></job-log></section>`;
   }
 
   /** @param {Job} job */
