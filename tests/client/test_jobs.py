@@ -125,7 +125,7 @@ def test_explaining_and_analysing(client: Client, worker: WorkerProcess) -> None
     assert explanation.unit_image(2).content.startswith(b"\x89PNG")
     best = next(iter(explanation.units(sort="-score")))
     assert explanation.unit_image(best.unit, sample=0).content != explanation.unit_image(best.unit).content
-    assert best.unit in [unit.unit for unit in model.units(formula=best.formula)]
+    assert best.unit in [unit.unit for unit in model.units(formula=best.formula or "")]
     assert "mean IoU" in explanation._repr_html_()
     assert [item.id for item in client.explanations.list(model_id=model)] == [explanation.id]
     assert [item.id for item in model.explanations()] == [explanation.id]

@@ -169,8 +169,9 @@ def test_from_an_empty_service_to_a_unit(browser: Browser, url: str, digits: Pat
         assert _loaded(first.get_by_role("img"))
         first.get_by_role("link").click()
         expect(page.get_by_role("heading", level=1)).to_have_text(best["formula"])
-        httpx.delete(f"{url}/v1/explanations/{explanation}").raise_for_status()
-        httpx.delete(f"{url}/v1/datasets/{settings['dataset_id']}").raise_for_status()
+        page.wait_for_load_state("networkidle")
+    httpx.delete(f"{url}/v1/explanations/{explanation}").raise_for_status()
+    httpx.delete(f"{url}/v1/datasets/{settings['dataset_id']}").raise_for_status()
 
 
 def test_units_are_filtered_and_sorted_and_a_reload_shows_the_same(page: Page, url: str, explanation: str) -> None:
