@@ -1,30 +1,30 @@
 /** The shell: navigation, and the page of the address. */
 
 import { html, keyed, nothing } from "./vendor/lit.js";
-import { Element } from "./element.js";
+import { Element } from "./shared/element.js";
 import { place } from "./router.js";
-import "./pages/models.js";
-import "./pages/model.js";
-import "./pages/quantize.js";
-import "./pages/quantization.js";
-import "./pages/datasets.js";
-import "./pages/dataset.js";
-import "./pages/evaluations.js";
-import "./pages/evaluation.js";
-import "./pages/grade.js";
-import "./pages/compare_evaluations.js";
-import "./pages/translators.js";
-import "./pages/train_translator.js";
-import "./pages/translator.js";
-import "./pages/explanations.js";
-import "./pages/explain.js";
-import "./pages/explanation.js";
-import "./pages/unit.js";
-import "./pages/analyse.js";
-import "./pages/analysis.js";
-import "./pages/jobs.js";
-import "./pages/job.js";
-import "./pages/system.js";
+import "./models/models.js";
+import "./models/model.js";
+import "./quantize/quantize.js";
+import "./quantize/quantization.js";
+import "./datasets/datasets.js";
+import "./datasets/dataset.js";
+import "./grade/evaluations.js";
+import "./grade/evaluation.js";
+import "./grade/grade.js";
+import "./grade/compare_evaluations.js";
+import "./translate/translators.js";
+import "./translate/train_translator.js";
+import "./translate/translator.js";
+import "./explain/explanations.js";
+import "./explain/explain.js";
+import "./explain/explanation.js";
+import "./explain/unit.js";
+import "./explain/analyse.js";
+import "./explain/analysis.js";
+import "./jobs/jobs.js";
+import "./jobs/job.js";
+import "./system/system.js";
 
 /** @type {Record<string, string>} */
 const SECTIONS = {

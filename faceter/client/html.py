@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from faceter.client.html_images import MOST_IMAGES, image_with_boxes
 from faceter.client.progress import described
 from faceter.contracts.analyses import Analysis
 from faceter.contracts.datasets import Dataset
@@ -148,8 +149,18 @@ def job_html(job: Job) -> str:
     return _titled("Job", job.kind.value, job.id, f"<p>{escape(state)}</p>", error)
 
 
-def prediction_html(prediction: Prediction) -> str:
-    """Return the classes, boxes, texts or shapes of a prediction."""
+def prediction_html(prediction: Prediction, images: Sequence[bytes] = ()) -> str:
+    """Return the first images of a prediction with their boxes, and its classes, boxes, texts or shapes.
+
+    Args:
+        prediction: The prediction.
+        images: The image files that it is about; none for other inputs.
+    """
+    boxes = prediction.detections or [[]] * len(images)
+    return "".join(map(image_with_boxes, images[:MOST_IMAGES], boxes)) + _prediction_table(prediction)
+
+
+def _prediction_table(prediction: Prediction) -> str:
     if prediction.predictions is not None:
         rows: list[tuple[object, ...]] = [
             (number, item.label, item.score, ", ".join(f"{top.label} {top.score:.2f}" for top in item.top[1:3]))

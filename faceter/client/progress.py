@@ -1,7 +1,6 @@
 """Progress of a job, in terminals and notebooks only: a bar of rich or tqdm if one is installed, else a line."""
 
 import sys
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, Protocol
 
@@ -108,13 +107,16 @@ def display(title: str, wanted: bool | None) -> ProgressDisplay:
         return NoDisplay()
     if not _is_notebook() and find_spec("rich") is not None:
         return RichDisplay(title)
-    # Widgets need ipywidgets; without it tqdm.auto warns in every notebook.
-    name = "tqdm.auto" if find_spec("ipywidgets") is not None else "tqdm"
     try:
-        bar = import_module(name).tqdm
+        import tqdm
     except ImportError:
         return LineDisplay(title)
-    return BarDisplay(title, bar)
+    # Widgets need ipywidgets; without it tqdm.auto warns in every notebook.
+    if find_spec("ipywidgets") is not None:
+        import tqdm.auto
+
+        return BarDisplay(title, tqdm.auto.tqdm)
+    return BarDisplay(title, tqdm.tqdm)
 
 
 def described(progress: Progress) -> str:

@@ -1,11 +1,13 @@
 """Results in notebooks: nothing of a user or of the service becomes markup."""
 
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
 from faceter.client import html
+from faceter.client.html_images import image_with_boxes
 from faceter.client.synchronous.models import ReceivedPrediction
 from faceter.contracts.analyses import Analysis
 from faceter.contracts.base import new_id, utc_now
@@ -14,6 +16,7 @@ from faceter.contracts.models import Model, ModelMetadata, TensorSpec
 from faceter.contracts.predictions import Classification, Detection, RecognizedText, ScoredLabel
 from tests.app.evaluation_records import make_evaluation
 from tests.app.explanation_records import make_explanation, unit
+from tests.app.uploads import image
 
 _EVIL = "<script>alert(1)</script>"
 
@@ -88,3 +91,19 @@ def test_an_analysis_shows_its_single_values() -> None:
         }
     )
     assert "<td>overall</td><td>0.5</td>" in html.analysis_html(analysis)
+
+
+def test_boxes_are_drawn_on_the_image_that_was_sent() -> None:
+    box = Detection(index=0, label=_EVIL, score=0.5, box=[1, 2, 9, 6])
+    shown = image_with_boxes(image(0, (12, 10)), [box])
+    assert 'viewBox="0 0 12 10"' in shown
+    assert 'x="1.0" y="2.0" width="8.0" height="4.0"' in shown
+    assert "data:image/png;base64," in shown
+    assert "&lt;script&gt;" in shown
+    assert image_with_boxes(b"no image", [box]) == ""
+
+
+def test_without_pillow_a_prediction_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = image()
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert image_with_boxes(content, []) == ""

@@ -80,7 +80,7 @@ def test_instance_masks_are_drawn_where_the_objects_are(browser: Browser, url: s
         page.get_by_label("Drop an image here").set_input_files(tmp_path / "drawn.png")
         expect(page.get_by_role("img", name="detected boxes and masks")).to_be_visible()
         for mask in masks[:3]:
-            script = "async (mask) => [...(await import('/console/masks.js')).maskPixels(mask)]"
+            script = "async (mask) => [...(await import('/console/models/masks.js')).maskPixels(mask)]"
             np.testing.assert_array_equal(page.evaluate(script, mask), mask_pixels(mask).ravel())
         covered = np.any([mask_pixels(mask) > 0 for mask in masks], axis=0)
         changed = np.any(_pixels(page) != drawn(), axis=-1)

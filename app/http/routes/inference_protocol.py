@@ -84,7 +84,10 @@ async def get_readiness(protocol: InferenceProtocol) -> Response:
 
 
 @router.get(
-    "/v2/models/{model_id}", response_model=ModelMetadataResponse, summary="Describe inputs and outputs", responses=_MODEL
+    "/v2/models/{model_id}",
+    response_model=ModelMetadataResponse,
+    summary="Describe inputs and outputs",
+    responses=_MODEL,
 )
 async def get_description(model_id: ModelId, protocol: InferenceProtocol) -> Response:
     """Get names, datatypes and shapes of the tensors of a model; −1 is a size that may differ."""

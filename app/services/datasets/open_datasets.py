@@ -47,6 +47,12 @@ class OpenDatasets:
             self._opened.move_to_end(key)
             yield self._opened[key]
 
+    def drop(self, sha256: str) -> None:
+        """Close a dataset that was deleted, so that its file gives its space back."""
+        with self._lock:
+            for key in [key for key in self._opened if key[0] == sha256]:
+                self._opened.pop(key).close()
+
     def close(self) -> None:
         """Close all datasets."""
         with self._lock:

@@ -50,6 +50,10 @@ class DatasetService(RecordService[Dataset]):
             self.library.discard_blob(blob.sha256)
             raise
 
+    def deleted(self, record: Dataset) -> None:
+        """Close the file of a deleted dataset."""
+        self.core.open_datasets.drop(record.sha256)
+
     def sample_image(self, id: str, index: int, max_side: int) -> bytes:
         """Return a sample as a PNG file; see `reduced_png`.
 

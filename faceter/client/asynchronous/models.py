@@ -4,6 +4,8 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
+from pydantic import PrivateAttr
+
 from faceter.client.asynchronous.jobs import AsyncRemoteJob
 from faceter.client.asynchronous.records import AsyncRecordCollection, AsyncRemoteRecord
 from faceter.client.asynchronous.runtime import in_thread
@@ -17,6 +19,7 @@ from faceter.client.fields import (
 )
 from faceter.client.files import FileLike, FilePart
 from faceter.client.html import model_html, prediction_html
+from faceter.client.html_images import MOST_IMAGES
 from faceter.client.inputs import prediction_call, with_arrays
 from faceter.client.torch_models import OpenSizes, exported
 from faceter.contracts.evaluations import FeatureSource
@@ -35,10 +38,15 @@ if TYPE_CHECKING:
 
 
 class AsyncReceivedPrediction(Prediction):
-    """A prediction that shows itself in a notebook; `outputs` are arrays where NumPy is installed."""
+    """A prediction that shows itself in a notebook, with the first images and the boxes on them.
+
+    `outputs` are arrays where NumPy is installed.
+    """
+
+    _images: list[bytes] = PrivateAttr(default_factory=list)
 
     def _repr_html_(self) -> str:
-        return prediction_html(self)
+        return prediction_html(self, self._images)
 
 
 class AsyncRemoteModel(Model, AsyncRemoteRecord):
@@ -73,6 +81,7 @@ class AsyncRemoteModel(Model, AsyncRemoteRecord):
         prediction = await self.client.transport.fetch(AsyncReceivedPrediction, call)
         found = with_arrays(prediction, self)
         assert isinstance(found, AsyncReceivedPrediction)
+        found._images = [part.content for part in call.files[:MOST_IMAGES] if isinstance(part.content, bytes)]
         return found
 
     async def quantize(self, **fields: Unpack[QuantizationFields]) -> "AsyncRemoteJob[AsyncRemoteModel]":

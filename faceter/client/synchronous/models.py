@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
+from pydantic import PrivateAttr
+
 from faceter.client.calls import ApiCall, Id, fields_of, id_of
 from faceter.client.fields import (
     ExplanationFields,
@@ -15,6 +17,7 @@ from faceter.client.fields import (
 )
 from faceter.client.files import FileLike, FilePart
 from faceter.client.html import model_html, prediction_html
+from faceter.client.html_images import MOST_IMAGES
 from faceter.client.inputs import prediction_call, with_arrays
 from faceter.client.synchronous.jobs import RemoteJob
 from faceter.client.synchronous.records import RecordCollection, RemoteRecord
@@ -36,10 +39,15 @@ if TYPE_CHECKING:
 
 
 class ReceivedPrediction(Prediction):
-    """A prediction that shows itself in a notebook; `outputs` are arrays where NumPy is installed."""
+    """A prediction that shows itself in a notebook, with the first images and the boxes on them.
+
+    `outputs` are arrays where NumPy is installed.
+    """
+
+    _images: list[bytes] = PrivateAttr(default_factory=list)
 
     def _repr_html_(self) -> str:
-        return prediction_html(self)
+        return prediction_html(self, self._images)
 
 
 class RemoteModel(Model, RemoteRecord):
@@ -74,6 +82,7 @@ class RemoteModel(Model, RemoteRecord):
         prediction = self.client.transport.fetch(ReceivedPrediction, call)
         found = with_arrays(prediction, self)
         assert isinstance(found, ReceivedPrediction)
+        found._images = [part.content for part in call.files[:MOST_IMAGES] if isinstance(part.content, bytes)]
         return found
 
     def quantize(self, **fields: Unpack[QuantizationFields]) -> "RemoteJob[RemoteModel]":

@@ -59,3 +59,13 @@ def test_a_file_that_is_no_dataset_is_not_kept(file: Path, settings: Settings, t
         _read(datasets, tmp_path / "bad.zip", 0)
     _read(datasets, file, 0)
     datasets.close()
+
+
+def test_a_deleted_dataset_is_closed(file: Path, settings: Settings) -> None:
+    datasets = OpenDatasets(settings)
+    first = _read(datasets, file, 0)
+    datasets.drop(f"{1:064x}")
+    assert _read(datasets, file, 0) is first
+    datasets.drop(f"{0:064x}")
+    assert _read(datasets, file, 0) is not first
+    datasets.close()
