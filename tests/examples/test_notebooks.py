@@ -21,6 +21,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     up.hears("Ready after")
     yield up.url
     assert up.end(signal.SIGINT) == 0
+    assert up.process.stdout is not None
+    up.process.stdout.close()
 
 
 def shown(cells: list[dict[str, Any]]) -> list[list[str]]:

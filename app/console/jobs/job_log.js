@@ -43,6 +43,11 @@ class JobLog extends Element {
     }, true);
   }
 
+  /** What lines begin with, which is known here. */
+  get prefix() {
+    return new RegExp(`^job ${this.key}:? `);
+  }
+
   render() {
     const lines = this.lines;
     if (lines === null) return this.problem();
@@ -58,7 +63,8 @@ class JobLog extends Element {
               <tbody>${lines.map(
                 (line) => html`<tr><td>${new Date(line.at).toLocaleTimeString()}</td>
                   ${attempts > 1 ? html`<td>${line.attempt}</td>` : nothing}
-                  <td>${line.level === "info" ? nothing : levelTag(line.level)} ${line.message}</td></tr>`,
+                  <td>${line.level === "info" ? nothing : levelTag(line.level)}
+                    ${line.message.replace(this.prefix, "")}</td></tr>`,
               )}</tbody></table></div>`
       }
       ${curl(`curl $URL/v1/jobs/${this.key}/log?last=${LINES}`)}`;
