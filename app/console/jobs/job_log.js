@@ -44,7 +44,7 @@ class JobLog extends Element {
   }
 
   /** What lines begin with, which is known here. */
-  get prefix() {
+  get beginning() {
     return new RegExp(`^job ${this.key}:? `);
   }
 
@@ -64,7 +64,7 @@ class JobLog extends Element {
                 (line) => html`<tr><td>${new Date(line.at).toLocaleTimeString()}</td>
                   ${attempts > 1 ? html`<td>${line.attempt}</td>` : nothing}
                   <td>${line.level === "info" ? nothing : levelTag(line.level)}
-                    ${line.message.replace(this.prefix, "")}</td></tr>`,
+                    ${line.message.replace(this.beginning, "")}</td></tr>`,
               )}</tbody></table></div>`
       }
       ${curl(`curl $URL/v1/jobs/${this.key}/log?last=${LINES}`)}`;
