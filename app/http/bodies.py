@@ -217,3 +217,17 @@ def file_content(*media_types: str, what: str) -> dict[int | str, dict[str, Any]
         },
         304: {"description": "The file matches `If-None-Match`; there is no body."},
     }
+
+
+def drawn_image(what: str) -> dict[int | str, dict[str, Any]]:
+    """Return the documented responses of a PNG that is drawn for the request.
+
+    Args:
+        what: Description of the image.
+    """
+    etag = {"description": "Identifies the content of the image.", "schema": {"type": "string"}}
+    content = {"image/png": {"schema": {"type": "string", "contentMediaType": "image/png", "format": "binary"}}}
+    return {
+        200: {"description": what, "content": content, "headers": {"ETag": etag}},
+        304: {"description": "Not modified: `If-None-Match` has the current ETag; there is no body."},
+    }

@@ -1,46 +1,24 @@
 /** The list of datasets, and the upload of one. */
 
 import { html, nothing } from "../vendor/lit.js";
-import { get, withQuery } from "../shared/api.js";
 import { DATASET_KINDS, datasetKind } from "./dataset_kinds.js";
-import { Element, curl } from "../shared/element.js";
+import { curl } from "../shared/element.js";
 import { bytes, number, time } from "../shared/format.js";
-import { go, place, setQuery } from "../router.js";
+import { ListPage } from "../shared/list_page.js";
+import { go, setQuery } from "../router.js";
 import "./upload_dataset.js";
 
 /** @typedef {import("../shared/types").Page<import("../shared/types").DatasetSummary>} DatasetPage */
 
-const LIMIT = 20;
+/** @type {[string, string][]} */
+const KINDS = [
+  ["", "All kinds"],
+  ...DATASET_KINDS.map(({ name, title }) => /** @type {[string, string]} */ ([name, title])),
+];
 
-class Datasets extends Element {
+class Datasets extends ListPage {
   constructor() {
-    super();
-    /** @type {DatasetPage | null} */
-    this.page = null;
-  }
-
-  connectedCallback() {
-    super.connectedCallback();
-    window.addEventListener("hashchange", () => this.load(), { signal: this.leaving.signal });
-    this.load();
-  }
-
-  get query() {
-    const { query } = place();
-    return {
-      name: query.get("name") ?? "",
-      kind: query.get("kind") ?? "",
-      derived_from_id: query.get("derived_from_id") ?? "",
-      cursor: query.get("cursor") ?? "",
-    };
-  }
-
-  load() {
-    if (place().parts.join("/") !== "datasets") return;
-    const path = withQuery("/v1/datasets", { limit: LIMIT, ...this.query });
-    this.attempt(async () => {
-      this.page = await get(path, this.leaving.signal);
-    });
+    super("datasets", ["name", "kind", "derived_from_id"]);
   }
 
   render() {
@@ -56,24 +34,12 @@ class Datasets extends Element {
       </section>`;
   }
 
-  get isFiltered() {
-    return Object.values(this.query).some(Boolean);
-  }
-
   filters() {
-    if (this.page !== null && this.page.items.length === 0 && !this.isFiltered) return nothing;
-    const { name, kind, derived_from_id } = this.query;
+    if (this.isEmpty) return nothing;
+    const { derived_from_id } = this.query;
     return html`<div class="fields">
-        <div class="field"><label for="filter-name">Name contains</label>
-          <input id="filter-name" type="search" .value=${name}
-            @change=${(/** @type {any} */ event) => setQuery({ name: event.target.value, cursor: null })}></div>
-        <div class="field"><label for="filter-kind">Kind</label>
-          <select id="filter-kind"
-            @change=${(/** @type {any} */ event) => setQuery({ kind: event.target.value, cursor: null })}>
-            <option value="">All kinds</option>
-            ${DATASET_KINDS.map(
-              (item) => html`<option value=${item.name} ?selected=${item.name === kind}>${item.title}</option>`,
-            )}</select></div>
+        ${this.search("name", "Name contains")}
+        ${this.choice("kind", "Kind", KINDS)}
       </div>
       ${
         derived_from_id
@@ -93,14 +59,7 @@ class Datasets extends Element {
           <th scope="col" class="wide">Created</th></tr></thead>
         <tbody>${page.items.map(row)}</tbody>
       </table></div>
-      <div class="row">
-        ${this.query.cursor ? html`<button @click=${() => setQuery({ cursor: null })}>First page</button>` : nothing}
-        ${
-          page.next_cursor
-            ? html`<button @click=${() => setQuery({ cursor: page.next_cursor })}>Next page</button>`
-            : nothing
-        }
-      </div>`;
+      ${this.pager()}`;
   }
 }
 

@@ -4,7 +4,8 @@ import { html, nothing } from "../vendor/lit.js";
 import { ApiError, upload } from "../shared/api.js";
 import { ACCEPTED, DATASET_KINDS, datasetKind, likelyKind } from "./dataset_kinds.js";
 import { forget, keep, kept } from "../shared/draft.js";
-import { Element, curl } from "../shared/element.js";
+import { DropArea } from "../shared/drop_area.js";
+import { curl } from "../shared/element.js";
 import { bytes, number } from "../shared/format.js";
 import { chosenFiles, droppedFiles } from "./folder.js";
 import { fitsZip, namesInside, zipped } from "./zip.js";
@@ -15,7 +16,7 @@ import { fitsZip, namesInside, zipped } from "./zip.js";
 const DRAFT = "upload-dataset";
 const ARCHIVE = /\.(zip|npz)$/i;
 
-class UploadDataset extends Element {
+class UploadDataset extends DropArea {
   static properties = { kinds: { attribute: false } };
 
   constructor() {
@@ -25,7 +26,6 @@ class UploadDataset extends Element {
     this.values = kept(DRAFT, { kind: "images", name: "", paired: false });
     /** @type {PlacedFile[]} */
     this.files = [];
-    this.over = false;
     this.found = "";
     /** @type {{step: string, fraction: number} | null} */
     this.sending = null;
@@ -118,24 +118,10 @@ class UploadDataset extends Element {
     return `${zip}curl $URL/v1/datasets ${fields.join(" ")}`;
   }
 
-  /** @param {DragEvent} event */
-  drag(event) {
-    event.preventDefault();
-    this.over = true;
-    this.requestUpdate();
-  }
-
-  leave() {
-    this.over = false;
-    this.requestUpdate();
-  }
-
-  /** @param {DragEvent} event */
-  drop(event) {
-    event.preventDefault();
-    this.leave();
-    if (event.dataTransfer === null || this.sending !== null) return;
-    droppedFiles(event.dataTransfer).then((files) => this.take(files));
+  /** @param {DataTransfer} transfer */
+  dropped(transfer) {
+    if (this.sending !== null) return;
+    droppedFiles(transfer).then((files) => this.take(files));
   }
 
   /** @param {Event} event */

@@ -1,10 +1,10 @@
 /** The list of explanations, and the search over the units of all of them. */
 
 import { html, nothing } from "../vendor/lit.js";
-import { get, withQuery } from "../shared/api.js";
-import { Element, curlPost } from "../shared/element.js";
+import { get } from "../shared/api.js";
+import { curlPost } from "../shared/element.js";
 import { decimals, number, time } from "../shared/format.js";
-import { place, setQuery } from "../router.js";
+import { ListPage } from "../shared/list_page.js";
 import { analysesTable } from "./analyses_list.js";
 import "./unit_search.js";
 
@@ -13,13 +13,9 @@ import "./unit_search.js";
 /** @typedef {import("../shared/types").ModelSummary} ModelSummary */
 /** @typedef {import("../shared/types").Page<ExplanationSummary>} ExplanationPage */
 
-const FILTERS = ["name", "model_id", "cursor"];
-
-class Explanations extends Element {
+class Explanations extends ListPage {
   constructor() {
-    super();
-    /** @type {ExplanationPage | null} */
-    this.page = null;
+    super("explanations", ["name", "model_id"]);
     /** @type {ModelSummary[]} */
     this.models = [];
     /** @type {Set<string>} Ids of the models that the newest explanations are about. */
@@ -30,43 +26,28 @@ class Explanations extends Element {
     this.analyses = [];
   }
 
-  connectedCallback() {
-    super.connectedCallback();
-    window.addEventListener("hashchange", () => this.load(), { signal: this.leaving.signal });
-    this.load();
-  }
-
-  get query() {
-    const { query } = place();
-    return Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]));
-  }
-
-  load() {
-    if (place().parts.join("/") !== "explanations") return;
-    this.attempt(async () => {
-      this.page = await get(withQuery("/v1/explanations", { limit: 20, ...this.query }), this.leaving.signal);
-      this.requestUpdate();
-      this.models = (await get("/v1/models?limit=100", this.leaving.signal)).items;
-      const newest = /** @type {ExplanationPage} */ (await get("/v1/explanations?limit=100", this.leaving.signal));
-      this.explained = new Set(newest.items.map((item) => item.model_id));
-      this.names = new Map(newest.items.map(({ id, name }) => [id, name]));
-      this.analyses = (await get("/v1/analyses?limit=5", this.leaving.signal)).items;
-    });
+  /** @param {AbortSignal} signal */
+  async read(signal) {
+    await super.read(signal);
+    this.models = (await get("/v1/models?limit=100", signal)).items;
+    const newest = /** @type {ExplanationPage} */ (await get("/v1/explanations?limit=100", signal));
+    this.explained = new Set(newest.items.map((item) => item.model_id));
+    this.names = new Map(newest.items.map(({ id, name }) => [id, name]));
+    this.analyses = (await get("/v1/analyses?limit=5", signal)).items;
   }
 
   render() {
     const { page } = this;
-    const { name, model_id, cursor } = this.query;
     const head = html`<div class="head"><div><h1>Explanations</h1>
       <p class="soft">What the units of a model detect, as formulas over labelled concepts.</p></div></div>`;
     if (page === null) return html`${head} ${this.problem()}`;
-    if (page.items.length === 0 && !name && !model_id && !cursor)
+    if (this.isEmpty)
       return html`${head} ${this.problem()} ${this.firstSteps()}`;
     return html`${head} ${this.problem()}
       <section class="panel"><h2>Find units</h2><unit-search .models=${this.models.filter(({ id }) =>
         this.explained.has(id),
       )}></unit-search></section>
-      <section class="panel"><h2>Explanations of this service</h2>${this.filters(name, model_id)}
+      <section class="panel"><h2>Explanations of this service</h2>${this.filters()}
         ${page.items.length ? this.list(page) : html`<p>No explanation matches.</p>`}
         <p class="small soft">To make another, open a <a href="#/models">model</a> and choose Explain.</p></section>
       ${
@@ -94,20 +75,10 @@ class Explanations extends Element {
       ${curlPost("/v1/models/mdl_…/explanations", { dataset_id: "dts_…", layer: "relu_12" })}</section>`;
   }
 
-  /**
-   * @param {string} name
-   * @param {string} model
-   */
-  filters(name, model) {
-    const change = (/** @type {any} */ event) => setQuery({ [event.target.name]: event.target.value, cursor: null });
-    return html`<div class="fields filters" @change=${change}>
-      <div class="field"><label for="filter-name">Name contains</label>
-        <input id="filter-name" name="name" type="search" .value=${name}></div>
-      <div class="field"><label for="filter-model">Model</label><select id="filter-model" name="model_id">
-        <option value="">all</option>
-        ${this.models.map(
-          (one) => html`<option value=${one.id} ?selected=${one.id === model}>${one.name}</option>`,
-        )}</select></div></div>`;
+  filters() {
+    const models = this.models.map(({ id, name }) => /** @type {[string, string]} */ ([id, name]));
+    return html`<div class="fields filters">${this.search("name", "Name contains")}
+      ${this.choice("model_id", "Model", [["", "all"], ...models])}</div>`;
   }
 
   /** @param {ExplanationPage} page */
@@ -125,13 +96,7 @@ class Explanations extends Element {
           <td class="number">${decimals(item.mean_iou)}</td>
           <td class="wide">${time(item.created_at)}</td></tr>`,
       )}</tbody></table></div>
-      <div class="row">
-        ${this.query.cursor ? html`<button @click=${() => setQuery({ cursor: null })}>First page</button>` : nothing}
-        ${
-          page.next_cursor
-            ? html`<button @click=${() => setQuery({ cursor: page.next_cursor })}>Next page</button>`
-            : nothing
-        }</div>`;
+      ${this.pager()}`;
   }
 }
 

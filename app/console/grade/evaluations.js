@@ -1,50 +1,29 @@
 /** The list of evaluations: filter, sort by a metric, choose some to compare. */
 
 import { html, nothing } from "../vendor/lit.js";
-import { get, withQuery } from "../shared/api.js";
-import { Element, curlPost } from "../shared/element.js";
+import { curlPost } from "../shared/element.js";
 import { number, time } from "../shared/format.js";
+import { ListPage } from "../shared/list_page.js";
 import { ALL_METRICS, metricTitle } from "./metrics.js";
-import { place, setQuery } from "../router.js";
+import { setQuery } from "../router.js";
 
 /** @typedef {import("./evaluation_types").EvaluationSummary} EvaluationSummary */
 /** @typedef {import("../shared/types").Page<EvaluationSummary>} EvaluationPage */
 
-const LIMIT = 20;
+/** @type {[string, string][]} */
+const ORDERS = [
+  ["", "newest first"],
+  ...ALL_METRICS.map(({ name, title, smallerIsBetter }) => {
+    return /** @type {[string, string]} */ ([smallerIsBetter ? name : `-${name}`, `best ${title} first`]);
+  }),
+];
 const COLUMNS = ["density", "coverage", "fid"];
 
-class Evaluations extends Element {
+class Evaluations extends ListPage {
   constructor() {
-    super();
-    /** @type {EvaluationPage | null} */
-    this.page = null;
+    super("evaluations", ["name", "sort", "reference_id", "generated_id"]);
     /** @type {string[]} Ids of those to compare, the first one first. */
     this.chosen = [];
-  }
-
-  connectedCallback() {
-    super.connectedCallback();
-    window.addEventListener("hashchange", () => this.load(), { signal: this.leaving.signal });
-    this.load();
-  }
-
-  get query() {
-    const { query } = place();
-    return {
-      name: query.get("name") ?? "",
-      sort: query.get("sort") ?? "",
-      reference_id: query.get("reference_id") ?? "",
-      generated_id: query.get("generated_id") ?? "",
-      cursor: query.get("cursor") ?? "",
-    };
-  }
-
-  load() {
-    if (place().parts.join("/") !== "evaluations") return;
-    const path = withQuery("/v1/evaluations", { limit: LIMIT, ...this.query });
-    this.attempt(async () => {
-      this.page = await get(path, this.leaving.signal);
-    });
   }
 
   render() {
@@ -57,26 +36,13 @@ class Evaluations extends Element {
       </section>`;
   }
 
-  get isFiltered() {
-    return Object.values(this.query).some(Boolean);
-  }
-
   filters() {
-    if (this.page !== null && this.page.items.length === 0 && !this.isFiltered) return nothing;
-    const { name, sort, reference_id, generated_id } = this.query;
+    if (this.isEmpty) return nothing;
+    const { reference_id, generated_id } = this.query;
     const dataset = reference_id || generated_id;
     return html`<div class="fields">
-        <div class="field"><label for="filter-name">Name contains</label>
-          <input id="filter-name" type="search" .value=${name}
-            @change=${(/** @type {any} */ event) => setQuery({ name: event.target.value, cursor: null })}></div>
-        <div class="field"><label for="filter-sort">Order</label>
-          <select id="filter-sort"
-            @change=${(/** @type {any} */ event) => setQuery({ sort: event.target.value, cursor: null })}>
-            <option value="">newest first</option>
-            ${ALL_METRICS.map((metric) => {
-              const value = metric.smallerIsBetter ? metric.name : `-${metric.name}`;
-              return html`<option value=${value} ?selected=${value === sort}>best ${metric.title} first</option>`;
-            })}</select></div>
+        ${this.search("name", "Name contains")}
+        ${this.choice("sort", "Order", ORDERS)}
       </div>
       ${
         dataset
@@ -107,13 +73,8 @@ class Evaluations extends Element {
               ${this.chosen.length}</a>`
             : html`<button disabled>Compare</button><span class="small soft">Choose two or more to compare.</span>`
         }
-        ${this.query.cursor ? html`<button @click=${() => setQuery({ cursor: null })}>First page</button>` : nothing}
-        ${
-          page.next_cursor
-            ? html`<button @click=${() => setQuery({ cursor: page.next_cursor })}>Next page</button>`
-            : nothing
-        }
-      </div>`;
+      </div>
+      ${this.pager()}`;
   }
 
   /**

@@ -1,48 +1,22 @@
 /** The queue: jobs with their progress. */
 
 import { html, nothing } from "../vendor/lit.js";
-import { get, withQuery } from "../shared/api.js";
-import { Element, curlPost, statusTag } from "../shared/element.js";
+import { curlPost, statusTag } from "../shared/element.js";
 import { duration, time } from "../shared/format.js";
-import { place, setQuery } from "../router.js";
+import { ListPage } from "../shared/list_page.js";
 
 /** @typedef {import("../shared/types").Page<import("../shared/types").Job>} JobPage */
 
 const EVERY_MS = 2000;
-const STATUSES = ["queued", "running", "succeeded", "failed", "canceled"];
+/** @type {[string, string][]} */
+const STATUSES = ["", "queued", "running", "succeeded", "failed", "canceled"].map((status) => [
+  status,
+  status || "all",
+]);
 
-class Jobs extends Element {
+class Jobs extends ListPage {
   constructor() {
-    super();
-    /** @type {JobPage | null} */
-    this.page = null;
-    this.timer = 0;
-  }
-
-  connectedCallback() {
-    super.connectedCallback();
-    window.addEventListener("hashchange", () => this.load(), { signal: this.leaving.signal });
-    this.timer = setInterval(() => document.hidden || this.load(true), EVERY_MS);
-    this.load();
-  }
-
-  disconnectedCallback() {
-    super.disconnectedCallback();
-    clearInterval(this.timer);
-  }
-
-  get query() {
-    const { query } = place();
-    return { status: query.get("status") ?? "", cursor: query.get("cursor") ?? "" };
-  }
-
-  /** @param {boolean} [again] */
-  load(again = false) {
-    if (place().parts.join("/") !== "jobs") return;
-    const path = withQuery("/v1/jobs", { limit: 20, ...this.query });
-    this.attempt(async () => {
-      this.page = await get(path, this.leaving.signal);
-    }, again);
+    super("jobs", ["status"], EVERY_MS);
   }
 
   render() {
@@ -50,12 +24,7 @@ class Jobs extends Element {
     return html`<div class="head"><div><h1>Jobs</h1></div></div>
       <section class="panel" aria-label="Jobs">
         ${this.problem()}
-        <div class="fields"><div class="field"><label for="status">Status</label>
-          <select id="status"
-            @change=${(/** @type {any} */ event) => setQuery({ status: event.target.value, cursor: null })}>
-            <option value="">all</option>
-            ${STATUSES.map((name) => html`<option value=${name} ?selected=${name === status}>${name}</option>`)}
-          </select></div></div>
+        <div class="fields">${this.choice("status", "Status", STATUSES)}</div>
         ${this.page === null ? nothing : this.list(this.page, status)}
       </section>`;
   }
@@ -81,13 +50,7 @@ class Jobs extends Element {
             <td>${progress(job)}</td>
             <td class="wide">${time(job.created_at)}</td></tr>`,
         )}</tbody></table></div>
-      <div class="row">
-        ${this.query.cursor ? html`<button @click=${() => setQuery({ cursor: null })}>First page</button>` : nothing}
-        ${
-          page.next_cursor
-            ? html`<button @click=${() => setQuery({ cursor: page.next_cursor })}>Next page</button>`
-            : nothing
-        }</div>`;
+      ${this.pager()}`;
   }
 }
 

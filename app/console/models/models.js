@@ -1,47 +1,23 @@
 /** The list of models, and the upload of one. */
 
 import { html, nothing } from "../vendor/lit.js";
-import { get, withQuery } from "../shared/api.js";
-import { Element, curl } from "../shared/element.js";
+import { curl } from "../shared/element.js";
 import { bytes, number, time, words } from "../shared/format.js";
-import { place, setQuery } from "../router.js";
+import { ListPage } from "../shared/list_page.js";
 import "./upload_model.js";
 
 /** @typedef {import("../shared/types").Page<import("../shared/types").ModelSummary>} ModelPage */
 
-const LIMIT = 20;
+/** @type {[string, string][]} */
+const KINDS = [
+  ["", "All models"],
+  ["false", "Uploaded models"],
+  ["true", "Quantized models"],
+];
 
-class Models extends Element {
+class Models extends ListPage {
   constructor() {
-    super();
-    /** @type {ModelPage | null} */
-    this.page = null;
-    this.cursor = "";
-    this.name = "";
-    this.kind = "";
-  }
-
-  connectedCallback() {
-    super.connectedCallback();
-    window.addEventListener("hashchange", () => this.load(), { signal: this.leaving.signal });
-    this.load();
-  }
-
-  load() {
-    const { parts, query } = place();
-    if (parts[0] !== "models" || parts.length > 1) return;
-    this.cursor = query.get("cursor") ?? "";
-    this.name = query.get("name") ?? "";
-    this.kind = query.get("quantized") ?? "";
-    const path = withQuery("/v1/models", {
-      limit: LIMIT,
-      cursor: this.cursor,
-      name: this.name,
-      quantized: this.kind,
-    });
-    this.attempt(async () => {
-      this.page = await get(path, this.leaving.signal);
-    });
+    super("models", ["name", "quantized"]);
   }
 
   render() {
@@ -58,39 +34,24 @@ class Models extends Element {
   }
 
   filters() {
-    if (this.page !== null && this.page.items.length === 0 && !this.name && !this.kind && !this.cursor) return nothing;
+    if (this.isEmpty) return nothing;
     return html`<div class="fields">
-      <div class="field"><label for="filter-name">Name contains</label>
-        <input id="filter-name" type="search" .value=${this.name}
-          @change=${(/** @type {any} */ event) => setQuery({ name: event.target.value, cursor: null })}></div>
-      <div class="field"><label for="filter-kind">Kind</label>
-        <select id="filter-kind"
-          @change=${(/** @type {any} */ event) => setQuery({ quantized: event.target.value, cursor: null })}>
-          <option value="" ?selected=${this.kind === ""}>All models</option>
-          <option value="false" ?selected=${this.kind === "false"}>Uploaded models</option>
-          <option value="true" ?selected=${this.kind === "true"}>Quantized models</option>
-        </select></div>
+      ${this.search("name", "Name contains")}
+      ${this.choice("quantized", "Kind", KINDS)}
     </div>`;
   }
 
   /** @param {ModelPage} page */
   list(page) {
     if (page.items.length === 0)
-      return this.name || this.kind || this.cursor ? html`<p>No model matches.</p>` : empty();
+      return this.isFiltered ? html`<p>No model matches.</p>` : empty();
     return html`
       <div class="scroll" tabindex="0" role="region" aria-label="Models"><table>
         <thead><tr><th scope="col">Name</th><th scope="col">Task</th><th scope="col" class="number">Size</th>
           <th scope="col" class="number wide">Parameters</th><th scope="col" class="wide">Created</th></tr></thead>
         <tbody>${page.items.map(row)}</tbody>
       </table></div>
-      <div class="row">
-        ${this.cursor ? html`<button @click=${() => setQuery({ cursor: null })}>First page</button>` : nothing}
-        ${
-          page.next_cursor
-            ? html`<button @click=${() => setQuery({ cursor: page.next_cursor })}>Next page</button>`
-            : nothing
-        }
-      </div>`;
+      ${this.pager()}`;
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit.js";
 import { upload } from "../shared/api.js";
-import { Element } from "../shared/element.js";
+import { DropArea } from "../shared/drop_area.js";
 import { bytes, number, shape } from "../shared/format.js";
 import { go } from "../router.js";
 import { metadataFacts } from "./metadata_facts.js";
@@ -11,10 +11,9 @@ import { metadataFields, readMetadata } from "./metadata_fields.js";
 /** @typedef {import("../shared/types").ModelDescription} ModelDescription */
 /** @typedef {import("../shared/types").Metadata} Metadata */
 
-class UploadModel extends Element {
+class UploadModel extends DropArea {
   constructor() {
     super();
-    this.over = false;
     /** @type {{model: File, tokenizer: File | undefined} | null} */
     this.files = null;
     /** @type {ModelDescription | null} What the check found */
@@ -96,23 +95,9 @@ class UploadModel extends Element {
     </form>`;
   }
 
-  /** @param {DragEvent} event */
-  drag(event) {
-    event.preventDefault();
-    this.over = true;
-    this.requestUpdate();
-  }
-
-  leave() {
-    this.over = false;
-    this.requestUpdate();
-  }
-
-  /** @param {DragEvent} event */
-  drop(event) {
-    event.preventDefault();
-    this.leave();
-    this.check([...(event.dataTransfer?.files ?? [])]);
+  /** @param {DataTransfer} transfer */
+  dropped(transfer) {
+    this.check([...transfer.files]);
   }
 
   /** @param {Event} event */

@@ -1,18 +1,17 @@
 /** One image of the user: dropped, chosen, or taken by the camera; given on by the event `image`. */
 
 import { html } from "../vendor/lit.js";
-import { Element } from "./element.js";
+import { DropArea } from "./drop_area.js";
 
 /** @typedef {import("./types").Problem} Problem */
 
-class ImageInput extends Element {
+class ImageInput extends DropArea {
   static properties = { name: { attribute: false } };
 
   constructor() {
     super();
     /** The id of the field. */
     this.name = "image";
-    this.over = false;
     /** @type {MediaStream | null} */
     this.camera = null;
     /** Whether the camera has sent an image. */
@@ -47,23 +46,9 @@ class ImageInput extends Element {
       </div>`;
   }
 
-  /** @param {DragEvent} event */
-  drag(event) {
-    event.preventDefault();
-    this.over = true;
-    this.requestUpdate();
-  }
-
-  leave() {
-    this.over = false;
-    this.requestUpdate();
-  }
-
-  /** @param {DragEvent} event */
-  drop(event) {
-    event.preventDefault();
-    this.leave();
-    this.give(event.dataTransfer?.files[0]);
+  /** @param {DataTransfer} transfer */
+  dropped(transfer) {
+    this.give(transfer.files[0]);
   }
 
   /** @param {Event} event */

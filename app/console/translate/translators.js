@@ -2,9 +2,9 @@
 
 import { html, nothing } from "../vendor/lit.js";
 import { get, withQuery } from "../shared/api.js";
-import { Element, curl, curlPost, statusTag } from "../shared/element.js";
+import { curl, curlPost, statusTag } from "../shared/element.js";
 import { duration, time } from "../shared/format.js";
-import { place, setQuery } from "../router.js";
+import { ListPage } from "../shared/list_page.js";
 import { METHODS_OF_TRANSLATION } from "./translation_methods.js";
 import "./own_generators.js";
 
@@ -14,49 +14,29 @@ import "./own_generators.js";
 const EVERY_MS = 3000;
 const ACTIVE = ["running", "queued"];
 
-class Translators extends Element {
+/** @type {[string, string][]} */
+const METHODS = [
+  ["", "all"],
+  ...Object.entries(METHODS_OF_TRANSLATION).map(
+    ([name, { title }]) => /** @type {[string, string]} */ ([name, title]),
+  ),
+];
+
+class Translators extends ListPage {
   constructor() {
-    super();
-    /** @type {import("../shared/types").Page<TranslatorSummary> | null} */
-    this.page = null;
+    super("translators", ["name", "method"], EVERY_MS);
     /** @type {Job[]} Training now, or waiting. */
     this.training = [];
-    this.timer = 0;
   }
 
-  connectedCallback() {
-    super.connectedCallback();
-    window.addEventListener("hashchange", () => this.load(), { signal: this.leaving.signal });
-    this.timer = setInterval(() => document.hidden || this.load(true), EVERY_MS);
-    this.load();
-  }
-
-  disconnectedCallback() {
-    super.disconnectedCallback();
-    clearInterval(this.timer);
-  }
-
-  get query() {
-    const { query } = place();
-    return {
-      name: query.get("name") ?? "",
-      method: query.get("method") ?? "",
-      cursor: query.get("cursor") ?? "",
-    };
-  }
-
-  /** @param {boolean} [again] */
-  load(again = false) {
-    if (place().parts.join("/") !== "translators") return;
-    this.attempt(async () => {
-      const { signal } = this.leaving;
-      this.page = await get(withQuery("/v1/translators", { limit: 20, ...this.query }), signal);
-      const lists = await Promise.all(
-        ACTIVE.map((status) => get(withQuery("/v1/jobs", { kind: "translation", status, limit: 20 }), signal)),
-      );
-      const ids = lists.flatMap(({ items }) => items.map((/** @type {Job} */ job) => job.id));
-      this.training = await Promise.all(ids.map((id) => get(`/v1/jobs/${id}`, signal)));
-    }, again);
+  /** @param {AbortSignal} signal */
+  async read(signal) {
+    await super.read(signal);
+    const lists = await Promise.all(
+      ACTIVE.map((status) => get(withQuery("/v1/jobs", { kind: "translation", status, limit: 20 }), signal)),
+    );
+    const ids = lists.flatMap(({ items }) => items.map((/** @type {Job} */ job) => job.id));
+    this.training = await Promise.all(ids.map((id) => get(`/v1/jobs/${id}`, signal)));
   }
 
   render() {
@@ -77,20 +57,10 @@ class Translators extends Element {
 
   /** @param {import("../shared/types").Page<TranslatorSummary>} page */
   list(page) {
-    const { name, method, cursor } = this.query;
-    if (page.items.length === 0 && !name && !method && !cursor) return this.training.length ? soon() : empty();
+    if (this.isEmpty) return this.training.length ? soon() : empty();
     return html`<div class="fields">
-        <div class="field"><label for="filter-name">Name contains</label>
-          <input id="filter-name" type="search" .value=${name}
-            @change=${(/** @type {any} */ event) => setQuery({ name: event.target.value, cursor: null })}></div>
-        <div class="field"><label for="filter-method">Method</label>
-          <select id="filter-method"
-            @change=${(/** @type {any} */ event) => setQuery({ method: event.target.value, cursor: null })}>
-            <option value="">all</option>
-            ${Object.entries(METHODS_OF_TRANSLATION).map(
-              ([value, { title }]) => html`<option value=${value} ?selected=${value === method}>${title}</option>`,
-            )}
-          </select></div></div>
+        ${this.search("name", "Name contains")}
+        ${this.choice("method", "Method", METHODS)}</div>
       ${
         page.items.length
           ? html`<div class="scroll" tabindex="0" role="region" aria-label="Translators"><table>
@@ -99,13 +69,7 @@ class Translators extends Element {
               <tbody>${page.items.map(row)}</tbody></table></div>`
           : html`<p>No translator matches.</p>`
       }
-      <div class="row">
-        ${cursor ? html`<button @click=${() => setQuery({ cursor: null })}>First page</button>` : nothing}
-        ${
-          page.next_cursor
-            ? html`<button @click=${() => setQuery({ cursor: page.next_cursor })}>Next page</button>`
-            : nothing
-        }</div>`;
+      ${this.pager()}`;
   }
 }
 

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from app.http.bodies import DATASET_UPLOAD
+from app.http.bodies import DATASET_UPLOAD, drawn_image
 from app.http.dataset_fields import parse_kind, parse_paired
 from app.http.dependencies import AppCore, Datasets
 from app.http.forms import name_of, read_form, sha256_of
@@ -132,12 +132,7 @@ add_record_routes(
     summary="Get an image of a sample",
     response_class=Response,
     responses={
-        200: {
-            "description": "The sample as an image.",
-            "content": {_PNG: {"schema": {"type": "string", "contentMediaType": _PNG, "format": "binary"}}},
-            "headers": {"ETag": {"description": "Identifies the content of the image.", "schema": {"type": "string"}}},
-        },
-        304: {"description": "Not modified: `If-None-Match` has the current ETag; there is no body."},
+        **drawn_image("The sample as an image."),
         **documented(
             ProblemKind.NOT_FOUND,
             ProblemKind.NOT_ACCEPTABLE,

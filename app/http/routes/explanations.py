@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import Response
 
+from app.http.bodies import drawn_image
 from app.http.dependencies import Explanations
 from app.http.idempotency import Once
 from app.http.links import page_with_links, unit_with_links
@@ -220,12 +221,7 @@ def get_unit(
     summary="Get an image of a unit",
     response_class=Response,
     responses={
-        200: {
-            "description": "An image of the unit.",
-            "content": {_PNG: {"schema": {"type": "string", "contentMediaType": _PNG, "format": "binary"}}},
-            "headers": {"ETag": {"description": "Identifies the content of the image.", "schema": {"type": "string"}}},
-        },
-        304: {"description": "Not modified: `If-None-Match` has the current ETag; there is no body."},
+        **drawn_image("An image of the unit."),
         **documented(
             ProblemKind.NOT_FOUND,
             ProblemKind.NOT_ACCEPTABLE,
