@@ -24,6 +24,7 @@ from faceter.contracts.translation_methods import Direction
 from faceter.contracts.translators import Translator, TranslatorInTraining
 from faceter.engines.base import Interrupt
 from faceter.engines.choice import REFERENCE
+from faceter.tracing.spans import recorded
 from faceter.translation.archive import generator_member
 from faceter.translation.generator import LoadedGenerator, load_generator
 from faceter.translation.metadata import generator_metadata
@@ -200,7 +201,8 @@ class TranslationService(Service):
         with ExitStack() as stack:
             selection, generators = self._generators(selection, options, interrupt, stack)
             return selection, [
-                self._translate_image(image, generators, options, format_, interrupt, seconds) for image in images
+                self._translate_image(image, selection, generators, options, format_, interrupt, seconds)
+                for image in images
             ]
 
     def _generators(
@@ -226,6 +228,7 @@ class TranslationService(Service):
     def _translate_image(
         self,
         image: UploadedImage,
+        selection: GeneratorSelection,
         generators: Sequence[LoadedGenerator],
         options: TranslateOptions,
         format_: ImageFormat,
@@ -237,15 +240,17 @@ class TranslationService(Service):
             opened = decode_with_alpha(image.content, max_pixels=self.settings.max_pixels, name=image.name)
             read = time.perf_counter()
             run = translate if len(generators) == 1 else translate_and_back
-            result: TranslatedImage = run(
-                opened,
-                *generators,
-                folder=self._folder(),
-                tile=options.tile,
-                scale=options.scale,
-                memory=self.settings.translation_bytes,
-                interrupt=interrupt,
-            )
+            names = ", ".join(source.name for source in selection.generators)
+            with recorded("run model", {"faceter.model.id": names}):
+                result: TranslatedImage = run(
+                    opened,
+                    *generators,
+                    folder=self._folder(),
+                    tile=options.tile,
+                    scale=options.scale,
+                    memory=self.settings.translation_bytes,
+                    interrupt=interrupt,
+                )
         except FaceterError as error:
             raise error if image.field is None else error.at(image.field) from error
         translated = time.perf_counter()

@@ -13,6 +13,7 @@ import pytest
 from app.services.models.service import ModelService
 from faceter.contracts.settings import Settings
 from tests.app.http.middleware.test_trace_headers import BODY, SAMPLED, SPAN, TRACE, parts
+from tests.app.translator_fixtures import halver
 from tests.app.uploads import add_model, image
 from tests.engines import graphs
 
@@ -72,6 +73,16 @@ def test_texts_and_tensors_of_the_inference_protocol_too(traced: httpx.Client, c
         "wait in queue": server.span_id,
         "run model": server.span_id,
     }
+
+
+def test_a_translation_too(traced: httpx.Client, collector: Collector) -> None:
+    generator = add_model(traced, halver(), metadata=None)["id"]
+    translator = traced.post("/v1/translators", json={"a2b_id": generator}).json()["id"]
+    address = f"/v1/translators/{translator}/translate"
+    assert traced.post(address, files={"file": image()}, headers=SAMPLED).status_code == 200
+    spans = collector.spans(TRACE, 3)
+    server, run = spans["POST /v1/translators/{translator_id}/translate"], spans["run model"]
+    assert (run.parent_id, run.attributes) == (server.span_id, {"faceter.model.id": generator})
 
 
 def test_errors_of_the_server_are_errors_of_the_span_and_others_are_not(
