@@ -88,16 +88,18 @@ def find_warnings(request: ExplanationRequest, patterns: Patterns, units: Sequen
         )
     unexplained = sum(unit.formula is None for unit in units)
     if unexplained:
-        messages.append(f"{unexplained} of {len(units)} units have no formula; see the `reason` of each.")
+        messages.append(f"Units without a formula: {unexplained} of {len(units)}; see the `reason` of each.")
     few = sum(unit.formula is not None and unit.firings < _FEW_FIRINGS for unit in units)
     if few:
-        messages.append(f"{few} units fire at fewer than {_FEW_FIRINGS} pixels: their formulas may be due to chance.")
+        messages.append(
+            f"Units that fire at fewer than {_FEW_FIRINGS} pixels, so that chance may make their formulas: {few}."
+        )
     if request.search is Search.OPTIMAL and (
         unknown := sum(unit.optimal is None and unit.formula is not None for unit in units)
     ):
         messages.append(
-            f"For {unknown} units it is not known whether the formula is optimal: there are too many concepts to score "
-            "all formulas of that length. `bound` of each is an upper bound of their IoU."
+            f"Units of which it is not known whether the formula is optimal: {unknown}. There are too many concepts to "
+            "score all formulas of that length. `bound` of each is an upper bound of their IoU."
         )
     if (
         len(patterns) * _PIXELS_PER_PATTERN > patterns.pixels

@@ -3,7 +3,7 @@
 import { html, nothing } from "../vendor/lit.js";
 import { get, remove } from "../shared/api.js";
 import { datasetKind } from "./dataset_kinds.js";
-import { Element, curl } from "../shared/element.js";
+import { Element, curl, warningList } from "../shared/element.js";
 import { bytes, number, time } from "../shared/format.js";
 import { GRADED_KINDS } from "../grade/grade_request.js";
 import { go, place } from "../router.js";
@@ -50,7 +50,7 @@ class DatasetPage extends Element {
       ${
         dataset.warnings.length
           ? html`<section class="panel"><h2>Warnings</h2>
-            <ul class="notes">${dataset.warnings.map((text) => html`<li>${text}</li>`)}</ul></section>`
+            ${warningList(dataset.warnings)}</section>`
           : nothing
       }
       <div class="columns">

@@ -3,7 +3,7 @@
 import { html, nothing } from "../vendor/lit.js";
 import { ApiError, get, remove } from "../shared/api.js";
 import { ANALYSES } from "./analysis_kinds.js";
-import { Element, curl } from "../shared/element.js";
+import { Element, curl, warningList } from "../shared/element.js";
 import { duration, time } from "../shared/format.js";
 import { go } from "../router.js";
 import { abstractionsResult } from "./abstractions_result.js";
@@ -68,7 +68,7 @@ class AnalysisPage extends Element {
       ${
         analysis.warnings.length
           ? html`<section class="panel"><h2>Warnings</h2>
-            <ul class="notes">${analysis.warnings.map((text) => html`<li>${text}</li>`)}</ul></section>`
+            ${warningList(analysis.warnings)}</section>`
           : nothing
       }
       ${this.result(analysis)}

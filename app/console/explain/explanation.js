@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit.js";
 import { get, remove } from "../shared/api.js";
-import { Element, curlPost } from "../shared/element.js";
+import { Element, curlPost, warningList } from "../shared/element.js";
 import { decimals, duration, number, shape, time, words } from "../shared/format.js";
 import { go, setQuery } from "../router.js";
 import { analysesTable, analysisQuestions } from "./analyses_list.js";
@@ -49,7 +49,7 @@ class ExplanationPage extends Element {
       ${
         explanation.warnings.length
           ? html`<section class="panel"><h2>Warnings</h2>
-            <ul class="notes">${explanation.warnings.map((text) => html`<li>${text}</li>`)}</ul></section>`
+            ${warningList(explanation.warnings)}</section>`
           : nothing
       }
       <section class="panel"><h2>Units</h2><unit-gallery .explanation=${explanation}></unit-gallery></section>

@@ -3,7 +3,7 @@
 import { html, nothing } from "../vendor/lit.js";
 import { get, remove } from "../shared/api.js";
 import { datasetKind } from "../datasets/dataset_kinds.js";
-import { Element, curl } from "../shared/element.js";
+import { Element, curl, warningList } from "../shared/element.js";
 import { bytes, duration, number, time } from "../shared/format.js";
 import { metricTitle } from "./metrics.js";
 import { go } from "../router.js";
@@ -68,7 +68,7 @@ class EvaluationPage extends Element {
       ${
         evaluation.warnings.length
           ? html`<section class="panel"><h2>Warnings</h2>
-            <ul class="notes">${evaluation.warnings.map((text) => html`<li>${text}</li>`)}</ul></section>`
+            ${warningList(evaluation.warnings)}</section>`
           : nothing
       }
       <section class="panel"><h2>Metrics</h2><metric-chart .metrics=${evaluation.metrics}></metric-chart></section>

@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit.js";
 import { get, remove } from "../shared/api.js";
-import { Element, curlPost } from "../shared/element.js";
+import { Element, curlPost, warningList } from "../shared/element.js";
 import { bytes, number, shape, time } from "../shared/format.js";
 import { go, place } from "../router.js";
 import "../explain/model_explanations.js";
@@ -61,7 +61,7 @@ class ModelPage extends Element {
       ${
         model.warnings.length
           ? html`<section class="panel"><h2>Warnings</h2>
-            <ul class="notes">${model.warnings.map((text) => html`<li>${text}</li>`)}</ul></section>`
+            ${warningList(model.warnings)}</section>`
           : nothing
       }
       <section class="panel"><h2>What was understood</h2><model-metadata .model=${model}></model-metadata></section>

@@ -3,6 +3,7 @@
 import { html, nothing } from "../vendor/lit.js";
 import { upload } from "../shared/api.js";
 import { DropArea } from "../shared/drop_area.js";
+import { warningList } from "../shared/element.js";
 import { bytes, number, shape } from "../shared/format.js";
 import { go } from "../router.js";
 import { metadataFacts } from "./metadata_facts.js";
@@ -73,7 +74,7 @@ class UploadModel extends DropArea {
       ${metadataFacts(found)}
       ${
         found.warnings.length
-          ? html`<ul class="notes" aria-label="Warnings">${found.warnings.map((text) => html`<li>${text}</li>`)}</ul>`
+          ? warningList(found.warnings)
           : nothing
       }
       <div class="row">

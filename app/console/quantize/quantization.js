@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit.js";
 import { ApiError, get } from "../shared/api.js";
-import { Element } from "../shared/element.js";
+import { Element, warningList } from "../shared/element.js";
 import { bytes, duration, number, percent, ratio } from "../shared/format.js";
 import "./bits_by_layer.js";
 import "./synthetic_inputs.js";
@@ -55,7 +55,7 @@ class QuantizationPage extends Element {
       ${
         report.warnings.length
           ? html`<section class="panel"><h2>Warnings</h2>
-            <ul class="notes">${report.warnings.map((text) => html`<li>${text}</li>`)}</ul></section>`
+            ${warningList(report.warnings)}</section>`
           : nothing
       }
       ${

@@ -51,6 +51,22 @@ export class Element extends LitElement {
 }
 
 /**
+ * Return a text of the service; what it has in backticks is code.
+ * @param {string} text
+ */
+export function marked(text) {
+  return text.split("`").map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
+}
+
+/**
+ * Return the warnings of a resource as a list.
+ * @param {string[]} warnings
+ */
+export function warningList(warnings) {
+  return html`<ul class="notes" aria-label="Warnings">${warnings.map((text) => html`<li>${marked(text)}</li>`)}</ul>`;
+}
+
+/**
  * Return an error with its detail and its invalid fields.
  * @param {Problem} problem
  */
@@ -60,10 +76,10 @@ export function problemBox(problem) {
   return html`<div class="problem" role="alert">
     <p><strong>${problem.title}</strong>
       ${problem.status ? html`<span class="small">(${problem.status})</span>` : nothing}</p>
-    <p>${problem.detail}</p>
+    <p>${marked(problem.detail)}</p>
     ${
       errors.length
-        ? html`<ul>${errors.map((error) => html`<li><code>${error.field}</code>: ${error.message}</li>`)}</ul>`
+        ? html`<ul>${errors.map((error) => html`<li><code>${error.field}</code>: ${marked(error.message)}</li>`)}</ul>`
         : nothing
     }
     ${page === null ? nothing : html`<p class="small"><a href=${page}>About this kind of problem</a></p>`}

@@ -145,7 +145,7 @@ def _interpretability(inputs: AnalysisInputs, request: InterpretabilityRequest) 
     result = interpretability(inputs.units, observed.fires, observed.correct, request.min_samples, metric)
     left_out = len(inputs.units) - len(result.units)
     if left_out:
-        inputs.warnings.append(f"{left_out} units are left out: they have no formula, or fire too seldom.")
+        inputs.warnings.append(f"Units left out, since they have no formula or fire too seldom: {left_out}.")
     return result
 
 

@@ -42,4 +42,6 @@ def wilson_interval(successes: int, tries: int) -> list[float]:
     centre = proportion + _Z**2 / (2 * tries)
     margin = _Z * math.sqrt(proportion * (1 - proportion) / tries + _Z**2 / (4 * tries**2))
     scale = 1 + _Z**2 / tries
-    return [max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)]
+    low = 0.0 if successes == 0 else (centre - margin) / scale
+    high = 1.0 if successes == tries else (centre + margin) / scale
+    return [low, high]

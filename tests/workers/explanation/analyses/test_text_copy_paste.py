@@ -106,4 +106,6 @@ def test_without_tries_the_rate_is_zero() -> None:
 @pytest.mark.parametrize(("successes", "tries"), [(0, 10), (3, 10), (57, 100), (200, 200)])
 def test_the_interval_is_wilsons(successes: int, tries: int) -> None:
     expected = binomtest(successes, tries).proportion_ci(method="wilson")
-    assert wilson_interval(successes, tries) == pytest.approx([expected.low, expected.high])
+    low, high = wilson_interval(successes, tries)
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert (low == 0, high == 1) == (successes == 0, successes == tries)
