@@ -80,6 +80,10 @@ class Settings(BaseSettings):
 
     max_model_bytes: PositiveInt = 1 * _GIB
     """Maximum size of a model file in bytes."""
+    check_bytes: PositiveInt = 8 * _GIB
+    """Maximum memory in bytes of the process that checks an uploaded model: it parses, folds, loads and runs it."""
+    check_seconds: PositiveFloat = 120.0
+    """Maximum duration of the check of an uploaded model, in seconds."""
     max_tokenizer_bytes: PositiveInt = 64 * _MIB
     """Maximum size of a model's `tokenizer.json` in bytes."""
     max_dataset_bytes: PositiveInt = 4 * _GIB

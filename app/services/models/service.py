@@ -1,45 +1,27 @@
 """Models: validate and store an upload, list, describe, delete."""
 
-from collections.abc import Collection
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
-from functools import partial
 from threading import Lock
 from typing import BinaryIO, Final
 
-import onnx
 from cachetools import TTLCache
 
 from app.services.core import Core
 from app.services.locks import reading
-from app.services.models.text_upload import TextModelUpload, refuse_without_tokenizer
-from app.services.models.trial import TrialModel
-from app.services.models.upload_warnings import upload_warnings
+from app.services.models.check_process import checked
+from app.services.models.checking import ModelUpload
 from app.services.records import RecordService
 from faceter.contracts.base import StoredFile, utc_now
-from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.graphs import Graph
 from faceter.contracts.models import Model, ModelDescription, ModelMetadata
-from faceter.graphs.check import check_model
-from faceter.graphs.describe import describe, input_specs, output_specs, parameter_count
-from faceter.graphs.shapes import infer_shapes
-from faceter.graphs.view import opset_of
-from faceter.graphs.working import load_working_graph, working_graph
+from faceter.graphs.describe import describe
+from faceter.graphs.working import load_working_graph
 from faceter.resources import MODELS
 from faceter.store.blobs import StoredBlob
 from faceter.text.tokenizer import TOKENIZER
-from faceter.vision.completion import CompletedMetadata, complete_metadata
-from faceter.vision.metadata import check_metadata
 
 _MOST_RECENT: Final = 256
 _RECENT_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True)
-class _CheckedUpload:
-    content: bytes
-    text: TextModelUpload | None
-    description: ModelDescription
 
 
 class ModelService(RecordService[Model]):
@@ -64,10 +46,11 @@ class ModelService(RecordService[Model]):
         Raises:
             FaceterError: As `check`; `STORAGE_FULL`.
         """
-        upload = self._checked(file, name, metadata, tokenizer)
+        upload = self._upload(file, name, metadata, tokenizer)
+        description = checked(upload, self.settings)
         with ExitStack() as held:
             blob = self._store(upload.content, held)
-            files = {} if upload.text is None else {TOKENIZER: self._store_tokenizer(upload.text.content, held)}
+            files = {} if upload.tokenizer is None else {TOKENIZER: self._store_tokenizer(upload.tokenizer, held)}
             model = self.library.add(
                 Model(
                     id=self.resource.new_id(),
@@ -75,7 +58,7 @@ class ModelService(RecordService[Model]):
                     sha256=blob.sha256,
                     bytes=blob.bytes,
                     files=files,
-                    **dict(upload.description),
+                    **dict(description),
                 )
             )
             held.pop_all()
@@ -87,51 +70,14 @@ class ModelService(RecordService[Model]):
         """Validate an upload as `add` does, and store nothing.
 
         Raises:
-            FaceterError: For an invalid file (see `load_model`), `INVALID_TOKENIZER`, `MODEL_NOT_RUNNABLE`,
-                `METADATA_MISMATCH`.
+            FaceterError: As `app.services.models.check_process.checked`.
         """
-        return self._checked(file, name, metadata, tokenizer).description
+        return checked(self._upload(file, name, metadata, tokenizer), self.settings)
 
-    def _checked(
-        self, file: BinaryIO, name: str, metadata: ModelMetadata, tokenizer: BinaryIO | None
-    ) -> "_CheckedUpload":
-        content = file.read(self.settings.max_model_bytes + 1)
-        file_check = check_model(content, max_bytes=self.settings.max_model_bytes)
-        checked = file_check.model
-        inputs, outputs = input_specs(checked), output_specs(checked)
-        text = None if tokenizer is None else TextModelUpload.read(tokenizer, metadata, self.settings)
-        said, said_names = metadata.text, metadata.model_fields_set
-        if text is None:
-            refuse_without_tokenizer(metadata)
-        else:
-            metadata = text.completed(metadata, inputs, outputs)
-        with TrialModel(self.core.engine, self.settings, content, checked) as trial:
-            completed = _completed(trial, metadata, said_names)
-            metadata = completed.metadata
-            check_metadata(metadata, inputs, outputs)
-            working_graph(checked, metadata)
-            self._check_memory(checked)
-            shaped = metadata
-            if text is not None:
-                metadata = text.checked(metadata, said, trial, self.settings)
-                shaped = text.with_job_shapes(metadata, inputs)
-            shapes = trial.shapes(shaped)
-            _check_batches(metadata, batched=shapes.batched)
-            substitutes_float32 = trial.loaded.substitutes_float32
-        description = ModelDescription(
-            name=name,
-            metadata=metadata,
-            metadata_sources=completed.sources
-            | ({} if text is None else text.sources(said, metadata))
-            | {f"input_shapes.{name}": "inferred" for name in shapes.inferred},
-            inputs=inputs,
-            outputs=outputs,
-            input_shapes=shapes.chosen,
-            opset=opset_of(checked),
-            parameters=parameter_count(checked),
-            warnings=[*upload_warnings(file_check, substitutes_float32=substitutes_float32), *completed.warnings],
-        )
-        return _CheckedUpload(content, text, description)
+    def _upload(self, file: BinaryIO, name: str, metadata: ModelMetadata, tokenizer: BinaryIO | None) -> ModelUpload:
+        most, most_of_tokenizer = self.settings.max_model_bytes + 1, self.settings.max_tokenizer_bytes + 1
+        tokenizer_file = None if tokenizer is None else tokenizer.read(most_of_tokenizer)
+        return ModelUpload(file.read(most), name, metadata, tokenizer_file)
 
     def reading_recent(self, id: str) -> AbstractContextManager[Model]:
         """Get a model as `reading` does, from the records of the last second if it is among them.
@@ -202,56 +148,3 @@ class ModelService(RecordService[Model]):
     def _store_tokenizer(self, content: bytes, held: ExitStack) -> StoredFile:
         blob = self._store(content, held)
         return StoredFile(sha256=blob.sha256, bytes=blob.bytes, media_type="application/json")
-
-    def _check_memory(self, model: onnx.ModelProto) -> None:
-        """Check that no tensor of the model exceeds the memory of the session cache, before an engine allocates it."""
-        most = self.settings.max_tensor_values
-        for name, info in infer_shapes(model, batch=1).items():
-            if (info.elements or 0) > most:
-                raise FaceterError(
-                    ProblemKind.MODEL_NOT_RUNNABLE,
-                    f"The model has a tensor of {info.elements:,} values ({name!r}); the limit of this server is "
-                    f"{most:,}.",
-                    field="file",
-                )
-
-
-def _completed(trial: TrialModel, metadata: ModelMetadata, said_names: Collection[str]) -> CompletedMetadata:
-    """Return the metadata as they are understood; a size that the file says is left out if the model fails on it.
-
-    Raises:
-        FaceterError: `METADATA_MISMATCH`.
-    """
-    complete = partial(
-        complete_metadata,
-        metadata,
-        trial.graph,
-        input_specs(trial.graph),
-        output_specs(trial.graph),
-        said_names=said_names,
-    )
-    completed = complete()
-    if not completed.size_by_file:
-        return completed
-    try:
-        trial.shapes(completed.metadata)
-    except FaceterError as error:
-        alone = complete(trusts_file=False)
-        warning = f"The model fails at the size that its file says, so what the file says is ignored: {error.detail}"
-        return replace(alone, warnings=[warning, *alone.warnings])
-    return completed
-
-
-def _check_batches(metadata: ModelMetadata, *, batched: bool) -> None:
-    """Check that a model for which batches are said can run several samples.
-
-    Raises:
-        FaceterError: `METADATA_MISMATCH`.
-    """
-    if metadata.serving is not None and (metadata.serving.max_batch_size or 1) > 1 and not batched:
-        raise FaceterError(
-            ProblemKind.METADATA_MISMATCH,
-            "The model cannot run several samples at once: the first axis of every input and output must be the "
-            "samples, and open. Export it with a dynamic batch axis, or leave out `serving.max_batch_size`.",
-            field="metadata.serving.max_batch_size",
-        )

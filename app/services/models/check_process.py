@@ -1,0 +1,135 @@
+"""Checks uploaded models, each in a process of its own that the kernel keeps within limits of memory and time.
+
+A file of a kilobyte may hold a graph whose values double at each node, or constants that take hours to fold. Whatever
+it does, it does to its process. What comes back is JSON.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import traceback
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Final
+
+from app.services.models.checking import ModelUpload, described
+from faceter.contracts.errors import FaceterError, FieldProblem, ProblemKind
+from faceter.contracts.models import ModelDescription
+from faceter.contracts.settings import Settings
+from faceter.processes.parent_death import die_with_parent
+
+_MOST_ANSWERED: Final = 256 * 2**20
+_OOM_SCORE: Final = "800"
+_NICENESS: Final = 5
+_OUT_OF_MEMORY: Final = 3
+"""Exit status of the process."""
+_MIB: Final = 2**20
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([__name__])
+
+
+def warm_up() -> None:
+    """Start the process that the others are forked from, which loads this module once; returns at once."""
+    forkserver.ensure_running()
+
+
+def checked(upload: ModelUpload, settings: Settings) -> ModelDescription:
+    """Return what is understood of an upload; see `described`.
+
+    Args:
+        upload: The upload.
+        settings: Limits: `check_bytes` and `check_seconds` beside those of `described`.
+
+    Raises:
+        FaceterError: As `described`; `MODEL_NOT_RUNNABLE` also if the limits are reached or the process crashes.
+    """
+    ours, theirs = _processes.Pipe()
+    process = _processes.Process(target=_work, args=(theirs, upload.name, upload.metadata, settings), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        answer = _answer(ours, upload, settings.check_seconds)
+    except (EOFError, OSError) as error:
+        process.join()
+        raise _ended(process, settings) from error
+    finally:
+        ours.close()
+        process.kill()
+        process.join()
+        process.close()
+    if answer is None:
+        raise FaceterError(
+            ProblemKind.MODEL_NOT_RUNNABLE,
+            f"Checking the model took longer than {settings.check_seconds:g} s, the limit of this server "
+            "(`FACETER_CHECK_SECONDS`). Fold its constants before the upload, or export it at smaller fixed sizes.",
+            field="file",
+        )
+    if "description" in answer:
+        return ModelDescription.model_validate(answer["description"])
+    raise _error_of(answer)
+
+
+def _answer(connection: Connection, upload: ModelUpload, seconds: float) -> dict[str, Any] | None:
+    """Send the files, and return what the process answers; None if it does not in time."""
+    connection.send_bytes(upload.content)
+    connection.send(upload.tokenizer)
+    if not connection.poll(seconds):
+        return None
+    answer: dict[str, Any] = json.loads(connection.recv_bytes(_MOST_ANSWERED))
+    return answer
+
+
+def _ended(process: BaseProcess, settings: Settings) -> FaceterError:
+    """Return the error for a process that has ended without an answer."""
+    limit = f"{settings.check_bytes // _MIB:,} MiB, the limit of this server (`FACETER_CHECK_BYTES`)"
+    code = process.exitcode or 0
+    if code == _OUT_OF_MEMORY:
+        detail = f"The check of the model needs more memory than {limit}. Export it at smaller sizes."
+    else:
+        name = signal.Signals(-code).name if code < 0 else f"status {code}"
+        detail = (
+            f"The check of the model ended with {name}: the model crashes ONNX Runtime, or needs more memory than "
+            f"{limit}. Export it at smaller sizes, or for another opset."
+        )
+    return FaceterError(ProblemKind.MODEL_NOT_RUNNABLE, detail, field="file")
+
+
+def _error_of(answer: dict[str, Any]) -> Exception:
+    if "internal" in answer:
+        return RuntimeError(answer["internal"])
+    return FaceterError(
+        ProblemKind[answer["kind"]],
+        answer["detail"],
+        errors=[FieldProblem.model_validate(item) for item in answer["errors"]],
+        retry_after=answer["retry_after"],
+        **answer["extra"],
+    )
+
+
+def _work(connection: Connection, name: str, metadata: Any, settings: Settings) -> None:
+    """Check one upload, in the process."""
+    die_with_parent(signal.SIGKILL)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (settings.check_bytes, settings.check_bytes))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(_OOM_SCORE)
+    os.nice(_NICENESS)
+    answer: dict[str, Any]
+    try:
+        upload = ModelUpload(connection.recv_bytes(), name, metadata, connection.recv())
+        answer = {"description": described(upload, settings).model_dump(mode="json")}
+    except FaceterError as error:
+        errors = [item.model_dump(mode="json") for item in error.errors]
+        answer = {"kind": error.kind.name, "detail": error.detail, "errors": errors}
+        answer |= {"retry_after": error.retry_after, "extra": error.extra}
+    except MemoryError:
+        os._exit(_OUT_OF_MEMORY)
+    except Exception:
+        answer = {"internal": traceback.format_exc()}
+    connection.send_bytes(json.dumps(answer).encode())
