@@ -12,6 +12,7 @@ from onnx import inliner
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.graphs.file_format import EXPORT_HINT, first_line, invalid_model, parse_model
 from faceter.graphs.inlining import inline_control_flow
+from faceter.graphs.name_limits import check_name_limits
 from faceter.graphs.open_axes import clear_unknown_sizes
 from faceter.graphs.properties import drop_unreadable_properties
 from faceter.graphs.stored_shapes import correct_shapes
@@ -76,6 +77,7 @@ def check_model(content: bytes, *, max_bytes: int) -> CheckedModel:
         )
     model = parse_model(content)
     _check_graph(model)
+    check_name_limits(model)
     _check_external_data(model)
     model = _inline_functions(model)
     _check_domains(model)
