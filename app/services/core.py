@@ -19,6 +19,7 @@ from faceter.engines.onnxruntime import OnnxRuntimeEngine
 from faceter.engines.saturation import sums_saturate
 from faceter.engines.shared_weights import SharedWeights
 from faceter.store.library import Library
+from faceter.store.reserve import Reserve
 from faceter.tracing.configuration import open_tracer
 from faceter.tracing.spans import Tracer
 
@@ -42,6 +43,7 @@ class Core:
     tracer: Tracer
     model_server: ModelServer
     open_datasets: OpenDatasets
+    reserve: Reserve
     model_limiter: CapacityLimiter
     dataset_limiter: CapacityLimiter
     _services: dict[type["Service"], Any] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Core:
             tracer=open_tracer(),
             model_server=ModelServer(library, sessions, pool, monitoring, settings),
             open_datasets=OpenDatasets(settings),
+            reserve=Reserve(settings.data_dir / "reserve", settings.reserve_bytes),
             model_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
             dataset_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
         )

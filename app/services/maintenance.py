@@ -25,6 +25,7 @@ async def maintain(core: Core) -> None:
             sweep = core.library.sweep if iteration % _SWEEP_EVERY == 0 else core.library.delete_released
             await to_thread.run_sync(sweep)
             await to_thread.run_sync(core.model_server.follow_kept)
+            await to_thread.run_sync(core.reserve.keep)
         except FaceterError as error:
             _log.warning("maintenance postponed", reason=error.detail)
         except Exception:

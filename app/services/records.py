@@ -1,5 +1,6 @@
 """Base service for records of any resource: get, list, delete, and download files."""
 
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from faceter.store.records import Records
 R = TypeVar("R", bound=StoredRecord)
 
 _MOST_ECHOED: Final = 200
+_ROOM_SECONDS: Final = 5.0
+_ROOM_POLL_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,30 @@ class RecordService(Service, Generic[R]):
     def delete(self, id: str) -> None:
         """Delete a record and its files; derived records are kept.
 
+        Where the disk is full, the reserve makes room for it.
+
         Raises:
             FaceterError: `NOT_FOUND`; `RESOURCE_IN_USE` while a job needs it.
         """
+        try:
+            self._delete(id)
+        except FaceterError as error:
+            if error.kind is not ProblemKind.STORAGE_FULL or not self.core.reserve.give_back():
+                raise
+            self._delete_once_there_is_room(id)
+
+    def _delete_once_there_is_room(self, id: str) -> None:
+        """Delete a record as soon as Redis has seen that it can write again, which takes it a second."""
+        deadline = time.monotonic() + _ROOM_SECONDS
+        while True:
+            try:
+                return self._delete(id)
+            except FaceterError as error:
+                if error.kind is not ProblemKind.STORAGE_FULL or time.monotonic() > deadline:
+                    raise
+            time.sleep(_ROOM_POLL_SECONDS)
+
+    def _delete(self, id: str) -> None:
         if not self.resource.read_by_jobs:
             self.library.delete(self.records, id)
             return

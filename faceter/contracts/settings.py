@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from faceter.host import processor_count
@@ -60,6 +60,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("faceter-data")
     """Folder for local data: the embedded Valkey and, by default, the blobs."""
+    reserve_bytes: NonNegativeInt = 32 * _MIB
+    """Room in bytes kept back in the data directory, so that deleting works where its disk is full; 0 for none."""
     redis_url: str | None = None
     """URL of a Redis or Valkey server; by default an embedded one in the data directory is used."""
     blob_url: str | None = None
