@@ -108,7 +108,7 @@ async def check_model(request: Request, core: AppCore, models: Models) -> Respon
 
 
 @dataclass(frozen=True)
-class _ModelUpload:
+class _ModelForm:
     file: UploadFile
     name: str
     metadata: ModelMetadata
@@ -121,12 +121,12 @@ class _ModelUpload:
 
 
 @asynccontextmanager
-async def _upload(request: Request, core: Core) -> AsyncIterator[_ModelUpload]:
+async def _upload(request: Request, core: Core) -> AsyncIterator[_ModelForm]:
     parts = ("file", TOKENIZER_PART)
     async with read_form(request, core.settings, files=parts, fields=("name", "metadata"), max_files=2) as form:
         file = form.file("file")
         tokenizer = form.file(TOKENIZER_PART) if TOKENIZER_PART in form.files else None
-        yield _ModelUpload(file, name_of(form, file), parse_metadata(form.fields.get("metadata")), tokenizer)
+        yield _ModelForm(file, name_of(form, file), parse_metadata(form.fields.get("metadata")), tokenizer)
 
 
 add_record_routes(

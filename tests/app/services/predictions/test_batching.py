@@ -14,6 +14,7 @@ from app.services.predictions.batching import BatchingModel
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.engines.base import Array, Interrupt, LoadedModel
 from faceter.engines.onnxruntime import OnnxRuntimeEngine
+from tests.end_to_end.up_process import wait_until
 from tests.engines import graphs
 
 
@@ -26,11 +27,13 @@ class Gate:
         self.probability_outputs = loaded.probability_outputs
         self.substitutes_float32 = False
         self.open = threading.Event()
+        self.begun: list[int] = []
         self.runs: list[int] = []
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, *, interrupt: Interrupt | None = None
     ) -> dict[str, Array]:
+        self.begun.append(len(inputs["a"]))
         self.open.wait(10)
         self.runs.append(len(inputs["a"]))
         if (inputs["a"] < 0).any():
@@ -113,12 +116,12 @@ def test_several_runs_at_the_same_time() -> None:
     model = BatchingModel(behind, 4, runs=2)
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(model.run, request(value)) for value in range(2)]
-        threading.Event().wait(0.05)
+        wait_until(lambda: len(behind.begun) == 2, lambda: f"runs that began: {behind.begun}")
         calls += [pool.submit(model.run, request(value)) for value in range(2, 4)]
         threading.Event().wait(0.05)
         behind.open.set()
         assert [float(call.result(10)["sum"][0, 0]) for call in calls] == [0, 11, 22, 33]
-    assert behind.runs[:2] == [1, 1]
+    assert behind.begun[:2] == [1, 1]
     assert sum(behind.runs) == 4
 
 
