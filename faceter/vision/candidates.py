@@ -188,6 +188,9 @@ def _peaks(scores: FloatArray, maps: list[tuple[int, ...]], window: int) -> Floa
     for cells in maps:
         some = scores[:, start : start + math.prod(cells)]
         start += some.shape[1]
+        if not some.size:
+            parts.append(some)
+            continue
         grid = some.reshape(len(some), *cells, -1)
         padded = np.pad(grid, ((0, 0), (margin, margin), (margin, margin), (0, 0)), constant_values=-np.inf)
         highest = sliding_window_view(padded, (window, window), axis=(1, 2)).max(axis=(-2, -1))

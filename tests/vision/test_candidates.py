@@ -56,3 +56,14 @@ def test_any_outputs_are_decoded_or_refused(name: str, data: st.DataObject) -> N
     else:
         assert all(len(each.boxes) == len(each.scores) == len(each.classes) for each in found)
     assert kinds <= {ProblemKind.INFERENCE_FAILED}
+
+
+def test_maps_without_cells_have_no_boxes() -> None:
+    shapes = {"a": (2, 2, 0, 0), "b": (2, 2, 0), "c": (2, 1, 0)}
+    outputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    try:
+        found = decode(outputs, DetectionDecoding.model_validate(DESCRIPTIONS["centres apart"]), (32, 32))
+    except FaceterError as error:
+        assert error.kind is ProblemKind.INFERENCE_FAILED
+    else:
+        assert all(len(each.boxes) == 0 for each in found)
