@@ -61,9 +61,5 @@ def test_any_outputs_are_decoded_or_refused(name: str, data: st.DataObject) -> N
 def test_maps_without_cells_have_no_boxes() -> None:
     shapes = {"a": (2, 2, 0, 0), "b": (2, 2, 0), "c": (2, 1, 0)}
     outputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    try:
-        found = decode(outputs, DetectionDecoding.model_validate(DESCRIPTIONS["centres apart"]), (32, 32))
-    except FaceterError as error:
-        assert error.kind is ProblemKind.INFERENCE_FAILED
-    else:
-        assert all(len(each.boxes) == 0 for each in found)
+    found = decode(outputs, DetectionDecoding.model_validate(DESCRIPTIONS["centres apart"]), (32, 32))
+    assert [len(each.boxes) for each in found] == [0, 0]
