@@ -1,5 +1,7 @@
 """Names in a model are bounded, wherever they stand."""
 
+from typing import Any
+
 import pytest
 from onnx import TensorProto, helper
 
@@ -14,7 +16,8 @@ def _model(place: str, name: str) -> bytes:
     names = {"input": "x", "output": "y", "node": "relu", "size": "batch", "attribute": "alpha", "inner": "i"} | {
         place: name
     }
-    shape = [names["size"], 3]
+    shape: graphs.Shape = [names["size"], 3]
+    slope: dict[str, Any] = {names["attribute"]: 0.1}
     branch = helper.make_graph(
         [helper.make_node("Identity", [names["input"]], [names["inner"]])],
         "branch",
@@ -22,11 +25,14 @@ def _model(place: str, name: str) -> bytes:
         [helper.make_tensor_value_info(names["inner"], TensorProto.FLOAT, shape)],
     )
     nodes = [
-        helper.make_node("LeakyRelu", [names["input"]], ["l"], name=names["node"], **{names["attribute"]: 0.1}),
+        helper.make_node("LeakyRelu", [names["input"]], ["l"], name=names["node"], **slope),
         helper.make_node("If", ["yes"], ["chosen"], then_branch=branch, else_branch=branch),
         helper.make_node("Add", ["l", "chosen"], [names["output"]]),
     ]
-    inputs = {names["input"]: (TensorProto.FLOAT, shape), "yes": (TensorProto.BOOL, [])}
+    inputs: dict[str, tuple[int, graphs.Shape]] = {
+        names["input"]: (TensorProto.FLOAT, shape),
+        "yes": (TensorProto.BOOL, []),
+    }
     return graphs.model(nodes, inputs, {names["output"]: (TensorProto.FLOAT, shape)}, {})
 
 
@@ -45,7 +51,7 @@ def test_a_name_of_a_thousand_characters_is_taken(place: str) -> None:
 
 
 def test_inputs_and_outputs_are_counted() -> None:
-    outputs = {f"y{number}": (TensorProto.FLOAT, [1]) for number in range(2_000)}
+    outputs: dict[str, tuple[int, graphs.Shape]] = {f"y{number}": (TensorProto.FLOAT, [1]) for number in range(2_000)}
     nodes = [helper.make_node("Identity", ["x"], [name]) for name in outputs]
     with pytest.raises(FaceterError, match="2,001 inputs and outputs"):
         load_model(graphs.model(nodes, {"x": (TensorProto.FLOAT, [1])}, outputs), max_bytes=10**6)

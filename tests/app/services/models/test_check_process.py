@@ -4,6 +4,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from tests.app.uploads import METADATA
 from tests.engines import graphs
 
 _MIB = 2**20
-_X, _Y = {"x": (TensorProto.FLOAT, [1])}, {"y": (TensorProto.FLOAT, None)}
+_Shapes = dict[str, tuple[int, graphs.Shape]]
+_X: _Shapes = {"x": (TensorProto.FLOAT, [1])}
+_Y: Any = {"y": (TensorProto.FLOAT, None)}
 
 
 @pytest.fixture
@@ -78,7 +81,7 @@ def long_loop() -> bytes:
         helper.make_node("Loop", ["turns", "yes", "x"], ["last", "scanned"], body=turn),
         helper.make_node("ReduceSum", ["scanned"], ["y"], keepdims=0),
     ]
-    constants = {
+    constants: dict[str, Any] = {
         "turns": np.array(2**60, np.int64),
         "yes": np.array(True),
         "wide": np.array([1_000_000], np.int64),
@@ -91,7 +94,7 @@ def long_folding() -> bytes:
     nodes = [helper.make_node("Expand", ["one", "shape"], ["m0"])]
     nodes += [helper.make_node("MatMul", [f"m{n}", f"m{n}"], [f"m{n + 1}"]) for n in range(12)]
     nodes += [helper.make_node("ReduceSum", ["m12"], ["sum"], keepdims=0), helper.make_node("Add", ["sum", "x"], ["y"])]
-    constants = {"one": np.array(1e-4, np.float32), "shape": np.array([8192, 8192], np.int64)}
+    constants: dict[str, Any] = {"one": np.array(1e-4, np.float32), "shape": np.array([8192, 8192], np.int64)}
     return graphs.model(nodes, _X, _Y, constants)
 
 
