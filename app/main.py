@@ -18,6 +18,7 @@ from app.http.middleware.request_log import RequestLog
 from app.server import end_with_parent, serve, serve_in_processes
 from app.services.core import Core
 from app.services.maintenance import maintain
+from app.services.models.check_process import warm_up
 from faceter.contracts.settings import Settings
 from faceter.processes.logs import set_up_logs
 
@@ -33,6 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warm_up()
         maintenance = asyncio.create_task(maintain(core))
         try:
             async with _grpc(app, core):

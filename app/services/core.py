@@ -8,7 +8,6 @@ from anyio import CapacityLimiter, to_thread
 
 from app.services.datasets.open_datasets import OpenDatasets
 from app.services.jobs.queue import JobQueue
-from app.services.models.check_process import warm_up
 from app.services.monitoring.prometheus import Monitoring
 from app.services.predictions.model_server import ModelServer
 from app.services.predictions.pool import InferencePool, PoolLimits
@@ -56,7 +55,6 @@ class Core:
             settings: Locations and limits.
             engine: The inference engine; ONNX Runtime by default.
         """
-        warm_up()
         engine = engine or OnnxRuntimeEngine(SharedWeights(settings.weights_dir))
         library = Library(settings)
         queue = JobQueue(library.redis, settings)
