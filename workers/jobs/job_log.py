@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Final, cast
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from faceter.contracts.job_logs import JobLogLine, LogLevel
 from faceter.store import job_logs
-from faceter.store.connection import UNREACHABLE
 
 _MOST_CHARACTERS: Final = 1000
 
@@ -29,7 +29,7 @@ def attempt_log(job_id: str, attempt: int) -> Iterator[None]:
 
 
 class JobLogHandler(logging.Handler):
-    """Stores log lines in the block of `attempt_log`. While Redis is away they are lost.
+    """Stores log lines in the block of `attempt_log`. What Redis does not take, being away or full, is lost.
 
     Args:
         redis: The store.
@@ -47,7 +47,7 @@ class JobLogHandler(logging.Handler):
         if about is None:
             return
         job_id, attempt = about
-        with suppress(*UNREACHABLE):
+        with suppress(RedisError):
             line = JobLogLine(
                 at=datetime.fromtimestamp(record.created, UTC),
                 level=cast(LogLevel, record.levelname.lower()),
