@@ -16,7 +16,9 @@ RUN /opt/faceter/bin/pip install -c constraints.txt ".[server,worker,export,cli,
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home faceter && install -d -o faceter -g faceter /data
 COPY --from=build /opt/faceter /opt/faceter
+# HOME: libraries write caches there, and the root file system may be read-only.
 ENV PATH=/opt/faceter/bin:$PATH \
+    HOME=/tmp \
     FACETER_DATA_DIR=/data \
     FACETER_HOST=0.0.0.0 \
     FACETER_LOG_FORMAT=json

@@ -94,6 +94,18 @@ class TestCompose:
                 assert set(service["environment"]) <= _SETTINGS
                 assert _runs(service["command"])
 
+    def test_its_containers_are_confined(self) -> None:
+        for service in _SERVICES.values():
+            assert service["read_only"] is True
+            assert service["cap_drop"] == ["ALL"]
+            assert service["security_opt"] == ["no-new-privileges:true"]
+            assert "mem_limit" in service
+            assert service.get("user", "999:1000") == "999:1000"
+
+    def test_it_publishes_the_api_alone_and_to_this_host(self) -> None:
+        published = {name: service["ports"] for name, service in _SERVICES.items() if "ports" in service}
+        assert published == {"api": ["${FACETER_BIND:-127.0.0.1}:${FACETER_PORT:-8000}:8000"]}
+
     def test_the_version_of_the_image_is_ours(self) -> None:
         ours = {service["image"] for service in _SERVICES.values() if "build" in service}
         assert ours == {f"faceter:{_PROJECT['project']['version']}"}
@@ -150,6 +162,7 @@ class TestScripts:
         "name",
         [
             ".ci/run",
+            "scripts/audit",
             "scripts/generate-client",
             "scripts/generate-grpc",
             "scripts/quickstart",

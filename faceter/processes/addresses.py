@@ -52,7 +52,10 @@ def responds(url: str) -> bool:
 def mask_password(url: str) -> str:
     """Return ``url`` with passwords, in the authority or in the query, replaced by three asterisks."""
     parts = urlsplit(url)
-    netloc, query = parts.netloc, re.sub(r"(^|&)(password|secret|token|key)=[^&]*", r"\1\2=***", parts.query)
+    netloc, query = (
+        parts.netloc,
+        re.sub(r"(^|&)((?:sentinel_)?password|secret|token|key)=[^&]*", r"\1\2=***", parts.query),
+    )
     if parts.password is not None:
         netloc = f"{parts.username or ''}:***@{netloc.rpartition('@')[2]}"
     return (

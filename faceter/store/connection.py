@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import redis.asyncio
 from redis import Redis
@@ -17,6 +18,7 @@ from redis.retry import Retry
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
+from faceter.store.sentinel import SCHEMES, SentinelAddress
 
 Result = TypeVar("Result")
 
@@ -25,12 +27,17 @@ class CannotPersistError(ResponseError):
     """The server responds but refuses writes because it cannot write to its disk (`MISCONF`)."""
 
 
-# redis-py has an exception class for every other server state. Registering one for MISCONF avoids matching on the
-# message, to which a pipeline adds a prefix.
-DefaultParser.EXCEPTION_CLASSES["MISCONF"] = CannotPersistError
+class NoReplicasError(ResponseError):
+    """The server responds but refuses writes because too few replicas would have them (`min-replicas-to-write`)."""
 
-UNREACHABLE: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, CannotPersistError)
-"""Exceptions of redis-py when the server is down, still loading, being replaced, not responding or without a disk."""
+
+# redis-py has an exception class for every other server state. Registering ours avoids matching on the message, to
+# which a pipeline adds a prefix.
+DefaultParser.EXCEPTION_CLASSES["MISCONF"] = CannotPersistError
+DefaultParser.EXCEPTION_CLASSES["NOREPLICAS"] = NoReplicasError
+
+UNREACHABLE: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, CannotPersistError, NoReplicasError)
+"""Exceptions of redis-py when the server is down, loading, being replaced, not responding, without disk or replicas."""
 
 RETRY_AFTER_SECONDS: Final = 5
 """`Retry-After` of responses when the store is unavailable."""
@@ -45,9 +52,9 @@ def _backoff() -> ExponentialWithJitterBackoff:
     return ExponentialWithJitterBackoff(base=0.05, cap=0.5)
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def _options(settings: Settings, seconds: float = _SOCKET_SECONDS) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "socket_timeout": _SOCKET_SECONDS,
+        "socket_timeout": seconds,
         "socket_connect_timeout": _CONNECT_SECONDS,
         "health_check_interval": _HEALTH_CHECK_SECONDS,
         "decode_responses": False,
@@ -57,23 +64,31 @@ def _options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def connect(settings: Settings) -> Redis:
+def connect(settings: Settings, seconds: float = _SOCKET_SECONDS) -> Redis:
     """Return a client of the settings' Redis; nothing is sent until it is used.
 
     A broken connection is replaced and the command sent again up to three times within about a second, so that
     a restarted server is found again without restarting this process. A server that does not respond raises after
-    five seconds.
+    five seconds, or those given.
 
     Args:
-        settings: Names the server by `resolved_redis_url`.
+        settings: Names the server by `resolved_redis_url`, or the Sentinels that know it.
+        seconds: How long a reply is waited for.
+
+    Raises:
+        ValueError: If the URL is not of a known form.
     """
     retry = Retry(_backoff(), _QUICK_RETRIES, (RedisConnectionError,))
-    return Redis.from_url(settings.resolved_redis_url, retry=retry, **_options(settings))
+    if urlsplit(settings.resolved_redis_url).scheme in SCHEMES:
+        return SentinelAddress.of_url(settings.resolved_redis_url).client(retry=retry, **_options(settings, seconds))
+    return Redis.from_url(settings.resolved_redis_url, retry=retry, **_options(settings, seconds))
 
 
 def connect_async(settings: Settings) -> "redis.asyncio.Redis":
     """Return an asyncio client with the same timeouts and retries as `connect`; bound to the first event loop."""
     retry = AsyncRetry(_backoff(), _QUICK_RETRIES, (RedisConnectionError,))
+    if urlsplit(settings.resolved_redis_url).scheme in SCHEMES:
+        return SentinelAddress.of_url(settings.resolved_redis_url).async_client(retry=retry, **_options(settings))
     return redis.asyncio.Redis.from_url(settings.resolved_redis_url, retry=retry, **_options(settings))
 
 
@@ -93,8 +108,8 @@ def store_errors() -> Iterator[None]:
     """Convert failures of the store to `FaceterError`; also usable as a decorator.
 
     Raises:
-        FaceterError: `STORE_UNAVAILABLE` with `retry_after` if the server is down, loading, read-only or does not
-            respond;
+        FaceterError: `STORE_UNAVAILABLE` with `retry_after` if the server is down, loading, read-only, without the
+            replicas it must have, or does not respond;
             `STORAGE_FULL` if it has no memory or disk space left.
     """
     try:

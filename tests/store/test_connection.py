@@ -69,6 +69,13 @@ def test_a_store_without_memory_or_disk_is_full(client: Redis, own_server: Valke
     assert full.value.kind is ProblemKind.STORAGE_FULL
 
 
+def test_a_primary_without_the_replicas_it_must_have_is_unavailable(client: Redis) -> None:
+    client.config_set("min-replicas-to-write", "1")
+    with pytest.raises(FaceterError) as alone, store_errors():
+        client.set("more", "x")
+    assert alone.value.kind is ProblemKind.STORE_UNAVAILABLE
+
+
 def test_a_frozen_server_times_out(own_server: ValkeyServer) -> None:
     url = f"unix://{own_server.unix_socket_path}?socket_timeout=0.2"
     with connect(Settings(_env_file=None, redis_url=url)) as client:
