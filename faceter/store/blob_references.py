@@ -17,6 +17,11 @@ def references_key(sha256: str) -> str:
     return f"faceter:blob:{sha256}:references"
 
 
+def holds_key(sha256: str) -> str:
+    """Return the key of the number of holds of a blob."""
+    return f"faceter:blob:{sha256}:holds"
+
+
 def queue_reference(pipeline: Pipeline, sha256: str, id: str) -> None:
     """Queue on ``pipeline`` a reference from the record or job of that id to the blob."""
     pipeline.sadd(references_key(sha256), id)

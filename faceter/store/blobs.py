@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -22,10 +23,13 @@ from faceter.store.connection import RETRY_AFTER_SECONDS
 
 _CHUNK: Final = 1024 * 1024
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
+_FOLDER: Final = re.compile("[0-9a-f]{2}")
+_OWNER: Final = "owner"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STALE_SECONDS: Final = 24 * 3600
 _S3_OPTIONS: Final[dict[str, Any]] = {
-    "config_kwargs": {"connect_timeout": 3, "read_timeout": 30, "retries": {"max_attempts": 1}}
+    "use_listings_cache": False,
+    "config_kwargs": {"connect_timeout": 3, "read_timeout": 30, "retries": {"max_attempts": 1}},
 }
 
 
@@ -55,6 +59,14 @@ class StagedBlob(StoredBlob):
 
     path: Path
     """Temporary file that holds them."""
+
+
+@dataclass(frozen=True)
+class ListedBlob(StoredBlob):
+    """A blob as the store lists it."""
+
+    stored_at: float
+    """When it was stored, seconds since 1970."""
 
 
 @contextmanager
@@ -226,6 +238,18 @@ class BlobStore:
         with self._remote_errors(), self.open(sha256) as file:
             return file.read()
 
+    def is_intact(self, sha256: str) -> bool:
+        """Return whether the blob's bytes have its digest, by reading all of them.
+
+        Raises:
+            FaceterError: `BLOB_MISSING`.
+        """
+        digest = hashlib.sha256()
+        with self._remote_errors(), self.open(sha256) as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest() == sha256
+
     def path(self, sha256: str) -> Path:
         """Return a local file with the blob's bytes; callers must not change or delete it.
 
@@ -263,6 +287,40 @@ class BlobStore:
                         stale += 1
         return stale
 
+    def listed(self) -> Iterator[ListedBlob]:
+        """Yield all blobs of the store, in no order.
+
+        Raises:
+            FaceterError: `STORE_UNAVAILABLE` if a remote store cannot be reached.
+        """
+        with self._remote_errors():
+            for folder in self._ls(self._root):
+                if folder["type"] == "directory" and _FOLDER.fullmatch(folder["name"].rstrip("/").rpartition("/")[2]):
+                    for item in self._ls(folder["name"]):
+                        name = item["name"].rpartition("/")[2]
+                        if item["type"] == "file" and _DIGEST.fullmatch(name):
+                            yield ListedBlob(name, int(item["size"] or 0), _stored_at(item))
+
+    def _ls(self, folder: str) -> list[dict[str, Any]]:
+        try:
+            return cast(list[dict[str, Any]], self._fs.ls(folder, detail=True))
+        except FileNotFoundError:
+            return []
+
+    def owner(self) -> str | None:
+        """Return the id of the Redis that this store belongs to; None if it has none yet."""
+        try:
+            with self._remote_errors():
+                return self._fs.cat_file(f"{self._root}/{_OWNER}").decode() or None
+        except FileNotFoundError:
+            return None
+
+    def set_owner(self, id: str) -> None:
+        """Write the id of the Redis that this store belongs to."""
+        with _write_errors(), self._remote_errors():
+            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.pipe_file(f"{self._root}/{_OWNER}", id.encode())
+
     def space(self) -> DiskSpace | None:
         """Return the size and the free space of the file system of the blobs, bytes; None for a remote store."""
         if not self._local:
@@ -287,6 +345,17 @@ class BlobStore:
                 "The blob store cannot be reached at the moment. Try again in a few seconds.",
                 retry_after=RETRY_AFTER_SECONDS,
             ) from error
+
+
+def _stored_at(item: dict[str, Any]) -> float:
+    """Return when a listed file was stored, by the first name under which its file system says so."""
+    for name in ("mtime", "LastModified", "last_modified", "created"):
+        match item.get(name):
+            case datetime() as moment:
+                return moment.timestamp()
+            case int() | float() as seconds:
+                return float(seconds)
+    return time.time()
 
 
 def _unreachable() -> tuple[type[Exception], ...]:

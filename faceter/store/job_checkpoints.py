@@ -19,7 +19,7 @@ from faceter.store.job_leases import check_lease, fields
 from faceter.store.job_records import CHECKPOINT, job_key
 
 _CHECKPOINTS_KEY: Final = "faceter:jobs:checkpoints"
-_ACTIVE_STATUSES: Final = (RQStatus.QUEUED, RQStatus.STARTED)
+_ACTIVE_STATUSES: Final = (RQStatus.QUEUED, RQStatus.STARTED, RQStatus.DEFERRED)
 
 
 def save(redis: Redis, execution: Execution, sha256: str) -> None:
@@ -54,6 +54,12 @@ def find(redis: Redis, job_id: str) -> str | None:
     return None if value is None else value.decode()
 
 
+def all_checkpoints(redis: Redis) -> dict[str, str]:
+    """Return the SHA-256 of all checkpoints, by the job's id."""
+    checkpoints = cast(dict[bytes, bytes], redis.hgetall(_CHECKPOINTS_KEY))
+    return {id.decode(): sha256.decode() for id, sha256 in checkpoints.items()}
+
+
 def queue_end(pipeline: Pipeline, job: RQJob) -> None:
     """Queue on ``pipeline``, which watches the job, the release of its checkpoint."""
     sha256 = find(job.connection, job.id)
@@ -63,8 +69,7 @@ def queue_end(pipeline: Pipeline, job: RQJob) -> None:
 
 def release_orphans(redis: Redis) -> None:
     """Release the checkpoints of jobs that ended or vanished without a step of `job_steps`, such as by RQ's tools."""
-    checkpoints = cast(dict[bytes, bytes], redis.hgetall(_CHECKPOINTS_KEY))
-    for id, sha256 in [(id.decode(), sha256.decode()) for id, sha256 in checkpoints.items()]:
+    for id, sha256 in all_checkpoints(redis).items():
 
         def body(pipeline: Pipeline, id: str = id, sha256: str = sha256) -> None:
             status, current = fields(pipeline, id, "status", CHECKPOINT)

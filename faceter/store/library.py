@@ -24,13 +24,24 @@ from faceter.resources import (
     Resource,
     resource_of,
 )
-from faceter.store.blob_references import RELEASED, UNREFERENCED_KEY, queue_reference, queue_release, references_key
+from faceter.store import quotas
+from faceter.store.blob_references import (
+    RELEASED,
+    UNREFERENCED_KEY,
+    holds_key,
+    queue_reference,
+    queue_release,
+    references_key,
+)
 from faceter.store.blobs import BlobStore, StoredBlob
-from faceter.store.connection import connect, store_errors
+from faceter.store.connection import connect, store_errors, transact
+from faceter.store.orphans import find_orphans, owns, take_turn
+from faceter.store.record_files import files_of as files_of
 from faceter.store.records import Records
 
 _LOCK_SECONDS: Final = 120
 _UNREFERENCED_SECONDS: Final = 24 * 3600
+_PATIENT_SECONDS: Final = 600.0
 
 
 R = TypeVar("R", bound=StoredRecord)
@@ -46,10 +57,11 @@ class Library:
 
     Args:
         settings: URLs of Redis and of the blob store, and limits.
+        patient: Whether to wait for minutes for replies of Redis, as whole-store operations need.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.redis: Redis = connect(settings)
+    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
+        self.redis: Redis = connect(settings, _PATIENT_SECONDS) if patient else connect(settings)
         self._hold_seconds = settings.job_timeout_seconds + _UNREFERENCED_SECONDS
         self.blobs = BlobStore(settings.resolved_blob_url, settings.data_dir / "blob-cache")
         self._records: dict[ResourceName, Records[Any]] = {
@@ -94,8 +106,8 @@ class Library:
         """
         with self.blobs.stage(source) as staged:
             with self._lock(staged.sha256), self.redis.pipeline() as pipeline:
-                pipeline.incr(self._holds(staged.sha256))
-                pipeline.expire(self._holds(staged.sha256), self._hold_seconds)
+                pipeline.incr(holds_key(staged.sha256))
+                pipeline.expire(holds_key(staged.sha256), self._hold_seconds)
                 pipeline.zadd(UNREFERENCED_KEY, {staged.sha256: time.time()})
                 pipeline.execute()
             try:
@@ -115,6 +127,9 @@ class Library:
     def add(self, record: R) -> R:
         """Add a record whose files were stored with `store_blob`, each once; their holds become references.
 
+        Returns:
+            The record; the stored one if there is one of that id, which an earlier attempt of the same request added.
+
         Raises:
             FaceterError: `BLOB_MISSING` if one of the files is not in the store; then nothing changes.
         """
@@ -124,10 +139,21 @@ class Library:
                     raise FaceterError(
                         ProblemKind.BLOB_MISSING, f"The file {sha256} was not stored, or has been deleted since."
                     )
-            with self.redis.pipeline() as pipeline:
-                self.queue_add(pipeline, record)
-                pipeline.execute()
-        return record
+            key = self._records[resource_of(record).name].key(record.id)
+
+            def write(pipeline: Pipeline) -> R:
+                text = record.model_dump_json().encode()
+                stored = cast(bytes | None, pipeline.get(key))
+                pipeline.multi()
+                if stored is None:
+                    self.queue_add(pipeline, record)
+                if stored in (None, text):
+                    return record
+                for sha256 in files_of(record):
+                    self._release_hold(pipeline, sha256)
+                return type(record).model_validate_json(stored or b"")
+
+            return transact(self.redis, write, key)
 
     def queue_add(self, pipeline: Pipeline, record: StoredRecord) -> None:
         """Queue `add` on the ``pipeline`` of a larger transaction; the record's files must be held."""
@@ -147,13 +173,16 @@ class Library:
         Raises:
             FaceterError: `NOT_FOUND`.
         """
-        files = set(files_of(records.get(id)))
+        record = records.get(id)
+        files = set(files_of(record))
         with self._locked(files):
             with self.redis.pipeline() as pipeline:
                 records.queue_delete(pipeline, id)
                 for sha256 in files:
                     queue_release(pipeline, sha256, id)
                 deleted = pipeline.execute()[0]
+            if deleted:
+                quotas.removed(self.redis, record)
             for sha256 in files:
                 self._delete_if_unreferenced(sha256)
             if not deleted:
@@ -167,8 +196,29 @@ class Library:
 
     @store_errors()
     def sweep(self) -> int:
-        """Delete released blobs, and blobs stored more than a day ago and never referenced; return their number."""
-        return self._delete_unreferenced(time.time() - _UNREFERENCED_SECONDS) + self.blobs.sweep()
+        """Delete released blobs, and blobs stored more than a day ago and never referenced; return their number.
+
+        About once a day this looks for orphans in the blob store; see `faceter.store.orphans`.
+        """
+        swept = self._delete_unreferenced(time.time() - _UNREFERENCED_SECONDS) + self.blobs.sweep()
+        if owns(self.redis, self.blobs) and take_turn(self.redis):
+            swept += self.delete_orphans(blob.sha256 for blob in find_orphans(self.redis, self.blobs))
+        return swept
+
+    @store_errors()
+    def delete_orphans(self, orphans: Iterable[str]) -> int:
+        """Delete blobs found by `find_orphans`, unless something has come to need them; return their number."""
+        return sum(self._delete_unless_locked(sha256) for sha256 in orphans)
+
+    @store_errors()
+    def release_hold(self, sha256: str) -> None:
+        """Release one hold; a blob that nothing needs any more is left to `delete_released`."""
+        self._release_hold(self.redis, sha256)
+
+    @property
+    def hold_seconds(self) -> int:
+        """Time after which a hold expires."""
+        return self._hold_seconds
 
     @store_errors()
     def delete_released(self) -> int:
@@ -177,22 +227,23 @@ class Library:
 
     def _delete_unreferenced(self, until: float) -> int:
         """Delete unreferenced blobs with scores up to ``until``; locked ones are skipped and left for the next call."""
-        deleted = 0
-        for raw in cast(list[bytes], self.redis.zrangebyscore(UNREFERENCED_KEY, RELEASED, until)):
-            sha256 = raw.decode()
-            lock = self._lock(sha256)
-            if lock.acquire(blocking=False):
-                try:
-                    deleted += self._delete_if_unreferenced(sha256)
-                finally:
-                    lock.release()
-        return deleted
+        unreferenced = cast(list[bytes], self.redis.zrangebyscore(UNREFERENCED_KEY, RELEASED, until))
+        return sum(self._delete_unless_locked(sha256.decode()) for sha256 in unreferenced)
+
+    def _delete_unless_locked(self, sha256: str) -> bool:
+        lock = self._lock(sha256)
+        if not lock.acquire(blocking=False):
+            return False
+        try:
+            return self._delete_if_unreferenced(sha256)
+        finally:
+            lock.release()
 
     def _delete_if_unreferenced(self, sha256: str) -> bool:
         """Delete the blob unless it is referenced or held; the caller has its lock."""
         with self.redis.pipeline() as pipeline:
             pipeline.scard(references_key(sha256))
-            pipeline.get(self._holds(sha256))
+            pipeline.get(holds_key(sha256))
             references, holds = pipeline.execute()
         if references:
             self.redis.zrem(UNREFERENCED_KEY, sha256)
@@ -204,7 +255,7 @@ class Library:
         return True
 
     def _release_hold(self, connection: Redis | Pipeline, sha256: str) -> None:
-        connection.eval(_DECREMENT_TO_ZERO, 1, self._holds(sha256))
+        connection.eval(_DECREMENT_TO_ZERO, 1, holds_key(sha256))
 
     @contextmanager
     def _locked(self, files: Iterable[str]) -> Iterator[None]:
@@ -216,15 +267,6 @@ class Library:
 
     def _lock(self, sha256: str) -> Lock:
         return Lock(self.redis, f"faceter:blob:{sha256}:lock", timeout=_LOCK_SECONDS, sleep=0.01)
-
-    @staticmethod
-    def _holds(sha256: str) -> str:
-        return f"faceter:blob:{sha256}:holds"
-
-
-def files_of(record: StoredRecord) -> list[str]:
-    """Return the SHA-256 of each file of a record; equal files are repeated."""
-    return [record.sha256, *(file.sha256 for file in record.files.values())]
 
 
 _DECREMENT_TO_ZERO: Final = """

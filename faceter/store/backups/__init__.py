@@ -1,0 +1,1 @@
+"""Backups: all records, jobs and files of a store in one archive."""
