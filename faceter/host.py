@@ -1,4 +1,4 @@
-"""The processors of this host."""
+"""The processors and the memory of this host."""
 
 import os
 import platform
@@ -20,3 +20,13 @@ def processor_name() -> str:
         return platform.processor() or platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
+
+
+def memory_bytes() -> int:
+    """Return the memory that this process may use: that of the host, or of its control group if that is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdecimal() else total

@@ -25,6 +25,7 @@ import "./explain/analysis.js";
 import "./jobs/jobs.js";
 import "./jobs/job.js";
 import "./system/system.js";
+import { signOut } from "./session/sign_in.js";
 
 /** @type {Record<string, string>} */
 const SECTIONS = {
@@ -37,6 +38,9 @@ const SECTIONS = {
   system: "System",
 };
 
+/** Whether a key was given in this browser; the key itself is in a cookie. */
+const SIGNED_IN = "faceter-signed-in";
+
 /** Sections of pages that are in no menu. @type {Record<string, string>} */
 const OWNERS = { quantizations: "models", analyses: "explanations" };
 
@@ -45,12 +49,17 @@ class Console extends Element {
     super();
     this.place = place();
     this.path = "";
+    this.keyNeeded = false;
+    this.signedIn = localStorage.getItem(SIGNED_IN) !== null;
+    /** Counts sign-ins, after which the page is made anew. */
+    this.session = 0;
   }
 
   connectedCallback() {
     super.connectedCallback();
     this.replaceChildren();
     window.addEventListener("hashchange", () => this.move(), { signal: this.leaving.signal });
+    window.addEventListener("key-needed", () => this.askForKey(), { signal: this.leaving.signal });
     this.move();
   }
 
@@ -69,6 +78,26 @@ class Console extends Element {
     }
   }
 
+  askForKey() {
+    this.keyNeeded = true;
+    this.signedIn = false;
+    localStorage.removeItem(SIGNED_IN);
+    this.requestUpdate();
+  }
+
+  begin() {
+    this.keyNeeded = false;
+    this.signedIn = true;
+    this.session += 1;
+    localStorage.setItem(SIGNED_IN, "yes");
+    this.requestUpdate();
+  }
+
+  async end() {
+    await signOut();
+    this.askForKey();
+  }
+
   get section() {
     const first = this.place.parts[0];
     return OWNERS[first] ?? first;
@@ -84,8 +113,13 @@ class Console extends Element {
             html`<a href="#/${name}" aria-current=${this.section === name ? "page" : nothing}>${title}</a>`,
         )}</nav>
         <a class="docs" href="/docs">API</a>
+        ${this.signedIn ? html`<button class="quiet" @click=${this.end}>Sign out</button>` : nothing}
       </div></header>
-      <main id="content" tabindex="-1">${keyed(this.path, this.page())}</main>`;
+      <main id="content" tabindex="-1">${
+        this.keyNeeded
+          ? html`<sign-in-page @signed-in=${this.begin}></sign-in-page>`
+          : keyed(`${this.session} ${this.path}`, this.page())
+      }</main>`;
   }
 
   /** @param {Event} event */

@@ -17,8 +17,10 @@ from app.services.core import Core
 from app.services.inference_protocol.deadlines import earliest
 from app.services.inference_protocol.service import InferenceProtocolService
 from app.services.predictions.pool import DEADLINE_TOLERANCE_SECONDS, Demand
+from faceter.contracts.api_keys import Scope
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.engines.base import Interrupt
+from faceter.store.tenants import DEFAULT_TENANT, acting_for
 from faceter.tracing.spans import Span, SpanKind, enter, leave
 from faceter.tracing.trace_context import PARENT_HEADER, STATE_HEADER, TraceContext
 
@@ -32,8 +34,13 @@ _CODES: Final = {
     ProblemKind.PAYLOAD_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ProblemKind.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
     ProblemKind.STORE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    ProblemKind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    ProblemKind.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
+    ProblemKind.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _INVALID: Final = (400, 422)
+_OPEN_CALLS: Final = ("ServerLive", "ServerReady")
+_CHANGING_CALLS: Final = ("RepositoryModelLoad", "RepositoryModelUnload")
 _CANCELLED_STATUS: Final = 499
 _LATE_STATUS: Final = 504
 _ENDINGS: Final = {
@@ -101,7 +108,8 @@ class InferenceCalls:
                 request_id=request_id, trace_id=span.context.trace_id, span_id=span.context.span_id
             )
             try:
-                response = await call(request, context)
+                with acting_for(await self._tenant(path, context)):
+                    response = await call(request, context)
                 status = 200
                 return response
             except asyncio.CancelledError:
@@ -130,6 +138,21 @@ class InferenceCalls:
                     _end_span(span, path, context, request_id, status)
 
         return answer
+
+    async def _tenant(self, path: str, context: Any) -> str:
+        """Return the tenant that a call acts for.
+
+        Raises:
+            FaceterError: `UNAUTHENTICATED`, `FORBIDDEN`, `RATE_LIMITED`, `STORE_UNAVAILABLE`.
+        """
+        access, name = self._core.access, path.rpartition("/")[2]
+        if not access.required or name in _OPEN_CALLS:
+            return DEFAULT_TENANT
+        sent = {key: value for key, value in context.invocation_metadata() or () if key == "authorization"}
+        scheme, _, token = sent.get("authorization", "").partition(" ")
+        key = await to_thread.run_sync(access.key, token.strip() if scheme.lower() == "bearer" else None)
+        await to_thread.run_sync(access.check, key, Scope.WRITE if name in _CHANGING_CALLS else Scope.PREDICT)
+        return key.tenant
 
     async def _server_live(self, request: pb.ServerLiveRequest, context: Any) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)

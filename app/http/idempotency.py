@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Final, cast
@@ -18,15 +19,17 @@ from starlette.responses import Response
 
 from app.http.dependencies import core_of
 from app.http.responses import accepted
+from app.services.creation import creating
 from faceter.contracts.base import new_id
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job
 from faceter.store.connection import store_errors
+from faceter.store.tenants import key_prefix
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
 
-_LOCK_SECONDS: Final = 30
+_LOCK_SECONDS: Final = 6
 _STORED_HEADERS: Final = ("content-type", "location")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -56,8 +59,10 @@ def fingerprint(method: str, path: str, parts: Mapping[str, str | None]) -> str:
 class Idempotency:
     """Stores responses by idempotency key in Redis.
 
-    A key is locked while its first request is executed. The lock expires half a minute after the process that holds it
-    has died. Only successes are stored: after an error the same key can be used again.
+    A key is locked while its first request is executed. The lock expires seconds after the process that holds it has
+    died, and the next attempt executes the request again. What it creates has the same id as in the first attempt, so
+    that what that may have created already is found instead of created twice. Only successes are stored: after an error
+    the same key can be used again.
 
     Args:
         redis: The store.
@@ -91,14 +96,15 @@ class Idempotency:
                 f"{HEADER} must be 1 to 255 visible ASCII characters without spaces; a UUID is a good choice.",
                 field=HEADER,
             )
-        name = "faceter:idempotency:" + hashlib.sha256(key.encode()).hexdigest()
+        name = f"{key_prefix()}idempotency:" + hashlib.sha256(key.encode()).hexdigest()
         token = new_id("try")
-        stored = await run_in_threadpool(self._claim, name, request, token)
-        if stored is not None:
-            return stored
+        claimed = await run_in_threadpool(self._claim, name, request, token)
+        if isinstance(claimed, Response):
+            return claimed
         renewal = asyncio.create_task(self._renew(name, request, token))
         try:
-            response = await handler()
+            with creating(claimed):
+                response = await handler()
         except BaseException:
             await asyncio.shield(run_in_threadpool(self._release, name, token))
             raise
@@ -113,12 +119,12 @@ class Idempotency:
         return response
 
     @store_errors()
-    def _claim(self, name: str, request: str, token: str) -> Response | None:
-        """Lock the key, or return its stored response."""
+    def _claim(self, name: str, request: str, token: str) -> Response | str:
+        """Lock the key and return the seed of the ids of what the request creates, or return the stored response."""
         held: bytes | None = None
         for _ in range(3):
             if self._redis.set(name, _state(request, token), nx=True, ex=self._lock_seconds):
-                return None
+                return self._seed(name, request)
             held = cast(bytes | None, self._redis.get(name))
             if held is not None:
                 break
@@ -137,6 +143,14 @@ class Idempotency:
         return Response(
             base64.b64decode(answer["body"]), answer["status"], {**answer["headers"], REPLAYED_HEADER: "true"}
         )
+
+    def _seed(self, name: str, request: str) -> str:
+        """Return a seed that is random, and the same for this request as long as responses are kept."""
+        with self._redis.pipeline() as pipeline:
+            pipeline.set(f"{name}:seed", secrets.token_hex(16), nx=True, ex=self._seconds)
+            pipeline.get(f"{name}:seed")
+            seed = pipeline.execute()[1]
+        return f"{seed.decode()} {request}"
 
     def _store(self, name: str, request: str, token: str, response: Response) -> None:
         """Store the response; failures of Redis are only logged, because the request was already executed."""

@@ -10,7 +10,7 @@ import numpy as np
 from starlette.responses import Response
 
 from app.http.negotiation import accepted
-from app.services.predictions.json_outputs import to_json
+from app.services.predictions.json_outputs import check_json_size, to_json
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.predictions import Prediction
 
@@ -69,6 +69,7 @@ def prediction_response(prediction: Prediction, format: PredictionFormat, accept
 def _encoded(prediction: Prediction, format: PredictionFormat) -> bytes:
     outputs = prediction.outputs
     if format is PredictionFormat.JSON:
+        check_json_size(outputs or {}, f"Accept {PredictionFormat.NPZ} or {PredictionFormat.MESSAGEPACK}.")
         shown = prediction if outputs is None else prediction.model_copy(update={"outputs": to_json(outputs)})
         return shown.model_dump_json(exclude_none=True).encode()
     if format is PredictionFormat.MESSAGEPACK:

@@ -34,10 +34,12 @@ _UNION_ERRORS: Final = ("union_tag_invalid", "union_tag_not_found")
 """Pydantic's error types for a missing or invalid discriminator."""
 
 _MOST_ECHOED: Final = 200
+_NO_MEMORY_RETRY_SECONDS: Final = 10
 
 _WITH_RETRY_AFTER: Final = (
     ProblemKind.IDEMPOTENCY_IN_PROGRESS,
     ProblemKind.TOO_MANY_REQUESTS,
+    ProblemKind.RATE_LIMITED,
     ProblemKind.OVERLOADED,
     ProblemKind.DEADLINE_EXCEEDED,
     ProblemKind.STORE_UNAVAILABLE,
@@ -74,6 +76,15 @@ def internal_error() -> FaceterError:
         ProblemKind.INTERNAL_ERROR,
         "This is an error of the server, not of your request. It was logged with the X-Request-ID of this response; "
         "report that id to the operator.",
+    )
+
+
+def no_memory() -> FaceterError:
+    """Return the error for a request for which the process has no memory at the moment."""
+    return FaceterError(
+        ProblemKind.OVERLOADED,
+        "The server has no memory left for this request at the moment. Try again later, or send less at a time.",
+        retry_after=_NO_MEMORY_RETRY_SECONDS,
     )
 
 

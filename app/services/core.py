@@ -6,9 +6,12 @@ from typing import Any, Self, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from app.services.access.access import Access
 from app.services.datasets.open_datasets import OpenDatasets
 from app.services.jobs.queue import JobQueue
+from app.services.models.check_lanes import QUICK_CHECKS, QUICK_FILE_BYTES
 from app.services.monitoring.prometheus import Monitoring
+from app.services.monitoring.system import storage_state
 from app.services.predictions.model_server import ModelServer
 from app.services.predictions.pool import InferencePool, PoolLimits
 from app.services.predictions.sessions import SessionCache
@@ -43,7 +46,9 @@ class Core:
     model_server: ModelServer
     open_datasets: OpenDatasets
     reserve: Reserve
+    access: Access
     model_limiter: CapacityLimiter
+    upload_limiter: CapacityLimiter
     dataset_limiter: CapacityLimiter
     _services: dict[type["Service"], Any] = field(default_factory=dict)
 
@@ -64,7 +69,7 @@ class Core:
             threads=settings.inference_threads,
             saturates=sums_saturate(engine),
         )
-        monitoring = Monitoring(sessions.statistics, queue.statistics)
+        monitoring = Monitoring(sessions.statistics, queue.statistics, lambda: storage_state(library))
         pool = InferencePool(
             PoolLimits(
                 workers=settings.concurrent_predictions,
@@ -87,8 +92,10 @@ class Core:
             tracer=open_tracer(),
             model_server=ModelServer(library, sessions, pool, monitoring, settings),
             open_datasets=OpenDatasets(settings),
+            access=Access(library.redis, settings),
             reserve=Reserve(settings.data_dir / "reserve", settings.reserve_bytes),
             model_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
+            upload_limiter=CapacityLimiter(QUICK_CHECKS),
             dataset_limiter=CapacityLimiter(_CONCURRENT_CHECKS),
         )
 
@@ -103,6 +110,16 @@ class Core:
         Waiting requests occupy no thread, so that short requests are not blocked.
         """
         return await to_thread.run_sync(function, limiter=self.model_limiter)
+
+    async def with_upload(self, function: Callable[[], T], bytes: int) -> T:
+        """Call a function that checks an uploaded model; small files do not wait for large ones.
+
+        Args:
+            function: Reads the file, and checks it in a process of its own.
+            bytes: Size of the file.
+        """
+        limiter = self.upload_limiter if bytes <= QUICK_FILE_BYTES else self.model_limiter
+        return await to_thread.run_sync(function, limiter=limiter)
 
     async def with_dataset(self, function: Callable[[], T]) -> T:
         """Call a function that reads a whole dataset, which may take minutes; see `with_model`."""

@@ -7,9 +7,11 @@ from anyio import to_thread
 
 from app.services.core import Core
 from faceter.contracts.errors import FaceterError
+from faceter.engines.onnxruntime import free_unused_memory
 
 _REAP_SECONDS = 5.0
 _SWEEP_EVERY = 720
+_FREE_EVERY = 12
 
 _log = structlog.get_logger("app.maintenance")
 
@@ -26,6 +28,8 @@ async def maintain(core: Core) -> None:
             await to_thread.run_sync(sweep)
             await to_thread.run_sync(core.model_server.follow_kept)
             await to_thread.run_sync(core.reserve.keep)
+            if iteration % _FREE_EVERY == 0:
+                await to_thread.run_sync(free_unused_memory)
         except FaceterError as error:
             _log.warning("maintenance postponed", reason=error.detail)
         except Exception:

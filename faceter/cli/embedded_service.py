@@ -52,6 +52,7 @@ def _service(data_dir: Path) -> Iterator[str]:
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
+        env={**os.environ, "FACETER_HOST": "127.0.0.1", "FACETER_AUTHENTICATION": "off"},
         # Ctrl-C is for the command, which then stops the service.
         start_new_session=True,
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from pydantic import ValidationError
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
-from faceter.cli import work
+from faceter.cli import access, data_commands, work
+from faceter.cli.settings import load_settings
 from faceter.contracts.settings import Settings
 
 application = typer.Typer(
@@ -23,6 +23,8 @@ application = typer.Typer(
     rich_markup_mode="markdown",
 )
 work.register(application)
+data_commands.register(application)
+access.register(application)
 
 Host = Annotated[str | None, typer.Option(help="Address the API listens on.", show_default="FACETER_HOST or 127.0.0.1")]
 Port = Annotated[
@@ -97,7 +99,7 @@ def up(
     from faceter.processes.errors import SupervisorError
     from faceter.processes.supervisor import Supervisor
 
-    settings = _settings(port=port, host=host, data_dir=data_dir, api_processes=api_workers, grpc_port=grpc_port)
+    settings = load_settings(port=port, host=host, data_dir=data_dir, api_processes=api_workers, grpc_port=grpc_port)
     _check_grpc(settings)
     typer.echo(f"Faceter {version('faceter')}, process {os.getpid()}, data in {settings.data_dir.absolute()}")
     try:
@@ -119,7 +121,7 @@ def api(
 
     With several processes, SIGHUP replaces them one after the other, without a request that fails.
     """
-    settings = _settings(port=port, host=host, data_dir=data_dir, api_processes=workers, grpc_port=grpc_port)
+    settings = load_settings(port=port, host=host, data_dir=data_dir, api_processes=workers, grpc_port=grpc_port)
     _check_grpc(settings)
 
     from app.main import run_api
@@ -131,7 +133,7 @@ def api(
 @application.command()
 def worker(data_dir: DataDir = None) -> None:
     """Run one worker, against FACETER_REDIS_URL or the embedded Valkey of a running `faceter up`."""
-    settings = _settings(data_dir=data_dir)
+    settings = load_settings(data_dir=data_dir)
 
     from faceter.processes.logs import set_up_logs
     from workers.main import run_worker
@@ -151,18 +153,16 @@ def _check_grpc(settings: Settings) -> None:
 
 
 def _check_data(settings: Settings) -> None:
-    """Leave with a message if the data is of another version; a store that is away is waited for later."""
-    from faceter.contracts.errors import FaceterError
-    from faceter.store.connection import connect
-    from faceter.store.schema import SchemaVersionError, check_schema
+    """Migrate data of an earlier version, and leave with a message if it is of a later one."""
+    from faceter.cli.data_version import prepare_data
+    from faceter.store.schema import SchemaVersionError
 
-    with connect(settings) as redis:
-        try:
-            check_schema(redis)
-        except SchemaVersionError as error:
-            _fail(str(error))
-        except FaceterError:
-            return
+    try:
+        prepare_data(settings)
+    except SchemaVersionError as error:
+        _fail(str(error))
+    except ValueError as error:
+        _fail(f"FACETER_REDIS_URL cannot be used: {error}")
 
 
 @application.command()
@@ -170,7 +170,7 @@ def health(port: Port = None, host: Host = None) -> None:
     """Check whether the API of this machine responds; the exit status is 0 if so, else 1."""
     from faceter.processes.addresses import local_url, responds
 
-    settings = _settings(port=port, host=host)
+    settings = load_settings(port=port, host=host)
     url = local_url(settings.host, settings.port)
     alive = responds(f"{url}/healthz")
     typer.echo(f"{url} {'is alive' if alive else 'does not respond'}")
@@ -182,7 +182,7 @@ def show_settings(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print every setting with its value and source; passwords in URLs are masked."""
-    rows = _rows(_settings())
+    rows = _rows(load_settings())
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -197,7 +197,7 @@ def show_openapi() -> None:
     """Print the API's OpenAPI document, JSON."""
     from app.main import create_app
 
-    typer.echo(json.dumps(create_app(_settings()).openapi(), indent=1, ensure_ascii=False, sort_keys=True))
+    typer.echo(json.dumps(create_app(load_settings()).openapi(), indent=1, ensure_ascii=False, sort_keys=True))
 
 
 @application.command("export-torch", epilog=EXAMPLES)
@@ -269,17 +269,6 @@ def export_torch(
     except ExportError as error:
         _fail(str(error))
     typer.echo(summary)
-
-
-def _settings(**options: Any) -> Settings:
-    try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
-    except ValidationError as error:
-        problems = (
-            f"FACETER_{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}, not {problem['input']!r}"
-            for problem in error.errors()
-        )
-        _fail("The settings cannot be used.\n" + "\n".join(problems))
 
 
 def _rows(settings: Settings) -> list[dict[str, Any]]:

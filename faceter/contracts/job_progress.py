@@ -39,6 +39,15 @@ class Training(Contract):
     """Steps per second over the last 100 steps."""
 
 
+class ShardCount(Contract):
+    """Shards of a job that is divided among workers."""
+
+    total: int = Field(ge=1, examples=[8])
+    """Number of shards of the current step."""
+    done: int = Field(ge=0, examples=[3])
+    """How many of them are done."""
+
+
 class Progress(Contract):
     """Progress of a running job."""
 
@@ -50,5 +59,7 @@ class Progress(Contract):
     """Estimated remaining time; null if unknown."""
     training: Training | None = None
     """For jobs that tune or train: phase, losses, agreement and accuracy."""
+    shards: ShardCount | None = None
+    """For jobs that are divided among workers: shards of the current step."""
     updated_at: Timestamp
     """Time of this update."""

@@ -16,6 +16,7 @@ from faceter.contracts.job_progress import JobStatus as JobStatus
 from faceter.contracts.job_progress import Progress as Progress
 from faceter.contracts.job_progress import Training as Training
 from faceter.contracts.quantizations import QuantizationRequest
+from faceter.contracts.queue_names import QueueName as QueueName
 from faceter.contracts.references import ResourceName, ResourceReference
 from faceter.contracts.translators import TranslatorTraining
 
@@ -49,6 +50,11 @@ class Specification(Contract):
         """Resources that the job reads, by the path of the field that references them."""
 
     @property
+    def queue(self) -> QueueName:
+        """Queue in which the job waits."""
+        return QueueName.GPU
+
+    @property
     def uses(self) -> list[str]:
         """Distinct ids of the resources that the job reads."""
         return list(dict.fromkeys(reference.id for reference in self.references.values()))
@@ -71,6 +77,11 @@ class QuantizationJob(Specification):
     def references(self) -> dict[str, ResourceReference]:
         """The model and the datasets of the request."""
         return {"model_id": references.model(self.model_id), **self.request.references}
+
+    @property
+    def queue(self) -> QueueName:
+        """`gpu` for methods with tuning, else `quick`."""
+        return QueueName.GPU if self.request.method.tuned else QueueName.QUICK
 
 
 class EvaluationJob(Specification):
@@ -142,6 +153,11 @@ class AnalysisJob(Specification):
             "dataset_id": references.dataset(self.dataset_id),
             **named,
         }
+
+    @property
+    def queue(self) -> QueueName:
+        """`quick`."""
+        return QueueName.QUICK
 
 
 class TranslationJob(Specification):

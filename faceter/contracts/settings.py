@@ -2,14 +2,17 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from faceter.host import processor_count
+from faceter.contracts.queue_names import QueueName
+from faceter.host import memory_bytes, processor_count
 
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
@@ -30,6 +33,13 @@ def embedded_socket(valkey_dir: Path) -> Path:
     return Path("/tmp") / f"faceter-{os.getuid()}" / f"{digest}.sock"
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only programs of this host reach an address."""
+    with suppress(ValueError):
+        return ip_address(host.strip("[]")).is_loopback
+    return host == "localhost"
+
+
 class LogFormat(StrEnum):
     """Format of log lines."""
 
@@ -44,6 +54,14 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class Authentication(StrEnum):
+    """Whether requests need an API key."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
 
 
 class Settings(BaseSettings):
@@ -63,7 +81,8 @@ class Settings(BaseSettings):
     reserve_bytes: NonNegativeInt = 32 * _MIB
     """Room in bytes kept back in the data directory, so that deleting works where its disk is full; 0 for none."""
     redis_url: str | None = None
-    """URL of a Redis or Valkey server; by default an embedded one in the data directory is used."""
+    """URL of a Redis or Valkey server (`redis://`, `rediss://` by TLS), or of Sentinels
+    (`redis+sentinel://host:port,host:port/service`); by default an embedded one in the data directory is used."""
     blob_url: str | None = None
     """Storage of files: a folder, or an fsspec URL such as s3://bucket/prefix; default `<data_dir>/blobs`."""
 
@@ -74,6 +93,21 @@ class Settings(BaseSettings):
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of the Open Inference Protocol over gRPC; 0 selects a free one. By default there is none; it needs the extra
     `grpc`."""
+
+    authentication: Authentication = Authentication.AUTO
+    """Whether requests need an API key (`faceter keys create`): auto, on or off. With auto they need one unless the API
+    listens on a loopback address only."""
+    cors_origins: str = ""
+    """Origins of other sites whose pages may use the API, separated by commas, such as https://lab.example; none by
+    default."""
+    header_seconds: PositiveFloat = 20.0
+    """Maximum time in seconds in which a connection must bring the whole header of a request."""
+    body_idle_seconds: PositiveFloat = 60.0
+    """Maximum time in seconds between two parts of the body of a request."""
+    max_header_bytes: PositiveInt = 64 * 1024
+    """Maximum header of a request in bytes."""
+    max_connections: PositiveInt = 4096
+    """Maximum number of open connections of one API process; further ones are answered with 503."""
 
     log_level: LogLevel = LogLevel.INFO
     """Log level: debug, info, warning or error."""
@@ -122,6 +156,10 @@ class Settings(BaseSettings):
     inference_seconds: PositiveFloat = 60.0
     """Maximum duration of a prediction, or of the test run of an uploaded model, in seconds."""
 
+    prediction_bytes: PositiveInt | None = None
+    """Maximum memory in bytes for the tensors of all predictions in one API process, beside the loaded models; by
+    default 8 GiB, or a quarter of the host's memory if that is less."""
+
     translation_seconds: PositiveFloat = 600.0
     """Maximum duration of a translate request in seconds."""
     translation_bytes: PositiveInt = 1 * _GIB
@@ -138,10 +176,19 @@ class Settings(BaseSettings):
     """Maximum `max_steps` of a quantization."""
     max_evaluation_bytes: PositiveInt = 4 * _GIB
     """Maximum memory of an evaluation in bytes, as estimated before it is queued."""
+    shard_pairs: PositiveInt | None = None
+    """Pairs of samples in a shard of an evaluation, such as 1000000000. An evaluation with more is divided among workers
+    if there are several; by default none is."""
+    shard_samples: PositiveInt | None = None
+    """Samples in a shard of an explanation, such as 1000. An explanation with more is divided among workers if there are
+    several; by default none is."""
     checkpoint_seconds: PositiveFloat = 60.0
     """Interval between checkpoints of a job, in seconds."""
     job_retention_seconds: PositiveInt = 30 * 24 * 3600
     """Retention time of ended jobs in seconds; results are kept."""
+    worker_queues: str = "quick,cpu,gpu"
+    """Queues that a worker takes jobs from. One without a GPU takes jobs of `gpu` only while no worker with a GPU
+    lives."""
     job_attempts: PositiveInt = 2
     """Maximum number of attempts of a job whose worker dies; after that the job fails."""
     worker_lost_seconds: PositiveInt = Field(default=30, ge=5)
@@ -150,6 +197,14 @@ class Settings(BaseSettings):
     """Retention time of an Idempotency-Key in seconds."""
     events_heartbeat_seconds: PositiveFloat = 10.0
     """Interval of heartbeats on an idle event stream, in seconds."""
+
+    @field_validator("worker_queues")
+    @classmethod
+    def _known_queues(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if not names or not set(names) <= set(QueueName):
+            raise ValueError(f"must be one or more of {', '.join(QueueName)}, separated by commas")
+        return ",".join(dict.fromkeys(names))
 
     def environment(self) -> dict[str, str]:
         """Return the variables that give another process the same settings."""
@@ -160,6 +215,28 @@ class Settings(BaseSettings):
     def concurrent_predictions(self) -> int:
         """Number of concurrent predictions in one API process: `inference_workers`, or the cores it has."""
         return self.inference_workers or max(1, processor_count() // (self.api_processes * self.inference_threads))
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether requests need an API key."""
+        if self.authentication is Authentication.AUTO:
+            return not is_loopback(self.host)
+        return self.authentication is Authentication.ON
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins of `cors_origins`."""
+        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @property
+    def queues_of_worker(self) -> tuple[QueueName, ...]:
+        """The queues of `worker_queues`."""
+        return tuple(QueueName(name) for name in self.worker_queues.split(","))
+
+    @property
+    def bytes_of_predictions(self) -> int:
+        """`prediction_bytes`, or by default 8 GiB or a quarter of the memory of the host."""
+        return self.prediction_bytes or min(8 * _GIB, memory_bytes() // 4)
 
     @property
     def max_tensor_values(self) -> int:

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from faceter.contracts.base import Contract, Timestamp
+from faceter.contracts.queue_names import QueueName
 from faceter.contracts.references import ResourceName
 
 
@@ -30,6 +31,10 @@ class WorkerState(Contract):
     """Device of its jobs; null for a worker that does not say it."""
     processor: str | None = Field(default=None, examples=["Intel(R) Xeon(R) Processor, 2 cores"])
     """Processor of its host, and how many cores it may use."""
+    memory_bytes: int | None = Field(default=None, examples=[25_000_000_000])
+    """Memory of its host, bytes; it takes no job that is known to need more."""
+    queues: list[QueueName] = Field(default_factory=list, examples=[["quick", "cpu", "gpu"]])
+    """Queues that it takes jobs from."""
     versions: dict[str, str] = Field(default_factory=dict, examples=[{"faceter": "0.1.0", "torch": "2.13.0"}])
     """Versions of Python, Faceter and the packages that results depend on."""
     job_id: str | None = Field(default=None, examples=["job_4x8k2m9q0v7r3t6w1y5z"])
@@ -41,7 +46,7 @@ class WorkerState(Contract):
 
 
 class QueueState(Contract):
-    """The job queue."""
+    """The job queues."""
 
     waiting: int = Field(examples=[3])
     """Number of waiting jobs."""
@@ -49,6 +54,8 @@ class QueueState(Contract):
     """Number of running jobs."""
     oldest_waiting_seconds: float = Field(examples=[12.5])
     """Waiting time of the next job; 0 if none is waiting."""
+    waiting_by_queue: dict[QueueName, int] = Field(examples=[{"quick": 1, "cpu": 0, "gpu": 2}])
+    """Number of waiting jobs in each queue."""
     limit: int = Field(examples=[1000])
     """How many jobs may wait."""
 

@@ -51,6 +51,8 @@ _NO_GPU: Final = (
     "CUDA and cuDNN."
 )
 _FATAL: Final = 4
+_AS_REQUESTED: Final = 1
+_NO_ROOM: Final = re.compile(r"Available memory of (\d+) is smaller than requested bytes of (\d+)")
 _SESSION_OVERHEAD: Final = 256 * 1024
 _FAILURES: Final = (
     states.Fail,
@@ -70,6 +72,42 @@ _FAILURES: Final = (
 def has_cuda() -> bool:
     """Whether the installed ONNX Runtime has kernels for CUDA; a GPU may be missing all the same."""
     return _CUDA in onnxruntime.get_available_providers()
+
+
+_limited_to: int | None = None
+"""Memory of all sessions of this process that runs on the CPU may take, bytes."""
+
+
+def limit_memory(bytes: int) -> None:
+    """Limit the memory of all sessions of this process together: weights, and the tensors of runs.
+
+    Sessions that are loaded afterwards share one arena of that size. A run that needs more fails by itself. The first
+    call holds for the life of the process.
+    """
+    global _limited_to
+    if _limited_to is None:
+        kind, place = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+        # Regions of the size that is asked for: larger ones would be counted against the limit.
+        settings = onnxruntime.OrtArenaCfg({"max_mem": bytes, "arena_extend_strategy": _AS_REQUESTED})
+        onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, place), settings)
+        _limited_to = bytes
+
+
+def free_unused_memory() -> None:
+    """Return memory of that arena that no session uses at the moment to the system."""
+    if _limited_to is not None:
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        _nothing().run(None, {"x": np.zeros(1, np.float32)}, options)
+
+
+@cache
+def _nothing() -> onnxruntime.InferenceSession:
+    """Return a session that does nothing."""
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "nothing", value[:1], value[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    return onnxruntime.InferenceSession(model.SerializeToString(), _session_options(1), [_CPU])
 
 
 @dataclass(frozen=True)
@@ -217,6 +255,8 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options.log_severity_level = _FATAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if _limited_to is not None:
+        options.add_session_config_entry("session.use_env_allocators", "1")
     return options
 
 
@@ -261,6 +301,11 @@ def _node_prefix(match: re.Match[str]) -> str:
 def _message(error: BaseException) -> str:
     """Return ONNX Runtime's message without error code, source lines and paths."""
     text = str(error).strip() or type(error).__name__
+    if no_room := _NO_ROOM.search(text):
+        return (
+            f"a tensor of {int(no_room[2]):,} bytes exceeds the {int(no_room[1]):,} that are left of the memory for "
+            "predictions (`FACETER_PREDICTION_BYTES`). Send less at a time."
+        )
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     text = re.sub(r"(?<!\S)[\w./-]+\.(?:cc|cpp|h):\d+ (?:[\w:~<>]+(?=(?: |$)) ?)?", "", text)
     text = re.sub(

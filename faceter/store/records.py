@@ -11,8 +11,10 @@ from redis.client import Pipeline
 from faceter.contracts.base import Page, StoredRecord
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.resources import Resource
+from faceter.store import quotas
 from faceter.store.connection import store_errors, transact
 from faceter.store.newest_first import NewestFirst, encode_position, position_of
+from faceter.store.tenants import key_prefix, queue_registration
 
 _MOST_ECHOED: Final = 200
 
@@ -21,7 +23,7 @@ T = TypeVar("T", bound=StoredRecord)
 
 
 class Records(Generic[T]):
-    """The records of one resource; their keys are `faceter:{collection}:{id}`.
+    """The records of one resource, of the current tenant; their keys are `{prefix of the tenant}{collection}:{id}`.
 
     Args:
         redis: The store.
@@ -31,14 +33,16 @@ class Records(Generic[T]):
     def __init__(self, redis: Redis, resource: Resource[Any]) -> None:
         self._redis = redis
         self._type: type[T] = resource.contract
-        self._prefix = f"faceter:{resource.name}:"
-        self._index = NewestFirst(redis, f"faceter:{resource.name}")
         self._noun = resource.noun
         self.resource = resource
 
     def key(self, id: str) -> str:
         """Return the Redis key of a record."""
-        return self._prefix + id
+        return f"{key_prefix()}{self.resource.name}:{id}"
+
+    @property
+    def _index(self) -> NewestFirst:
+        return NewestFirst(self._redis, f"{key_prefix()}{self.resource.name}")
 
     @store_errors()
     def add(self, record: T) -> None:
@@ -60,6 +64,8 @@ class Records(Generic[T]):
         """Queue `add` on the ``pipeline`` of a larger transaction."""
         pipeline.set(self.key(record.id), record.model_dump_json())
         self._index.add(pipeline, record.id, record.created_at)
+        queue_registration(pipeline)
+        quotas.queue_added(pipeline, record)
 
     def queue_delete(self, pipeline: Pipeline, id: str) -> None:
         """Queue `delete` on the ``pipeline`` of a larger transaction."""
@@ -103,9 +109,13 @@ class Records(Generic[T]):
     @store_errors()
     def delete(self, id: str) -> bool:
         """Delete the record of that id; return whether there was one."""
+        record = self.find(id)
         with self._redis.pipeline() as pipeline:
             self.queue_delete(pipeline, id)
-            return bool(pipeline.execute()[0])
+            deleted = bool(pipeline.execute()[0])
+        if deleted and record is not None:
+            quotas.removed(self._redis, record)
+        return deleted
 
     @store_errors()
     def count(self) -> int:

@@ -38,6 +38,16 @@ export async function post(path, body = null) {
   return (await answer(path, { method: "POST", headers, body: sent })).json();
 }
 
+/**
+ * Post JSON that is answered without a body.
+ * @param {string} path
+ * @param {object} body
+ */
+export async function send(path, body) {
+  const headers = { Accept: "application/json", "Content-Type": "application/json" };
+  await answer(path, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
 /** @param {string} path */
 export async function remove(path) {
   await answer(path, { method: "DELETE" });
@@ -80,7 +90,7 @@ export function upload(path, form, onProgress) {
     });
     request.addEventListener("load", () => {
       if (request.status < 300) resolve(JSON.parse(request.responseText));
-      else reject(new ApiError(problemOf(request.responseText, request.status)));
+      else reject(failure(request.responseText, request.status));
     });
     request.addEventListener("error", () => reject(new ApiError(unreachable(path))));
     request.send(form);
@@ -113,8 +123,18 @@ async function answer(path, options, anyStatus = false) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(unreachable(path));
   }
-  if (!response.ok && !anyStatus) throw new ApiError(problemOf(await response.text(), response.status));
+  if (!response.ok && !anyStatus) throw failure(await response.text(), response.status);
   return response;
+}
+
+/**
+ * Return the error of an answer; where a key is missing, the window is told, which then asks for one.
+ * @param {string} body
+ * @param {number} status
+ */
+function failure(body, status) {
+  if (status === 401) window.dispatchEvent(new Event("key-needed"));
+  return new ApiError(problemOf(body, status));
 }
 
 /**

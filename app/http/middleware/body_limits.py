@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.http.middleware.authentication import MOST_BODY_BYTES
 from app.http.problems import problem_response
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
@@ -73,6 +74,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = self.limit(scope["method"], scope["path"])
+        limit = min(limit, scope.get(MOST_BODY_BYTES, limit))
         headers = Headers(scope=scope)
         content_length = headers.get("content-length", "")
         if content_length.isdecimal() and int(content_length) > limit:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from app.http.middleware.request_spans import end_span
-from app.http.problems import error_response, internal_error
+from app.http.problems import error_response, internal_error, no_memory
 from faceter.tracing.spans import SpanKind, Tracer, enter, leave
 from faceter.tracing.trace_context import PARENT_HEADER, STATE_HEADER, TraceContext
 
@@ -83,6 +83,12 @@ class RequestLog:
             await self._app(scope, receive, send_with_ids)
         except ClientDisconnect:
             status = 499
+        except MemoryError:
+            failure = MemoryError.__name__
+            _log.error("no memory left", method=scope["method"], path=_quoted(scope["path"]))
+            if status:
+                raise
+            await error_response(no_memory(), scope["path"])(scope, receive, send_with_ids)
         except Exception as error:
             failure = type(error).__name__
             _log.exception("request failed", method=scope["method"], path=_quoted(scope["path"]))

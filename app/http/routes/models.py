@@ -78,7 +78,7 @@ async def add_model(request: Request, core: AppCore, models: Models, once: Once)
     async with _upload(request, core) as upload:
 
         async def work() -> Response:
-            model = await core.with_model(lambda: models.add(*upload.arguments))
+            model = await core.with_upload(lambda: models.add(*upload.arguments), upload.bytes)
             return json_response(with_links(model), 201, {"Location": address(ResourceName.MODELS, model.id)})
 
         sent = {
@@ -104,7 +104,7 @@ async def check_model(request: Request, core: AppCore, models: Models) -> Respon
     curl -F file=@resnet20.onnx http://localhost:8000/v1/models/check
     """
     async with _upload(request, core) as upload:
-        return json_response(await core.with_model(lambda: models.check(*upload.arguments)))
+        return json_response(await core.with_upload(lambda: models.check(*upload.arguments), upload.bytes))
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,11 @@ class _ModelForm:
     name: str
     metadata: ModelMetadata
     tokenizer: UploadFile | None
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file."""
+        return self.file.size or 0
 
     @property
     def arguments(self) -> tuple[BinaryIO, str, ModelMetadata, BinaryIO | None]:

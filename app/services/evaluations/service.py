@@ -6,13 +6,14 @@ from pydantic import NonNegativeInt, TypeAdapter
 
 from app.services.core import Core
 from app.services.evaluations.comparison import compare_evaluations, differences
-from app.services.evaluations.validation import validate_evaluation
+from app.services.evaluations.validation import evaluation_inputs, validate_evaluation
 from app.services.input_shapes import validate_feature_shapes
 from app.services.job_inputs import JobInputs
 from app.services.jobs.submission import JobSubmitter
 from app.services.paging import iterate_records, sorted_page
 from app.services.records import RecordService, referenced_record
 from faceter.contracts.base import Page
+from faceter.contracts.datasets import DatasetKind
 from faceter.contracts.evaluation_comparison import EvaluationComparison
 from faceter.contracts.evaluations import Evaluation, EvaluationFilter, EvaluationSummary, SamplePage, Shown
 from faceter.contracts.jobs import EvaluationJob
@@ -43,6 +44,13 @@ class EvaluationService(RecordService[Evaluation], JobSubmitter[EvaluationJob]):
         validate_evaluation(specification.request, self._inputs, self.settings)
         validate_feature_shapes(self.core, self._inputs, specification.request.features)
         return specification
+
+    def needed_bytes(self, specification: EvaluationJob) -> int:
+        """Return the estimated memory of an evaluation of features; 0 for others, where a network takes most."""
+        request = specification.request
+        if evaluation_inputs(request, self._inputs).reference.kind is not DatasetKind.FEATURES:
+            return 0
+        return validate_evaluation(request, self._inputs, self.settings).bytes
 
     def page(self, limit: int, cursor: str | None, filter: EvaluationFilter) -> Page[EvaluationSummary]:
         """Return one page of the evaluations that a filter matches, newest first or sorted by a metric.

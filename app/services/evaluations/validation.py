@@ -52,7 +52,7 @@ def evaluation_inputs(request: EvaluationRequest, inputs: JobInputs) -> Evaluati
     )
 
 
-def validate_evaluation(request: EvaluationRequest, inputs: JobInputs, settings: Settings) -> None:
+def validate_evaluation(request: EvaluationRequest, inputs: JobInputs, settings: Settings) -> Estimate:
     """Check that an evaluation can be computed.
 
     Args:
@@ -78,7 +78,7 @@ def validate_evaluation(request: EvaluationRequest, inputs: JobInputs, settings:
         check_class_output(given.classifier, "classifier_id")
         inputs.check_compatible(given.classifier, given.generated, "classifier_id", otherwise=_OTHERWISE)
         check_operators(inputs.graph(given.classifier), "The inception score", "classifier_id")
-    _check_estimate(*counts, width or 1, settings)
+    return _check_estimate(*counts, width or 1, settings)
 
 
 def validate_classifier(request: EvaluationRequest) -> None:
@@ -202,7 +202,7 @@ def _check_extractor(request: EvaluationRequest, given: EvaluationInputs, inputs
     return check_tensor(model, graph, request.features.tensor, "features.tensor")
 
 
-def _check_estimate(reference: int, generated: int, width: int, settings: Settings) -> None:
+def _check_estimate(reference: int, generated: int, width: int, settings: Settings) -> Estimate:
     cost = estimate(reference, generated, width)
 
     def memory_fits(cost: Estimate) -> bool:
@@ -218,7 +218,7 @@ def _check_estimate(reference: int, generated: int, width: int, settings: Settin
         takes = f"{cost.seconds / 60:,.1f} minutes"
         allows, setting = f"{settings.job_timeout_seconds / 60:,.1f}", "FACETER_JOB_TIMEOUT_SECONDS"
     else:
-        return
+        return cost
     most = largest_subsample(reference, generated, width, lambda cost: memory_fits(cost) and time_fits(cost))
     remedy = f"Give a `subsample` of at most {most:,}" if most >= LEAST_SAMPLES else "Use narrower features"
     raise invalid(

@@ -20,6 +20,7 @@ from app.services.inference_protocol.datatypes import (
 )
 from app.services.predictions.input_checks import invalid_input
 from app.services.predictions.json_inputs import to_dtype
+from app.services.predictions.json_outputs import check_json_size
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import TensorSpec
 from faceter.engines.base import Array
@@ -77,6 +78,7 @@ class OutputTensor:
                 f"The output {self.name!r} is BF16, which has no form but the binary one. Ask for it as binary data.",
                 field=f"outputs.{self.name}",
             )
+        check_json_size({self.name: self.array}, "Ask for it as binary data.")
         values: list[Any] = self.array.reshape(-1).tolist()
         return values
 

@@ -11,14 +11,16 @@ from redis import Redis
 from rq import worker_registration
 from rq.utils import str_to_date
 
-from faceter.contracts.base import Page, new_id, utc_now
+from app.services.creation import creation_id
+from faceter.contracts.base import Page, utc_now
 from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.job_logs import JobLog
 from faceter.contracts.jobs import Job, JobSpecification
+from faceter.contracts.queue_names import QueueName
 from faceter.contracts.settings import Settings
 from faceter.contracts.system import WorkerState
-from faceter.store import job_cancellation, job_logs, job_records, job_steps
+from faceter.store import job_cancellation, job_logs, job_queues, job_records, job_steps
 from faceter.store.connection import connect_async, store_errors
 from faceter.store.job_events import JobEvent, check_last_event_id, follow
 from faceter.store.job_reaper import reap
@@ -31,19 +33,37 @@ _OVERLOADED_RETRY_SECONDS: Final = 30
 
 
 @dataclass(frozen=True)
+class WaitingJobs:
+    """Jobs that wait in a queue."""
+
+    count: int
+    """Number of jobs."""
+    oldest_seconds: float
+    """Time since the oldest was created; 0 if none waits."""
+
+
+@dataclass(frozen=True)
 class QueueStatistics:
     """State of the queue."""
 
-    queued: int
-    """Number of waiting jobs."""
+    queues: dict[QueueName, WaitingJobs]
+    """Waiting jobs by queue."""
     running: int
     """Number of running jobs."""
-    oldest_queued_seconds: float
-    """Waiting time of the next job; 0 if none is waiting."""
     workers: int
     """Number of live workers."""
     ended: dict[tuple[str, str], Durations]
     """Count and durations of ended jobs, by kind and by `succeeded`, `failed` or `canceled`."""
+
+    @property
+    def queued(self) -> int:
+        """Number of waiting jobs."""
+        return sum(waiting.count for waiting in self.queues.values())
+
+    @property
+    def oldest_queued_seconds(self) -> float:
+        """Time since the oldest waiting job was created; 0 if none waits."""
+        return max(waiting.oldest_seconds for waiting in self.queues.values())
 
 
 class JobQueue:
@@ -63,8 +83,12 @@ class JobQueue:
         self._tasks = tasks
 
     @store_errors()
-    def enqueue(self, specification: JobSpecification) -> Job:
+    def enqueue(self, specification: JobSpecification, needed_bytes: int = 0) -> Job:
         """Queue a new job, as a part of the current request's trace.
+
+        Args:
+            specification: Kind and request of the job.
+            needed_bytes: Memory that it needs; 0 if that is not known.
 
         Raises:
             FaceterError: `OVERLOADED`, with `retry_after`, if `max_queued_jobs` jobs are waiting.
@@ -79,7 +103,9 @@ class JobQueue:
         function = f"{self._tasks}.{specification.kind}"
         span = current_span()
         trace = None if span is None else span.context
-        return job_steps.enqueue(self._redis, self._settings, specification, new_id("job"), function, trace)
+        return job_steps.enqueue(
+            self._redis, self._settings, specification, creation_id("job"), function, trace, needed_bytes
+        )
 
     @store_errors()
     def get(self, id: str) -> Job:
@@ -88,7 +114,7 @@ class JobQueue:
         Raises:
             FaceterError: `NOT_FOUND` if it does not exist, or ended longer ago than the retention of jobs.
         """
-        return job_records.to_job(job_records.fetch(self._redis, id))
+        return job_records.to_job(job_records.fetch_own(self._redis, id))
 
     @store_errors()
     def error_report(self, id: str) -> ErrorReport:
@@ -167,26 +193,28 @@ class JobQueue:
     @store_errors()
     def statistics(self) -> QueueStatistics:
         """Return the state of the queue, for `/metrics`."""
-        queue = job_records.rq_queue(self._redis)
-        first = cast(list[bytes], self._redis.lrange(queue.key, 0, 0))
-        waiting = 0.0
-        if first:
-            since = self._redis.hget(job_records.job_key(first[0].decode()), "enqueued_at")
-            if since:
-                waiting = max(0.0, (utc_now() - _utc(str_to_date(since))).total_seconds())
+        queue = job_queues.rq_queue(self._redis)
         workers = list(worker_registration.get_keys(queue=queue))
+        now = utc_now().timestamp()
         return QueueStatistics(
-            queued=self._queued(),
+            queues={
+                name: WaitingJobs(count, 0.0 if created is None else max(0.0, now - created))
+                for name, (count, created) in job_queues.waiting(self._redis).items()
+            },
             running=int(self._redis.zcard(queue.started_job_registry.key)),
-            oldest_queued_seconds=waiting,
             workers=int(self._redis.exists(*workers)) if workers else 0,
             ended=durations(self._redis),
         )
 
     @store_errors()
+    def waiting_of(self, tenant: str) -> int:
+        """Return how many jobs of a tenant wait."""
+        return job_queues.waiting_of(self._redis, tenant)
+
+    @store_errors()
     def workers(self) -> list[WorkerState]:
         """Return the live workers, in order of their names."""
-        keys = sorted(worker_registration.get_keys(queue=job_records.rq_queue(self._redis)))
+        keys = sorted(worker_registration.get_keys(queue=job_queues.rq_queue(self._redis)))
         with self._redis.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.hgetall(key)
@@ -222,7 +250,7 @@ class JobQueue:
             await client.aclose()
 
     def _queued(self) -> int:
-        return int(self._redis.llen(job_records.rq_queue(self._redis).key))
+        return sum(count for count, _ in job_queues.waiting(self._redis).values())
 
 
 def _worker(key: bytes | str, fields: dict[bytes, bytes]) -> WorkerState:
@@ -234,6 +262,8 @@ def _worker(key: bytes | str, fields: dict[bytes, bytes]) -> WorkerState:
         process=int(texts["pid"]),
         device=texts.get("device") or None,
         processor=texts.get("processor"),
+        memory_bytes=int(texts["memory_bytes"]) if "memory_bytes" in texts else None,
+        queues=[QueueName(name) for name in texts.get("takes", "").split(",") if name],
         versions=json.loads(texts.get("versions", "{}")),
         job_id=texts.get("job_id"),
         started_at=_utc(str_to_date(texts["birth"])),

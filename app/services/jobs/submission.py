@@ -7,7 +7,9 @@ from app.services.core import Core, Service
 from app.services.errors import invalid
 from app.services.locks import locked
 from faceter.contracts.base import check_name
+from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, JobKind, Specification
+from faceter.store.tenants import current_tenant
 
 S = TypeVar("S", bound=Specification)
 
@@ -42,7 +44,27 @@ class JobSubmitter(Service, Generic[S]):
         specification = self.validate(_with_name(specification))
         with locked(self.library.redis, specification.uses):
             self._check_exist(specification)
-            return self.queue.enqueue(specification)  # type: ignore[arg-type]
+            needed_bytes = self.needed_bytes(specification)
+            self._check_waiting()
+            return self.queue.enqueue(specification, needed_bytes)  # type: ignore[arg-type]
+
+    def _check_waiting(self) -> None:
+        """Check that the tenant may have another job waiting.
+
+        Raises:
+            FaceterError: `QUOTA_EXCEEDED`.
+        """
+        tenant = current_tenant()
+        limit = self.core.access.quota(tenant).max_waiting_jobs
+        if limit is not None and (waiting := self.queue.waiting_of(tenant)) >= limit:
+            raise FaceterError(
+                ProblemKind.QUOTA_EXCEEDED,
+                f"{waiting} of your jobs are waiting, and {limit} may. Wait for one to start, or cancel one.",
+            )
+
+    def needed_bytes(self, specification: S) -> int:
+        """Return the memory that the job needs; 0 if that is not known."""
+        return 0
 
     def _check_exist(self, specification: S) -> None:
         """Check that all resources still exist; they may have been deleted during validation."""

@@ -11,9 +11,9 @@ import os
 import resource
 import signal
 import traceback
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 from app.services.models.checking import ModelUpload, described
@@ -24,7 +24,6 @@ from faceter.processes.parent_death import die_with_parent
 
 _MOST_ANSWERED: Final = 256 * 2**20
 _OOM_SCORE: Final = "800"
-_NICENESS: Final = 5
 _OUT_OF_MEMORY: Final = 3
 """Exit status of the process."""
 _MIB: Final = 2**20
@@ -38,37 +37,61 @@ def warm_up() -> None:
     forkserver.ensure_running()
 
 
-def checked(upload: ModelUpload, settings: Settings) -> ModelDescription:
+@dataclass(frozen=True)
+class CheckLimits:
+    """Limits of the process of one check."""
+
+    bytes: int
+    """Memory."""
+    seconds: float
+    """Time from its start to its end."""
+    cpu_seconds: int | None = None
+    """Time of computing, of all its threads together."""
+    niceness: int = 0
+    """How much it stands back for other processes."""
+
+
+class CheckEndedError(Exception):
+    """The process reached a limit, or crashed.
+
+    Args:
+        error: What to tell the user if no other check is tried.
+    """
+
+    def __init__(self, error: FaceterError) -> None:
+        super().__init__(error.detail)
+        self.error = error
+
+
+def checked(upload: ModelUpload, settings: Settings, limits: CheckLimits) -> ModelDescription:
     """Return what is understood of an upload; see `described`.
 
     Args:
         upload: The upload.
-        settings: Limits: `check_bytes` and `check_seconds` beside those of `described`.
+        settings: Limits of `described`.
+        limits: Limits of the process.
 
     Raises:
-        FaceterError: As `described`; `MODEL_NOT_RUNNABLE` also if the limits are reached or the process crashes.
+        FaceterError: As `described`.
+        CheckEndedError: If a limit is reached or the process crashes.
     """
     ours, theirs = _processes.Pipe()
-    process = _processes.Process(target=_work, args=(theirs, upload.name, upload.metadata, settings), daemon=True)
+    arguments = (theirs, upload.name, upload.metadata, settings, limits)
+    process = _processes.Process(target=_work, args=arguments, daemon=True)
     process.start()
     theirs.close()
     try:
-        answer = _answer(ours, upload, settings.check_seconds)
+        answer = _answer(ours, upload, limits.seconds)
     except (EOFError, OSError) as error:
         process.join()
-        raise _ended(process, settings) from error
+        raise CheckEndedError(_ended(process.exitcode or 0, limits)) from error
     finally:
         ours.close()
         process.kill()
         process.join()
         process.close()
     if answer is None:
-        raise FaceterError(
-            ProblemKind.MODEL_NOT_RUNNABLE,
-            f"Checking the model took longer than {settings.check_seconds:g} s, the limit of this server "
-            "(`FACETER_CHECK_SECONDS`). Fold its constants before the upload, or export it at smaller fixed sizes.",
-            field="file",
-        )
+        raise CheckEndedError(_too_long(limits))
     if "description" in answer:
         return ModelDescription.model_validate(answer["description"])
     raise _error_of(answer)
@@ -84,10 +107,20 @@ def _answer(connection: Connection, upload: ModelUpload, seconds: float) -> dict
     return answer
 
 
-def _ended(process: BaseProcess, settings: Settings) -> FaceterError:
+def _too_long(limits: CheckLimits) -> FaceterError:
+    return FaceterError(
+        ProblemKind.MODEL_NOT_RUNNABLE,
+        f"Checking the model took longer than {limits.seconds:g} s, the limit of this server "
+        "(`FACETER_CHECK_SECONDS`). Fold its constants before the upload, or export it at smaller fixed sizes.",
+        field="file",
+    )
+
+
+def _ended(code: int, limits: CheckLimits) -> FaceterError:
     """Return the error for a process that has ended without an answer."""
-    limit = f"{settings.check_bytes // _MIB:,} MiB, the limit of this server (`FACETER_CHECK_BYTES`)"
-    code = process.exitcode or 0
+    limit = f"{limits.bytes // _MIB:,} MiB, the limit of this server (`FACETER_CHECK_BYTES`)"
+    if code == -signal.SIGXCPU:
+        return _too_long(limits)
     if code == _OUT_OF_MEMORY:
         detail = f"The check of the model needs more memory than {limit}. Export it at smaller sizes."
     else:
@@ -111,15 +144,17 @@ def _error_of(answer: dict[str, Any]) -> Exception:
     )
 
 
-def _work(connection: Connection, name: str, metadata: Any, settings: Settings) -> None:
+def _work(connection: Connection, name: str, metadata: Any, settings: Settings, limits: CheckLimits) -> None:
     """Check one upload, in the process."""
     die_with_parent(signal.SIGKILL)
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_DATA, (settings.check_bytes, settings.check_bytes))
+        resource.setrlimit(resource.RLIMIT_DATA, (limits.bytes, limits.bytes))
+        if limits.cpu_seconds is not None:
+            resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write(_OOM_SCORE)
-    os.nice(_NICENESS)
+    os.nice(limits.niceness)
     answer: dict[str, Any]
     try:
         upload = ModelUpload(connection.recv_bytes(), name, metadata, connection.recv())
@@ -132,4 +167,5 @@ def _work(connection: Connection, name: str, metadata: Any, settings: Settings) 
         os._exit(_OUT_OF_MEMORY)
     except Exception:
         answer = {"internal": traceback.format_exc()}
-    connection.send_bytes(json.dumps(answer).encode())
+    with contextlib.suppress(BrokenPipeError):  # the API has been killed meanwhile
+        connection.send_bytes(json.dumps(answer).encode())

@@ -7,8 +7,9 @@ from typing import BinaryIO, Final
 from cachetools import TTLCache
 
 from app.services.core import Core
+from app.services.creation import creation_id
 from app.services.locks import reading
-from app.services.models.check_process import checked
+from app.services.models.check_lanes import CheckLanes
 from app.services.models.checking import ModelUpload
 from app.services.records import RecordService
 from faceter.contracts.base import StoredFile, utc_now
@@ -18,6 +19,7 @@ from faceter.graphs.describe import describe
 from faceter.graphs.working import load_working_graph
 from faceter.resources import MODELS
 from faceter.store.blobs import StoredBlob
+from faceter.store.tenants import current_tenant
 from faceter.text.tokenizer import TOKENIZER
 
 _MOST_RECENT: Final = 256
@@ -31,8 +33,9 @@ class ModelService(RecordService[Model]):
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)
-        self._recent_records: TTLCache[str, Model] = TTLCache(_MOST_RECENT, _RECENT_SECONDS)
+        self._recent_records: TTLCache[tuple[str, str], Model] = TTLCache(_MOST_RECENT, _RECENT_SECONDS)
         self._recent_lock = Lock()
+        self._lanes = CheckLanes(self.settings)
 
     def add(self, file: BinaryIO, name: str, metadata: ModelMetadata, tokenizer: BinaryIO | None = None) -> Model:
         """Validate and store an upload; nothing is stored if validation fails.
@@ -47,13 +50,13 @@ class ModelService(RecordService[Model]):
             FaceterError: As `check`; `STORAGE_FULL`.
         """
         upload = self._upload(file, name, metadata, tokenizer)
-        description = checked(upload, self.settings)
+        description = self._lanes.checked(upload)
         with ExitStack() as held:
             blob = self._store(upload.content, held)
             files = {} if upload.tokenizer is None else {TOKENIZER: self._store_tokenizer(upload.tokenizer, held)}
             model = self.library.add(
                 Model(
-                    id=self.resource.new_id(),
+                    id=creation_id(self.resource.prefix),
                     created_at=utc_now(),
                     sha256=blob.sha256,
                     bytes=blob.bytes,
@@ -70,9 +73,9 @@ class ModelService(RecordService[Model]):
         """Validate an upload as `add` does, and store nothing.
 
         Raises:
-            FaceterError: As `app.services.models.check_process.checked`.
+            FaceterError: As `app.services.models.check_lanes.CheckLanes.checked`.
         """
-        return checked(self._upload(file, name, metadata, tokenizer), self.settings)
+        return self._lanes.checked(self._upload(file, name, metadata, tokenizer))
 
     def _upload(self, file: BinaryIO, name: str, metadata: ModelMetadata, tokenizer: BinaryIO | None) -> ModelUpload:
         most, most_of_tokenizer = self.settings.max_model_bytes + 1, self.settings.max_tokenizer_bytes + 1
@@ -88,11 +91,11 @@ class ModelService(RecordService[Model]):
 
     def _recent(self, id: str) -> Model:
         with self._recent_lock:
-            found = self._recent_records.get(id)
+            found = self._recent_records.get((current_tenant(), id))
         if found is None:
             found = self.get(id)
             with self._recent_lock:
-                self._recent_records[id] = found
+                self._recent_records[current_tenant(), id] = found
         return found
 
     def graph(self, id: str) -> Graph:
@@ -136,7 +139,7 @@ class ModelService(RecordService[Model]):
     def deleted(self, record: Model) -> None:
         """Close the sessions of a deleted model."""
         with self._recent_lock:
-            self._recent_records.pop(record.id, None)
+            self._recent_records.pop((current_tenant(), record.id), None)
         self.core.model_server.release(record)
 
     def _store(self, content: bytes, held: ExitStack) -> StoredBlob:

@@ -16,6 +16,7 @@ from app.services.jobs.queue import QueueStatistics
 from app.services.predictions.pool import PoolStatistics
 from app.services.predictions.sessions import SessionStatistics
 from faceter.contracts.errors import FaceterError
+from faceter.contracts.system import StorageState
 
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder in which the processes of one API keep their metrics."""
@@ -36,9 +37,15 @@ class Monitoring:
         sessions: Returns the state of the session cache.
         queue: Returns the state of the queue; called at each scrape. While Redis is down its metrics are omitted and
             `faceter_store_up` is 0.
+        storage: Returns how much is stored; called at each scrape, and omitted in the same case.
     """
 
-    def __init__(self, sessions: Callable[[], SessionStatistics], queue: Callable[[], QueueStatistics]) -> None:
+    def __init__(
+        self,
+        sessions: Callable[[], SessionStatistics],
+        queue: Callable[[], QueueStatistics],
+        storage: Callable[[], StorageState],
+    ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._requests = self.counter("faceter_requests", "Requests handled.", "method", "route", "status")
         self._seconds = self._histogram(
@@ -60,6 +67,7 @@ class Monitoring:
         self._session_statistics = sessions
         self._pool_statistics: Callable[[], PoolStatistics] = PoolStatistics
         self._queue = _Queue(queue)
+        self._storage = _Storage(storage)
         self._lock = Lock()
         self._refreshed_at = 0.0
 
@@ -99,6 +107,7 @@ class Monitoring:
     def _queue_registry(self) -> CollectorRegistry:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self._queue)
+        registry.register(self._storage)
         return registry
 
     def _refresh(self) -> None:
@@ -177,10 +186,13 @@ class _Queue(Collector):
             return
         up.add_metric([], 1)
         yield up
-        yield GaugeMetricFamily("faceter_queue_depth", "Jobs waiting.", statistics.queued)
-        yield GaugeMetricFamily(
-            "faceter_queue_age_seconds", "Waiting time of the next job.", statistics.oldest_queued_seconds
-        )
+        depth = GaugeMetricFamily("faceter_queue_depth", "Jobs waiting.", labels=("queue",))
+        age = GaugeMetricFamily("faceter_queue_age_seconds", "Time since the oldest waiting job.", labels=("queue",))
+        for name, waiting in statistics.queues.items():
+            depth.add_metric([name], waiting.count)
+            age.add_metric([name], waiting.oldest_seconds)
+        yield depth
+        yield age
         yield GaugeMetricFamily("faceter_jobs_running", "Running jobs.", statistics.running)
         yield GaugeMetricFamily("faceter_workers", "Live workers.", statistics.workers)
         durations = HistogramMetricFamily(
@@ -190,3 +202,18 @@ class _Queue(Collector):
             buckets = [(f"{bound:.1f}", float(count)) for bound, count in sorted(ended.at_most.items())]
             durations.add_metric([kind, status], [*buckets, ("+Inf", float(ended.count))], ended.seconds)
         yield durations
+
+
+class _Storage(Collector):
+    def __init__(self, state: Callable[[], StorageState]) -> None:
+        self._state = state
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            state = self._state()
+        except FaceterError:
+            return
+        yield GaugeMetricFamily("faceter_store_used_bytes", "Memory that Redis uses.", state.redis_bytes)
+        if state.free_bytes is not None and state.total_bytes is not None:
+            yield GaugeMetricFamily("faceter_storage_free_bytes", "Free space for files.", state.free_bytes)
+            yield GaugeMetricFamily("faceter_storage_total_bytes", "Size of the files' disk.", state.total_bytes)

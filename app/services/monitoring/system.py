@@ -6,8 +6,9 @@ import socket
 from typing import Final
 
 from app.services.jobs.queue import JobQueue
+from faceter.contracts.errors import FaceterError
 from faceter.contracts.settings import Settings
-from faceter.contracts.system import ApiHost, QueueState, StorageState, SystemState
+from faceter.contracts.system import ApiHost, QueueState, StorageState, SystemState, WorkerState
 from faceter.host import processor_count, processor_name
 from faceter.resources import RESOURCES
 from faceter.store.connection import store_errors
@@ -29,15 +30,27 @@ def system_state(library: Library, queue: JobQueue, settings: Settings) -> Syste
             processor=f"{processor_name()}, {processor_count()} cores",
             versions={"python": platform.python_version(), **_installed()},
         ),
-        workers=queue.workers(),
+        workers=[_of_tenant(worker, queue) for worker in queue.workers()],
         queue=QueueState(
             waiting=statistics.queued,
             running=statistics.running,
             oldest_waiting_seconds=statistics.oldest_queued_seconds,
+            waiting_by_queue={name: waiting.count for name, waiting in statistics.queues.items()},
             limit=settings.max_queued_jobs,
         ),
-        storage=_storage(library),
+        storage=storage_state(library),
     )
+
+
+def _of_tenant(worker: WorkerState, queue: JobQueue) -> WorkerState:
+    """Return a worker without the id of its job if that is another tenant's."""
+    if worker.job_id is None:
+        return worker
+    try:
+        queue.get(worker.job_id)
+    except FaceterError:
+        return worker.model_copy(update={"job_id": None})
+    return worker
 
 
 def _installed() -> dict[str, str]:
@@ -51,7 +64,12 @@ def _installed() -> dict[str, str]:
     return found
 
 
-def _storage(library: Library) -> StorageState:
+def storage_state(library: Library) -> StorageState:
+    """Return how much is stored, and how much more can be.
+
+    Raises:
+        FaceterError: `STORE_UNAVAILABLE`.
+    """
     with store_errors():
         memory = library.redis.info("memory")
     space = library.blobs.space()

@@ -1,9 +1,32 @@
 """Conversion of a model's outputs, tensors or not, to JSON values."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
+
+from faceter.contracts.errors import FaceterError, ProblemKind
+
+MOST_VALUES: Final = 5_000_000
+"""Most values of tensors in a JSON answer, which then has about 100 MB and takes seconds to write."""
+
+
+def check_json_size(outputs: Mapping[str, Any], binary: str) -> None:
+    """Check that outputs are not too large for JSON.
+
+    Args:
+        outputs: The outputs by name.
+        binary: How to ask for a binary form.
+
+    Raises:
+        FaceterError: `NOT_ACCEPTABLE`.
+    """
+    values = sum(output.size for output in outputs.values() if isinstance(output, np.ndarray))
+    if values > MOST_VALUES:
+        raise FaceterError(
+            ProblemKind.NOT_ACCEPTABLE,
+            f"The outputs have {values:,} values, too many for JSON ({MOST_VALUES:,} at most). {binary}",
+        )
 
 
 def to_json(value: Any) -> Any:

@@ -27,6 +27,7 @@ from faceter.graphs.layouts import PLAIN
 from faceter.host import processor_count
 from faceter.store.connection import store_errors
 from faceter.store.library import Library
+from faceter.store.tenants import DEFAULT_TENANT, acting_for, current_tenant
 
 _LOOK_AGAIN_SECONDS: Final = 5.0
 _FRESH_SECONDS: Final = 60.0
@@ -146,14 +147,14 @@ class ModelServer:
     def keep(self, model: Model) -> None:
         """Keep a model loaded: every process loads it, also after a restart."""
         with store_errors():
-            self._library.redis.sadd(_KEPT, model.id)
-        self._kept[model.id] = model.sha256
+            self._library.redis.sadd(_KEPT, _kept_name(model))
+        self._kept[_kept_name(model)] = model.sha256
 
     def release(self, model: Model) -> None:
         """Drop a model from memory; a model in use is dropped after its last use."""
         with store_errors():
-            self._library.redis.srem(_KEPT, model.id)
-        self._kept.pop(model.id, None)
+            self._library.redis.srem(_KEPT, _kept_name(model))
+        self._kept.pop(_kept_name(model), None)
         self._sessions.drop(model.sha256)
 
     def follow_kept(self) -> None:
@@ -164,17 +165,19 @@ class ModelServer:
         """
         with store_errors():
             kept = {_text(id) for id in self._library.redis.smembers(_KEPT)}
-        for id in set(self._kept) - kept:
-            self._sessions.drop(self._kept.pop(id))
-        for id in kept - set(self._kept):
+        for name in set(self._kept) - kept:
+            self._sessions.drop(self._kept.pop(name))
+        for name in kept - set(self._kept):
+            id, _, tenant = name.partition("@")
             try:
-                model = self._library.models.get(id)
+                with acting_for(tenant or DEFAULT_TENANT):
+                    model = self._library.models.get(id)
                 with self.serving(model):
-                    self._kept[id] = model.sha256
+                    self._kept[name] = model.sha256
             except FaceterError as error:
                 _log.warning("a model was not loaded", model=id, reason=error.detail)
                 if error.kind is ProblemKind.NOT_FOUND:
-                    self._library.redis.srem(_KEPT, id)
+                    self._library.redis.srem(_KEPT, name)
 
     def close(self) -> None:
         """Wait for a measurement in progress."""
@@ -307,6 +310,12 @@ class _ReferenceOnFailure(WrappedModel):
 
 def _settings_of(model: Model) -> ServingSettings:
     return model.metadata.serving or _DEFAULTS
+
+
+def _kept_name(model: Model) -> str:
+    """Return the name of a model of the current tenant in the set of those to keep."""
+    tenant = current_tenant()
+    return model.id if tenant == DEFAULT_TENANT else f"{model.id}@{tenant}"
 
 
 def _text(value: object) -> str:

@@ -1,5 +1,6 @@
 """Predictions: run a model on images or tensors, and decode its outputs."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -38,6 +39,7 @@ from faceter.vision.preprocess import Placement, as_dtype
 from faceter.vision.text_recognition import greedy_texts
 
 _IMAGES_PER_RUN: Final = 32
+_BYTES_PER_VALUE: Final = 4
 
 
 class PredictOptions(Contract):
@@ -103,6 +105,7 @@ class PredictionService(Service):
                 f"There are {len(images)} images; send {self.settings.max_batch} at most at a time.",
                 field="file",
             )
+        self._check_size(len(images), preprocessing)
         placements: list[Placement] = []
         results = _RunOutputs()
         fixed = spec.shape[0] if isinstance(spec.shape[0], int) else None
@@ -117,6 +120,22 @@ class PredictionService(Service):
                 outputs = _run(loaded, {spec.name: as_dtype(batch, spec.dtype), **others}, results, interrupt)
                 results.runs.append(without_padding(outputs, len(batch), len(group)))
         return self._prediction(model, results, options, placements)
+
+    def _check_size(self, images: int, preprocessing: Preprocessing) -> None:
+        """Check that the tensors of images take no more than a quarter of the memory for predictions.
+
+        Raises:
+            FaceterError: `INVALID_INPUT`.
+        """
+        height, width = preprocessing.size
+        values = min(images, _IMAGES_PER_RUN) * math.prod(preprocessing.shape)
+        if values * _BYTES_PER_VALUE > self.settings.bytes_of_predictions // 4:
+            raise FaceterError(
+                ProblemKind.INVALID_INPUT,
+                f"At the size of the model, {height} × {width}, the images take {values * _BYTES_PER_VALUE:,} bytes, "
+                "more than this server allows at a time. Send fewer, or upload the model with a smaller size.",
+                field="file",
+            )
 
     def predict_json(self, model: Model, body: bytes, options: PredictOptions, interrupt: Interrupt) -> Prediction:
         """Return the prediction of a model for tensors or texts in JSON.

@@ -10,6 +10,7 @@ from redis import Redis
 from starlette.responses import Response
 
 from app.http.idempotency import Idempotency, fingerprint
+from app.services.creation import creation_id
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from tests.app.http.test_problems import problem
@@ -81,12 +82,14 @@ def test_concurrent_requests_with_one_key_create_one_resource(api: httpx.Client,
     assert len(api.get("/v1/models").json()["items"]) == 1
 
 
-def once(redis: Redis, work: Callable[[], Response], **options: int) -> Response:
+def once(
+    redis: Redis, work: Callable[[], Response], key: str = "key", request: str = "request", **options: int
+) -> Response:
     async def call() -> Response:
         async def later() -> Response:
             return await asyncio.to_thread(work)
 
-        return await Idempotency(redis, **{"seconds": 60, **options}).once("key", "request", later)
+        return await Idempotency(redis, **{"seconds": 60, **options}).once(key, request, later)
 
     return asyncio.run(call())
 
@@ -130,8 +133,22 @@ def test_the_lock_is_renewed_during_the_request(redis: Redis) -> None:
 
 def test_the_lock_of_a_dead_process_expires(redis: Redis) -> None:
     name = Idempotency(redis, seconds=60, lock_seconds=1)
-    assert name._claim("faceter:idempotency:test", "request", "token") is None
+    assert isinstance(name._claim("faceter:idempotency:test", "request", "token"), str)
     assert 0 < redis.pttl("faceter:idempotency:test") <= 1000
+
+
+def test_every_attempt_of_a_request_creates_things_of_the_same_id(redis: Redis) -> None:
+    ids: list[str] = []
+
+    def dies_after_creating() -> Response:
+        ids.append(creation_id("mdl"))
+        raise RuntimeError
+
+    for key, parts in (("a", "x"), ("a", "x"), ("b", "x"), ("a", "y")):
+        with pytest.raises(RuntimeError):
+            once(redis, dies_after_creating, key, parts)
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
 
 
 def test_the_key_is_free_after_a_failure(redis: Redis) -> None:

@@ -80,6 +80,11 @@ def test_the_queue(api: httpx.Client) -> None:
     assert value(api, "faceter_store_up") == 1
 
 
+def test_storage(api: httpx.Client) -> None:
+    assert value(api, "faceter_store_used_bytes") > 0
+    assert 0 < value(api, "faceter_storage_free_bytes") <= value(api, "faceter_storage_total_bytes")
+
+
 def test_the_session_cache(start_server: StartServer, settings: Settings) -> None:
     api = start_server(settings)
     address = f"/v1/models/{add_model(api)['id']}/predict"

@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from app.services.models import check_process
-from app.services.models.check_process import checked
+from app.services.models.check_lanes import CheckLanes
+from app.services.models.check_process import CheckEndedError, CheckLimits, checked
 from app.services.models.checking import ModelUpload, described
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.models import ModelMetadata
@@ -20,6 +21,7 @@ from tests.app.uploads import METADATA
 from tests.engines import graphs
 
 _MIB = 2**20
+_LIMITS = CheckLimits(bytes=8 * 2**30, seconds=60.0)
 _Shapes = dict[str, tuple[int, graphs.Shape]]
 _X: _Shapes = {"x": (TensorProto.FLOAT, [1])}
 _Y: Any = {"y": (TensorProto.FLOAT, None)}
@@ -28,7 +30,7 @@ _Y: Any = {"y": (TensorProto.FLOAT, None)}
 @pytest.fixture
 def narrow(settings: Settings) -> Settings:
     """Limits that are soon reached."""
-    return settings.model_copy(update={"check_bytes": 1536 * _MIB, "check_seconds": 10.0})
+    return settings.model_copy(update={"check_bytes": 1536 * _MIB, "check_seconds": 5.0})
 
 
 def doubling() -> bytes:
@@ -103,30 +105,57 @@ def test_a_hostile_model_is_refused_and_its_check_hurts_nobody(narrow: Settings,
     upload = ModelUpload(graph(), "hostile", ModelMetadata())
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(FaceterError) as caught:
-        checked(upload, narrow)
+        CheckLanes(narrow).checked(upload)
     assert caught.value.kind in (ProblemKind.MODEL_NOT_RUNNABLE, ProblemKind.INVALID_MODEL)
     assert [item.field for item in caught.value.errors] == ["file"]
     assert time.monotonic() - began < 3 * narrow.check_seconds
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024, "kilobytes"
 
 
-def test_an_honest_upload_does_not_wait_for_a_hostile_one(narrow: Settings) -> None:
+def test_an_honest_upload_does_not_wait_for_hostile_ones(narrow: Settings) -> None:
     honest = ModelUpload(graphs.classifier(), "tiny", ModelMetadata.model_validate(METADATA))
-    expected = described(honest, narrow)
-    assert checked(honest, narrow) == expected
-    ended = threading.Event()
+    lanes, expected = CheckLanes(narrow), described(honest, narrow)
+    assert lanes.checked(honest) == expected
+    ended: list[FaceterError] = []
 
     def hurt() -> None:
-        with pytest.raises(FaceterError):
-            checked(ModelUpload(long_folding(), "hostile", ModelMetadata()), narrow)
-        ended.set()
+        with pytest.raises(FaceterError) as caught:
+            lanes.checked(ModelUpload(long_folding(), "hostile", ModelMetadata()))
+        ended.append(caught.value)
 
-    thread = threading.Thread(target=hurt)
-    thread.start()
-    time.sleep(0.5)
-    assert checked(honest, narrow) == expected
-    assert not ended.is_set(), "it was answered while the other was checked"
-    thread.join()
+    threads = [threading.Thread(target=hurt) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        time.sleep(1.0)
+        assert lanes.checked(honest) == expected
+    assert len(ended) < len(threads), "it was answered while others were checked"
+    for thread in threads:
+        thread.join()
+    assert {error.kind for error in ended} == {ProblemKind.MODEL_NOT_RUNNABLE}
+
+
+def test_what_exceeds_the_narrow_limits_is_checked_within_the_full_ones(settings: Settings) -> None:
+    nodes = [
+        *(helper.make_node("Expand", ["x", "shape"], [name]) for name in ("a", "b")),
+        helper.make_node("Add", ["a", "b"], ["large"]),
+        helper.make_node("ReduceSum", ["large"], ["y"], keepdims=0),
+    ]
+    large = graphs.model(nodes, _X, _Y, {"shape": np.array([300_000_000], np.int64)})
+    upload = ModelUpload(large, "large", ModelMetadata())
+    with pytest.raises(CheckEndedError):
+        checked(upload, settings, CheckLimits(bytes=2 * 2**30, seconds=20.0, cpu_seconds=4))
+    assert CheckLanes(settings.model_copy(update={"check_bytes": 8 * 2**30})).checked(upload).parameters == 1
+
+
+def test_too_many_long_checks_are_refused(narrow: Settings) -> None:
+    lanes = CheckLanes(narrow)
+    for admitted in range(8):
+        assert lanes._admitted.acquire(blocking=False), admitted
+    with pytest.raises(FaceterError) as caught:
+        lanes.checked(ModelUpload(long_folding(), "hostile", ModelMetadata()))
+    assert caught.value.kind is ProblemKind.OVERLOADED
+    assert caught.value.retry_after
 
 
 def test_an_error_comes_back_whole(settings: Settings) -> None:
@@ -135,7 +164,7 @@ def test_an_error_comes_back_whole(settings: Settings) -> None:
     with pytest.raises(FaceterError) as here:
         described(upload, settings)
     with pytest.raises(FaceterError) as there:
-        checked(upload, settings)
+        checked(upload, settings, _LIMITS)
     assert there.value.problem() == here.value.problem()
 
 
@@ -143,4 +172,4 @@ def test_a_fault_of_the_check_is_no_fault_of_the_model(settings: Settings, monke
     answer = {"internal": "Traceback …\nKeyError: 'x'"}
     monkeypatch.setattr(check_process, "_answer", lambda *_: answer)
     with pytest.raises(RuntimeError, match="KeyError"):
-        checked(ModelUpload(graphs.classifier(), "tiny", ModelMetadata()), settings)
+        checked(ModelUpload(graphs.classifier(), "tiny", ModelMetadata()), settings, _LIMITS)
