@@ -9,61 +9,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, Final
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from app.connections import Connection, ConnectionLimits
 from app.services.monitoring.prometheus import SHARED_FOLDER
 from faceter.contracts.settings import Settings
 from faceter.processes.parent_death import die_with_parent
+from faceter.processes.readiness import announce_ready
 
 _SHUTDOWN_SECONDS: Final = 10
-_DRAIN_SECONDS: Final = 1.0
-"""How long an idle connection may still bring a request after the process was told to stop."""
 _BACKLOG: Final = 2048
 _START_SECONDS: Final = 60
 
 _log = structlog.get_logger("app.server")
-
-
-class DrainingProtocol(HttpToolsProtocol):
-    """HTTP that loses no request when the process stops.
-
-    A connection that is idle then is closed a second later, unless it brings another request; that request is answered
-    with `Connection: close`.
-    """
-
-    _draining = False
-
-    def shutdown(self) -> None:
-        """Close the connection after its present request, or soon if it has none."""
-        self._draining = True
-        if self.cycle is None or self.cycle.response_complete:
-            self.loop.call_later(_DRAIN_SECONDS, self._close_if_idle)
-        else:
-            self._close_after_last()
-
-    def on_headers_complete(self) -> None:
-        """Begin a request."""
-        super().on_headers_complete()
-        if self._draining:
-            self._close_after_last()
-
-    def _close_after_last(self) -> None:
-        cycles = [self.cycle, *(cycle for cycle, _ in reversed(self.pipeline))]
-        for cycle in cycles[:-1]:
-            cycle.keep_alive = True
-        cycles[-1].keep_alive = False
-
-    def _close_if_idle(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
 
 
 class _Process(Process):
@@ -73,6 +39,8 @@ class _Process(Process):
     """
 
     _asked_at: float | None = None
+    serves = False
+    """Whether it has answered that its server has started."""
 
     def is_alive(self, timeout: float = _START_SECONDS) -> bool:
         """Return False if the process has ended, or has left a question unanswered for longer than ``timeout``."""
@@ -80,7 +48,7 @@ class _Process(Process):
             return False
         try:
             while self.parent_conn.poll():
-                self.parent_conn.recv()
+                self.serves = self.parent_conn.recv() or self.serves
                 self._asked_at = None
             if self._asked_at is None:
                 self.parent_conn.send(b"ping")
@@ -132,6 +100,8 @@ class _Processes(Multiprocess):
                 return
             _log.warning("a process ended; starting another", pid=process.pid)
             self.processes[index] = self._started(index)
+        if all(isinstance(process, _Process) and process.serves for process in self.processes):
+            announce_ready()
 
     def handle_ttin(self) -> None:
         """Ignore the signal: the number of processes is that of the settings."""
@@ -157,9 +127,23 @@ class _Processes(Multiprocess):
         return process
 
 
+class _Server(uvicorn.Server):
+    """A server that reports when it listens."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            announce_ready()
+
+
 def serve(app: FastAPI, settings: Settings) -> None:
     """Serve an application in this process until SIGINT or SIGTERM."""
-    uvicorn.run(app, host=settings.host, port=settings.port, http=DrainingProtocol, **_OPTIONS, backlog=_BACKLOG)
+    config = uvicorn.Config(app, host=settings.host, port=settings.port, **_options(settings))
+    server = _Server(config)
+    with suppress(KeyboardInterrupt):  # SIGINT, once the server has stopped
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def serve_in_processes(factory: str, settings: Settings) -> None:
@@ -180,9 +164,7 @@ def serve_in_processes(factory: str, settings: Settings) -> None:
             host=settings.host,
             port=settings.port,
             workers=settings.api_processes,
-            http=DrainingProtocol,
-            backlog=_BACKLOG,
-            **_OPTIONS,
+            **_options(settings),
         )
         with ExitStack() as stack:
             try:
@@ -227,12 +209,17 @@ def end_with_parent() -> None:
         die_with_parent(signal.SIGTERM, parent.pid)
 
 
-_OPTIONS: Final[dict[str, Any]] = {
-    "loop": "uvloop",
-    "lifespan": "on",
-    "log_config": None,
-    "access_log": False,
-    "proxy_headers": False,
-    "server_header": False,
-    "timeout_graceful_shutdown": _SHUTDOWN_SECONDS,
-}
+def _options(settings: Settings) -> dict[str, Any]:
+    limits = ConnectionLimits(settings.header_seconds, settings.max_header_bytes, settings.body_idle_seconds)
+    return {
+        "loop": "uvloop",
+        "http": partial(Connection, limits=limits),
+        "lifespan": "on",
+        "log_config": None,
+        "access_log": False,
+        "proxy_headers": False,
+        "server_header": False,
+        "backlog": _BACKLOG,
+        "limit_concurrency": settings.max_connections,
+        "timeout_graceful_shutdown": _SHUTDOWN_SECONDS,
+    }

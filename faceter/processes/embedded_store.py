@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import time
+from enum import IntEnum
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -18,6 +19,17 @@ from faceter.processes import parent_death
 
 _POLL_SECONDS = 0.02
 _SHUTDOWN_SECONDS = 3.0
+
+
+class Startup(IntEnum):
+    """How far the start of a server is."""
+
+    LAUNCHED = 1
+    """The process runs."""
+    RESPONDING = 2
+    """It responds, if only by refusing commands because it still loads its data."""
+    LOADED = 3
+    """It takes commands."""
 
 
 class EmbeddedValkeyError(RuntimeError):
@@ -67,11 +79,13 @@ class EmbeddedValkey:
         """Return the exit status if the server has exited by itself, None while it runs."""
         return None if self._process is None else self._process.poll()
 
-    def start(self, timeout: float = 30.0) -> Self:
-        """Start the server and wait until it responds.
+    def start(self, timeout: float = 30.0, until: Startup = Startup.LOADED) -> Self:
+        """Start the server and wait until it takes commands.
 
         Args:
-            timeout: Seconds to wait for a previous server to exit and for the new one to load its data.
+            timeout: Seconds to wait for a previous server to exit and for the new one to respond; it may then load its
+                data however long that takes.
+            until: Return as soon as the start is so far.
 
         Raises:
             EmbeddedValkeyError: If another server holds the directory, or this one exits or does not respond; the
@@ -99,7 +113,7 @@ class EmbeddedValkey:
                     start_new_session=True,
                 )
             self._lock = lock
-            self._wait_until_responsive(deadline)
+            self._wait(deadline, until)
         except BaseException:
             self._lock = lock
             self.stop()
@@ -155,7 +169,7 @@ class EmbeddedValkey:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 # A server whose parent has died may still respond while it shuts down.
-                if time.monotonic() < (shutdown_deadline if self._responds() else deadline):
+                if time.monotonic() < (shutdown_deadline if self.responds() else deadline):
                     time.sleep(_POLL_SECONDS)
                     continue
                 os.close(lock)
@@ -164,25 +178,36 @@ class EmbeddedValkey:
                 ) from None
             return lock
 
-    def _wait_until_responsive(self, deadline: float) -> None:
-        while not self._responds():
+    def responds(self) -> bool:
+        """Return whether the server is there and has loaded its data."""
+        return self._reply().startswith(b"+PONG")
+
+    def _wait(self, deadline: float, until: Startup) -> None:
+        if until is Startup.LAUNCHED:
+            return
+        while not (reply := self._reply()).startswith(b"+PONG"):
+            loading = reply.startswith(b"-LOADING")
+            if loading and until is Startup.RESPONDING:
+                return
             if self.poll() is not None:
-                raise EmbeddedValkeyError(f"The embedded Valkey server exited at once. {self._log_tail()}")
-            if time.monotonic() > deadline:
-                raise EmbeddedValkeyError(f"The embedded Valkey server does not respond. {self._log_tail()}")
+                raise EmbeddedValkeyError(f"The embedded Valkey server exited at once. {self.log_tail()}")
+            if time.monotonic() > deadline and not loading:
+                raise EmbeddedValkeyError(f"The embedded Valkey server does not respond. {self.log_tail()}")
             time.sleep(_POLL_SECONDS)
 
-    def _responds(self) -> bool:
+    def _reply(self) -> bytes:
+        """Return the beginning of the server's reply to a PING; nothing without a server."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(1.0)
             try:
                 connection.connect(str(self.socket))
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                return connection.recv(16)
             except OSError:
-                return False
+                return b""
 
-    def _log_tail(self) -> str:
+    def log_tail(self) -> str:
+        """Return the end of its log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
         return f"The end of {self.log}:\n" + "\n".join(lines)
 

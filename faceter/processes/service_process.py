@@ -9,32 +9,53 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceter.processes import parent_death
+from faceter.processes.readiness import READY_VARIABLE
 
-_MAX_DELAY_SECONDS = 30.0
-_STABLE_SECONDS = 60.0
+_SHORTEST_DELAY_SECONDS = 0.1
+_FIRST_DELAY_SECONDS = 0.25
+_LONGEST_DELAY_SECONDS = 4.0
+
+
+def restart_delay(failures: int) -> float:
+    """Return the seconds before the next start, after this many starts in a row that never became ready."""
+    if not failures:
+        return _SHORTEST_DELAY_SECONDS
+    return min(_FIRST_DELAY_SECONDS * 2.0 ** (failures - 1), _LONGEST_DELAY_SECONDS)
 
 
 @dataclass
 class ServiceProcess:
-    """A process that is restarted when it exits, with exponential backoff if it exits early."""
+    """A process that is restarted when it ends.
+
+    One that was ready, as it reports by `announce_ready`, is restarted at once; the delay grows, to a few seconds, only
+    while it ends before that.
+
+    Attributes:
+        failures: Starts in a row that ended before the process was ready.
+    """
 
     name: str
     arguments: list[str]
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
     failures: int = 0
     restart_at: float = 0.0
+    _readiness: int | None = None
 
     def start(self) -> None:
         """Start the process, in a session of its own."""
-        self.process = subprocess.Popen(
-            parent_death.wrapped_command(self.arguments, signal.SIGKILL),
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self.started_at = time.monotonic()
+        self._readiness, ready = os.pipe()
+        os.set_blocking(self._readiness, False)
+        try:
+            self.process = subprocess.Popen(
+                parent_death.wrapped_command(self.arguments, signal.SIGKILL),
+                env={**self.environment, READY_VARIABLE: str(ready)},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=(ready,),
+            )
+        finally:
+            os.close(ready)
 
     def poll(self) -> int | None:
         """Return the exit status if the process has exited, else None."""
@@ -45,8 +66,8 @@ class ServiceProcess:
         assert self.process is not None
         kill_session(self.process.pid)
         self.process = None
-        self.failures = 1 if time.monotonic() - self.started_at > _STABLE_SECONDS else self.failures + 1
-        delay = min(0.5 * 2.0 ** (self.failures - 1), _MAX_DELAY_SECONDS)
+        self.failures = 0 if self._was_ready() else self.failures + 1
+        delay = restart_delay(self.failures)
         self.restart_at = time.monotonic() + delay
         return delay
 
@@ -60,6 +81,18 @@ class ServiceProcess:
     def running(self) -> bool:
         """Whether the process was started and has not exited."""
         return self.process is not None and self.process.poll() is None
+
+    def _was_ready(self) -> bool:
+        """Return whether the process that ended had reported that it is ready."""
+        readiness, self._readiness = self._readiness, None
+        if readiness is None:
+            return False
+        try:
+            return os.read(readiness, 1) == b"1"
+        except BlockingIOError:
+            return False  # a child that it left behind keeps the pipe open
+        finally:
+            os.close(readiness)
 
 
 def kill_session(leader: int) -> None:

@@ -12,8 +12,8 @@ from types import FrameType
 from faceter.contracts.settings import Settings
 from faceter.processes.addresses import free_port, local_url, mask_password, responds
 from faceter.processes.data_dir_lock import locked_data_dir, make_data_dir
-from faceter.processes.embedded_store import EmbeddedValkey
 from faceter.processes.service_process import ServiceProcess, exit_reason, kill_session
+from faceter.processes.supervised_store import SupervisedStore
 
 _POLL_SECONDS = 0.1
 _MAX_STARTUP_FAILURES = 3
@@ -33,7 +33,7 @@ class Supervisor:
     workers: int = 1
     _stop_signals: int = field(default=0, init=False)
     _processes: list[ServiceProcess] = field(default_factory=list, init=False)
-    _valkey: EmbeddedValkey | None = field(default=None, init=False)
+    _store: SupervisedStore | None = field(default=None, init=False)
 
     def run(self) -> int:
         """Start all processes, keep them running, and stop them on SIGINT, SIGTERM or SIGHUP.
@@ -67,6 +67,8 @@ class Supervisor:
                 ready = True
                 _print(f"Ready after {time.monotonic() - started:.1f} s.")
                 _print(f"Console {url}   API {url}/docs   Ctrl-C stops everything.")
+                if self.settings.keys_required:
+                    _print("Requests need an API key. Create one with: faceter keys create NAME")
             for process in self._processes:
                 self._restart_if_ended(process)
                 if not ready and process.failures >= _MAX_STARTUP_FAILURES:
@@ -74,7 +76,8 @@ class Supervisor:
                         f"Giving up: the {process.name} ended {process.failures} times before the service was ready."
                     )
                     return 1
-            self._restart_store_if_ended()
+            if self._store is not None and (line := self._store.restart_if_ended()) is not None:
+                _print(line)
             time.sleep(_POLL_SECONDS)
         return 0
 
@@ -84,8 +87,9 @@ class Supervisor:
                 f"  store    {mask_password(self.settings.redis_url)}   (from FACETER_REDIS_URL; no embedded server)"
             )
             return
-        self._valkey = EmbeddedValkey(self.settings.valkey_dir).start()
-        _print(f"  store    embedded Valkey, process {self._valkey.pid}, data in {self.settings.valkey_dir}")
+        self._store = SupervisedStore(self.settings.valkey_dir)
+        self._store.start()
+        _print(f"  store    embedded Valkey, process {self._store.valkey.pid}, data in {self.settings.valkey_dir}")
 
     def _start_processes(self, port: int, url: str) -> None:
         environment = os.environ | {
@@ -114,15 +118,6 @@ class Supervisor:
         elif process.process is None and time.monotonic() >= process.restart_at:
             process.start()
 
-    def _restart_store_if_ended(self) -> None:
-        if self._valkey is None:
-            return
-        status = self._valkey.poll()
-        if status is not None:
-            _print(f"The embedded Valkey ended ({exit_reason(status)}); starting it again from its append-only file.")
-            self._valkey.stop()
-            self._valkey.start()
-
     def _stop(self) -> None:
         if any(item.process for item in self._processes):
             _print("Stopping. A running job continues from its checkpoint at the next start.")
@@ -136,8 +131,8 @@ class Supervisor:
                 item.send_signal(signal.SIGKILL)
                 item.process.wait()
                 kill_session(item.process.pid)
-        if self._valkey is not None:
-            self._valkey.stop()
+        if self._store is not None:
+            self._store.stop()
         if self._processes:
             _print("Stopped.")
 

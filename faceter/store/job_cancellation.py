@@ -10,17 +10,17 @@ from rq.job import Job as RQJob
 from rq.job import JobStatus as RQStatus
 
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.jobs import Job
+from faceter.contracts.jobs import Job, JobStatus
 from faceter.store.connection import transact
 from faceter.store.job_endings import mark_ended, queue_end
 from faceter.store.job_events import queue_event
 from faceter.store.job_leases import fields, server_time
+from faceter.store.job_queues import queue_no_longer_waiting, rq_queue
 from faceter.store.job_records import (
     CHECKPOINT,
     LEASE,
-    fetch,
+    fetch_own,
     job_key,
-    rq_queue,
     to_job,
 )
 
@@ -57,7 +57,7 @@ def request_end(redis: Redis, job_id: str) -> Job:
     def body(pipeline: Pipeline) -> Job:
         job = _fetch_active(redis, job_id, "end")
         (checkpoint,) = fields(pipeline, job_id, CHECKPOINT)
-        if job.get_status(refresh=False) != RQStatus.STARTED and checkpoint is None:
+        if to_job(job).status is JobStatus.QUEUED and checkpoint is None:
             return _cancel(pipeline, job)
         pipeline.multi()
         if not job.meta.get("ending"):
@@ -70,7 +70,7 @@ def request_end(redis: Redis, job_id: str) -> Job:
 
 
 def _fetch_active(redis: Redis, job_id: str, verb: str) -> RQJob:
-    job = fetch(redis, job_id)
+    job = fetch_own(redis, job_id)
     if job.get_status(refresh=False) in _ENDED:
         raise FaceterError(
             ProblemKind.JOB_ENDED,
@@ -85,7 +85,7 @@ def _cancel(pipeline: Pipeline, job: RQJob) -> Job:
     (lease,) = fields(pipeline, job.id, LEASE)
     now = server_time(pipeline)
     pipeline.multi()
-    pipeline.lrem(queue.key, 0, job.id)
+    queue_no_longer_waiting(pipeline, job)
     pipeline.lrem(queue.intermediate_queue_key, 0, job.id)
     execution = None if lease is None else Execution(lease, job.id, job.connection, job.worker_name or "")
     mark_ended(job, RQStatus.CANCELED, now)

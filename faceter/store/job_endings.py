@@ -11,16 +11,18 @@ from rq.job import Job as RQJob
 from rq.job import JobStatus as RQStatus
 
 from faceter.contracts.errors import Problem
-from faceter.store import job_checkpoints, job_statistics
+from faceter.store import job_checkpoints, job_shards, job_statistics
 from faceter.store.job_events import queue_event, stream_key
 from faceter.store.job_leases import fields
+from faceter.store.job_queues import rq_queue
 from faceter.store.job_records import (
     ACTIVE_KEY,
     ENDED_BY,
     LEASE,
-    rq_queue,
+    fetch,
     to_job,
 )
+from faceter.store.shard_ids import is_shard, job_of
 
 
 def is_committed(pipeline: Pipeline, execution: Execution, status: RQStatus) -> bool:
@@ -43,12 +45,15 @@ def mark_ended(job: RQJob, status: RQStatus, now: float) -> None:
 def queue_failure(
     pipeline: Pipeline, job: RQJob, execution: Execution, problem: Problem, trace: str, now: float
 ) -> None:
-    """Queue the failure of a job."""
-    job.meta["error"] = problem.model_dump(mode="json")
-    mark_ended(job, RQStatus.FAILED, now)
-    job.set_status(RQStatus.FAILED, pipeline=pipeline)
-    job._handle_failure(trace or problem.detail, pipeline, execution.worker_name, execution.id)
-    queue_end(pipeline, job, execution)
+    """Queue the failure of a job; that of a shard is its job's."""
+    failed = fetch(job.connection, job_of(job.id)) if is_shard(job.id) else job
+    failed.meta["error"] = problem.model_dump(mode="json")
+    mark_ended(failed, RQStatus.FAILED, now)
+    failed.set_status(RQStatus.FAILED, pipeline=pipeline)
+    failed._handle_failure(trace or problem.detail, pipeline, execution.worker_name, execution.id)
+    queue_end(pipeline, failed, None if is_shard(job.id) else execution)
+    if is_shard(job.id):
+        job_shards.queue_failed(pipeline, job, execution)
 
 
 def queue_end(pipeline: Pipeline, job: RQJob, execution: Execution | None) -> None:
@@ -57,6 +62,7 @@ def queue_end(pipeline: Pipeline, job: RQJob, execution: Execution | None) -> No
     pipeline.hset(job.key, mapping={"meta": json.dumps(job.meta), ENDED_BY: "" if execution is None else execution.id})
     pipeline.srem(ACTIVE_KEY, job.id)
     job_checkpoints.queue_end(pipeline, job)
+    job_shards.queue_end(pipeline, job)
     _release(pipeline, job, execution)
     record = to_job(job)
     queue_event(pipeline, job.id, "end", record)

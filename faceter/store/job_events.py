@@ -16,6 +16,7 @@ from redis.client import Pipeline
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import Job, Progress
 from faceter.store.connection import UNREACHABLE
+from faceter.store.shard_ids import is_shard
 
 EventName = Literal["status", "progress", "end", "heartbeat"]
 
@@ -60,7 +61,9 @@ def stream_key(job_id: str) -> str:
 
 
 def queue_event(pipeline: Pipeline, job_id: str, event: EventName, document: Job | Progress) -> None:
-    """Queue on ``pipeline`` the addition of an event to the job's stream."""
+    """Queue on ``pipeline`` the addition of an event to the job's stream; a shard has none."""
+    if is_shard(job_id):
+        return
     fields: dict[Any, Any] = {"event": event, "data": document.model_dump_json()}
     pipeline.xadd(stream_key(job_id), fields, maxlen=MAX_EVENTS, approximate=True)
 

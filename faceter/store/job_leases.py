@@ -1,13 +1,16 @@
 """Leases of jobs: reading a job's fields in a transaction, and checking who holds its lease."""
 
 import json
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from redis import Redis
 from redis.client import Pipeline
 from rq.executions import Execution
 
+from faceter.contracts.settings import Settings
 from faceter.store.job_records import LEASE, job_key
+
+_FARTHEST_SECONDS: Final = 3600.0
 
 
 class LeaseLostError(Exception):
@@ -18,6 +21,11 @@ def server_time(connection: Redis | Pipeline) -> float:
     """Return the time of the store's clock, seconds since 1970."""
     seconds, microseconds = connection.time()
     return seconds + microseconds / 1e6
+
+
+def farthest_expiry(settings: Settings, now: float) -> float:
+    """Return the time after which no valid lease expires: one that does is from before the clock went back."""
+    return now + max(_FARTHEST_SECONDS, 2.0 * settings.worker_lost_seconds)
 
 
 def fields(pipeline: Pipeline, job_id: str, *names: str) -> list[str | None]:

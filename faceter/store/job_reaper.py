@@ -1,5 +1,6 @@
 """The reaper: requeues the jobs of dead workers, and jobs that were taken off the queue but never claimed."""
 
+from contextlib import suppress
 from typing import Final, cast
 
 from redis import Redis
@@ -11,9 +12,11 @@ from rq.utils import parse_composite_key
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
 from faceter.store import job_checkpoints
-from faceter.store.job_leases import server_time
-from faceter.store.job_records import ACTIVE_KEY, INDEX_KEY, job_key, rq_queue
+from faceter.store.job_leases import farthest_expiry, server_time
+from faceter.store.job_queues import queue_waiting, rq_queue
+from faceter.store.job_records import ACTIVE_KEY, fetch, index, job_key
 from faceter.store.job_steps import requeue_or_fail
+from faceter.store.tenants import acting_for, all_tenants
 
 _WAITING_KEY: Final = "faceter:jobs:in-between"
 _OLDEST: Final = 100
@@ -42,7 +45,9 @@ def reap(redis: Redis, settings: Settings) -> list[str]:
     uptime = cast(dict[str, int], redis.info("server"))["uptime_in_seconds"]
     if uptime >= settings.worker_lost_seconds:
         now = server_time(redis)
-        expired = cast(list[bytes], redis.zrangebyscore(cast(str, queue.started_job_registry.key), 0, now))
+        key, farthest = cast(str, queue.started_job_registry.key), farthest_expiry(settings, now)
+        expired = cast(list[bytes], redis.zrangebyscore(key, 0, now))
+        expired += cast(list[bytes], redis.zrangebyscore(key, f"({farthest}", "+inf"))
         for entry in expired:
             job_id, execution_id = parse_composite_key(entry.decode())
             execution = Execution(execution_id, job_id, redis)
@@ -70,29 +75,32 @@ def _requeue_stuck_jobs(redis: Redis, settings: Settings) -> None:
         since = seen.get(id)
         if since is None:
             redis.hset(_WAITING_KEY, id, str(now))
-        elif now - since > settings.worker_lost_seconds / 2:
+        elif abs(now - since) > settings.worker_lost_seconds / 2:
             with redis.pipeline() as pipeline:
                 pipeline.lrem(queue.intermediate_queue_key, 0, id)
-                pipeline.lpush(queue.key, id)
+                with suppress(FaceterError):  # it is gone
+                    queue_waiting(pipeline, fetch(redis, id))
                 pipeline.hdel(_WAITING_KEY, id)
                 pipeline.execute()
 
 
 def _remove_expired_jobs(redis: Redis) -> None:
-    """Remove jobs whose record has expired from the index and from the active set."""
-    oldest = cast(list[bytes], redis.zrange(INDEX_KEY, 0, _OLDEST - 1))
-    active = cast(set[bytes], redis.smembers(ACTIVE_KEY))
-    for key, members in ((INDEX_KEY, oldest), (ACTIVE_KEY, list(active))):
-        if not members:
-            continue
-        with redis.pipeline() as pipeline:
-            for member in members:
-                pipeline.hexists(job_key(member.decode()), "data")
-            existing = pipeline.execute()
-        for member, exists in zip(members, existing, strict=True):
-            if exists:
-                continue
-            if key == INDEX_KEY:
-                redis.zrem(key, member)
-            else:
-                redis.srem(key, member)
+    """Remove jobs whose record has expired from the indexes and from the active set."""
+    for tenant in all_tenants(redis):
+        with acting_for(tenant):
+            key = index(redis).key
+        oldest = cast(list[bytes], redis.zrange(key, 0, _OLDEST - 1))
+        if expired := _expired(redis, oldest):
+            redis.zrem(key, *expired)
+    if expired := _expired(redis, list(cast(set[bytes], redis.smembers(ACTIVE_KEY)))):
+        redis.srem(ACTIVE_KEY, *expired)
+
+
+def _expired(redis: Redis, job_ids: list[bytes]) -> list[bytes]:
+    if not job_ids:
+        return []
+    with redis.pipeline(transaction=False) as pipeline:
+        for id in job_ids:
+            pipeline.hexists(job_key(id.decode()), "data")
+        existing = pipeline.execute()
+    return [id for id, exists in zip(job_ids, existing, strict=True) if not exists]

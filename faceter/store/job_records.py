@@ -7,7 +7,6 @@ from typing import Any, Final, cast
 
 from pydantic import TypeAdapter
 from redis import Redis
-from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job as RQJob
 from rq.job import JobStatus as RQStatus
@@ -18,17 +17,17 @@ from faceter.contracts.error_reports import ErrorReport
 from faceter.contracts.errors import FaceterError, Problem, ProblemKind
 from faceter.contracts.jobs import Job, JobResult, JobSpecification, JobStatus, Progress
 from faceter.contracts.references import ResourceName
+from faceter.store import job_queues
 from faceter.store.newest_first import NewestFirst
+from faceter.store.shard_ids import is_shard
+from faceter.store.tenants import DEFAULT_TENANT, current_tenant, key_prefix
 from faceter.tracing.trace_context import PARENT_HEADER, STATE_HEADER, TraceContext
-
-QUEUE_NAME: Final = "faceter"
-"""The one RQ queue; its workers take every kind of job."""
-
-INDEX_KEY: Final = "faceter:jobs"
-"""Sorted set of all job ids by creation."""
 
 ACTIVE_KEY: Final = "faceter:jobs:active"
 """Set of the ids of jobs that are queued or running."""
+
+ACTIVE_STATUSES: Final = (RQStatus.QUEUED.encode(), RQStatus.STARTED.encode(), RQStatus.DEFERRED.encode())
+"""Field `status` of the hash of a job that is queued or running, or waits for its shards."""
 
 LEASE: Final = "lease"
 """Field of the job's hash: id of the execution that holds the lease. Only the holder may write."""
@@ -42,6 +41,9 @@ CHECKPOINT: Final = "checkpoint"
 ERROR_REPORT: Final = "error_report"
 """Field of the job's hash: report of the internal error that ended it."""
 
+DIVIDED: Final = "divided"
+"""Key in the RQ `meta` of a job that waits for its shards, or for a worker after them: the round of shards."""
+
 _SPECIFICATION: TypeAdapter[JobSpecification] = TypeAdapter(JobSpecification)
 
 _MOST_ECHOED: Final = 200
@@ -50,16 +52,12 @@ _LONGEST_STATE: Final = 512
 
 _STATUSES: Final = {
     RQStatus.STARTED: JobStatus.RUNNING,
+    RQStatus.DEFERRED: JobStatus.RUNNING,
     RQStatus.FINISHED: JobStatus.SUCCEEDED,
     RQStatus.FAILED: JobStatus.FAILED,
     RQStatus.STOPPED: JobStatus.CANCELED,
     RQStatus.CANCELED: JobStatus.CANCELED,
 }
-
-
-def rq_queue(redis: Redis) -> Queue:
-    """Return the RQ queue, with the JSON serializer."""
-    return Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
 
 
 def job_key(job_id: str) -> str:
@@ -68,8 +66,15 @@ def job_key(job_id: str) -> str:
 
 
 def index(redis: Redis) -> NewestFirst:
-    """Return the index of all jobs."""
-    return NewestFirst(redis, INDEX_KEY)
+    """Return the index of all jobs of the current tenant."""
+    return NewestFirst(redis, f"{key_prefix()}jobs")
+
+
+def queue_meta(specification: JobSpecification, needed_bytes: int = 0) -> dict[str, Any]:
+    """Return values of a new job's RQ `meta`: its queue, the current tenant, and the memory it needs, if known."""
+    tenant = {} if current_tenant() == DEFAULT_TENANT else {job_queues.TENANT: current_tenant()}
+    needed = {job_queues.NEEDED_BYTES: needed_bytes} if needed_bytes else {}
+    return {job_queues.QUEUE: specification.queue.value, **tenant, **needed}
 
 
 def specification_of(job: RQJob) -> JobSpecification:
@@ -100,11 +105,15 @@ def fetch(redis: Redis, job_id: str) -> RQJob:
     try:
         return RQJob.fetch(job_id, connection=redis, serializer=JSONSerializer)
     except (NoSuchJobError, ValueError) as error:
-        raise FaceterError(
-            ProblemKind.NOT_FOUND,
-            f"There is no job {job_id[:_MOST_ECHOED]!r}, or it ended too long ago.",
-            resource=ResourceName.JOBS.value,
-        ) from error
+        raise _not_found(job_id) from error
+
+
+def _not_found(job_id: str) -> FaceterError:
+    return FaceterError(
+        ProblemKind.NOT_FOUND,
+        f"There is no job {job_id[:_MOST_ECHOED]!r}, or it ended too long ago.",
+        resource=ResourceName.JOBS.value,
+    )
 
 
 def load(redis: Redis, job_ids: Sequence[str]) -> list[Job | None]:
@@ -124,13 +133,25 @@ def is_ending(redis: Redis, job_id: str) -> bool:
     return bool(text and json.loads(text).get("ending", False))
 
 
+def fetch_own(redis: Redis, job_id: str) -> RQJob:
+    """Return the RQ job of that id if it is of the current tenant.
+
+    Raises:
+        FaceterError: `NOT_FOUND` if there is none, it has expired, or it is another tenant's.
+    """
+    job = fetch(redis, job_id)
+    if job_queues.tenant_of(job) != current_tenant() or is_shard(job_id):
+        raise _not_found(job_id)
+    return job
+
+
 def error_report(redis: Redis, job_id: str) -> ErrorReport:
     """Return the report of the internal error that ended a job.
 
     Raises:
         FaceterError: `NOT_FOUND` if there is no such job, or it did not end with an internal error.
     """
-    fetch(redis, job_id)
+    fetch_own(redis, job_id)
     text = cast(bytes | None, redis.hget(job_key(job_id), ERROR_REPORT))
     if text is None:
         raise FaceterError(
@@ -150,7 +171,7 @@ def _required(moment: datetime | None) -> datetime:
 def to_job(job: RQJob) -> Job:
     """Return the `Job` contract of an RQ job, from its state in memory."""
     meta: dict[str, Any] = job.meta
-    status = _STATUSES.get(job.get_status(refresh=False), JobStatus.QUEUED)
+    status = _STATUSES.get(job.get_status(refresh=False), JobStatus.RUNNING if DIVIDED in meta else JobStatus.QUEUED)
     result = JobResult.model_validate(meta["result"]) if status is JobStatus.SUCCEEDED else None
     provenance = meta.get("provenance")
     progress = meta.get("progress")

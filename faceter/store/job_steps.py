@@ -12,12 +12,14 @@ Lease times are of the store's clock, so the clocks of the hosts need not agree.
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 from redis import Redis
 from redis.client import Pipeline
 from rq.executions import Execution
 from rq.job import Job as RQJob
 from rq.job import JobStatus as RQStatus
+from rq.utils import utcformat
 
 from faceter.contracts.base import Provenance
 from faceter.contracts.error_reports import ErrorReport
@@ -28,20 +30,26 @@ from faceter.store.connection import transact
 from faceter.store.job_endings import is_committed, mark_ended, queue_end, queue_failure, queue_requeue, started_key
 from faceter.store.job_events import queue_event
 from faceter.store.job_leases import LeaseLostError as LeaseLostError
-from faceter.store.job_leases import check_lease, fields, meta_of, server_time
+from faceter.store.job_leases import check_lease, farthest_expiry, fields, meta_of, server_time
+from faceter.store.job_queues import queue_postponement, rq_queue
 from faceter.store.job_records import (
     ACTIVE_KEY,
+    DIVIDED,
     ENDED_BY,
     ERROR_REPORT,
     LEASE,
     fetch,
     index,
     job_key,
-    rq_queue,
+    queue_meta,
     to_job,
     trace_meta,
 )
+from faceter.store.shard_ids import job_of
+from faceter.store.tenants import queue_registration
 from faceter.tracing.trace_context import TraceContext
+
+_LONGEST_PAUSE_SECONDS: Final = 30.0
 
 
 def enqueue(
@@ -51,16 +59,19 @@ def enqueue(
     job_id: str,
     function: str,
     trace: TraceContext | None = None,
+    needed_bytes: int = 0,
 ) -> Job:
-    """Queue a new job.
+    """Queue a new job of the current tenant.
 
     Args:
         redis: The store.
         settings: Time limit and retention of the job.
         specification: Kind and request of the job.
-        job_id: Id of the new job.
+        job_id: Id of the new job. If there is one of that id, which an earlier attempt of the same request queued, that
+            is returned.
         function: Dotted name of the function that runs it, called with the specification as JSON values.
         trace: The span that caused the job; the parent of its attempts.
+        needed_bytes: Memory that the job needs; 0 if that is not known.
     """
     queue = rq_queue(redis)
     job = queue.create_job(
@@ -71,16 +82,24 @@ def enqueue(
         timeout=settings.job_timeout_seconds,
         result_ttl=settings.job_retention_seconds,
         failure_ttl=settings.job_retention_seconds,
-        meta=trace_meta(trace),
+        meta={**trace_meta(trace), **queue_meta(specification, needed_bytes)},
     )
-    with redis.pipeline() as pipeline:
+
+    def body(pipeline: Pipeline) -> Job:
+        if pipeline.exists(job.key):
+            record = to_job(fetch(redis, job_id))
+            pipeline.multi()
+            return record
+        pipeline.multi()
         queue.enqueue_job(job, pipeline=pipeline)
         record = to_job(job)
         index(redis).add(pipeline, job_id, record.created_at)
+        queue_registration(pipeline)
         pipeline.sadd(ACTIVE_KEY, job_id)
         queue_event(pipeline, job_id, "status", record)
-        pipeline.execute()
-    return record
+        return record
+
+    return transact(redis, body, job.key)
 
 
 def claim(redis: Redis, job: RQJob, worker_name: str, lease_seconds: float) -> Execution | None:
@@ -96,7 +115,7 @@ def claim(redis: Redis, job: RQJob, worker_name: str, lease_seconds: float) -> E
         The execution that holds the lease; None if the job cannot be claimed (canceled, or queued twice).
     """
     created: list[Execution] = []
-    queue = rq_queue(redis)
+    queue, started_at = rq_queue(redis), job.started_at
 
     def body(pipeline: Pipeline) -> Execution | None:
         status, lease = fields(pipeline, job.id, "status", LEASE)
@@ -109,12 +128,17 @@ def claim(redis: Redis, job: RQJob, worker_name: str, lease_seconds: float) -> E
         pipeline.lrem(queue.intermediate_queue_key, 0, job.id)
         if status != RQStatus.QUEUED:
             return None
-        job.meta = {**meta, "attempts": meta.get("attempts", 0) + 1}
-        job.meta.pop("progress", None)
+        divided = meta.pop(DIVIDED, None)
+        job.meta = {**meta, "attempts": meta.get("attempts", 0) + (divided is None)}
+        if divided is None:
+            job.meta.pop("progress", None)
         execution = Execution.create(job, int(lease_seconds), pipeline, worker_name)
         created.append(execution)
         pipeline.zadd(started_key(queue), {execution.composite_key: now + lease_seconds})
         job.prepare_for_execution(worker_name, pipeline)
+        if divided is not None and started_at is not None:
+            job.started_at = started_at
+            pipeline.hset(job.key, "started_at", utcformat(started_at))
         pipeline.hset(job.key, mapping={LEASE: execution.id, "meta": json.dumps(job.meta)})
         queue_event(pipeline, job.id, "status", to_job(job))
         return execution
@@ -227,9 +251,9 @@ def fail(
         pipeline.multi()
         queue_failure(pipeline, job, execution, problem, trace, now)
         if report is not None:
-            pipeline.hset(job_key(execution.job_id), ERROR_REPORT, report.model_dump_json())
+            pipeline.hset(job_key(job_of(execution.job_id)), ERROR_REPORT, report.model_dump_json())
 
-    transact(redis, body, job_key(execution.job_id))
+    transact(redis, body, job_key(execution.job_id), job_key(job_of(execution.job_id)))
 
 
 def has_ended(redis: Redis, execution: Execution) -> bool:
@@ -268,6 +292,8 @@ def requeue_or_fail(
 ) -> bool:
     """Requeue the job because its worker or job process died; fail it after `job_attempts` lost attempts.
 
+    It is not taken again at once: after a second, and after twice as long each time, up to half a minute.
+
     Args:
         redis: The store.
         settings: `job_attempts` is the number of attempts.
@@ -284,7 +310,8 @@ def requeue_or_fail(
         (lease,) = fields(pipeline, execution.job_id, LEASE)
         until = pipeline.zscore(started_key(queue), execution.composite_key)
         now = server_time(pipeline)
-        renewed = expired_at is not None and until is not None and until > expired_at
+        farthest = farthest_expiry(settings, now)
+        renewed = expired_at is not None and until is not None and expired_at < until <= farthest
         if lease != execution.id or renewed:
             pipeline.multi()
             if not renewed:
@@ -295,8 +322,10 @@ def requeue_or_fail(
         lost = job.meta.get("attempts", 0) - job.meta.get("handed_back", 0)
         if lost < settings.job_attempts:
             queue_requeue(pipeline, job, execution)
+            queue_postponement(pipeline, job.id, now + min(2.0 ** (lost - 1), _LONGEST_PAUSE_SECONDS))
         else:
             queue_failure(pipeline, job, execution, error.problem(), str(error), now)
         return True
 
-    return transact(redis, body, job_key(execution.job_id), started_key(queue))
+    keys = {job_key(execution.job_id), job_key(job_of(execution.job_id)), started_key(queue)}
+    return transact(redis, body, *keys)

@@ -102,6 +102,17 @@ def test_a_held_file_survives_the_deletion_of_an_equal_one(library: Library) -> 
     assert library.blobs.read(library.add(model(on_its_way)).sha256) == b"weights"
 
 
+def test_a_record_added_again_by_its_id_is_the_first_one(library: Library, redis: Redis) -> None:
+    first = library.add(model(library.store_blob(b"content"), "mdl_same"))
+    again = model(library.store_blob(b"content"), "mdl_same")
+    assert again != first
+    assert library.add(again) == first
+    assert not redis.exists(f"faceter:blob:{first.sha256}:holds")
+    assert library.models.count() == 1
+    library.delete(library.models, first.id)
+    assert not library.blobs.exists(first.sha256)
+
+
 def test_a_record_with_a_missing_file_is_refused(library: Library) -> None:
     with pytest.raises(FaceterError) as missing:
         library.add(model(StoredBlob("0" * 64, 1)))

@@ -2,6 +2,7 @@
 
 from typing import BinaryIO
 
+from app.services.creation import creation_id
 from app.services.datasets.sample_images import check_sample, reduced_png, sample_of
 from app.services.records import RecordService
 from faceter.contracts.base import utc_now
@@ -32,7 +33,7 @@ class DatasetService(RecordService[Dataset]):
             content = self._check(blob.sha256, kind, paired=bool(paired))
             return self.library.add(
                 Dataset(
-                    id=self.resource.new_id(),
+                    id=creation_id(self.resource.prefix),
                     name=name,
                     kind=kind,
                     created_at=utc_now(),

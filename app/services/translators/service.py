@@ -4,6 +4,7 @@ from functools import partial
 from io import BytesIO
 
 from app.services.core import Core
+from app.services.creation import creation_id
 from app.services.errors import invalid
 from app.services.input_shapes import validate_feature_shapes
 from app.services.job_inputs import JobInputs
@@ -95,7 +96,7 @@ class TranslatorService(RecordService[Translator], JobSubmitter[TranslationJob])
             try:
                 return self.library.add(
                     Translator(
-                        id=self.resource.new_id(),
+                        id=creation_id(self.resource.prefix),
                         name=request.name or " and ".join(model.name[:90] for model in models.values()),
                         created_at=utc_now(),
                         sha256=blob.sha256,

@@ -12,7 +12,7 @@ from app.services.jobs.queue import JobQueue
 from faceter.contracts.errors import ProblemKind
 from faceter.contracts.jobs import JobStatus
 from faceter.contracts.settings import Settings
-from faceter.store import job_records, job_steps
+from faceter.store import job_queues, job_records, job_steps
 from tests.store.jobs.worker_side import LOST, RESULT, claim, claimed, progress
 from tests.workers.long_tasks import job_spec
 from tests.workers.processes import try_cancel
@@ -59,8 +59,10 @@ def test_without_the_lease_nothing_changes(queue: JobQueue, redis: Redis, settin
 
 def test_a_job_queued_twice_runs_once(queue: JobQueue, redis: Redis) -> None:
     job = queue.enqueue(job_spec("succeeds"))
-    redis.rpush(job_records.rq_queue(redis).key, job.id)
     assert claim(redis, job.id) is not None
+    with redis.pipeline() as pipeline:
+        job_queues.queue_waiting(pipeline, job_records.fetch(redis, job.id))
+        pipeline.execute()
     assert claim(redis, job.id) is None
     assert queue.get(job.id).attempts == 1
 
@@ -171,11 +173,17 @@ def test_a_job_returned_to_the_queue_keeps_its_attempts(queue: JobQueue, redis: 
 def test_a_job_whose_worker_died_before_claiming_it_is_requeued(redis: Redis, settings: Settings) -> None:
     queue = JobQueue(redis, settings.model_copy(update={"worker_lost_seconds": 0.02}))
     job = queue.enqueue(job_spec("succeeds"))
-    rq_queue = job_records.rq_queue(redis)
-    redis.lmove(rq_queue.key, rq_queue.intermediate_queue_key)
+    assert job_queues.take(redis, job_queues.Capabilities()) == job.id
     queue.reap()
     assert queue.statistics().queued == 0
     time.sleep(0.05)
     queue.reap()
     assert queue.statistics().queued == 1
     assert claim(redis, job.id) is not None
+
+
+def test_a_lease_from_before_the_clock_went_back_is_expired(reaping: JobQueue, redis: Redis) -> None:
+    jobs = [reaping.enqueue(job_spec("succeeds")) for _ in range(2)]
+    claimed(redis, jobs[0].id, lease=2 * 3600)
+    claimed(redis, jobs[1].id, lease=60)
+    assert reaping.reap() == [jobs[0].id]

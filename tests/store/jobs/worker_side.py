@@ -7,7 +7,7 @@ from faceter.contracts.base import utc_now
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.jobs import JobResult, Progress
 from faceter.contracts.references import ResourceName
-from faceter.store import job_records, job_steps
+from faceter.store import job_queues, job_records, job_steps
 
 RESULT = JobResult(resource=ResourceName.MODELS, id="mdl_made")
 LOST = FaceterError(ProblemKind.WORKER_LOST, "gone")
@@ -15,8 +15,7 @@ LOST = FaceterError(ProblemKind.WORKER_LOST, "gone")
 
 def claim(redis: Redis, job_id: str, lease: float = 60, worker: str = "worker") -> Execution | None:
     """Take the job off the queue as a worker does, by way of the intermediate queue."""
-    queue = job_records.rq_queue(redis)
-    redis.lmove(queue.key, queue.intermediate_queue_key)
+    job_queues.take(redis, job_queues.Capabilities())
     return job_steps.claim(redis, job_records.fetch(redis, job_id), worker, lease)
 
 
