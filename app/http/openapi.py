@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_standalone_docs import StandaloneDocs
 
+from app.http.access_responses import add_access
 from app.services.inference_protocol.contracts import (
     InferRequest,
     InferResponse,
@@ -66,7 +67,9 @@ translates images between two domains.
 - With an `Idempotency-Key`, a POST that creates a resource can be repeated safely.
 - Times are RFC 3339 in UTC. Every response has an `X-Request-ID` and a `traceparent`, which are also in the
   logs.
-- `503` responses have a `Retry-After` header.
+- Where the service needs API keys, a program sends its key as `Authorization: Bearer`. Then any operation may
+  respond `401`, `403` or `429`; `431` means that the header of a request is too large.
+- `429` and `503` responses have a `Retry-After` header.
 """
 
 TAGS: Final[list[dict[str, Any]]] = [
@@ -135,6 +138,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
                 for status, response in operation["responses"].items()
                 if not _is_fastapis_own(response)
             }
+    add_access(document)
     return document
 
 

@@ -182,6 +182,9 @@ class Settings(BaseSettings):
     shard_samples: PositiveInt | None = None
     """Samples in a shard of an explanation, such as 1000. An explanation with more is divided among workers if there are
     several; by default none is."""
+    training_processes: PositiveInt = 1
+    """Processes of a worker that share the training of a translator, or the tuning by `auto` and `ft`: each has a share
+    of every batch, and a GPU of its own where there are as many. They give what one process gives, to rounding."""
     checkpoint_seconds: PositiveFloat = 60.0
     """Interval between checkpoints of a job, in seconds."""
     job_retention_seconds: PositiveInt = 30 * 24 * 3600

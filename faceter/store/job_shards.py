@@ -39,7 +39,7 @@ SHARD: Final = "shard"
 _LEAST_DONE: Final = 0.02
 """Fraction of a job after which the time left is estimated."""
 _ENDED_SECONDS: Final = 60
-"""How long the process of a failed shard can see that it has ended."""
+"""How long the process of a failed shard can tell that it has ended."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def divide(
         job.meta[DIVIDED] = {**vars(round), "at": now, "total": len(children), "done": 0}
         job.set_status(RQStatus.DEFERRED, pipeline=pipeline)
         job.register_dependency(pipeline=pipeline)
-        pipeline.hset(job.key, "meta", json.dumps(job.meta))
+        pipeline.hset(job.key, ENDED_BY, execution.id)
         pipeline.hdel(job.key, LEASE)
         execution.delete(job, pipeline)
         _queue_progress(pipeline, job_id, job.meta, 0.0, now)

@@ -257,9 +257,9 @@ def fail(
 
 
 def has_ended(redis: Redis, execution: Execution) -> bool:
-    """Return whether this execution ended the job, by success or failure."""
+    """Return whether this execution ended itself: by success, by failure, or by leaving the job to its shards."""
     status, ended_by = redis.hmget(job_key(execution.job_id), ["status", ENDED_BY])
-    return status in (b"finished", b"failed") and ended_by == execution.id.encode()
+    return status != b"canceled" and ended_by == execution.id.encode()
 
 
 def return_to_queue(redis: Redis, execution: Execution) -> bool:

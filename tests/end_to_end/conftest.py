@@ -22,5 +22,4 @@ def start() -> Iterator[Start]:
         if up.process.poll() is None:
             up.process.kill()
         up.wait()
-        assert up.process.stdout is not None
-        up.process.stdout.close()
+        up.close()

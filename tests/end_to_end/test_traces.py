@@ -69,7 +69,7 @@ def test_one_trace_through_all_processes(tmp_path: Path, start: Start, collector
     logged = lines(up, TRACE)
     assert [line["span_id"] for line in logged if line["event"] == "request"] == [request.span_id]
     of_job = [line for line in logged if line["logger"] == "faceter.worker"]
-    assert {line["span_id"] for line in of_job} == {attempt.span_id}
+    assert {(line["span_id"], line["job_id"]) for line in of_job} == {(attempt.span_id, job["id"])}
     assert {f"job {job['id']} started, attempt 1", ended} <= {line["event"] for line in of_job}
 
     _every_process_of_the_api_exports(up, collector)

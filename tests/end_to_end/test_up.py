@@ -83,11 +83,11 @@ def test_a_component_that_dies_is_restarted_and_reported(tmp_path: Path, start: 
     up = start(tmp_path / "data", "--port", "0", "--workers", "2")
     up.hears("Ready after")
     os.kill(up.pid("worker 2"), signal.SIGKILL)
-    up.hears(r"The worker 2 ended \(killed by SIGKILL\); starting it again in 0\.5 s\.")
+    up.hears(r"The worker 2 ended \(killed by SIGKILL\); starting it again in 0\.1 s\.")
     os.kill(up.pid("API"), signal.SIGKILL)
-    up.hears(r"The API ended \(killed by SIGKILL\); starting it again in 0\.5 s\.")
+    up.hears(r"The API ended \(killed by SIGKILL\); starting it again in 0\.1 s\.")
     os.kill(up.pid("store"), signal.SIGKILL)
-    up.hears(r"The embedded Valkey ended \(killed by SIGKILL\); starting it again")
+    up.hears(r"The embedded Valkey ended \(killed by SIGKILL\)\. Starting it again")
 
     def ready() -> bool:
         try:

@@ -13,18 +13,22 @@ from pathlib import Path
 _PATIENCE = 60.0
 
 
+def clean_environment() -> dict[str, str]:
+    """Return the environment without settings of Faceter."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FACETER_")}
+
+
 class Up:
     """A running ``faceter up`` and its output."""
 
     def __init__(self, data_dir: Path, arguments: Sequence[str] = (), **environment: str) -> None:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("FACETER_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "faceter", "up", "--data-dir", str(data_dir), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=data_dir.parent,
-            env=clean | environment,
+            env=clean_environment() | environment,
             start_new_session=True,
         )
         self.output = ""
@@ -65,6 +69,11 @@ class Up:
         status = self.process.wait(_PATIENCE)
         self._reader.join(_PATIENCE)
         return status
+
+    def close(self) -> None:
+        """Close its output."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 def wait_until(condition: Callable[[], bool], complaint: Callable[[], str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from faceter.contracts.settings import Settings, embedded_socket
-from faceter.processes.embedded_store import EmbeddedValkey, EmbeddedValkeyError
+from faceter.processes.embedded_store import EmbeddedValkey, EmbeddedValkeyError, Startup
 
 
 def _alive(pid: int) -> bool:
@@ -120,3 +120,37 @@ def test_it_exits_with_its_parent_without_losing_data(tmp_path: Path) -> None:
     assert not _alive(pid)
     with EmbeddedValkey(tmp_path) as server, Redis.from_url(server.url) as redis:
         assert redis.get("key") == b"value"
+
+
+def test_every_acknowledged_write_survives_sigkill(tmp_path: Path) -> None:
+    written = 0
+    for _ in range(3):
+        with EmbeddedValkey(tmp_path) as server, Redis.from_url(server.url) as redis:
+            assert redis.dbsize() == written
+            for _ in range(300):
+                written += 1
+                redis.set(f"key {written}", written)
+            os.kill(server.pid, signal.SIGKILL)
+
+
+class _SlowToLoad(EmbeddedValkey):
+    """A server that takes half a millisecond to load a key."""
+
+    def _configuration(self) -> str:
+        return super()._configuration() + "key-load-delay 500\n"
+
+
+def test_a_server_that_loads_for_long_is_waited_for(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path) as server, Redis.from_url(server.url) as redis:
+        pipeline = redis.pipeline(transaction=False)
+        for number in range(6000):
+            pipeline.set(f"key {number}", "x")
+        pipeline.execute()
+    slow = _SlowToLoad(tmp_path)
+    for until in (Startup.LAUNCHED, Startup.RESPONDING):
+        slow.start(1.5, until)
+        assert not slow.responds()
+        slow.stop()
+    slow.start(1.5)
+    assert slow.responds()
+    slow.stop()

@@ -5,8 +5,6 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
-
 from faceter.processes.service_process import ServiceProcess
 
 
@@ -16,7 +14,7 @@ def _run_to_exit(process: ServiceProcess) -> None:
     process.process.wait()
 
 
-def test_a_process_that_keeps_exiting_is_restarted_with_backoff_up_to_30_seconds() -> None:
+def test_a_process_that_never_becomes_ready_is_restarted_with_backoff_up_to_a_few_seconds() -> None:
     process = ServiceProcess("worker", [sys.executable, "-I", "-S", "-c", "raise SystemExit(3)"], dict(os.environ))
     delays = []
     for _ in range(8):
@@ -24,14 +22,16 @@ def test_a_process_that_keeps_exiting_is_restarted_with_backoff_up_to_30_seconds
         assert process.poll() == 3
         delays.append(process.schedule_restart())
         assert process.poll() is None
-    assert delays == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert delays == [0.25, 0.5, 1, 2, 4, 4, 4, 4]
 
 
-def test_a_process_that_was_stable_is_restarted_without_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    process = ServiceProcess("worker", [sys.executable, "-I", "-S", "-c", ""], dict(os.environ), failures=5)
-    monkeypatch.setattr("faceter.processes.service_process._STABLE_SECONDS", -1.0)
-    _run_to_exit(process)
-    assert process.schedule_restart() == 0.5
+def test_a_process_that_was_ready_is_restarted_at_once_however_often() -> None:
+    code = "from faceter.processes.readiness import announce_ready; announce_ready(); raise SystemExit(3)"
+    process = ServiceProcess("worker", [sys.executable, "-c", code], dict(os.environ), failures=5)
+    for _ in range(3):
+        _run_to_exit(process)
+        assert process.schedule_restart() == 0.1
+        assert process.failures == 0
 
 
 def test_orphans_of_a_process_are_killed_with_it() -> None:

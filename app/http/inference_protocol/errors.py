@@ -14,6 +14,7 @@ _UNPROCESSABLE: Final = 422
 _BAD_REQUEST: Final = 400
 _WITH_RETRY_AFTER: Final = (
     ProblemKind.TOO_MANY_REQUESTS,
+    ProblemKind.RATE_LIMITED,
     ProblemKind.OVERLOADED,
     ProblemKind.DEADLINE_EXCEEDED,
     ProblemKind.STORE_UNAVAILABLE,

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 from pydantic import TypeAdapter
 
+from app.http.middleware.authentication import needed_scope
 from app.services.analyses.validation import validate_options as validate_analysis_options
 from app.services.evaluations.validation import validate_classifier
 from app.services.explanations.units import SORTED_BY
@@ -20,7 +21,7 @@ from faceter.contracts.jobs import Progress
 from faceter.contracts.quantizations import QuantizationRequest
 from faceter.contracts.settings import Settings
 from faceter.contracts.translators import TranslatorRequest, TranslatorTraining, UploadedGenerators
-from tests.app.http.openapi_document import fields, operations
+from tests.app.http.openapi_document import fields, operations, responses
 
 
 def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None:
@@ -105,6 +106,9 @@ def test_every_address_of_the_service_is_there(document: dict[str, Any]) -> None
         "GET /healthz",
         "GET /readyz",
         "GET /v1/system",
+        "POST /v1/session",
+        "DELETE /v1/session",
+        "GET /v1/audit",
         "GET /metrics",
         "GET /problems",
         "GET /problems/{slug}",
@@ -179,10 +183,10 @@ def test_every_reference_resolves(document: dict[str, Any]) -> None:
 def test_errors_are_problem_documents_with_examples(document: dict[str, Any]) -> None:
     types = {kind.type for kind in ProblemKind}
     for name, operation in operations(document):
-        for status, response in operation["responses"].items():
+        for status, response in responses(document, operation):
             if int(status) < 400 or (name, status) in (("GET /readyz", "503"), ("GET /v2/health/ready", "400")):
                 continue
-            if " /v2" in name:
+            if " /v2" in name and status != "431":
                 # Decision 0029: errors of the Open Inference Protocol have its own form.
                 assert list(response["content"]) == ["application/json"], (name, status)
                 for example in response["content"]["application/json"]["examples"].values():
@@ -195,11 +199,29 @@ def test_errors_are_problem_documents_with_examples(document: dict[str, Any]) ->
                 assert example["value"]["type"] in types
 
 
+def test_operations_that_may_need_a_key_say_so(document: dict[str, Any]) -> None:
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "cookie"}
+    for name, operation in operations(document):
+        method, path = name.split()
+        may_need_one = needed_scope(method, path) is not None
+        statuses = set(operation["responses"])
+        assert "431" in statuses, name
+        assert ({"401", "403", "429"} <= statuses) is may_need_one, name
+        assert operation.get("security", []) == ([{}, {"bearer": []}, {"cookie": []}] if may_need_one else []), name
+
+
+def test_responses_with_retry_after_document_it(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status, response in responses(document, operation):
+            if status == "429":
+                assert "Retry-After" in response["headers"], name
+
+
 def test_every_kind_of_a_requests_problem_is_listed_somewhere(document: dict[str, Any]) -> None:
     listed = {
         example["value"]["type"]
         for _, operation in operations(document)
-        for response in operation["responses"].values()
+        for _, response in responses(document, operation)
         for media in response.get("content", {}).values()
         for example in (media.get("examples") or {}).values()
         if isinstance(example.get("value"), dict) and "type" in example["value"]
@@ -318,7 +340,7 @@ def test_finishing_a_job_is_described(document: dict[str, Any]) -> None:
 def test_creating_posts_take_an_idempotency_key(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         keys = [parameter["name"] for parameter in operation.get("parameters", [])]
-        acts = name.endswith(("/predict", "/translate", "/cancel", "/finish", "/load", "/unload", "/check"))
+        acts = name.endswith(("/predict", "/translate", "/cancel", "/finish", "/load", "/unload", "/check", "/session"))
         creates = name.startswith("POST /v1") and not acts
         assert ("Idempotency-Key" in keys) is creates, name
 
