@@ -186,7 +186,10 @@ def _operation(document: dict[str, Any], path: str, method: str) -> Iterable[str
         yield table(("parameter", "in", "type", "meaning"), rows)
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
         yield from _body(document, media_type, content.get("schema", {}))
-    answers = ((status, _relinked(answer["description"])) for status, answer in operation["responses"].items())
+    answers = (
+        (status, _relinked(_resolved(document, answer)["description"]))
+        for status, answer in operation["responses"].items()
+    )
     yield table(("status", "answer"), answers)
 
 

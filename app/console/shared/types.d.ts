@@ -260,6 +260,7 @@ export interface WorkerState {
   name: string;
   host: string;
   process: number;
+  queues: string[];
   device: string | null;
   processor: string | null;
   versions: Record<string, string>;
@@ -270,7 +271,13 @@ export interface WorkerState {
 export interface SystemState {
   api: { host: string; processor: string; versions: Record<string, string> };
   workers: WorkerState[];
-  queue: { waiting: number; running: number; oldest_waiting_seconds: number; limit: number };
+  queue: {
+    waiting: number;
+    running: number;
+    oldest_waiting_seconds: number;
+    waiting_by_queue: Record<string, number>;
+    limit: number;
+  };
   storage: {
     records: Record<string, number>;
     redis_bytes: number;

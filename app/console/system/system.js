@@ -101,7 +101,10 @@ function component(title, state) {
 function jobs({ queue }) {
   return html`<section class="panel"><h2>Jobs</h2><dl class="facts">
     <dt>Running</dt><dd>${number(queue.running)}</dd>
-    <dt>Waiting</dt><dd>${number(queue.waiting)} of at most ${number(queue.limit)}</dd>
+    <dt>Waiting</dt><dd>${number(queue.waiting)} of at most ${number(queue.limit)}
+      <div class="soft small">${Object.entries(queue.waiting_by_queue)
+        .map(([name, count]) => `${name} ${number(count)}`)
+        .join(" · ")}</div></dd>
     <dt>Waiting time of the next</dt><dd>${duration(queue.oldest_waiting_seconds)}</dd></dl>
     <p class="soft small"><a href="#/jobs">See the queue</a></p></section>`;
 }
@@ -115,7 +118,8 @@ function workers(all) {
         <th scope="col" class="wide">Process</th><th scope="col" class="wide">Since</th></tr></thead>
       <tbody>${all.map(
         (worker) => html`<tr><th scope="row">${worker.host}</th>
-          <td>${worker.device ?? "–"}<div class="soft small">${worker.processor}</div></td>
+          <td>${worker.device ?? "–"}<div class="soft small">${worker.processor}</div>
+            <div class="soft small">takes ${worker.queues.join(", ")}</div></td>
           <td>${worker.job_id ? html`<a href="#/jobs/${worker.job_id}">${worker.job_id}</a>` : "waits"}</td>
           <td class="wide">${worker.process}</td><td class="wide">${time(worker.started_at)}</td></tr>`,
       )}</tbody></table></div></section>`;

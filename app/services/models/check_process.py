@@ -20,6 +20,7 @@ from app.services.models.checking import ModelUpload, described
 from faceter.contracts.errors import FaceterError, FieldProblem, ProblemKind
 from faceter.contracts.models import ModelDescription
 from faceter.contracts.settings import Settings
+from faceter.processes.confinement import confine
 from faceter.processes.parent_death import die_with_parent
 
 _MOST_ANSWERED: Final = 256 * 2**20
@@ -155,6 +156,7 @@ def _work(connection: Connection, name: str, metadata: Any, settings: Settings, 
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write(_OOM_SCORE)
     os.nice(limits.niceness)
+    confine()
     answer: dict[str, Any]
     try:
         upload = ModelUpload(connection.recv_bytes(), name, metadata, connection.recv())

@@ -141,7 +141,7 @@ def test_what_exceeds_the_narrow_limits_is_checked_within_the_full_ones(settings
         helper.make_node("Add", ["a", "b"], ["large"]),
         helper.make_node("ReduceSum", ["large"], ["y"], keepdims=0),
     ]
-    large = graphs.model(nodes, _X, _Y, {"shape": np.array([1000, 200_000], np.int64)})
+    large = graphs.model(nodes, _X, _Y, {"shape": np.array([1000, 300_000], np.int64)})
     upload = ModelUpload(large, "large", ModelMetadata())
     with pytest.raises(CheckEndedError):
         checked(upload, settings, CheckLimits(bytes=2 * 2**30, seconds=20.0, cpu_seconds=4))
