@@ -9,14 +9,12 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
 from rq import Queue, Worker
-from rq.exceptions import DequeueTimeout
 from rq.executions import Execution
 from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
@@ -25,18 +23,21 @@ from rq.worker import WorkerStatus
 
 from faceter.contracts.base import new_id
 from faceter.contracts.errors import FaceterError, ProblemKind
-from faceter.contracts.jobs import JobKind, JobResult
+from faceter.contracts.queue_names import QueueName
 from faceter.contracts.settings import Settings
 from faceter.processes import parent_death
-from faceter.store import blob_references, job_reaper, job_steps
+from faceter.processes.readiness import announce_ready
+from faceter.store import blob_references, job_queues, job_reaper, job_steps
 from faceter.store.connection import UNREACHABLE, connect, retry_forever
-from faceter.store.job_records import active_ids, rq_queue
+from faceter.store.job_queues import rq_queue, tenant_of
+from faceter.store.job_records import active_ids, fetch
 from faceter.store.library import Library
+from faceter.store.shard_ids import job_of
+from faceter.store.tenants import acting_for
 from faceter.tracing.configuration import open_tracer
-from workers.jobs import context as job_context
 from workers.jobs import failures
 from workers.jobs.attempt_span import attempt_span, end_attempt
-from workers.jobs.error_reports import error_report
+from workers.jobs.attempts import run_attempt
 from workers.jobs.job_log import JobLogHandler, attempt_log
 from workers.jobs.scratch import drop_job_folders
 
@@ -45,6 +46,14 @@ _log = logging.getLogger("faceter.worker")
 T = TypeVar("T")
 
 _DEQUEUE_SECONDS: Final = 1
+_LOOK_SECONDS: Final = 5.0
+_PIPELINES: Final = (
+    "workers.quantization.pipeline",
+    "workers.evaluation.pipeline",
+    "workers.explanation.pipeline",
+    "workers.explanation.analyses.pipeline",
+    "workers.translation.pipeline",
+)
 _WATCH_SECONDS: Final = 0.1
 _RENEW_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 3600.0
@@ -96,7 +105,9 @@ class JobWorker(Worker):
         self._swept_at = time.monotonic()
         self._kills_before = 0
         self._tracer = open_tracer(one_by_one=True)
-        self._description = dict(description or {})
+        self._description = {"takes": settings.worker_queues, **(description or {})}
+        self._looked_at = -_LOOK_SECONDS
+        self._gpu_elsewhere = False
 
     @property
     def dequeue_timeout(self) -> int:
@@ -115,6 +126,7 @@ class JobWorker(Worker):
         logging.getLogger().addHandler(JobLogHandler(self.connection, self.settings.job_retention_seconds))
         self._retry_until_reachable(self.heartbeat)
         _log.info("worker %s takes jobs", self.name)
+        announce_ready()
         while not self._stop_requested:
             try:
                 self._maintain()
@@ -131,14 +143,38 @@ class JobWorker(Worker):
         self._stop_requested = True
 
     def _dequeue_and_execute(self) -> None:
-        try:
-            taken = Queue.dequeue_any(
-                self.queues, _DEQUEUE_SECONDS, self.connection, job_class=RQJob, serializer=JSONSerializer
-            )
-        except DequeueTimeout:
+        capabilities = self._capabilities()
+        job_id = job_queues.take(self.connection, capabilities)
+        if job_id is None:
+            self._load_pipelines()
+            job_queues.wait(self.connection, capabilities, _DEQUEUE_SECONDS)
             return
-        if taken is not None:
-            self.execute_job(*taken)
+        queue = rq_queue(self.connection)
+        try:
+            job = fetch(self.connection, job_id)
+        except FaceterError:
+            _log.warning("job %s is gone", job_id)
+            self.connection.lrem(queue.intermediate_queue_key, 0, job_id)
+            return
+        self.execute_job(job, queue)
+
+    def _load_pipelines(self) -> None:
+        """Import what jobs import, once, while none waits; each job is then forked with it."""
+        for name in _PIPELINES:
+            importlib.import_module(name)
+
+    def _capabilities(self) -> job_queues.Capabilities:
+        """Return what this worker takes now: without a GPU, jobs of the queue `gpu` while no worker has one."""
+        gpu = self._description.get("device", "").startswith("cuda")
+        queues = self.settings.queues_of_worker
+        now = time.monotonic()
+        if not gpu and QueueName.GPU in queues and now - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = now
+            self._gpu_elsewhere = job_queues.gpu_worker_lives(self.connection)
+        if not gpu and self._gpu_elsewhere:
+            queues = tuple(name for name in queues if name is not QueueName.GPU) or queues
+        memory = self._description.get("memory_bytes")
+        return job_queues.Capabilities(queues, gpu, int(memory) if memory else job_queues.Capabilities.memory_bytes)
 
     def execute_job(self, job: RQJob, queue: Queue) -> None:
         """Claim a job, run it in a child, and make sure that its end is recorded."""
@@ -149,7 +185,7 @@ class JobWorker(Worker):
         self.executions[execution.id] = execution
         self._kills_before = failures.memory_kills()
         attempt = int(job.meta.get("attempts", 1))
-        with attempt_span(self._tracer, job) as self._span, attempt_log(job.id, attempt):
+        with attempt_span(self._tracer, job) as self._span, attempt_log(job_of(job.id), attempt):
             _log.info("job %s started, attempt %d", job.id, attempt)
             self.fork_work_horse(job, queue)
             try:
@@ -180,7 +216,7 @@ class JobWorker(Worker):
         started = time.monotonic()
         deadline = started + self.settings.job_timeout_seconds + _TIMEOUT_GRACE_SECONDS
         renewed = started
-        self._record_state(WorkerStatus.BUSY, job.id)
+        self._record_state(WorkerStatus.BUSY, job_of(job.id))
         while (status := self._horse_status()) is None:
             now = time.monotonic()
             if self._stop_requested:
@@ -329,7 +365,11 @@ class JobWorker(Worker):
             random.seed()
             self._is_horse = True
             retry_forever(self.connection)
-            error = self._perform(job, next(iter(self.executions.values())))
+            with acting_for(tenant_of(job)):
+                time_limit = self.death_penalty_class(job.timeout, JobTimeoutException, job_id=job.id)
+                error = run_attempt(
+                    self.settings, self.connection, job, next(iter(self.executions.values())), time_limit
+                )
             code = 0
         except job_steps.LeaseLostError:
             code, error = 0, _LEASE_LOST
@@ -345,46 +385,6 @@ class JobWorker(Worker):
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-
-    def _perform(self, job: RQJob, execution: Execution) -> str | None:
-        """Run the job and record its end; return the kind of problem that ended it."""
-        with Library(self.settings) as library:
-            retry_forever(library.redis)
-            context = job_context.JobContext(self.settings, library, self.connection, execution)
-            job_context.enter(context)
-            try:
-                with self.death_penalty_class(job.timeout, JobTimeoutException, job_id=job.id):
-                    result = JobResult.model_validate(job.perform())
-                context.succeed(result)
-            except job_steps.LeaseLostError:
-                _discard_files(context)
-                raise
-            except UNREACHABLE:
-                raise
-            except Exception as exception:
-                error = failures.error_of(exception, self.settings, JobKind(job.args[0]["kind"]))
-                if error.kind.status >= 500:
-                    _log.exception("job %s failed", job.id)
-                else:
-                    _log.info("job %s failed: %s", job.id, error)
-                trace = "".join(traceback.format_exception(exception))
-                internal = error.kind is ProblemKind.INTERNAL_ERROR
-                report = error_report(exception, job.id, job.args[0], context.step) if internal else None
-                job_steps.fail(self.connection, execution, error.problem(), trace, report)
-                _discard_files(context)
-                return error.kind.value.slug
-            else:
-                _log.info("job %s succeeded", job.id)
-                _discard_files(context)
-                return None
-
-
-def _discard_files(context: job_context.JobContext) -> None:
-    """Delete the files of an ended job that no record has."""
-    try:
-        context.discard()
-    except FaceterError as error:
-        _log.warning("the files of job %s are left to the next sweep: %s", context.job_id, error)
 
 
 def _raise_oom_score() -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from app.http.responses import JSON
+
 METADATA_EXAMPLE: Final[dict[str, Any]] = {
     "task": "image_classification",
     "preprocessing": {
@@ -63,6 +65,7 @@ MODEL_UPLOAD: Final[dict[str, Any]] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["file"],
                     "properties": {
                         "file": {**_BINARY, "description": "The ONNX file, weights inside."},
@@ -97,6 +100,7 @@ DATASET_UPLOAD: Final[dict[str, Any]] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["file", "kind"],
                     "properties": {
                         "file": {**_BINARY, "description": "The dataset's file; its content depends on `kind`."},
@@ -137,10 +141,12 @@ _IMAGES: Final[dict[str, Any]] = {
     "multipart/form-data": {
         "schema": {
             "type": "object",
+            "additionalProperties": False,
             "required": ["file"],
             "properties": {
                 "file": {
                     "type": "array",
+                    "minItems": 1,
                     "items": _BINARY,
                     "description": "One image, or several of them (repeat the part): JPEG, PNG, WebP, GIF, BMP or "
                     "TIFF.",
@@ -207,7 +213,7 @@ def file_content(*media_types: str, what: str) -> dict[int | str, dict[str, Any]
         "ETag": {"description": "The SHA-256 of the file, in quotes.", "schema": {"type": "string"}},
         "Content-Disposition": {"description": "Suggested file name.", "schema": {"type": "string"}},
     }
-    content = {media_type: {"schema": _BINARY} for media_type in media_types}
+    content = {media_type: {"schema": {} if media_type == JSON else _BINARY} for media_type in media_types}
     return {
         200: {"description": what, "content": content, "headers": headers},
         206: {

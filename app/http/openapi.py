@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi_standalone_docs import StandaloneDocs
 
 from app.http.access_responses import add_access
+from app.http.openapi_schemas import tighten
 from app.services.inference_protocol.contracts import (
     InferRequest,
     InferResponse,
@@ -138,6 +139,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
                 for status, response in operation["responses"].items()
                 if not _is_fastapis_own(response)
             }
+    tighten(document)
     add_access(document)
     return document
 

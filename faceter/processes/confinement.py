@@ -15,10 +15,14 @@ _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _LANDLOCK_CREATE_RULESET: Final = 444
+_LANDLOCK_ADD_RULE: Final = 445
 _LANDLOCK_RESTRICT_SELF: Final = 446
+_LANDLOCK_RULE_PATH_BENEATH: Final = 1
 _LANDLOCK_CREATE_RULESET_VERSION: Final = 1
 _WRITES: Final = 0x1FF2
 """Rights of Landlock's first version to write, make and remove; those to execute and to read are left."""
+_WRITE_FILE: Final = 0x2
+"""The right to open a file for writing."""
 
 
 def confine() -> list[str]:
@@ -52,7 +56,7 @@ def _without_network(libc: ctypes.CDLL) -> bool:
 
 
 def _without_writes(libc: ctypes.CDLL) -> bool:
-    """Forbid to write, make and remove files by path; files that are open stay so."""
+    """Forbid to write, make and remove files by path, but for /dev/null; files that are open stay so."""
     if libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION) < 1:
         return False
     handled = ctypes.create_string_buffer(struct.pack("Q", _WRITES))
@@ -60,7 +64,18 @@ def _without_writes(libc: ctypes.CDLL) -> bool:
     if rules < 0:
         return False
     try:
+        _allow_writes(libc, rules, os.devnull)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         return bool(libc.syscall(_LANDLOCK_RESTRICT_SELF, rules, 0) == 0)
     finally:
         os.close(rules)
+
+
+def _allow_writes(libc: ctypes.CDLL, rules: int, path: str) -> None:
+    """Allow to write to one file."""
+    file = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        rule = ctypes.create_string_buffer(struct.pack("=Qi", _WRITE_FILE, file))
+        libc.syscall(_LANDLOCK_ADD_RULE, rules, _LANDLOCK_RULE_PATH_BENEATH, rule, 0)
+    finally:
+        os.close(file)

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -78,6 +79,11 @@ def add_model(api: httpx.Client, content: bytes | None = None, **fields: Any) ->
     assert response.status_code == 201, response.text
     model: dict[str, Any] = response.json()
     return model
+
+
+def stored_blobs(folder: Path) -> list[Path]:
+    """Return the blobs in a folder, without the file that says whose they are."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != "owner"]
 
 
 def post_dataset(api: httpx.Client, content: bytes, kind: str = "images", **fields: str) -> httpx.Response:

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +63,14 @@ def test_it_changes_no_file(tmp_path: Path) -> None:
         assert text == "PermissionError"
     assert kept.read_text() == "as it was"
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_it_starts_programs_whose_output_is_not_wanted() -> None:
+    def start() -> str:
+        command = [sys.executable, "-c", "print(1)"]
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout.decode()
+
+    assert confined(start)[1] == "1\n"
 
 
 def test_it_reads_and_is_the_same_user(tmp_path: Path) -> None:

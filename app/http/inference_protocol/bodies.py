@@ -10,7 +10,7 @@ from faceter.contracts.errors import ProblemKind
 _BYTES: Final = {"type": "string", "contentMediaType": BINARY, "format": "binary"}
 _HEADER_LENGTH: Final = {
     "description": "Size of the JSON at the begin of the body, if binary tensors follow it.",
-    "schema": {"type": "integer"},
+    "schema": {"type": "integer", "minimum": 0},
     "example": 185,
 }
 

@@ -62,21 +62,26 @@ class KeyCheck:
         if scope["type"] != "http" or (needed := needed_scope(scope["method"], scope["path"])) is None:
             await self._app(scope, receive, send)
             return
-        audited = _Audited(self._access, scope, send)
+        changes = scope["method"] not in _SAFE and needed is not api_keys.Scope.PREDICT
+        audited = _Audited(self._access, scope, send, pending=changes)
+        try:
+            await self._forward(scope, receive, audited, needed)
+        finally:
+            await audited.record()
+
+    async def _forward(self, scope: Scope, receive: Receive, audited: "_Audited", needed: api_keys.Scope) -> None:
         try:
             scope[API_KEY] = audited.key = key = await self._identified(scope)
             await self._check(scope, needed, key)
         except FaceterError as error:
             headers = {"WWW-Authenticate": "Bearer"} if error.kind is ProblemKind.UNAUTHENTICATED else {}
             await error_response(error, scope["path"], headers)(scope, receive, audited.send)
-        else:
-            tenant = DEFAULT_TENANT if key is None else key.tenant
-            if key is not None and key.max_body_bytes is not None:
-                scope[MOST_BODY_BYTES] = key.max_body_bytes
-            with acting_for(tenant), bound_contextvars(tenant=tenant):
-                await self._app(scope, receive, audited.send)
-        if scope["method"] not in _SAFE and needed is not api_keys.Scope.PREDICT:
-            await run_in_threadpool(audited.record)
+            return
+        tenant = DEFAULT_TENANT if key is None else key.tenant
+        if key is not None and key.max_body_bytes is not None:
+            scope[MOST_BODY_BYTES] = key.max_body_bytes
+        with acting_for(tenant), bound_contextvars(tenant=tenant):
+            await self._app(scope, receive, audited.send)
 
     async def _identified(self, scope: Scope) -> ApiKey | None:
         """Return the key of a request; None where none is needed.
@@ -128,13 +133,15 @@ class KeyCheck:
 
 @dataclass
 class _Audited:
-    """The response to a request, as the audit log records it."""
+    """The response to a request, as the audit log records it before the client has it."""
 
     access: Access
     scope: Scope
     forward: Send
+    pending: bool
+    """Whether the request is to be recorded and has not been yet."""
     key: ApiKey | None = None
-    status: int = 499
+    status: int = 500
     location: str | None = None
 
     async def send(self, message: Message) -> None:
@@ -142,12 +149,17 @@ class _Audited:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.location = Headers(raw=message.get("headers", [])).get("location")
+            await self.record()
         await self.forward(message)
 
-    def record(self) -> None:
-        """Write the entry."""
+    async def record(self) -> None:
+        """Write the entry, unless that was done or is not to be."""
+        if not self.pending:
+            return
+        self.pending = False
         client = self.scope.get("client")
-        self.access.record(
+        await run_in_threadpool(
+            self.access.record,
             AuditEntry(
                 at=utc_now(),
                 tenant=DEFAULT_TENANT if self.key is None else self.key.tenant,
@@ -158,7 +170,7 @@ class _Audited:
                 location=self.location,
                 request_id=str(get_contextvars().get("request_id", "")),
                 client=client[0] if client else "",
-            )
+            ),
         )
 
 

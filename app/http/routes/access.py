@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from app.http.dependencies import AppCore
 from app.http.middleware.authentication import COOKIE
-from app.http.parameters import ANYWHERE
+from app.http.parameters import ANYWHERE, UPLOADING
 from app.http.problems import documented
 from app.http.responses import json_response
 from faceter.contracts.api_keys import AuditEntry
@@ -40,7 +40,7 @@ class AuditEntries(Contract):
     status_code=204,
     response_description="The key is valid, and kept in a cookie until the browser is closed.",
     summary="Sign in with a browser",
-    responses=documented(ProblemKind.UNAUTHENTICATED, ProblemKind.INVALID_REQUEST, *ANYWHERE),
+    responses=documented(ProblemKind.UNAUTHENTICATED, *UPLOADING, ProblemKind.PAYLOAD_TOO_LARGE, *ANYWHERE),
 )
 async def create_session(request: Request, body: SessionRequest, core: AppCore) -> Response:
     """Keep an API key in a cookie that scripts cannot read and other sites cannot send, as the console does.

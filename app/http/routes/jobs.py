@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -28,6 +28,17 @@ from faceter.store.job_logs import MAX_LINES
 router = APIRouter(tags=["jobs"])
 
 _NEVER_PING_SECONDS = 3600 * 24
+
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "For `Last-Event-ID`."},
+        "event": {"type": "string", "enum": ["status", "progress", "end"]},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "A `Job` or its `Progress`."},
+    },
+}
+"""One event: before OpenAPI 3.2, the schema of a stream is that of its events."""
 
 _EVENTS_EXAMPLE = """id: 1764063000000-0
 event: progress
@@ -174,7 +185,7 @@ async def rerun_job(job_id: JobId, jobs: Jobs, once: Once) -> Response:
     responses={
         200: {
             "description": "A stream of server-sent events that ends with the job.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENTS_EXAMPLE}},
+            "content": {"text/event-stream": {"schema": _EVENT, "example": _EVENTS_EXAMPLE}},
         },
         **documented(ProblemKind.NOT_FOUND, ProblemKind.INVALID_REQUEST, *ANYWHERE),
     },
@@ -188,6 +199,7 @@ async def follow_job(
             alias="Last-Event-ID",
             description="Id of the last received event; the stream continues after it.",
             examples=["1764063000000-0"],
+            json_schema_extra={"pattern": r"^([0-9]+-[0-9]+)?$"},
         ),
     ] = None,
 ) -> Response:

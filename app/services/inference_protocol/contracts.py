@@ -103,7 +103,11 @@ class RepositoryEntry(ProtocolMessage):
 class RepositoryCommand(ProtocolMessage):
     """Body of a request to load or unload a model."""
 
-    parameters: Parameters = Field(default_factory=dict, examples=[{"unload_dependents": False}])
+    parameters: Parameters = Field(
+        default_factory=dict,
+        examples=[{"unload_dependents": False}],
+        json_schema_extra={"properties": {"unload_dependents": {}}, "additionalProperties": False},
+    )
     """`unload_dependents`, which changes nothing. A model's file or configuration cannot be sent here."""
 
 

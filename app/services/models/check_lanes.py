@@ -56,6 +56,10 @@ class CheckLanes:
                     return checked(upload, self._settings, _NARROW)
                 except CheckEndedError:
                     pass  # checked again within the full limits
+                except FaceterError as error:
+                    # What has no memory left may be said by ONNX Runtime.
+                    if error.kind is not ProblemKind.MODEL_NOT_RUNNABLE:
+                        raise
         with self._long_check():
             try:
                 return checked(upload, self._settings, self._full)

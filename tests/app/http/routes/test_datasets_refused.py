@@ -13,7 +13,7 @@ from faceter.contracts.settings import Settings
 from tests.app.dataset_archives import concepts, text_pairs
 from tests.app.http.routes.test_datasets import Watch
 from tests.app.http.test_problems import problem
-from tests.app.uploads import add_dataset, archive, image, images, post_dataset
+from tests.app.uploads import add_dataset, archive, image, images, post_dataset, stored_blobs
 
 
 def link() -> bytes:
@@ -80,4 +80,4 @@ def test_a_bomb(start_server: Callable[[Settings], httpx.Client], settings: Sett
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive_file:
         archive_file.writestr("a.png", bytes(1_000_000))
     problem(post_dataset(api, file.getvalue()), ProblemKind.ARCHIVE_TOO_LARGE)
-    assert not [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()]
+    assert not stored_blobs(settings.data_dir / "blobs")

@@ -16,7 +16,7 @@ from faceter.contracts.quantizations import Tuning
 from faceter.contracts.settings import Settings
 from faceter.store.library import Library
 from tests.app.http.test_problems import problem
-from tests.app.uploads import LABELS, METADATA, add_model, post_model
+from tests.app.uploads import LABELS, METADATA, add_model, post_model, stored_blobs
 from tests.engines import graphs
 from tests.engines.reports import report_of
 
@@ -100,7 +100,7 @@ def test_the_curves_of_a_tuned_model(api: httpx.Client, library: Library, settin
     assert api.head(address).headers["content-length"] == str(len(CURVES))
     assert api.delete(model["links"]["self"]).status_code == 204
     problem(api.get(address), ProblemKind.NOT_FOUND)
-    assert not [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file() and path.name != "owner"]
+    assert not stored_blobs(settings.data_dir / "blobs")
 
 
 def test_an_unknown_file_lists_the_existing_ones(api: httpx.Client, library: Library) -> None:
@@ -132,11 +132,11 @@ def test_the_same_file_is_one_blob_until_its_last_model_goes(api: httpx.Client, 
     assert first["id"] != second["id"]
     assert first["sha256"] == second["sha256"]
     blobs = settings.data_dir / "blobs"
-    assert len([path for path in blobs.rglob("*") if path.is_file() and path.name != "owner"]) == 1
+    assert len(stored_blobs(blobs)) == 1
     assert api.delete(f"/v1/models/{first['id']}").status_code == 204
     assert api.get(f"/v1/models/{second['id']}/content").status_code == 200
     assert api.delete(f"/v1/models/{second['id']}").status_code == 204
-    assert not [path for path in blobs.rglob("*") if path.is_file() and path.name != "owner"]
+    assert not stored_blobs(blobs)
     problem(api.get(f"/v1/models/{first['id']}"), ProblemKind.NOT_FOUND)
 
 
@@ -225,7 +225,7 @@ def test_an_oversized_file(start_server: Callable[[Settings], httpx.Client], set
     api = start_server(settings.model_copy(update={"max_model_bytes": 500}))
     problem(post_model(api), ProblemKind.PAYLOAD_TOO_LARGE)
     assert api.get("/v1/models").json()["items"] == []
-    assert not [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file() and path.name != "owner"]
+    assert not stored_blobs(settings.data_dir / "blobs")
 
 
 def test_an_endless_model_is_stopped(start_server: Callable[[Settings], httpx.Client], settings: Settings) -> None:

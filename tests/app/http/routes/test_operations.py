@@ -7,9 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from faceter.contracts.errors import ProblemKind
+from faceter.contracts.queue_names import QueueName
 from faceter.contracts.settings import Settings
 from tests.app.http.test_problems import problem
-from tests.app.uploads import add_model, image, post_model
+from tests.app.uploads import add_model, image, post_model, stored_blobs
 from tests.conftest import start_valkey, use_up
 from tests.workers.processes import eventually
 
@@ -67,12 +68,14 @@ def test_requests_are_counted_by_the_routes_template(start_server: StartServer, 
 
 def test_the_queue(api: httpx.Client) -> None:
     model = add_model(api)
-    assert value(api, "faceter_queue_depth") == 0
+    assert {name: value(api, "faceter_queue_depth", queue=name) for name in QueueName} == dict.fromkeys(QueueName, 0)
     jobs = [api.post(f"/v1/models/{model['id']}/quantizations", json={}).json() for _ in range(2)]
-    assert value(api, "faceter_queue_depth") == 2
-    assert value(api, "faceter_queue_age_seconds") > 0
+    assert value(api, "faceter_queue_depth", queue="gpu") == 2
+    assert value(api, "faceter_queue_depth", queue="quick") == 0
+    assert value(api, "faceter_queue_age_seconds", queue="gpu") > 0
+    assert value(api, "faceter_queue_age_seconds", queue="quick") == 0
     api.post(jobs[0]["actions"]["cancel"])
-    assert value(api, "faceter_queue_depth") == 1
+    assert value(api, "faceter_queue_depth", queue="gpu") == 1
     labels = {"kind": "quantization", "status": "canceled"}
     assert value(api, "faceter_job_duration_seconds_count", **labels) == 1
     assert value(api, "faceter_job_duration_seconds_bucket", **labels, le="+Inf") == 1
@@ -114,7 +117,7 @@ def test_redis_down_and_up(start_server: StartServer, settings: Settings, short_
     assert api.get("/healthz").status_code == 200
     assert api.get("/readyz").json()["redis"]["ready"] is False
     assert value(api, "faceter_store_up") == 0
-    assert not [path for path in (short_path / "data" / "blobs").rglob("*") if path.is_file()]
+    assert not stored_blobs(short_path / "data" / "blobs")
 
     server = start_valkey(short_path)
     model = add_model(api)
@@ -131,7 +134,7 @@ def test_a_full_disk(start_server: StartServer, settings: Settings, small_disk: 
     (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
     problem(post_model(api), ProblemKind.STORAGE_FULL)
     assert api.get("/v1/models").json()["items"] == []
-    assert not [path for path in (small_disk / "blobs").rglob("*") if path.is_file()]
+    assert not stored_blobs(small_disk / "blobs")
     (small_disk / "ballast").unlink()
     assert post_model(api).status_code == 201
 
@@ -171,7 +174,7 @@ def test_unknown_methods_share_one_time_series(start_server: StartServer, settin
 
 def test_a_missing_stored_file(api: httpx.Client, settings: Settings) -> None:
     model = add_model(api)
-    (file,) = [path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()]
+    (file,) = stored_blobs(settings.data_dir / "blobs")
     file.unlink()
     for response in (
         api.get(f"/v1/models/{model['id']}/content"),

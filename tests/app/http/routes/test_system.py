@@ -19,6 +19,7 @@ def test_versions_queue_and_storage(api: httpx.Client, settings: Settings) -> No
         "waiting": 0,
         "running": 0,
         "oldest_waiting_seconds": 0.0,
+        "waiting_by_queue": {"quick": 0, "cpu": 0, "gpu": 0},
         "limit": settings.max_queued_jobs,
     }
     model = add_model(api)
