@@ -25,9 +25,6 @@ COOKIE: Final = "faceter_key"
 MOST_BODY_BYTES: Final = "faceter.max_body_bytes"
 """Key of the ASGI scope: the maximum body that the API key allows."""
 
-API_KEY: Final = "faceter.api_key"
-"""Key of the ASGI scope: the API key of the request; None where none is needed."""
-
 _OPEN: Final = re.compile(
     r"/|/healthz|/readyz|/console/.*|/docs(/.*)?|/openapi\.json|/problems(/.*)?|/v2/health/.*|/v1/session|/favicon\.ico"
 )
@@ -71,7 +68,7 @@ class KeyCheck:
 
     async def _forward(self, scope: Scope, receive: Receive, audited: "_Audited", needed: api_keys.Scope) -> None:
         try:
-            scope[API_KEY] = audited.key = key = await self._identified(scope)
+            audited.key = key = await self._identified(scope)
             await self._check(scope, needed, key)
         except FaceterError as error:
             headers = {"WWW-Authenticate": "Bearer"} if error.kind is ProblemKind.UNAUTHENTICATED else {}

@@ -1,0 +1,1 @@
+"""Fuzzing of a real service: requests made from the OpenAPI document, and damaged files."""
