@@ -26,6 +26,7 @@ from faceter.contracts.settings import Settings
 from workers.main import JobWorker, run_worker
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
 settings = Settings.model_validate_json(sys.argv[1])
+exec(sys.argv[3])
 run_worker(settings) if sys.argv[2] == "whole" else JobWorker(settings).run()
 """
 
@@ -36,13 +37,14 @@ class WorkerProcess:
     Args:
         log: File for its output.
         whole: Whether to start it as `faceter worker` does, with torch, which takes seconds.
+        before: Python code that it runs first.
     """
 
-    def __init__(self, settings: Settings, log: Path, *, whole: bool = False) -> None:
+    def __init__(self, settings: Settings, log: Path, *, whole: bool = False, before: str = "") -> None:
         self.log = log
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _CODE, settings.model_dump_json(), "whole" if whole else "bare"],
+                [sys.executable, "-c", _CODE, settings.model_dump_json(), "whole" if whole else "bare", before],
                 cwd=ROOT,
                 stdout=file,
                 stderr=file,

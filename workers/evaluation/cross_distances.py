@@ -7,6 +7,7 @@ pairs that a matrix product leaves undecided are computed again in float64.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from faceter.datasets.samples import ProgressFunction
 from workers.evaluation.neighbors import Neighbors, NeighborSearch
 from workers.evaluation.points import Floats, Integers, Points, exact_distances, row_blocks, squared_distances
+from workers.jobs.division import Arrays
 from workers.jobs.journal import Journal, State, resumable
 
 _ROWS, _COLUMNS = 1024, 2048
@@ -88,17 +90,55 @@ def cross_distances(
         journal: Stores the counts so far, to resume from.
         stage: Name of the state in the journal.
     """
-    reduction = _BlockwiseReduction(real, generated, radii)
-    blocks = [
-        (part, columns) for part in row_blocks(len(real), _ROWS) for columns in row_blocks(len(generated), _COLUMNS)
-    ]
+    reduction = BlockwiseReduction(real, generated, radii)
+    blocks = [(part, columns) for part in real_strips(real) for columns in _blocks_of_strip(generated)]
     for part, columns in resumable(blocks, reduction, journal, stage, progress):
         reduction.add_block(part, columns)
     return reduction.result()
 
 
-class _BlockwiseReduction:
-    """Accumulates what `CrossDistances` has, block by block."""
+def real_strips(real: Points) -> list[slice]:
+    """Return the blocks of real samples, each of which is compared with all generated ones before the next."""
+    return row_blocks(len(real), _ROWS)
+
+
+def _blocks_of_strip(generated: Points) -> list[slice]:
+    return row_blocks(len(generated), _COLUMNS)
+
+
+def cross_distances_of_strips(
+    real: Points, generated: Points, radii: Radii, strips: Sequence[slice], progress: ProgressFunction = lambda _: None
+) -> State:
+    """Compare some strips of real samples with all generated ones, and return what `BlockwiseReduction.merge` takes.
+
+    Args:
+        real: All real samples.
+        generated: All generated samples, with the same center and scale.
+        radii: Of their balls.
+        strips: Some of `real_strips`.
+        progress: Called with the fraction done.
+    """
+    reduction = BlockwiseReduction(real, generated, radii)
+    sums = np.empty((len(strips), len(generated)))
+    for number, strip in enumerate(strips):
+        for columns in _blocks_of_strip(generated):
+            reduction.add_block(strip, columns)
+        sums[number] = reduction.take_log_sums()
+        progress((number + 1) / len(strips))
+    return {**reduction.state(0), "log_outside_real_by_strip": sums}
+
+
+class BlockwiseReduction:
+    """Accumulates what `CrossDistances` has, block by block.
+
+    Sums in floating point depend on their order, which is that of the strips: a part keeps the sums of each of its
+    strips, and `merge` adds them one by one.
+
+    Args:
+        real: [N, D].
+        generated: [M, D], with the same center and scale.
+        radii: Of their balls.
+    """
 
     def __init__(self, real: Points, generated: Points, radii: Radii) -> None:
         self._real, self._generated, self._radii = real, generated, radii
@@ -142,6 +182,23 @@ class _BlockwiseReduction:
         best[part][closer] = squares[closer]
         nearest[part][closer] = indices[closer] + columns.start
 
+    def take_log_sums(self) -> Floats:
+        """Return the log sums of generated samples, [M], and set them to 0."""
+        sums = self._counts["log_outside_real"]
+        self._counts["log_outside_real"] = np.zeros(len(sums))
+        return np.asarray(sums)
+
+    def merge(self, state: Arrays) -> None:
+        """Add a part of `cross_distances_of_strips`; parts are added in the order of their strips."""
+        sums = state["log_outside_real_by_strip"]
+        for name in self._counts:
+            for values in sums if name == "log_outside_real" else [state[name]]:
+                self._counts[name] += values
+        best, nearest = self._nearest
+        closer = state["best"] < best
+        best[closer], nearest[closer] = state["best"][closer], state["nearest"][closer]
+        self._search.merge(_of_search(state))
+
     def state(self, done: int) -> State:
         """Return everything accumulated after so many blocks."""
         best, nearest = self._nearest
@@ -154,8 +211,7 @@ class _BlockwiseReduction:
             return 0
         self._counts = {name: state[name] for name in self._counts}
         self._nearest = state["best"], state["nearest"]
-        search = {name.removeprefix("search_"): values for name, values in state.items() if name.startswith("search")}
-        return self._search.restore(search)
+        return self._search.restore(_of_search(state))
 
     def result(self) -> CrossDistances:
         """Return everything accumulated, with exact distances to nearest neighbours."""
@@ -163,6 +219,10 @@ class _BlockwiseReduction:
         distances = exact_distances(self._real, np.arange(len(nearest)), self._generated, nearest)
         generated = Neighbors(distances[:, None], nearest[:, None])
         return CrossDistances(nearest_real=self._search.result(), nearest_generated=generated, **self._counts)
+
+
+def _of_search(state: Arrays) -> State:
+    return {name.removeprefix("search_"): values for name, values in state.items() if name.startswith("search_")}
 
 
 def clipped_radii(radii: Floats) -> Floats:

@@ -7,11 +7,17 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from workers.evaluation.points import Floats, Rows
+from faceter.datasets.samples import ProgressFunction
+from workers.evaluation.points import Floats, Integers, Rows
+
+SUBSETS: Final = 100
+SIZE: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class KernelDistance:
 
 
 def kernel_distance(
-    real: Rows, generated: Rows, rng: np.random.Generator, *, subsets: int = 100, size: int = 1000
+    real: Rows, generated: Rows, rng: np.random.Generator, *, subsets: int = SUBSETS, size: int = SIZE
 ) -> KernelDistance:
     """Return mean and standard deviation of MMD² with the kernel (x · y / D + 1)³ over random subsets.
 
@@ -43,15 +49,47 @@ def kernel_distance(
         subsets: Number of subsets, at least 2.
         size: Samples of each set in a subset; fewer if a set has fewer.
     """
-    size = min(size, len(real), len(generated))
-    distances = []
-    for _ in range(subsets):
-        x, y = (
-            np.asarray(rows[np.sort(rng.choice(len(rows), size, replace=False))], np.float64)
-            for rows in (real, generated)
-        )
-        distances.append(squared_mmd(x, y))
-    return KernelDistance(float(np.mean(distances)), float(np.std(distances, ddof=1)), subsets, size)
+    distances = subset_distances(real, generated, draw_subsets(len(real), len(generated), rng, subsets, size))
+    return of_subsets(distances, min(size, len(real), len(generated)))
+
+
+def draw_subsets(
+    real: int, generated: int, rng: np.random.Generator, subsets: int = SUBSETS, size: int = SIZE
+) -> list[tuple[Integers, Integers]]:
+    """Return the positions of the real and of the generated samples of each subset, ascending.
+
+    Args:
+        real: N.
+        generated: M.
+        rng: Draws them.
+        subsets: Number of subsets.
+        size: Samples of each set in a subset; fewer if a set has fewer.
+    """
+    size = min(size, real, generated)
+    return [
+        (np.sort(rng.choice(real, size, replace=False)), np.sort(rng.choice(generated, size, replace=False)))
+        for _ in range(subsets)
+    ]
+
+
+def subset_distances(
+    real: Rows,
+    generated: Rows,
+    subsets: Sequence[tuple[Integers, Integers]],
+    progress: ProgressFunction = lambda _: None,
+) -> Floats:
+    """Return MMD² of each subset, float64 [S]; see `draw_subsets`."""
+    distances = np.empty(len(subsets))
+    for number, (own, other) in enumerate(subsets):
+        x, y = np.asarray(real[own], np.float64), np.asarray(generated[other], np.float64)
+        distances[number] = squared_mmd(x, y)
+        progress((number + 1) / len(subsets))
+    return distances
+
+
+def of_subsets(distances: Floats, size: int) -> KernelDistance:
+    """Return the distance over subsets of ``size`` samples."""
+    return KernelDistance(float(np.mean(distances)), float(np.std(distances, ddof=1)), len(distances), size)
 
 
 def squared_mmd(x: Floats, y: Floats) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -16,8 +17,10 @@ from workers.evaluation.density_coverage import EXPECTED_DENSITY, expected_cover
 from workers.evaluation.feature_sets import FeatureSet
 from workers.evaluation.frechet import frechet_distance, moments
 from workers.evaluation.inception_score import inception_score
-from workers.evaluation.kernel_distance import kernel_distance
+from workers.evaluation.kernel_distance import SIZE, kernel_distance, of_subsets
 from workers.evaluation.points import Floats
+from workers.evaluation.work_beside import FID, KID, WorkBeside, fid_beside, kid_beside
+from workers.jobs.division import UNDIVIDED, Division
 from workers.jobs.journal import Journal
 from workers.jobs.stages import SILENT, Stage
 
@@ -30,6 +33,8 @@ METRICS_OF_K = (
     Metric.CLIPPED_COVERAGE,
 )
 """The metrics that depend on k, which the sweep has."""
+
+_CLASSIFYING = "classifying the generated samples"
 
 _WEIGHTS = {Metric.FID: 3.0, Metric.KID: 4.0, Metric.INCEPTION_SCORE: 1.0}
 """Relative time of the metrics that are not computed from nearest neighbors, which take 80."""
@@ -60,9 +65,10 @@ def compute_metrics(
     reference: FeatureSet,
     generated: FeatureSet,
     request: EvaluationRequest,
-    probabilities: Floats | None = None,
+    classify: Callable[[Stage], Floats] | None = None,
     progress: Stage = SILENT,
     journal: Journal | None = None,
+    division: Division = UNDIVIDED,
 ) -> EvaluationMetrics:
     """Compute the metrics of a request.
 
@@ -70,13 +76,16 @@ def compute_metrics(
         reference: The real samples, at least 6 and more than any k.
         generated: The generated samples, likewise, in the same feature space.
         request: Which metrics, which k, how many bootstrap replicates.
-        probabilities: For the inception score: p(y|x) of each generated sample, [M, K].
+        classify: For the inception score: returns p(y|x) of each generated sample, [M, K]. Called after the distances,
+            which may be left to shards.
         journal: Stores intermediate states of the distances.
+        division: How the distances are divided.
     """
     ks, metrics = request.ks, request.selected_metrics
     started = time.monotonic()
-    stages = progress.stages(_stage_weights(request))
-    comparison = compare(reference.rows, generated.rows, ks, stages.enter("distances"), journal)
+    stages = progress.stages(_stage_weights(request, len(reference), len(generated)))
+    beside = _beside(reference, generated, request)
+    comparison = compare(reference.rows, generated.rows, ks, stages.enter("distances"), journal, division, beside)
     seconds = {metric: time.monotonic() - started for metric in metrics if metric.by_distances}
     by_k = comparison.values()
     values: dict[Metric, float] = {metric: by_k[0][metric] for metric in seconds}
@@ -85,7 +94,8 @@ def compute_metrics(
     if request.bootstrap:
         by_name = bootstrap(comparison, 0, request.bootstrap, _rng(request, 0), stages.enter("bootstrap"))
         replicates = {metric: by_name[metric] for metric in seconds}
-    for metric, measure in _other_metrics(reference, generated, request, probabilities).items():
+    probabilities = None if classify is None else classify(stages.enter(_CLASSIFYING))
+    for metric, measure in _other_metrics(reference, generated, request, probabilities, division).items():
         stages.enter(metric.value)
         started = time.monotonic()
         values[metric], deviation = measure()
@@ -127,15 +137,35 @@ def compute_metrics(
     )
 
 
+def _beside(reference: FeatureSet, generated: FeatureSet, request: EvaluationRequest) -> list[WorkBeside]:
+    beside = []
+    if Metric.KID in request.selected_metrics:
+        beside.append(kid_beside(reference.rows, generated.rows, partial(_rng, request, 2)))
+    if Metric.FID in request.selected_metrics:
+        beside.append(fid_beside(reference.rows, generated.rows))
+    return beside
+
+
 def _other_metrics(
-    reference: FeatureSet, generated: FeatureSet, request: EvaluationRequest, probabilities: Floats | None
+    reference: FeatureSet,
+    generated: FeatureSet,
+    request: EvaluationRequest,
+    probabilities: Floats | None,
+    division: Division,
 ) -> dict[Metric, Callable[[], tuple[float, float | None]]]:
     """Return functions for the metrics without nearest neighbours: value, and standard deviation if any."""
 
     def frechet() -> tuple[float, float | None]:
+        for part in division.parts_of(FID):
+            return float(part.load()["distance"]), None
         return frechet_distance(moments(reference.rows), moments(generated.rows)), None
 
     def kernel() -> tuple[float, float | None]:
+        parts = division.parts_of(KID)
+        if parts:
+            distances = np.concatenate([part.load()["distances"] for part in parts])
+            found = of_subsets(distances, min(SIZE, len(reference), len(generated)))
+            return found.mean, found.deviation
         distance = kernel_distance(reference.rows, generated.rows, _rng(request, 2))
         return distance.mean, distance.deviation
 
@@ -192,11 +222,23 @@ def _rng(request: EvaluationRequest, purpose: int) -> np.random.Generator:
     return np.random.default_rng([request.seed, purpose])
 
 
-def _stage_weights(request: EvaluationRequest) -> dict[str, float]:
+def seconds_of_distances(real: int, generated: int) -> float:
+    """Return the seconds that distances, and what follows from them, may take on two cores."""
+    return 1.0 + 1e-7 * real * generated
+
+
+def seconds_of_model(samples: int) -> float:
+    """Return the seconds that running a model on samples may take on two cores."""
+    return 0.01 * samples
+
+
+def _stage_weights(request: EvaluationRequest, real: int, generated: int) -> dict[str, float]:
     others = [metric for metric in _WEIGHTS if metric in request.selected_metrics]
+    classifying = 100 * seconds_of_model(generated) / seconds_of_distances(real, generated)
     return {
         "distances": 80.0,
         "bootstrap": 6.0 if request.bootstrap else 0.0,
+        _CLASSIFYING: classifying if request.classifier_id is not None else 0.0,
         **{metric.value: _WEIGHTS[metric] for metric in others},
         "bootstrap of fid": 4.0 if request.bootstrap and Metric.FID in others else 0.0,
         "classes": 4.0 if request.per_class else 0.0,

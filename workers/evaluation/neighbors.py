@@ -25,6 +25,7 @@ from workers.evaluation.points import (
     squared_distances,
 )
 from workers.host import compute_device
+from workers.jobs.division import Arrays
 from workers.jobs.journal import Journal, State, resumable
 
 _ROWS, _COLUMNS = 1024, 2048
@@ -86,18 +87,18 @@ def nearest(
         stage: Name of the state in the journal.
     """
     search = NeighborSearch(x, y, k)
-    rows = row_blocks(len(x), _ROWS)
-    pairs = [(part, columns) for part in rows for columns in _column_blocks(part, len(y), within=x is y)]
+    pairs = block_pairs(x, y)
     for part, columns in resumable(pairs, search, journal, stage, lambda done: progress(_SEARCH_FRACTION * done)):
-        squares = squared_distances(x, part, y, columns)
-        if x is y and part == columns:
-            squares.fill_diagonal_(torch.inf)
-        search.add_block(part, squares, columns)
-        if x is y and part != columns:
-            search.add_block(columns, squares, part, transposed=True)
+        search.compare(part, columns)
     neighbors = search.result()
     progress(1.0)
     return neighbors
+
+
+def block_pairs(x: Points, y: Points) -> list[tuple[slice, slice]]:
+    """Return the pairs of blocks whose distances find all neighbours of ``x`` in ``y``; ``x`` itself within a set."""
+    rows = row_blocks(len(x), _ROWS)
+    return [(part, columns) for part in rows for columns in _column_blocks(part, len(y), within=x is y)]
 
 
 def _column_blocks(part: slice, count: int, *, within: bool) -> list[slice]:
@@ -123,6 +124,16 @@ class NeighborSearch:
         self._candidates = min(k + _SPARE_CANDIDATES, len(y))
         self._values = torch.full((len(x), self._candidates), torch.inf, dtype=x.scaled.dtype)
         self._indices = torch.zeros((len(x), self._candidates), dtype=torch.int64)
+
+    def compare(self, rows: slice, columns: slice) -> None:
+        """Add the distances between two blocks, one of `block_pairs`."""
+        within = self._x is self._y
+        squares = squared_distances(self._x, rows, self._y, columns)
+        if within and rows == columns:
+            squares.fill_diagonal_(torch.inf)
+        self.add_block(rows, squares, columns)
+        if within and rows != columns:
+            self.add_block(columns, squares, rows, transposed=True)
 
     def add_block(self, rows: slice, squares: Tensor, columns: slice, *, transposed: bool = False) -> None:
         """Add a block of squared distances, [B, C].
@@ -164,6 +175,11 @@ class NeighborSearch:
             return 0
         self._values, self._indices = torch.from_numpy(state["values"]), torch.from_numpy(state["indices"])
         return int(state["done"])
+
+    def merge(self, state: Arrays) -> None:
+        """Add the candidates of a search over other blocks; in any order, since ambiguous samples are found again."""
+        everything = np.arange(len(self._x))
+        self._merge(everything, torch.from_numpy(state["values"]), torch.from_numpy(state["indices"]))
 
     @property
     def needs_float64(self) -> bool:

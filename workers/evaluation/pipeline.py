@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +29,14 @@ from faceter.vision.metadata import class_output
 from workers.evaluation.artifacts import EvaluatedSets, evaluation_files, neighbors_file, ranking_lengths
 from workers.evaluation.feature_extraction import activations, feature_dataset
 from workers.evaluation.feature_sets import FeatureSet, read_features, validate_sizes
-from workers.evaluation.metrics import EvaluationMetrics, compute_metrics
+from workers.evaluation.metrics import EvaluationMetrics, compute_metrics, seconds_of_distances, seconds_of_model
 from workers.evaluation.points import Floats
 from workers.evaluation.warnings import evaluation_warnings
 from workers.jobs.context import JobContext
 from workers.jobs.journal import StoredJournal
 from workers.jobs.provenance import provenance_of
 from workers.jobs.scratch import scratch_folder
-from workers.jobs.stages import Stages
+from workers.jobs.stages import Stage, Stages
 
 _ROLES = ("reference", "generated")
 
@@ -73,15 +74,15 @@ def evaluate(context: JobContext, specification: EvaluationJob) -> JobResult:
     stages = context.stages(_expected_seconds(library, request))
     reference, generated = (_sample_set(context, stages, request, model, role) for role in _ROLES)
     validate_sizes(reference.features, generated.features, max(request.ks))
-    probabilities = _probabilities(context, stages, request, generated)
     inputs = _inputs(library, request, reference, generated, model)
     computed = compute_metrics(
         reference.features,
         generated.features,
         request,
-        probabilities,
+        None if request.classifier_id is None else partial(_probabilities, context, request.classifier_id, generated),
         stages.enter("computing metrics"),
         _journal(context, request, inputs),
+        context.division,
     )
     stages.enter("drawing plots")
     sets = EvaluatedSets(reference.features, generated.features, computed)
@@ -157,17 +158,12 @@ def _names(library: Library, settings: Settings, dataset: Dataset) -> NDArray[np
         return np.array(opened.names, np.str_)
 
 
-def _probabilities(
-    context: JobContext, stages: Stages, request: EvaluationRequest, generated: _SampleSet
-) -> Floats | None:
-    """Return p(y|x) of each generated sample, [M, K], if there is a classifier."""
-    if request.classifier_id is None:
-        return None
+def _probabilities(context: JobContext, classifier_id: str, generated: _SampleSet, progress: Stage) -> Floats:
+    """Return p(y|x) of each generated sample, [M, K]."""
     library = context.library
-    model = library.models.get(request.classifier_id)
+    model = library.models.get(classifier_id)
     content = library.blobs.read(model.sha256)
     output = class_output(model.metadata, model.outputs).name
-    progress = stages.enter("classifying the generated samples")
     made_by_softmax = output in probability_outputs(load_working_graph(content, model.metadata).model)
     probabilities: list[Floats] = []
     done = 0
@@ -232,14 +228,14 @@ def _expected_seconds(library: Library, request: EvaluationRequest) -> dict[str,
     samples = {role: library.datasets.get(getattr(request, f"{role}_id")).samples for role in _ROLES}
     seconds: dict[str, float] = {}
     for role, count in samples.items():
-        seconds[f"features of the {role} dataset"] = 0.0 if request.features is None else 0.01 * count
+        seconds[f"features of the {role} dataset"] = 0.0 if request.features is None else seconds_of_model(count)
         seconds[f"reading features of the {role} dataset"] = 0.1 + 1e-4 * count
-    seconds["classifying the generated samples"] = 0.0 if request.classifier_id is None else 0.01 * samples["generated"]
     limit = request.subsample or max(samples.values())
     compared = [min(count, limit) for count in samples.values()]
+    classifying = 0.0 if request.classifier_id is None else seconds_of_model(samples["generated"])
     return {
         **seconds,
-        "computing metrics": 1.0 + 1e-7 * compared[0] * compared[1],
+        "computing metrics": seconds_of_distances(compared[0], compared[1]) + classifying,
         "drawing plots": 3.0 + 1e-4 * sum(compared),
         "storing the evaluation": 0.5,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import IO
 
@@ -15,6 +15,7 @@ from workers.explanation.probe.dataset import InputPlacement, Integers, ProbeDat
 from workers.explanation.recorded_activations import LayerActivations, RecordedActivations
 from workers.explanation.row_file import RowFile
 from workers.explanation.upsampling import visible_pixels
+from workers.jobs.division import Arrays
 from workers.jobs.journal import Journal, NoJournal, State
 from workers.jobs.scratch import ScratchFiles
 
@@ -65,14 +66,73 @@ class ActivationRecorder:
             last = number + 1 == len(self._probe)
             self._journal.write(_STAGE, partial(self._state, number + 1), finished=last)
             progress((number + 1) / len(self._probe))
-        placements = [InputPlacement((row[0], row[1]), (row[2], row[3])) for row in self._placements.tolist()]
+        return self._recorded(slice(0, len(self._probe)))
+
+    def part(self, start: int, stop: int, progress: Callable[[float], None] = lambda _: None) -> State:
+        """Run some samples only, and return what `merge` takes; its largest arrays are read from files when used.
+
+        Args:
+            start: First sample, at which a batch of the whole begins.
+            stop: Sample after the last.
+            progress: Called with the fraction done.
+        """
+        lengths = np.zeros(stop - start, np.int64)
+        for rows in self._row_files():
+            rows.truncate(0)
+        for done, sample in enumerate(stream_activations(self._extractor, self._probe, start, stop), 1):
+            self._add(start + done - 1, sample)
+            lengths[done - 1] = len(self._table)
+            progress(done / len(lengths))
+        state = self._state(start)
+        for name in ("placements", "predicted"):
+            state[name] = state[name][start:stop]
+        state |= {"lengths": lengths, "ids": self._pattern_ids.mapped(), "concepts": self._concepts.mapped()}
+        return state | {f"maps_{number}": layer.maps.mapped() for number, layer in enumerate(self._layers)}
+
+    def merge(self, parts: Iterable[Arrays], numbers: list[Integers] | None = None) -> RecordedActivations:
+        """Record the samples of parts, in order and without gaps; they come out as if they were run together.
+
+        Args:
+            parts: Of `part`.
+            numbers: Gets for each part the number of each of its patterns.
+        """
+        for rows in self._row_files():
+            rows.truncate(0)
+        start = stop = 0
+        for place, part in enumerate(parts):
+            first = int(part["done"])
+            start, stop = start if place else first, first + len(part["lengths"])
+            self._placements[first:stop], self._predicted[first:stop] = part["placements"], part["predicted"]
+            table = PatternTable(self._probe.label_maps, len(self._probe.concepts))
+            table.restore(part)
+            new = self._table.merge(table, part["lengths"])
+            if numbers is not None:
+                numbers.append(new)
+            ids = part["ids"]
+            # pattern −1 reads the last entry
+            self._pattern_ids.append(np.append(new, -1).astype(np.int32)[ids])
+            self._concepts.append(part["concepts"])
+            if not self._layers:
+                shapes = [tuple(part[f"shape_{number}"].tolist()) for number in range(len(self._request.layers))]
+                self._open_layers(shapes)
+                for layer in self._layers:
+                    layer.maps.truncate(0)
+            for number, layer in enumerate(self._layers):
+                layer.maps.append(part[f"maps_{number}"])
+                layer.merge(part[f"strongest_{number}"], part[f"peaks_{number}"])
+        return self._recorded(slice(start, stop))
+
+    def _recorded(self, samples: slice) -> RecordedActivations:
+        rows = self._placements[samples].tolist()
+        placements = [InputPlacement((row[0], row[1]), (row[2], row[3])) for row in rows]
+        predicted = self._predicted[samples]
         return RecordedActivations(
             table=self._table,
             pattern_ids=self._pattern_ids,
             concepts=self._concepts,
             placements=[] if all(placement.is_whole for placement in placements) else placements,
             layers=[layer.finished() for layer in self._layers],
-            predicted=None if self._predicted.min() < 0 else self._predicted,
+            predicted=None if predicted.min() < 0 else predicted,
         )
 
     def _add(self, number: int, sample: SampleActivations) -> None:
@@ -155,6 +215,12 @@ class _LayerRecorder:
             order = np.argsort(-self._peaks[better], axis=1, kind="stable")
             self._peaks[better] = np.take_along_axis(self._peaks[better], order, 1)
             self._strongest[better] = np.take_along_axis(self._strongest[better], order, 1)
+
+    def merge(self, strongest: Integers, peaks: Maps) -> None:
+        """Add the strongest samples of later ones; of equal ones, earlier samples come first."""
+        every, peak = np.hstack([self._strongest, strongest]), np.hstack([self._peaks, peaks])
+        order = np.argsort(-peak, axis=1, kind="stable")[:, : self._peaks.shape[1]]
+        self._strongest, self._peaks = np.take_along_axis(every, order, 1), np.take_along_axis(peak, order, 1)
 
     def state(self) -> State:
         return {"shape": np.array(self._shape), "strongest": self._strongest, "peaks": self._peaks}

@@ -166,11 +166,11 @@ class OnnxActivationExtractor:
 
 
 def stream_activations(
-    extractor: ActivationExtractor, probe: ProbeDataset, start: int = 0
+    extractor: ActivationExtractor, probe: ProbeDataset, start: int = 0, stop: int | None = None
 ) -> Iterator[SampleActivations]:
-    """Yield samples from ``start`` on, in order; a few batches are read and run ahead."""
-    size = extractor.batch_size(probe)
-    batches = [range(begin, min(begin + size, len(probe))) for begin in range(start, len(probe), size)]
+    """Yield samples from ``start`` to ``stop``, or the last, in order; a few batches are read and run ahead."""
+    size, end = extractor.batch_size(probe), len(probe) if stop is None else stop
+    batches = [range(begin, min(begin + size, end)) for begin in range(start, end, size)]
     threads = 1 if extractor.device.type == "cuda" else processor_count()
     for samples in map_in_order(lambda indices: extractor.run(probe, indices), batches, threads):
         yield from samples

@@ -63,10 +63,8 @@ def count_firings(
         files: Where counts are written.
         progress: Called with the fraction done.
     """
-    units, pixels, concepts = len(thresholds), probe.grid[0] * probe.grid[1], len(probe.concepts)
-    candidates = np.zeros((units, concepts), np.bool_)
-    fired = np.zeros((units, -(-len(probe) // 8)), np.uint8)
-    masks = np.zeros((*layer.strongest.shape, -(-pixels // 8)), np.uint8)
+    units, count, concepts = len(thresholds), len(layer.maps), len(probe.concepts)
+    candidates, fired, masks = empty_firings(layer, probe, count)
     counter = _FiringCounter(recorded, layer, thresholds, probe.grid, device)
     pattern_counts = PatternCountFiles(files, "counts", units, len(recorded.table))
     with torch_threads(1):
@@ -80,8 +78,18 @@ def count_firings(
                 fired[firings.units, sample >> 3] |= np.uint8(128 >> (sample & 7))
                 for unit, mask in firings.masks.items():
                     masks[unit, layer.strongest[unit] == sample] = mask
-                progress((sample + 1) / len(probe))
+                progress((sample + 1) / count)
     return FiringCounts(thresholds, pattern_counts, candidates, fired, masks)
+
+
+def empty_firings(
+    layer: LayerActivations, probe: ProbeDataset, count: int
+) -> tuple[Bits, NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return ``candidates``, ``samples`` and ``masks`` of `FiringCounts` for samples in which no unit fires."""
+    units, pixels = len(layer.units), probe.grid[0] * probe.grid[1]
+    candidates = np.zeros((units, len(probe.concepts)), np.bool_)
+    fired = np.zeros((units, -(-count // 8)), np.uint8)
+    return candidates, fired, np.zeros((*layer.strongest.shape, -(-pixels // 8)), np.uint8)
 
 
 @dataclass(frozen=True)

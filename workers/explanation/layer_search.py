@@ -79,6 +79,7 @@ def search_layer(
     files: ScratchFiles,
     journal: Journal,
     progress: StepProgress = lambda _, __: None,
+    count: Callable[[], FiringCounts] | None = None,
 ) -> LayerResult:
     """Find where units of a layer fire, and their formulas.
 
@@ -91,17 +92,21 @@ def search_layer(
         files: Where counts are written.
         journal: May have the result of an earlier attempt.
         progress: Called with the step and the fraction done.
+        count: Returns where units fire, if that has been computed.
     """
     stage = f"layer-{next(number for number, one in enumerate(recorded.layers) if one is layer)}"
     state = journal.read(stage)
     if state is not None:
         return LayerResult.restored(state)
-    progress(f"thresholds of {layer.name}", 0.0)
-    thresholds = activation_thresholds(layer, search.request, about=probe.about)
-    step = f"where units of {layer.name} fire"
-    counts = count_firings(
-        recorded, layer, thresholds, probe, device, files, lambda fraction: progress(step, fraction / 2)
-    )
+    if count is None:
+        progress(f"thresholds of {layer.name}", 0.0)
+        thresholds = activation_thresholds(layer, search.request, about=probe.about)
+        step = f"where units of {layer.name} fire"
+        counts = count_firings(
+            recorded, layer, thresholds, probe, device, files, lambda fraction: progress(step, fraction / 2)
+        )
+    else:
+        counts = count()
     slices = counts.pattern_counts.slices
     parts: list[LayerResult] = []
     for number, part in enumerate(slices):

@@ -55,6 +55,15 @@ class PatternCountFiles:
             np.add.at(counts, places, entries["count"])
         return counts.reshape(-1, self._patterns)
 
+    def entries(self) -> Integers:
+        """Return all counts that are not 0 as unit, pattern and number of pixels, int64 [3, n]."""
+        parts = []
+        for number, part in enumerate(self.slices):
+            counts = self.counts(number)
+            units, patterns = np.nonzero(counts)
+            parts.append(np.stack([units + part.start, patterns, counts[units, patterns].astype(np.int64)]))
+        return np.concatenate(parts, axis=1)
+
     def _entries(self, number: int) -> Iterator[NDArray[np.void]]:
         file = self._files[number]
         file.seek(0)

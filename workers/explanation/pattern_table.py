@@ -12,6 +12,7 @@ from faceter.contracts.errors import FaceterError, ProblemKind
 from workers.explanation.key_index import KeyIndex
 from workers.explanation.probe.dataset import ConceptRange, Integers, SampleConcepts
 from workers.explanation.search.patterns import Patterns
+from workers.jobs.division import Arrays
 from workers.jobs.journal import State
 
 MAX_PATTERNS = 4_000_000
@@ -106,7 +107,7 @@ class PatternTable:
             state[f"keys_{number}"] = index.keys
         return state
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: Arrays) -> None:
         """Continue from a state."""
         parts = np.split(state["sample_set_members"], np.cumsum(state["sample_set_lengths"])[:-1])
         self._sample_set_list = [tuple(part.tolist()) for part in parts[: len(state["sample_set_lengths"])]]
@@ -114,6 +115,27 @@ class PatternTable:
         self._codes, self._weights = state["codes"].astype(np.int32), state["weights"].astype(np.int64)
         indices = [KeyIndex(state[f"keys_{number}"].tolist()) for number in range(1 + len(self._chunk_keys))]
         self._keys, *self._chunk_keys = indices
+
+    def merge(self, other: PatternTable, lengths: Integers) -> Integers:
+        """Add a table of the samples after those of this one; the result is that of one table for all of them.
+
+        Args:
+            other: Patterns of these samples alone, with the same label maps.
+            lengths: How many patterns it had after each sample, int64 [n].
+
+        Returns:
+            The number of each of its patterns here, int64 [P].
+        """
+        numbers = np.zeros(len(other), np.int64)
+        labels = other._codes[: len(other), :-1].astype(np.int64)
+        start = 0
+        for stop in np.unique(lengths[lengths > 0]).tolist():
+            # the patterns that a sample brought; those that it shares with earlier samples have their numbers
+            concepts = other._sample_set_list[other._codes[start, -1]]
+            numbers[start:stop] = self._number(labels[start:stop].T, self._sample_set(concepts))
+            start = stop
+        self._weights[numbers] += other._weights[: len(other)]
+        return numbers
 
     def _sample_set(self, concepts: tuple[int, ...]) -> int:
         """Return the number of a set of concepts of a whole sample."""

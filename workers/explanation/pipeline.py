@@ -23,6 +23,7 @@ from faceter.vision.metadata import class_output
 from workers.explanation.activation_recorder import ActivationRecorder
 from workers.explanation.activations import OnnxActivationExtractor
 from workers.explanation.class_statistics import ClassStatistics
+from workers.explanation.divided_samples import DividedSamples
 from workers.explanation.layer_search import LayerResult, StepProgress, search_layer
 from workers.explanation.probe.build import build_probe_dataset
 from workers.explanation.probe.dataset import ProbeDataset
@@ -75,14 +76,20 @@ def explain(context: JobContext, specification: ExplanationJob) -> JobResult:
         request = with_default_quantile(request, probe)
         extractor = OnnxActivationExtractor(content, model.metadata, request.layers, _class_output(model))
         recorder = ActivationRecorder(extractor, probe, request, partial(select_units, request), files, journal)
-        recorded = recorder.record(stages.enter("running the model"))
+        divided = DividedSamples(context.division, recorder, probe, extractor, files)
+        recorded = divided.record(stages.enter("running the model"))
         patterns = recorded.table.patterns()
         search = FormulaSearch(patterns, request)
-        results = []
-        searching, count = stages.enter("searching for formulas"), len(recorded.layers)
+        searching = stages.enter("searching for formulas")
+        counted = divided.count(recorded, request, searching.part(0.0, 0.5))
+        results, count = [], len(recorded.layers)
+        layers = searching if counted is None else searching.part(0.5, 1.0)
         for number, layer in enumerate(recorded.layers):
-            progress = _layer_progress(searching.part(number / count, (number + 1) / count))
-            results.append(search_layer(recorded, layer, probe, search, extractor.device, files, journal, progress))
+            progress = _layer_progress(layers.part(number / count, (number + 1) / count))
+            firings = None if counted is None else partial(counted, layer)
+            results.append(
+                search_layer(recorded, layer, probe, search, extractor.device, files, journal, progress, firings)
+            )
         settings = with_defaults(request, probe)
         require_firing_unit(request, results, probe.about)
         stages.enter("writing the explanation")

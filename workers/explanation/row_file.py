@@ -36,6 +36,11 @@ class RowFile:
         """
         write_rows(self._file, np.ascontiguousarray(row, self._dtype))
 
+    def mapped(self) -> NDArray[Any]:
+        """Return all rows as one array, [N, …], which is read from the file when it is used."""
+        shape = (len(self), *self._shape)
+        return np.memmap(self._file, self._dtype, "r", shape=shape) if all(shape) else np.zeros(shape, self._dtype)
+
     def truncate(self, count: int) -> None:
         """Keep only the first rows."""
         self._file.truncate(count * self._row_bytes)

@@ -19,7 +19,8 @@ def attempt_span(tracer: Tracer, job: RQJob) -> Iterator[Span]:
         job: A claimed job. A job without a trace begins one.
     """
     span = tracer.begin(_name(job), trace_of(job), SpanKind.CONSUMER)
-    with structlog.contextvars.bound_contextvars(trace_id=span.context.trace_id, span_id=span.context.span_id):
+    ids = {"job_id": job.id, "trace_id": span.context.trace_id, "span_id": span.context.span_id}
+    with structlog.contextvars.bound_contextvars(**ids):
         yield span
 
 

@@ -22,7 +22,9 @@ from faceter.resources import resource_of
 from faceter.store import job_checkpoints, job_records, job_steps
 from faceter.store.blobs import StoredBlob
 from faceter.store.library import Library, files_of
+from workers.jobs.division import UNDIVIDED, Division
 from workers.jobs.stages import Stages
+from workers.training.replicas import ALONE, Replicas
 
 _log = logging.getLogger("faceter.worker")
 
@@ -42,7 +44,14 @@ class JobContext:
     Args:
         execution: The lease on the job.
         clock: Monotonic seconds.
+        division: How the job is divided.
+        done: Fraction of the job that was done before.
     """
+
+    division: Division = UNDIVIDED
+    """How the job is divided."""
+    replicas: Replicas = ALONE
+    """The processes that share the job's training."""
 
     def __init__(
         self,
@@ -51,17 +60,20 @@ class JobContext:
         redis: Redis,
         execution: Execution,
         clock: Callable[[], float] = time.monotonic,
+        division: Division | None = None,
+        done: float = 0.0,
     ) -> None:
         self.settings = settings
+        self.division = division or self.division
         self.library = library
         self.job_id: str = execution.job_id
         self._redis = redis
         self._execution = execution
         self._clock = clock
-        self._eta_base: tuple[float, float] | None = (clock(), 0.0)
+        self._eta_base: tuple[float, float] | None = (clock(), done)
         self._reported_at = -_MIN_REPORT_SECONDS
         self._step = ""
-        self._fraction = 0.0
+        self._fraction = done
         self._stored: list[str] = []
         self._records: list[StoredRecord] = []
         self._stop_checked_at = -_STOP_CHECK_SECONDS

@@ -10,7 +10,7 @@ from typing import Any
 
 import faceter
 from faceter.contracts.base import Provenance
-from faceter.host import processor_count, processor_name
+from faceter.host import memory_bytes, processor_count, processor_name
 from workers.host import compute_device, describe_device, device_of_jobs
 
 _VERSIONS = ("torch", "onnx", "onnxruntime", "numpy")
@@ -40,10 +40,11 @@ def provenance_of(settings: Mapping[str, Any], inputs: Mapping[str, str], seed: 
 
 
 def worker_description() -> dict[str, str]:
-    """Return device, processor and versions (JSON) of this process as a worker, to be shown to operators."""
+    """Return device, processor, memory and versions (JSON) of this process as a worker, to be shown to operators."""
     return {
         "device": device_of_jobs(),
         "processor": _processor(),
+        "memory_bytes": str(memory_bytes()),
         "versions": json.dumps({"python": platform.python_version(), **versions()}),
     }
 

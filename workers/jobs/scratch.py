@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from faceter.contracts.errors import FaceterError, ProblemKind
 from faceter.contracts.settings import Settings
-
-_JOB_PREFIX = "of-"
+from faceter.store.scratch_folders import job_folders, left_over, scratch_folder_of
 
 
 def scratch_folder(settings: Settings) -> Path:
@@ -27,10 +26,16 @@ def scratch_folder(settings: Settings) -> Path:
 
 
 @contextmanager
-def job_folder(settings: Settings, job_id: str) -> Iterator[Path]:
-    """Yield the folder of a job, deleted when the block ends; if the process dies, the next attempt finds it."""
-    folder = scratch_folder(settings) / f"{_JOB_PREFIX}{job_id}"
-    folder.mkdir(exist_ok=True)
+def job_folder(settings: Settings, job_id: str, replica: int = 0) -> Iterator[Path]:
+    """Yield the folder of a job, deleted when the block ends; if the process dies, the next attempt finds it.
+
+    Args:
+        replica: Number of the replica; all but the first have a folder of their own in that of the job.
+    """
+    folder = scratch_folder_of(settings, job_id)
+    if replica:
+        folder /= f"replica-{replica}"
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder
     finally:
@@ -43,9 +48,8 @@ def drop_job_folders(settings: Settings, active: Callable[[], Collection[str]]) 
     Args:
         active: Returns the ids of jobs that have not ended; called only if there is any folder.
     """
-    folders = list(settings.scratch_dir.glob(f"{_JOB_PREFIX}*"))
-    active_jobs = active() if folders else ()
-    orphans = [folder for folder in folders if folder.name.removeprefix(_JOB_PREFIX) not in active_jobs]
+    folders = job_folders(settings)
+    orphans = left_over(folders, active() if folders else ())
     for folder in orphans:
         shutil.rmtree(folder, ignore_errors=True)
     return len(orphans)

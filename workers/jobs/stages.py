@@ -81,6 +81,16 @@ class Stage:
         """
         self._report(self._step if step is None else step, self._at(fraction), training)
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """Fractions of the whole at which the stage begins and ends."""
+        return self._start, self._end
+
+    @property
+    def step(self) -> str:
+        """The step that is reported."""
+        return self._step
+
     def part(self, start: float, end: float, step: str | None = None) -> Stage:
         """Return the part of this stage between two fractions of it.
 

@@ -10,10 +10,17 @@ from workers.jobs import checkpoints
 from workers.jobs.checkpoints import State
 from workers.jobs.context import JobContext
 from workers.jobs.stages import Stage
+from workers.training.replicas import ALONE, Replicas
 
 
 class Callbacks:
-    """Callbacks of the training loop; these do nothing, for a run outside of a job."""
+    """Callbacks of the training loop; these do nothing, for a run outside of a job.
+
+    Attributes:
+        replicas: The processes that share the training.
+    """
+
+    replicas: Replicas = ALONE
 
     def progress(self, fraction: float, training: Training) -> None:
         """Report progress after a step.
@@ -53,6 +60,7 @@ class JobCallbacks(Callbacks):
         self, context: JobContext, stage: Stage, *, resume: bool = True, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.context = context
+        self.replicas = context.replicas
         self._stage = stage
         self._resume = resume
         self._clock = clock
@@ -77,7 +85,7 @@ class JobCallbacks(Callbacks):
 
     def load_checkpoint(self) -> State | None:
         """Return the checkpoint of an earlier attempt, if the run may resume from it."""
-        content = self.context.load_checkpoint() if self._resume else None
+        content = self.replicas.agreed_bytes(self.context.load_checkpoint) if self._resume else None
         return None if content is None else self.read(content)
 
     def write(self, state: State) -> None:

@@ -101,6 +101,9 @@ class _GoodState:
 class TrainingLoop:
     """Trains until the budget is used up or the job is to finish early.
 
+    Replicas each run a loop of their own; the first one decides when it ends and when a checkpoint is due, and alone
+    measures.
+
     With a budget in steps what is learned depends on the trainer only: a run that is resumed from a checkpoint ends bit
     for bit as an uninterrupted one, on the same machine.
 
@@ -131,7 +134,8 @@ class TrainingLoop:
         self.resumed = 0
         self._policy = policy
         self._callbacks = callbacks or Callbacks()
-        self._monitor = monitor or Monitor()
+        self._replicas = self._callbacks.replicas
+        self._monitor = monitor if monitor is not None and self._replicas.is_first else Monitor()
         self._clock = clock
         self._recent: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=_RECENT_STEPS + 1)
         self._phases: list[dict[str, Any]] = []
@@ -201,11 +205,12 @@ class TrainingLoop:
 
     def _advance(self) -> EndedBy | None:
         """Take a step, or return why there is none to take."""
-        if self.budget.spent:
-            return self._end("budget")
-        if self._callbacks.stop_requested():
-            return self._end("request")
         began, fraction = self.budget.seconds, self.budget.fraction
+        fraction, is_stopped = self._replicas.agreed(fraction, fraction < 1.0 and self._callbacks.stop_requested())
+        if fraction >= 1.0:
+            return self._end("budget")
+        if is_stopped:
+            return self._end("request")
         before = self.trainer.phase
         self.trainer.enter_phase(fraction)
         if self.trainer.phase != before:
@@ -219,7 +224,8 @@ class TrainingLoop:
             return self._recover(", ".join(wrong))
         self._count_in_phase(self.budget.seconds - began)
         self._record(losses)
-        if self._callbacks.checkpoint_due():
+        [is_due] = self._replicas.agreed(self._callbacks.checkpoint_due())
+        if is_due:
             if not self.trainer.is_finite():
                 return self._recover("weights are not finite")
             if self._policy.back_to == "checkpoint":

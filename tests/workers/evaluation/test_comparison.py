@@ -9,6 +9,7 @@ import torch
 from tests.references import later_metrics as slow
 from tests.references.prdc import prdc
 from tests.workers.evaluation.samples import Floats, gaussian
+from tests.workers.jobs.fractions import stage_of
 from workers.evaluation import cross_distances, neighbors
 from workers.evaluation.comparison import compare
 from workers.evaluation.points import Rows
@@ -25,7 +26,7 @@ def threads() -> Iterator[None]:
 
 def test_every_metric_for_every_k() -> None:
     fractions: list[float] = []
-    found = compare(REAL, GENERATED, [3, 5], fractions.append).values()
+    found = compare(REAL, GENERATED, [3, 5], stage_of(fractions.append)).values()
     for k, values in zip([3, 5], found, strict=True):
         expected = prdc(REAL, GENERATED, k)
         assert {name: values[name] for name in expected} == pytest.approx(expected, abs=1e-12)

@@ -29,8 +29,8 @@ def computed(**options: object) -> EvaluationMetrics:
     request = EvaluationRequest.model_validate({"reference_id": "dts_a", "generated_id": "dts_b", **options})
     rng = np.random.default_rng(3)
     powers = np.exp(rng.normal(size=(200, 4)))
-    probabilities = powers / powers.sum(1, keepdims=True) if request.classifier_id else None
-    return compute_metrics(REAL, GENERATED, request, probabilities)
+    probabilities = powers / powers.sum(1, keepdims=True)
+    return compute_metrics(REAL, GENERATED, request, (lambda _: probabilities) if request.classifier_id else None)
 
 
 def test_every_metric_has_its_value_and_its_meaning() -> None:

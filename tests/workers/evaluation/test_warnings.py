@@ -78,7 +78,7 @@ def test_an_inception_score_of_few_samples() -> None:
     real, generated = gaussian(150, 4), 1.2 * gaussian(150, 4, seed=1)
     request = EvaluationRequest(reference_id="dts_a", generated_id="dts_b", classifier_id="mdl_c")
     reference, other = (FeatureSet(rows, np.arange(len(rows))) for rows in (real, generated))
-    computed = compute_metrics(reference, other, request, np.full((150, 4), 0.25))
+    computed = compute_metrics(reference, other, request, lambda _: np.full((150, 4), 0.25))
     assert computed.metrics[Metric.INCEPTION_SCORE].deviation is None
     (warning,) = evaluation_warnings(reference, other, request, computed)
     assert "is over 1 part instead of 10, since a part needs 500 samples for 4 classes and there are 150" in warning

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.workers.evaluation.samples import gaussian
+from tests.workers.jobs.fractions import stage_of
 from workers.evaluation.comparison import SetComparison, compare
 from workers.jobs.journal import StoredJournal
 
@@ -26,14 +27,14 @@ def stopped_at(share: float) -> list[bytes]:
 
     journal = StoredJournal(lambda: None, kept.append, 1, "key", lambda: next(times))
     with pytest.raises(StoppedError):
-        compare(REAL, GENERATED, KS, progress, journal)
+        compare(REAL, GENERATED, KS, stage_of(progress), journal)
     return kept
 
 
 def resumed(content: bytes | None, key: str = "key") -> tuple[SetComparison, list[float]]:
     fractions: list[float] = []
     journal = StoredJournal(lambda: content, lambda _: None, 1e9, key)
-    return compare(REAL, GENERATED, KS, fractions.append, journal), fractions
+    return compare(REAL, GENERATED, KS, stage_of(fractions.append), journal), fractions
 
 
 def equal(one: SetComparison, other: SetComparison) -> bool:
