@@ -177,11 +177,11 @@ class Settings(BaseSettings):
     max_evaluation_bytes: PositiveInt = 4 * _GIB
     """Maximum memory of an evaluation in bytes, as estimated before it is queued."""
     shard_pairs: PositiveInt | None = None
-    """Pairs of samples in a shard of an evaluation, such as 1000000000. An evaluation with more is divided among workers
-    if there are several; by default none is."""
+    """Pairs of samples in a shard of an evaluation, such as 1000000000. An evaluation with more is divided among
+    workers if there are several; by default none is."""
     shard_samples: PositiveInt | None = None
-    """Samples in a shard of an explanation, such as 1000. An explanation with more is divided among workers if there are
-    several; by default none is."""
+    """Samples in a shard of an explanation, such as 1000. An explanation with more is divided among workers if there
+    are several; by default none is."""
     training_processes: PositiveInt = 1
     """Processes of a worker that share the training of a translator, or the tuning by `auto` and `ft`: each has a share
     of every batch, and a GPU of its own where there are as many. They give what one process gives, to rounding."""

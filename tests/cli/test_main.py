@@ -82,7 +82,10 @@ def test_settings_shows_no_password(tmp_path: Path) -> None:
         ("redis://host", "redis://host"),
         ("unix:///run/a@b:c.sock", "unix:///run/a@b:c.sock"),
         ("redis://host?db=1&password=secret", "redis://host?db=1&password=***"),
-        ("redis+sentinel://u:s@a:1,b:2/x?sentinel_password=t", "redis+sentinel://u:***@a:1,b:2/x?sentinel_password=***"),
+        (
+            "redis+sentinel://u:s@a:1,b:2/x?sentinel_password=t",
+            "redis+sentinel://u:***@a:1,b:2/x?sentinel_password=***",
+        ),
     ],
 )
 def test_mask_password_hides_the_password_and_nothing_else(url: str, shown: str) -> None:

@@ -56,8 +56,10 @@ def optimize(
     accuracy = tuning_accuracy(datasets.evaluation, prepared)
     tuning = callbacks(progress.part(rounding, 1.0))
     if request.target is not None:
+        tuning.replicas.join(1)  # runs that depend on each other's measurements
         optimized = allocate_bits(method, prepared, request, request.target, datasets, tuning, accuracy)
     elif request.method is QuantizationMethod.AUTO and not can_tune(prepared):
+        tuning.replicas.join(1)
         rounded = method.start(prepared, request)
         optimized = OptimizedNetwork(rounded.plan, [*rounded.warnings, _CANNOT_TUNE])
     else:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from faceter.contracts.quantizations import QuantizationRequest, Tuning
 from workers.host import compute_device
+from workers.quantization.auto import Automatic
 from workers.quantization.comparison_inputs import HeldOutInputs
+from workers.quantization.ft import FineTuning
 from workers.quantization.method import MethodResult
 from workers.quantization.observation import as_array
 from workers.quantization.optimized import OptimizedNetwork
@@ -50,6 +52,10 @@ def tune(
     device = compute_device()
     with compiled_kernels(is_worth_compiling(budget), device) as is_compiled:
         session = TuningSession(prepared, request, device)
+        if isinstance(method, Automatic | FineTuning):
+            session.share(callbacks.replicas, method.batch)
+        else:  # generators normalize over their batch, and a half of it has other statistics
+            callbacks.replicas.join(1)
         trainer = method.trainer(session, start.plan)
         tuned = fit(trainer, start.plan, budget, callbacks, accuracy(session))
     source: Literal["calibration", "synthetic"] = "calibration" if tuned.synthetic is None else "synthetic"

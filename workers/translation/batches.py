@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workers.training.replicas import ALONE, Replicas
 from workers.translation.images import Domain, Pixels, ResizedImages
 
 _PREFETCH = 3
@@ -34,20 +35,30 @@ class BatchLoader:
         seed: Equal seeds give equal batches.
         paired: Whether images of A and B are pairs.
         pinned: Whether batches are in pinned memory, for asynchronous copies to a GPU.
+        replicas: Each loads its share of a batch only.
 
     Attributes:
         waited: Total seconds that :meth:`next_batch` waited.
+        replicas: The processes that share a batch.
 
     Raises:
         ValueError: If ``paired`` and there are no pairs.
     """
 
     def __init__(
-        self, images: ResizedImages, *, batch_size: int, seed: int, paired: bool = False, pinned: bool = False
+        self,
+        images: ResizedImages,
+        *,
+        batch_size: int,
+        seed: int,
+        paired: bool = False,
+        pinned: bool = False,
+        replicas: Replicas = ALONE,
     ) -> None:
         if paired and not images.pairs:
             raise ValueError("there are no pairs of images; give them equal names in A and B")
         self.waited = 0.0
+        self.replicas = replicas
         self._images = images
         self._size = batch_size
         self._seed = seed
@@ -66,8 +77,13 @@ class BatchLoader:
 
     @property
     def batch_size(self) -> int:
-        """Images of each domain in a batch."""
+        """Images of each domain in a batch, those of all replicas."""
         return self._size
+
+    @property
+    def share_size(self) -> int:
+        """Images of each domain that :meth:`next_batch` returns: this replica's share of the batch."""
+        return len(range(self._size)[self.replicas.share(self._size)])
 
     @property
     def epochs(self) -> float:
@@ -79,7 +95,7 @@ class BatchLoader:
         return -(-epochs * self._length // self._size)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
-        """Return the next batch of A and of B, each float32 [batch_size, 3, image_size, image_size] in [−1, 1]."""
+        """Return the next batch of A and of B, each float32 [share_size, 3, image_size, image_size] in [−1, 1]."""
         started = time.monotonic()
         while len(self._pending) <= _PREFETCH:
             self._pending.append(self._thread.submit(self._batch, self._position + len(self._pending)))
@@ -101,7 +117,8 @@ class BatchLoader:
 
     def _batch(self, number: int) -> tuple[Tensor, Tensor]:
         seed = self._seed
-        samples = [self._sample(seed, number * self._size + index) for index in range(self._size)]
+        share = range(self._size)[self.replicas.share(self._size)]
+        samples = [self._sample(seed, number * self._size + index) for index in share]
         tensors = (torch.from_numpy(np.stack(pixels)) for pixels in zip(*samples, strict=True))
         a, b = (tensor.pin_memory() if self._pinned else tensor for tensor in tensors)
         return a, b

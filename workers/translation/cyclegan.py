@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from workers.jobs.checkpoints import State
@@ -77,11 +76,11 @@ class CycleGan(TranslatorTrainer):
         real_a, real_b = self._prepare_step(fraction)
         with self._dropout_randomness():
             losses, fake_a, fake_b = self.generator_backward(real_a, real_b)
-            self._generator_optimizer.step()
-            pooled_a, pooled_b = self._pools["a"].query(fake_a), self._pools["b"].query(fake_b)
+            self._update(self._generator_optimizer)
+            pooled_a, pooled_b = self._exchanged("a", fake_a), self._exchanged("b", fake_b)
             losses |= self.discriminator_backward(real_a, pooled_a, real_b, pooled_b)
-            self._discriminator_optimizer.step()
-        return losses
+            self._update(self._discriminator_optimizer)
+        return self._whole(losses)
 
     def generator_backward(self, real_a: Tensor, real_b: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Compute the generators' losses and gradients.
@@ -117,7 +116,7 @@ class CycleGan(TranslatorTrainer):
             weight = settings.identity * settings.cycle_weight
             total = total + weight * (losses["identity_a"] + losses["identity_b"])
         self._generator_optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(total)
+        self._backward(total)
         self._freeze_discriminators(False)
         return _detached(losses), fake_a.detach(), fake_b.detach()
 
@@ -143,7 +142,7 @@ class CycleGan(TranslatorTrainer):
             for name, scores in (("D_a", scores_a), ("D_b", scores_b))
         }
         self._discriminator_optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses["D_a"] + losses["D_b"])
+        self._backward(losses["D_a"] + losses["D_b"])
         return _detached(losses)
 
     def generators(self) -> dict[Direction, Generator]:
@@ -164,6 +163,11 @@ class CycleGan(TranslatorTrainer):
         super().restore(state)
         for name, pool in self._pools.items():
             pool.restore(state["pools"][name], self.accelerator.device)
+
+    def _exchanged(self, name: str, fake: Tensor) -> Tensor:
+        """Return images of a pool in place of translations. Every replica has the whole pool, so that all are alike."""
+        size = self.data.batch_size
+        return self._pools[name].query(self.replicas.gathered(fake, size))[self.replicas.share(size)]
 
     def _freeze_discriminators(self, frozen: bool) -> None:
         """Switch gradients for the discriminators' weights off, for the generators' step, or on again."""

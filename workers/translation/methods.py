@@ -7,6 +7,7 @@ import torch
 from faceter.contracts.translation_methods import TranslationMethod
 from faceter.contracts.translators import TranslatorTraining
 from workers.training.budget import Budget
+from workers.training.replicas import ALONE, Replicas
 from workers.translation.acceleration import MIN_SECONDS_TO_COMPILE, Accelerator
 from workers.translation.batches import BatchLoader
 from workers.translation.cyclegan import CycleGan, CycleGanSettings
@@ -20,7 +21,7 @@ _SECONDS_PER_IMAGE = 0.01
 
 
 def new_trainer(
-    request: TranslatorTraining, images: ResizedImages, device: torch.device
+    request: TranslatorTraining, images: ResizedImages, device: torch.device, replicas: Replicas = ALONE
 ) -> tuple[TranslatorTrainer, Budget]:
     """Return the trainer of a request before its first step, and its budget.
 
@@ -28,11 +29,17 @@ def new_trainer(
         request: Its budget is filled in, in minutes or in epochs.
         images: Training images.
         device: Where to compute.
+        replicas: The processes that share each batch.
     """
     settings = settings_of(request)
     paired = isinstance(settings, Pix2PixSettings)
     data = BatchLoader(
-        images, batch_size=request.batch_size, seed=request.seed, paired=paired, pinned=device.type == "cuda"
+        images,
+        batch_size=request.batch_size,
+        seed=request.seed,
+        paired=paired,
+        pinned=device.type == "cuda",
+        replicas=replicas,
     )
     steps: int | None = None
     if request.epochs is None:

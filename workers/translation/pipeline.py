@@ -70,7 +70,7 @@ def train(context: JobContext, specification: TranslationJob) -> JobResult:
     record = library.datasets.get(request.dataset_id)
     stages = context.stages(expected_stages(request, record.samples))
     stages.enter("reading images")
-    with job_folder(context.settings, context.job_id) as folder:
+    with job_folder(context.settings, context.job_id, context.replicas.rank) as folder:
         with DomainsDataset.open(library.blobs.path(record.sha256), context.settings) as data:
             images = ResizedImages(data, request.image_size, folder=folder)
             evaluated_on = _read_evaluation_set(context, request, record, images)
@@ -128,7 +128,8 @@ class _TranslatorRun:
         self.evaluated_on = evaluated_on
         self.stages = stages
         self.name = request.name or f"{record.name[:150]}, {request.method}"
-        self.trainer, self.budget = new_trainer(request, images, compute_device())
+        context.replicas.join(request.batch_size)
+        self.trainer, self.budget = new_trainer(request, images, compute_device(), context.replicas)
         self.translate = GeneratorInference(self.trainer)
         self.writer = ArchiveWriter(self.trainer, self.name, folder, self.sheet)
         self.inputs = {"dataset": record.sha256}
@@ -144,6 +145,7 @@ class _TranslatorRun:
             trained = loop.run()
         except DivergedError as error:
             raise _diverged(error) from error
+        self.context.replicas.leave()
         evaluation = self.evaluate(self.stages.enter("evaluating"))
         self.stages.enter("writing the translator")
         return self.add_records(trained, loop.state(), evaluation, out_of_time=callbacks.out_of_time)

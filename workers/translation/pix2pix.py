@@ -65,10 +65,10 @@ class Pix2Pix(TranslatorTrainer):
         with self._dropout_randomness():
             fake = self.translate(source)
             losses = self.discriminator_backward(source, target, fake.detach())
-            self._discriminator_optimizer.step()
+            self._update(self._discriminator_optimizer)
             losses |= self.generator_backward(source, target, fake)
-            self._generator_optimizer.step()
-        return losses
+            self._update(self._generator_optimizer)
+        return self._whole(losses)
 
     def translate(self, source: Tensor) -> Tensor:
         """Return translations, float32 [N, 3, H, W], with gradients.
@@ -95,7 +95,7 @@ class Pix2Pix(TranslatorTrainer):
             "D_fake": cross_entropy(scores[len(source) :], real=False),
         }
         self._discriminator_optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(discriminator_loss(losses["D_real"], losses["D_fake"]))
+        self._backward(discriminator_loss(losses["D_real"], losses["D_fake"]))
         return {name: loss.detach() for name, loss in losses.items()}
 
     def generator_backward(self, source: Tensor, target: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ class Pix2Pix(TranslatorTrainer):
             scores = self.accelerator.run(self._discriminator, torch.cat([source, fake], 1))
         losses = {"G_adversarial": cross_entropy(scores, real=True), "l1": l1(fake, target)}
         self._generator_optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses["G_adversarial"] + self.settings.l1_weight * losses["l1"])
+        self._backward(losses["G_adversarial"] + self.settings.l1_weight * losses["l1"])
         self._discriminator.requires_grad_(True)
         return {name: loss.detach() for name, loss in losses.items()}
 

@@ -96,6 +96,7 @@ class TranslatorTrainer(trainer.Trainer):
         accelerator: Runs the networks.
 
     Attributes:
+        replicas: The processes that share each batch.
         networks: Generators and discriminators, by name.
         optimizers: Adam of the generators and Adam of the discriminators, by name.
     """
@@ -105,6 +106,7 @@ class TranslatorTrainer(trainer.Trainer):
             raise ValueError(f"images of {data.image_size} pixels for a training at {settings.image_size}")
         super().__init__()
         self.data = data
+        self.replicas = data.replicas
         self.accelerator = accelerator
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Adam] = {}
@@ -194,7 +196,7 @@ class TranslatorTrainer(trainer.Trainer):
 
     def _blank_batch(self) -> Tensor:
         """Return a batch of grey images, for trial passes."""
-        sides = (self.data.batch_size, 3, self._settings.image_size, self._settings.image_size)
+        sides = (self.data.share_size, 3, self._settings.image_size, self._settings.image_size)
         return self.accelerator.to_device(torch.zeros(sides))
 
     @contextmanager
@@ -210,9 +212,34 @@ class TranslatorTrainer(trainer.Trainer):
                 torch.cuda.set_rng_state(self._dropout_state, device)
             else:
                 torch.set_rng_state(self._dropout_state)
+            shared_state = self._seed_replica()
             yield
             if not trial:
-                self._dropout_state = torch.cuda.get_rng_state(device) if on_gpu else torch.get_rng_state()
+                own_state = torch.cuda.get_rng_state(device) if on_gpu else torch.get_rng_state()
+                self._dropout_state = own_state if shared_state is None else shared_state
+
+    def _seed_replica(self) -> Tensor | None:
+        """Let each replica draw other numbers in this step; return the state that all go on with, None if alone."""
+        if self.replicas.count == 1:
+            return None
+        device = self.accelerator.device
+        seeds = torch.randint(2**62, (self.replicas.count,), device=device)
+        state = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+        torch.manual_seed(int(seeds[self.replicas.rank]))
+        return state
+
+    def _backward(self, loss: Tensor) -> None:
+        """Add the gradients of this replica's part of a loss, which is a mean over its share of the batch."""
+        torch.autograd.backward(loss if self.replicas.count == 1 else self.replicas.weight(self.data.batch_size) * loss)
+
+    def _update(self, optimizer: torch.optim.Adam) -> None:
+        """Take a step of an optimizer, with the gradients of the whole batch."""
+        self.replicas.sum_gradients(value for group in optimizer.param_groups for value in group["params"])
+        optimizer.step()
+
+    def _whole(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return losses of the whole batch."""
+        return self.replicas.sum_losses(losses, self.replicas.weight(self.data.batch_size))
 
 
 def random_source(seed: int, name: str, device: torch.device | None = None) -> torch.Generator:

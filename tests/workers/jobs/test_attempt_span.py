@@ -111,7 +111,7 @@ def test_a_job_of_no_request_begins_a_trace(
     collector: Collector, queue: JobQueue, redis: Redis, start: Callable[[], WorkerProcess]
 ) -> None:
     job = queue.enqueue(job_spec("succeeds"))
-    assert job_records.fetch(redis, job.id).meta == {}
+    assert job_records.trace_of(job_records.fetch(redis, job.id)) is None
     start()
     (span,) = attempts(collector, job)
     assert (span.parent_id, span.failed) == ("", False)

@@ -108,8 +108,9 @@ class Bench:
         queued = self.queue.enqueue(job)
         execution = job_steps.claim(self.redis, job_records.fetch(self.redis, queued.id), "worker", 60)
         assert execution is not None
-        given = {} if clock is None else {"clock": clock}
-        return JobContext(self.settings, self.library, self.redis, execution, **given), job
+        if clock is None:
+            return JobContext(self.settings, self.library, self.redis, execution), job
+        return JobContext(self.settings, self.library, self.redis, execution, clock), job
 
     def done(self, context: JobContext, job: TranslationJob) -> Translator:
         """Do a job to its end, and return what it made."""

@@ -70,6 +70,8 @@ def fit(
             "another method (rq, dfq and aciq only round); the losses up to here are part of this problem.",
             curves=[point.model_dump() for point in curve_points(error.points)],
         ) from error
+    if callbacks is not None:
+        callbacks.replicas.leave()
     plan, kept_step, agreement = hold_out.best(start)
     return TuningResult(
         plan=plan,

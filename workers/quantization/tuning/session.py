@@ -21,6 +21,7 @@ from workers.quantization.tuning.memory import activation_values, largest_batch
 from workers.quantization.tuning.student.heads import feature_tensors, find_heads
 from workers.quantization.tuning.student.network import QuantizedNetwork
 from workers.training import precision
+from workers.training.replicas import ALONE, Replicas
 
 _TRIAL_BATCHES = 2
 _MIN_BATCH = 4
@@ -44,6 +45,7 @@ class TuningSession:
         teacher: The float network P, never trained.
         fixed_batch: Batch size that the networks must run at; None if any.
         max_batch: Samples that memory allows to train on at once.
+        replicas: The processes that share each batch.
 
     Raises:
         FaceterError: ``METHOD_NOT_APPLICABLE`` if there is no float output; ``OUT_OF_MEMORY``.
@@ -51,6 +53,7 @@ class TuningSession:
 
     def __init__(self, prepared: PreparedNetwork, request: QuantizationRequest, device: torch.device) -> None:
         self.prepared = prepared
+        self.replicas: Replicas = ALONE
         self.request = request
         self.device = device
         self.packing = prepared.packing
@@ -94,6 +97,17 @@ class TuningSession:
         if self.packing.whole_runs:
             batch = min(batch, _MOST_WHOLE_RUNS)
         return max(min(batch, _MIN_BATCH), min(batch, batch * _SMALL_NETWORK_VALUES // self._values))
+
+    def share(self, replicas: Replicas, batch: int) -> None:
+        """Share each batch of tuning among replicas; before the trainer is made.
+
+        Args:
+            replicas: The processes of this job.
+            batch: Size of the batch for a small network, see :meth:`scaled_batch`.
+        """
+        replicas.join(self.scaled_batch(batch))
+        self.replicas = replicas
+        self.max_batch = replicas.least(self.max_batch)
 
     def place(self, network: M) -> M:
         """Return a network on the device, channels last if its input is an image."""

@@ -7,8 +7,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import onnx
 import torch
@@ -114,14 +115,16 @@ class Distillation:
         )
         self._optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
-        for chunk in torch.split(x, self.session.max_batch):
+        for chunk in self._chunks(x):
             losses = self._losses(chunk)
             share = len(chunk) / len(x)
             torch.autograd.backward(share * (losses["outputs"] + self.settings.feature_weight * losses["features"]))
             for name, value in losses.items():
                 sums[name] = sums.get(name, torch.zeros(())) + share * value.detach()
+        replicas = self.session.replicas
+        replicas.sum_gradients(value for group in self._optimizer.param_groups for value in group["params"])
         self._optimizer.step()
-        return sums
+        return replicas.sum_losses(sums, 1.0)
 
     def finalize(self, sample: Tensor) -> None:
         """Enter the last stage, so that the student has the target bits; do nothing if no step was taken.
@@ -132,13 +135,23 @@ class Distillation:
         if self._index >= 0 and not self.ready:
             self._enter(len(self._stages) - 1, sample)
 
+    def _chunks(self, x: Tensor) -> Sequence[Tensor]:
+        """Return this replica's share of a batch in parts that memory allows to train on; all have as many parts."""
+        replicas = self.session.replicas
+        if replicas.count == 1:
+            return torch.split(x, self.session.max_batch)
+        smallest, largest = len(x) // replicas.count, -(-len(x) // replicas.count)
+        return torch.tensor_split(x[replicas.share(len(x))], min(smallest, -(-largest // self.session.max_batch)))
+
     def _losses(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the losses of a part of a batch; their mean over all replicas is that of their parts together."""
         heads, features = self.session.heads, self.session.features
+        mean = partial(self.session.replicas.mean, samples=len(x))
         teacher = self.session.teacher_outputs(x, features)
         student = self.session.run(self.student, x, features)
         return {
-            "outputs": output_divergence(heads, teacher, student),
-            "features": feature_divergence(features, teacher, student),
+            "outputs": output_divergence(heads, teacher, student, mean),
+            "features": feature_divergence(features, teacher, student, mean),
         }
 
     def state(self) -> State:
@@ -165,6 +178,7 @@ class Distillation:
         activations = mse_activation_quantizers(self.session, sample, self.stage.activation_bits)
         self.student = self._student(self._rounded(model, activations))
         match_channel_moments(self.session, self.student, sample)
+        self.session.replicas.align(self.student.state_dict().values())
         self._optimizer = self._adam()
 
     def _rounded(self, model: onnx.ModelProto, activations: Mapping[str, Quantizer]) -> QuantizationPlan:

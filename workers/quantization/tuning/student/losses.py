@@ -6,7 +6,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +26,13 @@ _TINY = 1e-12
 
 Outputs = Mapping[str, Tensor]
 
+Mean = Callable[[Tensor], Tensor]
+"""Makes of the mean of a part of a batch, a scalar without gradients, that of the whole batch."""
+
+
+def _of_the_part(value: Tensor) -> Tensor:
+    return value
+
 
 def kl_divergence(teacher: Tensor, student: Tensor) -> Tensor:
     """Return KL(softmax(P) ‖ softmax(Q)), the mean over all but the last axis, float32 [].
@@ -38,14 +45,21 @@ def kl_divergence(teacher: Tensor, student: Tensor) -> Tensor:
     return functional.kl_div(log_q, log_p, log_target=True, reduction="batchmean")
 
 
-def relative_error(teacher: Tensor, student: Tensor) -> Tensor:
-    """Return ‖Q − P‖² / ‖P‖² over a whole batch, float32 []."""
+def relative_error(teacher: Tensor, student: Tensor, mean: Mean = _of_the_part) -> Tensor:
+    """Return ‖Q − P‖² / ‖P‖² over a whole batch, float32 [].
+
+    Args:
+        teacher: Outputs of P.
+        student: Outputs of Q.
+        mean: Where they are a part of the batch: ‖P‖² is then that of the whole, and the mean of the parts' errors is
+            the error of the whole.
+    """
     if teacher.requires_grad:
         error, power = error_and_power(student, teacher)
     else:
         error, power = _SquaredSums.apply(student, teacher)  # type: ignore[no-untyped-call]
     count: int = student.numel()
-    return (error / count) / (power / count).clamp_min(_TINY)
+    return (error / count) / mean(power / count).clamp_min(_TINY)
 
 
 class _SquaredSums(torch.autograd.Function):
@@ -66,19 +80,27 @@ class _SquaredSums(torch.autograd.Function):
         return unflatten_dense(gradient, student), None
 
 
-def output_divergence(heads: Heads, teacher: Outputs, student: Outputs) -> Tensor:
-    """Return the mean over heads: KL divergence of logits, relative squared error of others, float32 []."""
-    divergences = [relative_error(teacher[name], student[name]) for name in heads.others]
+def output_divergence(heads: Heads, teacher: Outputs, student: Outputs, mean: Mean = _of_the_part) -> Tensor:
+    """Return the mean over heads: KL divergence of logits, relative squared error of others, float32 [].
+
+    Args:
+        mean: See :func:`relative_error`.
+    """
+    divergences = [relative_error(teacher[name], student[name], mean) for name in heads.others]
     if heads.logits is not None:
         divergences.append(kl_divergence(teacher[heads.logits], student[heads.logits]))
     return torch.stack(divergences).mean()
 
 
-def feature_divergence(tensors: Sequence[str], teacher: Outputs, student: Outputs) -> Tensor:
-    """Return the mean over tensors of the relative squared error, float32 []; 0 without tensors."""
+def feature_divergence(tensors: Sequence[str], teacher: Outputs, student: Outputs, mean: Mean = _of_the_part) -> Tensor:
+    """Return the mean over tensors of the relative squared error, float32 []; 0 without tensors.
+
+    Args:
+        mean: See :func:`relative_error`.
+    """
     if not tensors:
         return torch.zeros(())
-    return torch.stack([relative_error(teacher[name], student[name]) for name in tensors]).mean()
+    return torch.stack([relative_error(teacher[name], student[name], mean) for name in tensors]).mean()
 
 
 def agreement(heads: Heads, teacher: Outputs, student: Outputs) -> float:
