@@ -108,6 +108,7 @@ class JobWorker(Worker):
         self._description = {"takes": settings.worker_queues, **(description or {})}
         self._looked_at = -_LOOK_SECONDS
         self._gpu_elsewhere = False
+        self._to_load = list(reversed(_PIPELINES))
 
     @property
     def dequeue_timeout(self) -> int:
@@ -146,8 +147,11 @@ class JobWorker(Worker):
         capabilities = self._capabilities()
         job_id = job_queues.take(self.connection, capabilities)
         if job_id is None:
-            self._load_pipelines()
-            job_queues.wait(self.connection, capabilities, _DEQUEUE_SECONDS)
+            if self._to_load:
+                # Each job is then forked with it. One at a time, since a job may be queued meanwhile.
+                importlib.import_module(self._to_load.pop())
+            else:
+                job_queues.wait(self.connection, capabilities, _DEQUEUE_SECONDS)
             return
         queue = rq_queue(self.connection)
         try:
@@ -157,11 +161,6 @@ class JobWorker(Worker):
             self.connection.lrem(queue.intermediate_queue_key, 0, job_id)
             return
         self.execute_job(job, queue)
-
-    def _load_pipelines(self) -> None:
-        """Import what jobs import, once, while none waits; each job is then forked with it."""
-        for name in _PIPELINES:
-            importlib.import_module(name)
 
     def _capabilities(self) -> job_queues.Capabilities:
         """Return what this worker takes now: without a GPU, jobs of the queue `gpu` while no worker has one."""

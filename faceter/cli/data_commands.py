@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from faceter.contracts.settings import Settings
+from faceter.cli.settings import load_settings
 
 if TYPE_CHECKING:
     from faceter.store.backups.manifest import BackupManifest
@@ -41,7 +41,7 @@ def doctor(
     from faceter.cli.opened_store import opened_store
     from faceter.store.doctor.examination import examine
 
-    settings = _settings(data_dir)
+    settings = load_settings(data_dir=data_dir)
     with _failures(), opened_store(settings) as store:
         findings = examine(settings, store.library, mend=mend, deep=deep, alone=store.alone)
     if as_json:
@@ -67,7 +67,7 @@ def backup(
     from faceter.cli.opened_store import opened_store
     from faceter.store.backups.backup import write_backup
 
-    settings = _settings(data_dir)
+    settings = load_settings(data_dir=data_dir)
     with _failures(), opened_store(settings) as store:
         manifest = write_backup(store.library, file)
     typer.echo(f"{file}: {_summary(manifest)}, as of {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC.")
@@ -87,7 +87,7 @@ def restore(
     from faceter.store.backups.restore import restore_backup
     from faceter.store.orphans import owns
 
-    settings = _settings(data_dir)
+    settings = load_settings(data_dir=data_dir)
     with _failures(), opened_store(settings, new=True) as store:
         manifest = restore_backup(store.library, file)
         is_owner = owns(store.library.redis, store.library.blobs)
@@ -101,15 +101,6 @@ def register(application: typer.Typer) -> None:
     """Add the commands to the command line."""
     for command in (doctor, backup, restore):
         application.command()(command)
-
-
-def _settings(data_dir: Path | None) -> Settings:
-    from pydantic import ValidationError
-
-    try:
-        return Settings() if data_dir is None else Settings(data_dir=data_dir)
-    except ValidationError as error:
-        _fail(f"The settings cannot be used; `faceter settings` names what is wrong. {error}")
 
 
 @contextmanager
