@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from faceter.cli.main import application
+from faceter.cli.opened_store import _responds
 from faceter.contracts.settings import Settings
 from faceter.processes.embedded_store import EmbeddedValkey
 from faceter.store.library import Library
@@ -54,6 +55,7 @@ def data(short_path: Path) -> Path:
 
 
 def test_a_stopped_service_is_backed_up_and_restored_elsewhere(faceter: Command, data: Path, short_path: Path) -> None:
+    wait_until(lambda: not _responds(Settings(_env_file=None, data_dir=data)), lambda: "its Valkey lives on")
     done = faceter("backup", "a.tar", "--data-dir", str(data))
     assert (done.exit_code, done.stderr) == (0, "")
     assert "1 models, 1 files" in done.stdout
@@ -117,6 +119,7 @@ def test_a_backup_that_is_ended_leaves_the_one_before(
     assert process.wait(60) != 0
     assert target.read_text() == "the one before"
     assert [path.name for path in short_path.glob("a.tar.*")] == leaves
+    wait_until(lambda: not _responds(Settings(_env_file=None, data_dir=data)), lambda: "its Valkey lives on")
     done = faceter("backup", "a.tar", "--data-dir", str(data))
     assert (done.exit_code, done.stderr) == (0, "")
     assert target.stat().st_size > 96 << 20

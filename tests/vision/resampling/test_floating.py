@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
@@ -29,6 +29,7 @@ def axes(size: Size, resized: Size) -> tuple[Axis, Axis]:
 @settings(deadline=None)
 @given(sizes, sizes, st.sampled_from(TORCH), st.booleans(), st.integers(0, 9))
 def test_torch(size: Size, resized: Size, interpolation: Interpolation, antialias: bool, seed: int) -> None:
+    assume(min(size) > 1 or not antialias)  # torch 2.13 repeats the first row of an image one pixel wide
     pixels = noise(size, seed)
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].double()
     options: dict[str, Any] = {} if interpolation in ALIASED else {"align_corners": False, "antialias": antialias}
