@@ -13,6 +13,7 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from app.grpc import open_inference_pb2 as pb
 from app.grpc.messages import infer_response, input_tensors, model_metadata, requested_outputs, timeout
+from app.services.access.access import bearer_token
 from app.services.core import Core
 from app.services.inference_protocol.deadlines import earliest
 from app.services.inference_protocol.service import InferenceProtocolService
@@ -148,10 +149,9 @@ class InferenceCalls:
         access, name = self._core.access, path.rpartition("/")[2]
         if not access.required or name in _OPEN_CALLS:
             return DEFAULT_TENANT
-        sent = {key: value for key, value in context.invocation_metadata() or () if key == "authorization"}
-        scheme, _, token = sent.get("authorization", "").partition(" ")
-        key = await to_thread.run_sync(access.key, token.strip() if scheme.lower() == "bearer" else None)
-        await to_thread.run_sync(access.check, key, Scope.WRITE if name in _CHANGING_CALLS else Scope.PREDICT)
+        sent = dict(context.invocation_metadata() or ())
+        key = await access.identify(bearer_token(str(sent.get("authorization", ""))))
+        await access.permit(key, Scope.WRITE if name in _CHANGING_CALLS else Scope.PREDICT)
         return key.tenant
 
     async def _server_live(self, request: pb.ServerLiveRequest, context: Any) -> pb.ServerLiveResponse:

@@ -93,7 +93,30 @@ class JobShards:
             self.library.discard_blob(blob.sha256)
 
 
-class StoredDivision:
+class _StoredParts:
+    """What has been computed of a job, read by the job and by its shards.
+
+    Args:
+        shards: Of the job.
+    """
+
+    def __init__(self, shards: JobShards) -> None:
+        self._shards = shards
+
+    def parts_of(self, stage: str) -> Sequence[Part]:
+        """Return the parts of a stage of a round that is done; none if there are no shards of it."""
+        return self._shards.parts([shard for shard in self._shards.find() if shard.stage == stage])
+
+    def earlier(self, round: str, shard: Shard) -> Arrays:
+        """Return the part of an earlier round with the units of a shard."""
+        return self._shards.earlier(round, shard)
+
+    def kept(self, name: str) -> Arrays | None:
+        """Return what an earlier run of the job has kept; None if there is nothing."""
+        return self._shards.kept(name)
+
+
+class StoredDivision(_StoredParts):
     """The division of a job.
 
     Args:
@@ -106,7 +129,8 @@ class StoredDivision:
     computing: None = None
 
     def __init__(self, shards: JobShards, execution: Execution, settings: Settings, size: float | None) -> None:
-        self._shards, self._execution, self._settings, self.size = shards, execution, settings, size
+        super().__init__(shards)
+        self._execution, self._settings, self.size = execution, settings, size
 
     def parts(
         self,
@@ -143,18 +167,6 @@ class StoredDivision:
             self.size is not None and job_shards.live_workers(redis) > 1 and job_checkpoints.find(redis, job_id) is None
         )
 
-    def parts_of(self, stage: str) -> Sequence[Part]:
-        """Return the parts of a stage of a round that is done; none if there are no shards of it."""
-        return self._shards.parts([shard for shard in self._shards.find() if shard.stage == stage])
-
-    def earlier(self, round: str, shard: Shard) -> Arrays:
-        """Return the part of an earlier round with the units of a shard."""
-        return self._shards.earlier(round, shard)
-
-    def kept(self, name: str) -> Arrays | None:
-        """Return what an earlier run of the job has kept; None if there is nothing."""
-        return self._shards.kept(name)
-
     def keep(self, name: str, state: State) -> None:
         """Keep a small result."""
         refer = partial(job_shards.keep, self._shards.redis, self._execution, name)
@@ -175,7 +187,7 @@ class StoredDivision:
         )
 
 
-class ShardDivision:
+class ShardDivision(_StoredParts):
     """The division of a job, seen from one of its shards.
 
     Args:
@@ -185,7 +197,8 @@ class ShardDivision:
     """
 
     def __init__(self, shards: JobShards, shard: StoredShard, report: Callable[[float], None]) -> None:
-        self._shards, self._shard, self._report = shards, shard, report
+        super().__init__(shards)
+        self._shard, self._report = shard, report
 
     @property
     def computing(self) -> str:
@@ -207,18 +220,6 @@ class ShardDivision:
         assert round == self._shard.round, "a shard does nothing of another round"
         shard = Shard(self._shard.stage, self._shard.start, self._shard.stop, self._shard.cost)
         raise ShardDoneError(compute(shard, Stage(lambda _, fraction, __: self._report(fraction), progress.step)))
-
-    def parts_of(self, stage: str) -> Sequence[Part]:
-        """Return the parts of a stage of a round that is done; none if there are no shards of it."""
-        return self._shards.parts([shard for shard in self._shards.find() if shard.stage == stage])
-
-    def earlier(self, round: str, shard: Shard) -> Arrays:
-        """Return the part of an earlier round with the units of a shard."""
-        return self._shards.earlier(round, shard)
-
-    def kept(self, name: str) -> Arrays | None:
-        """Return what the job has kept."""
-        return self._shards.kept(name)
 
     def keep(self, name: str, state: State) -> None:
         """Do nothing: only the job keeps something."""

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from app.http.problems import error_response
-from app.services.access.access import Access
+from app.services.access.access import Access, bearer_token
 from faceter.contracts import api_keys
 from faceter.contracts.api_keys import ApiKey, AuditEntry
 from faceter.contracts.base import utc_now
@@ -88,9 +88,7 @@ class KeyCheck:
         """
         if not self._access.required:
             return None
-        token = _token(Headers(scope=scope))
-        known = self._access.known_key(token) if token else None
-        return known or await run_in_threadpool(self._access.key, token)
+        return await self._access.identify(_token(Headers(scope=scope)))
 
     async def _check(self, scope: Scope, needed: api_keys.Scope, key: ApiKey | None) -> None:
         """Check that a request is allowed.
@@ -101,10 +99,8 @@ class KeyCheck:
         headers = Headers(scope=scope)
         if scope["method"] not in _SAFE:
             self._check_site(headers)
-        if key is not None and key.requests_per_minute is None:
-            self._access.check(key, needed)
-        elif key is not None:
-            await run_in_threadpool(self._access.check, key, needed)
+        if key is not None:
+            await self._access.permit(key, needed)
         if scope["method"] == "POST" and needed is api_keys.Scope.WRITE:
             length = headers.get("content-length", "")
             tenant = DEFAULT_TENANT if key is None else key.tenant
@@ -184,9 +180,8 @@ def needed_scope(method: str, path: str) -> api_keys.Scope | None:
 
 def _token(headers: Headers) -> str | None:
     """Return the key that a request carries."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
+    if token := bearer_token(headers.get("authorization", "")):
+        return token
     try:
         cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:

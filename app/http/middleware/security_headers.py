@@ -11,8 +11,8 @@ _HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
-_OWN_POLICY: Final = ("/docs", "/redoc")
-"""Pages with scripts that set no policy themselves."""
+_PAGES: Final = "/docs"
+"""Beginning of the paths of pages with scripts that set no policy themselves."""
 _PAGE_POLICY: Final = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     b"object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -36,7 +36,7 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        page = scope["path"].startswith(_OWN_POLICY)
+        page = scope["path"].startswith(_PAGES)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -6,6 +6,7 @@ from threading import Lock
 from typing import Final
 
 import structlog
+from anyio import to_thread
 from cachetools import TTLCache
 from limits import RateLimitItemPerMinute
 from limits.storage import RedisStorage
@@ -27,8 +28,14 @@ _log = structlog.get_logger("app.access")
 _audit = structlog.get_logger("audit")
 
 
+def bearer_token(authorization: str) -> str | None:
+    """Return the key in the value of an `Authorization` header, or of such metadata; None if there is none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
 class Access:
-    """Checks API keys. Methods block and must be called in a thread, except `known_key`.
+    """Checks API keys. Methods that are no coroutines block, and must be called in a thread.
 
     Args:
         redis: The store.
@@ -44,7 +51,19 @@ class Access:
         self._lock = Lock()
         self._limiter: SlidingWindowCounterRateLimiter | None = None
 
-    def known_key(self, token: str) -> ApiKey | None:
+    async def identify(self, token: str | None) -> ApiKey:
+        """Return the record of the key of a request; see `key`. A key of the last seconds takes no thread."""
+        known = self._known(token) if token else None
+        return known if known is not None else await to_thread.run_sync(self.key, token)
+
+    async def permit(self, key: ApiKey, scope: Scope) -> None:
+        """Check that a key allows a request, and count it; see `check`. A key without a rate takes no thread."""
+        if key.requests_per_minute is None:
+            self.check(key, scope)
+        else:
+            await to_thread.run_sync(self.check, key, scope)
+
+    def _known(self, token: str) -> ApiKey | None:
         """Return the record of a key that was checked within the last seconds, without reading Redis."""
         with self._lock:
             return self._found.get(token)
@@ -61,7 +80,7 @@ class Access:
                 "This service needs an API key. Send `Authorization: Bearer KEY`; the operator creates keys with "
                 "`faceter keys create`.",
             )
-        key = self.known_key(token)
+        key = self._known(token)
         if key is None:
             key = self._keys.find(token)
             if key is None:
