@@ -40,6 +40,7 @@ class Connection(HttpToolsProtocol):
     _draining = False
     _timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
+    _parsed_bytes = 0
     _in_header = True
     _in_body = False
 
@@ -66,14 +67,25 @@ class Connection(HttpToolsProtocol):
         elif self._in_body:
             self._wait_for_body()
         super().data_received(data)
-        if self._in_header and self._header_bytes > self._limits.header_bytes:
-            self._refuse(
-                ProblemKind.HEADERS_TOO_LARGE,
-                f"The header of the request is larger than the limit of {self._limits.header_bytes:,} bytes.",
-            )
+        if self._in_header and self._header_bytes > self._limits.header_bytes and not self.transport.is_closing():
+            self._refuse_header()
+
+    def on_url(self, url: bytes) -> None:
+        """Count the address as a part of the header."""
+        self._parsed_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a line of the header, with its separators."""
+        self._parsed_bytes += len(name) + len(value) + 4
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin a request."""
+        """Begin a request; ValueError, which ends the parser, if its header is too large."""
+        parsed, self._parsed_bytes = self._parsed_bytes, 0
+        if parsed > self._limits.header_bytes:
+            self._refuse_header()
+            raise ValueError
         self._in_header, self._in_body, self._header_bytes = False, True, 0
         self._wait_for_body()
         super().on_headers_complete()
@@ -85,6 +97,11 @@ class Connection(HttpToolsProtocol):
         self._in_body = False
         self._stop_timer()
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP request, unless it has been refused for its size."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
 
     def shutdown(self) -> None:
         """Close the connection after its present request, or soon if it has none."""
@@ -126,6 +143,12 @@ class Connection(HttpToolsProtocol):
             self._wait_for_body()
         else:
             self.transport.close()
+
+    def _refuse_header(self) -> None:
+        self._refuse(
+            ProblemKind.HEADERS_TOO_LARGE,
+            f"The header of the request is larger than the limit of {self._limits.header_bytes:,} bytes.",
+        )
 
     def _refuse(self, kind: ProblemKind, detail: str) -> None:
         body = json.dumps(FaceterError(kind, detail).problem().model_dump()).encode()

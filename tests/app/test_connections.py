@@ -128,12 +128,37 @@ def test_a_slow_answer_is_no_slow_client(port: int) -> None:
         assert answer(connection) == b"0"
 
 
-def test_a_large_header_is_refused_and_a_large_body_is_not(port: int) -> None:
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 8192,
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 8192 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-A: a\r\n" * 1024 + b"\r\n",
+        b"GET /?" + b"a" * 8192 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        _GET + b"GET /again HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 8192 + b"\r\n\r\n",
+    ],
+    ids=["without its end", "whole", "many lines", "address", "second request"],
+)
+def test_a_large_header_is_refused(port: int, request_: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 8192)
+        connection.sendall(request_)
         received, _ = ended(connection)
-    assert received.startswith(b"HTTP/1.1 431 ")
-    assert b"headers-too-large" in received
+    assert b"HTTP/1.1 431 " in received
+    assert received.count(b"headers-too-large") == 1
+
+
+def test_what_is_no_request_is_answered_as_such(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"no request at all\r\n\r\n")
+        received, _ = ended(connection)
+    assert received.startswith(b"HTTP/1.1 400 ")
+
+
+def test_large_bodies_and_many_small_requests_are_no_large_header(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for _ in range(200):
+            connection.sendall(_GET)
+            assert answer(connection) == b"0"
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000)
         connection.settimeout(5)
